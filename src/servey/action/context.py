@@ -1,0 +1,68 @@
+"""What is known about one call besides its arguments: who calls, from where, until when."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextvars import ContextVar
+from enum import Enum
+from itertools import count
+
+import msgspec
+
+from servey.security.authorization import Authorization
+
+
+class Origin(Enum):
+    """Who let the call in.
+
+    NETWORK: a stranger, through REST, GraphQL, a websocket, …: always authorized, with a deadline by default.
+    SYSTEM: the operating system or a broker (schedule, event, command line, direct invocation): skips access
+    control, has no `Authorization` of its own and no deadline unless the action sets one.
+    """
+
+    NETWORK = "network"
+    SYSTEM = "system"
+
+
+class CallContext(msgspec.Struct, gc=False):
+    """One call's surroundings; an action that has a parameter of this type gets it injected.
+
+    Attributes:
+        origin: Who let the call in.
+        transport: Through what it came: ``"rest"``, ``"cli"``, ``"direct"``, ….
+        request_id: What the caller and the log know the call by.
+        authorization: The verified caller, or None.
+        deadline: When the call is given up, in the event loop's time (seconds), or None.
+    """
+
+    origin: Origin
+    transport: str
+    request_id: str
+    authorization: Authorization | None = None
+    deadline: float | None = None
+
+
+CURRENT_CALL: ContextVar[CallContext] = ContextVar("servey_current_call")
+"""The call that runs here; the operation sets it around each."""
+
+
+def _request_ids() -> Callable[[], str]:
+    """Return a source of ids that no other process makes: a random prefix and a counter.
+
+    A uuid4 costs 4 µs a request, this one 0.2; it names a call and guards nothing.
+    """
+    prefix = ""
+    pid = 0
+    numbers = count(1).__next__
+
+    def new_request_id() -> str:
+        nonlocal prefix, pid
+        if pid != (now := os.getpid()):  # a forked worker must not repeat its parent's ids
+            prefix, pid = os.urandom(8).hex(), now
+        return f"{prefix}-{numbers():x}"
+
+    return new_request_id
+
+
+new_request_id = _request_ids()

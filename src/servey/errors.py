@@ -1,0 +1,367 @@
+"""Every error servey raises, and the one table that says what each means in every transport.
+
+    ServeyError
+    ├── DefinitionError            a declaration is wrong; raised at start, names file:line and the fix
+    ├── SettingsError              a setting (environment variable) is wrong or contradicts another
+    ├── MissingExtraError          an optional dependency is not installed; holds the pip command
+    ├── NoServiceError             nothing says which service is meant
+    └── CallError                  one call failed; has `code`, `status`, `exit_code`, `close_code`
+        ├── MalformedError         400  the request cannot be read at all (syntax, encoding)
+        ├── UnauthorizedError      401  no token, or a bad one
+        ├── ForbiddenError         403  the caller is known and not allowed
+        ├── NotFoundError          404
+        ├── MethodNotAllowedError  405
+        ├── ConflictError          409
+        ├── GoneError              410
+        ├── PreconditionError      412
+        ├── TooLargeError          413
+        ├── UriTooLongError        414
+        ├── UnsupportedMediaError  415
+        ├── InvalidError           422  well-formed, but not what the action takes; lists every problem
+        ├── TooManyRequestsError   429
+        ├── InternalError          500  a defect of the service; the caller learns nothing of it
+        ├── OverloadedError        503
+        └── DeadlineError          504  the call's deadline passed
+
+A user raises any `CallError`, or an exception of their own that an action or a plugin declares
+(`ErrorMapping`); anything else is an `InternalError` to the caller and a traceback in the log.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, ClassVar, NamedTuple
+
+
+class ServeyError(Exception):
+    """The root of every error that servey raises."""
+
+
+class DefinitionError(ServeyError):
+    """A declaration that cannot be served, found when the service is built.
+
+    Args:
+        message: What is wrong and why.
+        where: The place in the user's source, as ``file:line`` (several for a duplicate).
+        fix: What to write instead.
+    """
+
+    def __init__(self, message: str, *, where: str | Sequence[str] = (), fix: str = "") -> None:
+        self.message = message
+        self.where = (where,) if isinstance(where, str) else tuple(where)
+        self.fix = fix
+        lines = [message]
+        lines += [f"  at {place}" for place in self.where if place]
+        if fix:
+            lines.append(f"  fix: {fix}")
+        super().__init__("\n".join(lines))
+
+    @classmethod
+    def join(cls, errors: Sequence[DefinitionError]) -> DefinitionError:
+        """Return one error that tells all of `errors`, so that a user mends them in one go."""
+        if len(errors) == 1:
+            return errors[0]
+        joined = cls(f"{len(errors)} definitions are wrong:\n\n" + "\n\n".join(map(str, errors)))
+        joined.where = tuple(place for error in errors for place in error.where)
+        return joined
+
+
+class SettingsError(ServeyError):
+    """A setting is wrong; the message names the environment variable and what it takes."""
+
+
+class MissingExtraError(ServeyError, ImportError):
+    """A package that an optional part of servey needs is not installed.
+
+    Args:
+        package: The distribution that is missing.
+        extra: The extra of servey that brings it.
+    """
+
+    def __init__(self, package: str, extra: str) -> None:
+        self.package = package
+        self.extra = extra
+        super().__init__(f"{package!r} is not installed. Run: pip install 'servey[{extra}]'")
+
+
+class NoServiceError(ServeyError):
+    """Something asked for the running service, and none is running."""
+
+
+class Problem(NamedTuple):
+    """One thing wrong with an input: where (a JSON pointer, RFC 6901) and what."""
+
+    path: str
+    message: str
+
+
+_EX_USAGE, _EX_DATAERR, _EX_NOINPUT, _EX_UNAVAILABLE = 64, 65, 66, 69
+_EX_SOFTWARE, _EX_CANTCREAT, _EX_TEMPFAIL, _EX_NOPERM = 70, 73, 75, 77
+"""Exit codes of ``sysexits.h``; `os.EX_*` has them on POSIX only."""
+
+
+class CallError(ServeyError):
+    """One call failed for a reason the caller may know.
+
+    A subclass states its meaning in every transport by its class attributes: `code` (stable, snake case),
+    `status` (HTTP, RFC 9110), `exit_code` (sysexits) and `close_code` (websocket, RFC 6455).
+
+    Args:
+        detail: What happened, in words for the caller.
+        errors: Every single problem, where there are several.
+        headers: HTTP headers that belong to the answer.
+        data: Further members for the caller (a problem's extension members, RFC 9457 §3.2).
+    """
+
+    code: ClassVar[str] = "error"
+    status: ClassVar[int] = 400
+    exit_code: ClassVar[int] = _EX_DATAERR
+    close_code: ClassVar[int] = 1008
+
+    def __init__(
+        self,
+        detail: str = "",
+        *,
+        errors: Sequence[Problem] = (),
+        headers: Mapping[str, str] | None = None,
+        data: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.detail = detail
+        self.errors = tuple(errors)
+        self.headers: dict[str, str] = dict(headers or {})
+        self.data: dict[str, Any] = dict(data or {})
+        super().__init__(detail or self.title)
+
+    @property
+    def title(self) -> str:
+        """The status's standard phrase (RFC 9110 §15)."""
+        return HTTPStatus(self.status).phrase
+
+    def problem(self, request_id: str = "") -> dict[str, Any]:
+        """Return the RFC 9457 problem details of this error, as every transport shows it."""
+        members: dict[str, Any] = {
+            **self.data,
+            "type": "about:blank",
+            "title": self.title,
+            "status": self.status,
+            "code": self.code,
+        }
+        if self.detail:
+            members["detail"] = self.detail
+        if self.errors:
+            members["errors"] = [{"path": path, "message": message} for path, message in self.errors]
+        if request_id:
+            members["request_id"] = request_id
+        return members
+
+
+class MalformedError(CallError):
+    """The request cannot be read: its syntax or its encoding is wrong."""
+
+    code, status, exit_code, close_code = "malformed", 400, _EX_DATAERR, 1007
+
+
+class UnauthorizedError(CallError):
+    """The action needs a caller, and there is none, or the token is bad.
+
+    Args:
+        error: The RFC 6750 §3.1 error code; empty when no token was sent.
+    """
+
+    code, status, exit_code, close_code = "unauthorized", 401, _EX_NOPERM, 4401
+
+    def __init__(self, detail: str = "", *, error: str = "") -> None:
+        challenge = "Bearer"
+        if error:
+            challenge += f' error="{error}"'
+            if detail:
+                challenge += f', error_description="{_quoted(detail)}"'
+        super().__init__(detail, headers={"WWW-Authenticate": challenge})
+
+
+class ForbiddenError(CallError):
+    """The caller is known and may not do this.
+
+    Args:
+        scope: The scope the token lacks, space separated (RFC 6750 §3.1); makes the error `insufficient_scope`.
+    """
+
+    code, status, exit_code, close_code = "forbidden", 403, _EX_NOPERM, 4403
+
+    def __init__(self, detail: str = "", *, scope: str = "") -> None:
+        headers: dict[str, str] = {}
+        if scope:
+            headers["WWW-Authenticate"] = f'Bearer error="insufficient_scope", scope="{_quoted(scope)}"'
+        super().__init__(detail, headers=headers)
+
+
+class NotFoundError(CallError):
+    """What the caller asks for does not exist."""
+
+    code, status, exit_code, close_code = "not_found", 404, _EX_NOINPUT, 4404
+
+
+class MethodNotAllowedError(CallError):
+    """The path exists, and not for this method; `allow` lists those it has (RFC 9110 §15.5.6)."""
+
+    code, status, exit_code, close_code = "method_not_allowed", 405, _EX_USAGE, 1008
+
+    def __init__(self, allow: Sequence[str]) -> None:
+        methods = ", ".join(allow)
+        super().__init__(f"use one of: {methods}", headers={"Allow": methods})
+
+
+class ConflictError(CallError):
+    """The call contradicts the present state."""
+
+    code, status, exit_code, close_code = "conflict", 409, _EX_CANTCREAT, 4409
+
+
+class GoneError(CallError):
+    """What the caller asks for existed and exists no more."""
+
+    code, status, exit_code, close_code = "gone", 410, _EX_NOINPUT, 4410
+
+
+class PreconditionError(CallError):
+    """A condition of the request (RFC 9110 §13) does not hold."""
+
+    code, status, exit_code, close_code = "precondition_failed", 412, _EX_TEMPFAIL, 4412
+
+
+class TooLargeError(CallError):
+    """The request's body is larger than the service takes."""
+
+    code, status, exit_code, close_code = "too_large", 413, _EX_DATAERR, 1009
+
+
+class UriTooLongError(CallError):
+    """The request's query string is longer than the service takes."""
+
+    code, status, exit_code, close_code = "uri_too_long", 414, _EX_DATAERR, 1009
+
+
+class UnsupportedMediaError(CallError):
+    """The request's body is of a type that the service does not read."""
+
+    code, status, exit_code, close_code = "unsupported_media_type", 415, _EX_DATAERR, 1003
+
+
+class InvalidError(CallError):
+    """The input is well-formed and not what the action takes; `errors` names every problem."""
+
+    code, status, exit_code, close_code = "invalid", 422, _EX_DATAERR, 1007
+
+
+class TooManyRequestsError(CallError):
+    """The caller has used up what it may do for now.
+
+    Args:
+        retry_after: Whole seconds after which a retry makes sense (RFC 9110 §10.2.3).
+    """
+
+    code, status, exit_code, close_code = "too_many_requests", 429, _EX_TEMPFAIL, 1013
+
+    def __init__(self, detail: str = "", *, retry_after: int = 1) -> None:
+        super().__init__(detail, headers={"Retry-After": str(retry_after)})
+
+
+class InternalError(CallError):
+    """The service has a defect. The log has it whole; the caller sees the request id only."""
+
+    code, status, exit_code, close_code = "internal_error", 500, _EX_SOFTWARE, 1011
+
+
+class OverloadedError(CallError):
+    """The service cannot take the call now.
+
+    Args:
+        retry_after: Whole seconds after which a retry makes sense (RFC 9110 §10.2.3).
+    """
+
+    code, status, exit_code, close_code = "overloaded", 503, _EX_UNAVAILABLE, 1013
+
+    def __init__(self, detail: str = "", *, retry_after: int = 1) -> None:
+        super().__init__(detail, headers={"Retry-After": str(retry_after)})
+
+
+class DeadlineError(CallError):
+    """The call's deadline passed before it was done."""
+
+    code, status, exit_code, close_code = "timeout", 504, _EX_TEMPFAIL, 1013
+
+
+@dataclass(frozen=True)
+class ErrorMapping:
+    """How an exception class of the user's own is shown to callers.
+
+    `@action(errors=(MyError,))` makes one from the class: its `code` and `status` attributes where it has
+    them, otherwise the class name in snake case (without ``Error``) and 400.
+
+    Args:
+        type: The exception class; subclasses match too.
+        status: The HTTP status, 400 to 599.
+        code: The stable code, snake case.
+        exit_code: The exit code of the command line, 1 to 125.
+        close_code: The websocket close code.
+    """
+
+    type: type[Exception]
+    status: int = 400
+    code: str = ""
+    exit_code: int = _EX_DATAERR
+    close_code: int = 1008
+
+    def __post_init__(self) -> None:
+        if not 400 <= self.status <= 599 or self.status not in HTTPStatus._value2member_map_:
+            raise DefinitionError(
+                f"the error {self.type.__name__} has the status {self.status!r}, which is no HTTP error status",
+                fix="use a registered status from 400 to 599",
+            )
+        if not self.code:
+            object.__setattr__(self, "code", _snake_case(self.type.__name__.removesuffix("Error") or "error"))
+
+    @classmethod
+    def of(cls, error: type[Exception] | ErrorMapping) -> ErrorMapping:
+        """Return the mapping of an exception class, or the mapping itself."""
+        if isinstance(error, ErrorMapping):
+            return error
+        return cls(
+            error,
+            status=getattr(error, "status", 400),
+            code=getattr(error, "code", ""),
+            exit_code=getattr(error, "exit_code", _EX_DATAERR),
+            close_code=getattr(error, "close_code", 1008),
+        )
+
+    def call_error(self, exception: Exception) -> CallError:
+        """Return the `CallError` that stands for `exception`; its detail is the exception's message."""
+        if isinstance(exception, CallError):
+            return exception
+        error = CallError(str(exception))
+        # the class attributes are the table; a mapped exception has a row of its own
+        for name in ("code", "status", "exit_code", "close_code"):
+            object.__setattr__(error, name, getattr(self, name))
+        return error
+
+
+def located(path: str, line: int) -> str:
+    """Return ``file:line``, relative to the working directory where that is shorter."""
+    try:
+        relative = os.path.relpath(path)
+    except ValueError:  # another drive, on Windows
+        relative = path
+    return f"{path if relative.startswith('..') else relative}:{line}"
+
+
+def _snake_case(name: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
+
+
+def _quoted(text: str) -> str:
+    """Return `text` fit for an RFC 9110 quoted-string in a header: one line of ASCII, no quotes."""
+    return re.sub(r"[^\x20-\x7e]|[\"\\]", "'", text)

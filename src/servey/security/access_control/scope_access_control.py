@@ -1,0 +1,42 @@
+"""Access by the scopes of the caller's token."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from servey.errors import DefinitionError, ForbiddenError, UnauthorizedError
+from servey.security.authorization import Authorization
+
+
+@dataclass(frozen=True)
+class ScopeAccessControl:
+    """Let those in whose token carries a scope.
+
+    Args:
+        execute_scope: The scope that running the action needs; one token of RFC 6749 §3.3.
+
+    Raises:
+        DefinitionError: The scope is empty or has characters that no scope can have.
+
+    Example:
+        >>> ScopeAccessControl(execute_scope="root").check(Authorization("me", frozenset({"root"})))
+    """
+
+    execute_scope: str
+
+    def __post_init__(self) -> None:
+        scope = self.execute_scope
+        if not scope or any(not "\x21" <= char <= "\x7e" or char in '"\\' for char in scope):
+            raise DefinitionError(
+                f"{scope!r} is no scope", fix="use printable ASCII without spaces, quotes and backslashes"
+            )
+
+    def check(self, authorization: Authorization | None) -> None:
+        """Raise unless the caller has the scope."""
+        if authorization is None:
+            raise UnauthorizedError
+        if not authorization.has_scope(self.execute_scope):
+            raise ForbiddenError(f"this needs the scope {self.execute_scope!r}", scope=self.execute_scope)
+
+    def __repr__(self) -> str:
+        return f"scope {self.execute_scope}"

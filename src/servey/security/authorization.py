@@ -1,0 +1,37 @@
+"""The verified caller, as an action sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Authorization:
+    """Who calls, and what they may do. Injected from the call's context, never read from its input.
+
+    Args:
+        subject: Who the token speaks for (``sub``, RFC 7519 §4.1.2).
+        scopes: What it allows (``scope``, RFC 8693 §4.2).
+        issuer: Who issued it (``iss``).
+        not_before: When it begins to be valid, with a zone.
+        expires_at: When it ends to be valid, with a zone.
+        claims: Further verified claims.
+
+    Example:
+        >>> Authorization(subject="me", scopes=frozenset({"root"})).has_scope("root")
+        True
+    """
+
+    subject: str | None = None
+    scopes: frozenset[str] = frozenset()
+    issuer: str | None = None
+    not_before: datetime | None = None
+    expires_at: datetime | None = None
+    claims: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    def has_scope(self, scope: str) -> bool:
+        """Return whether the token carries `scope`."""
+        return scope in self.scopes

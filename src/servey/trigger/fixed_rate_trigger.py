@@ -1,0 +1,35 @@
+"""The fixed-rate trigger: an action runs again and again, a fixed time apart."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from servey.errors import DefinitionError
+
+
+@dataclass(frozen=True)
+class FixedRateTrigger:
+    """Run an action, which must need no argument, at regular intervals.
+
+    Args:
+        interval: The time between the starts of two runs; a number is seconds. At least one second.
+
+    Raises:
+        DefinitionError: The interval is shorter than a second.
+
+    Example:
+        >>> str(FixedRateTrigger(90))
+        'every 0:01:30'
+    """
+
+    interval: timedelta | float
+
+    def __post_init__(self) -> None:
+        interval = self.interval if isinstance(self.interval, timedelta) else timedelta(seconds=self.interval)
+        if interval < timedelta(seconds=1):
+            raise DefinitionError(f"an interval of {interval} is too short", fix="give at least one second")
+        object.__setattr__(self, "interval", interval)
+
+    def __str__(self) -> str:
+        return f"every {self.interval}"

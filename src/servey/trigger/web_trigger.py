@@ -1,0 +1,78 @@
+"""The web trigger: an action is called by an HTTP request, and as a GraphQL query or mutation."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import Enum
+from typing import Literal
+
+from servey.errors import DefinitionError
+
+
+class WebTriggerMethod(Enum):
+    """The HTTP methods an action can be served by (RFC 9110 §9, RFC 5789)."""
+
+    GET = "GET"
+    POST = "POST"
+    PUT = "PUT"
+    PATCH = "PATCH"
+    DELETE = "DELETE"
+
+
+_SEGMENT = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=:@-]+|\{[A-Za-z_][A-Za-z0-9_]*\})\Z")
+
+
+@dataclass(frozen=True)
+class WebTrigger:
+    """Serve an action over HTTP.
+
+    Args:
+        method: The HTTP method. GET and DELETE take the action's parameters from the query string, the
+            others from a JSON object in the body; names in the path are taken out of either.
+        path: The path, absolute, with parameters as whole segments in braces: ``/users/{id}``.
+            Default: ``/actions/`` and the action's name with dashes.
+        graphql: What the action is in GraphQL: ``"query"``, ``"mutation"`` or None (not served).
+            Default: a query for GET, otherwise a mutation.
+
+    Raises:
+        DefinitionError: The path is not a valid template.
+
+    Example:
+        >>> WebTrigger(WebTriggerMethod.GET, "/parcels/{id}").path_parameters
+        ('id',)
+    """
+
+    method: WebTriggerMethod = WebTriggerMethod.POST
+    path: str | None = None
+    graphql: Literal["query", "mutation", "by method"] | None = "by method"
+
+    def __post_init__(self) -> None:
+        if self.path is None:
+            return
+        segments = self.path.split("/")
+        if segments[0] or not all(map(_SEGMENT.match, segments[1:])):
+            raise DefinitionError(
+                f"{self.path!r} is no path template",
+                fix="begin with a slash, no empty segment, a parameter is a whole segment: '/users/{id}'",
+            )
+        names = self.path_parameters
+        if len(set(names)) < len(names):
+            raise DefinitionError(f"the path {self.path!r} names a parameter twice", fix="give each its own name")
+
+    @property
+    def path_parameters(self) -> tuple[str, ...]:
+        """The parameters that the path template names, in order."""
+        return tuple(re.findall(r"\{(\w+)\}", self.path or ""))
+
+    @property
+    def takes_query(self) -> bool:
+        """Whether the parameters come from the query string (else from a JSON body)."""
+        return self.method in (WebTriggerMethod.GET, WebTriggerMethod.DELETE)
+
+
+WEB_GET = WebTrigger(WebTriggerMethod.GET)
+WEB_POST = WebTrigger(WebTriggerMethod.POST)
+WEB_PUT = WebTrigger(WebTriggerMethod.PUT)
+WEB_PATCH = WebTrigger(WebTriggerMethod.PATCH)
+WEB_DELETE = WebTrigger(WebTriggerMethod.DELETE)
