@@ -1,28 +1,11 @@
-"""The port that decides who may run an action, and its two constants."""
+"""The two access controls that need no caller: everybody, and nobody."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
-from typing import Final, Protocol
+from typing import Final
 
 from servey.errors import ForbiddenError, UnauthorizedError
 from servey.security.authorization import Authorization
-
-
-class AccessControl(Protocol):
-    """Decide whether a caller may run an action; may be asynchronous."""
-
-    def check(self, authorization: Authorization | None) -> Awaitable[None] | None:
-        """Return (or resolve) when the caller may go on.
-
-        Args:
-            authorization: The verified caller; None when no token was sent.
-
-        Raises:
-            UnauthorizedError: There is no caller, and one is needed.
-            ForbiddenError: The caller may not.
-        """
-        ...
 
 
 class AllowAll:

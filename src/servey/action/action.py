@@ -1,0 +1,222 @@
+"""The declaration of an action: a plain typed function, and what servey has to know of it."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Literal, TypeVar, overload
+
+from servey.action.example import Example
+from servey.action.resource import defining_namespace
+from servey.errors import DefinitionError, ErrorMapping, located
+from servey.ports import AccessControl
+from servey.security.access_control import ALLOW_ALL
+
+F = TypeVar("F", bound=Callable[..., Any])
+RunIn = Literal["thread", "loop"]
+
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Action:
+    """What `action` declares of a function. See there for the arguments."""
+
+    fn: Callable[..., Any]
+    name: str
+    description: str | None = None
+    triggers: tuple[Any, ...] = ()
+    access_control: AccessControl = ALLOW_ALL
+    examples: tuple[Example, ...] = ()
+    timeout: float | None = None
+    errors: tuple[ErrorMapping, ...] = ()
+    tags: tuple[str, ...] = ()
+    deprecated: bool = False
+    include_in_schema: bool = True
+    status: int = 200
+    run_in: RunIn = "loop"
+    named: bool = field(default=False, repr=False)
+    namespace: dict[str, Any] = field(default_factory=dict[str, Any], repr=False, compare=False)
+
+    @property
+    def where(self) -> str:
+        """The function's ``file:line``."""
+        return _where(self.fn)
+
+    @property
+    def is_async(self) -> bool:
+        """Whether the function is a coroutine function."""
+        return inspect.iscoroutinefunction(inspect.unwrap(self.fn))
+
+
+@overload
+def action(fn: F, /) -> F: ...
+@overload
+def action(
+    *,
+    name: str | None = None,
+    description: str | None = None,
+    triggers: tuple[Any, ...] = (),
+    access_control: AccessControl = ALLOW_ALL,
+    examples: tuple[Example, ...] = (),
+    timeout: float | timedelta | None = None,
+    errors: tuple[type[Exception] | ErrorMapping, ...] = (),
+    tags: tuple[str, ...] = (),
+    deprecated: bool = False,
+    include_in_schema: bool = True,
+    status: int = 200,
+    run_in: RunIn | None = None,
+) -> Callable[[F], F]: ...
+def action(
+    fn: Any = None,
+    /,
+    *,
+    name: str | None = None,
+    description: str | None = None,
+    triggers: tuple[Any, ...] = (),
+    access_control: AccessControl = ALLOW_ALL,
+    examples: tuple[Example, ...] = (),
+    timeout: float | timedelta | None = None,
+    errors: tuple[type[Exception] | ErrorMapping, ...] = (),
+    tags: tuple[str, ...] = (),
+    deprecated: bool = False,
+    include_in_schema: bool = True,
+    status: int = 200,
+    run_in: RunIn | None = None,
+) -> Any:
+    """Declare a function an action, bare (``@action``) or with arguments (``@action(triggers=(WEB_GET,))``).
+
+    The function stays the plain function that it is, with its static type and one attribute more,
+    ``__servey_action__``. On a method of a class that an action returns, it declares a nested action.
+
+    Args:
+        fn: The function: `def` or `async def`, every parameter and the result annotated.
+        name: The action's name, unique in a service. Default: the function's; for a nested action the class's
+            and the function's in snake case, ``number_stats_factorial``.
+        description: What it does; default: the docstring.
+        triggers: When it is called: `WEB_GET`, `FixedRateTrigger(60)`, ….
+        access_control: Who may call it over a network.
+        examples: Calls and their results, for the documentation and as tests.
+        timeout: Seconds a call may take; `math.inf` for no limit. Default: ``SERVEY_TIMEOUT`` over a network,
+            no limit elsewhere.
+        errors: The exceptions of one's own that callers may see, as classes (with `code` and `status`
+            attributes, where they have them) or as `ErrorMapping`.
+        tags: Groups for the documentation.
+        deprecated: Whether callers should stop using it.
+        include_in_schema: Whether the documentation shows it.
+        status: The HTTP status of success, 200 to 299.
+        run_in: Where a `def` runs: ``"thread"`` (default) or, when it never blocks, ``"loop"``.
+
+    Returns:
+        The same function (or a decorator that returns it).
+
+    Raises:
+        DefinitionError: An argument, or what is decorated, is not valid.
+
+    Example:
+        >>> @action
+        ... def say_hello(name: str) -> str:
+        ...     return f"Hello {name}!"
+        >>> say_hello("World"), say_hello.__servey_action__.name
+        ('Hello World!', 'say_hello')
+    """
+    namespace = defining_namespace(sys._getframe(1))  # pyright: ignore[reportPrivateUsage]
+
+    def declare(function: F) -> F:
+        _check_function(function)
+        is_async = inspect.iscoroutinefunction(inspect.unwrap(function))
+        try:
+            declared = Action(
+                fn=function,
+                name=name or function.__name__,
+                description=description,
+                triggers=tuple(triggers),
+                access_control=access_control,
+                examples=tuple(examples),
+                timeout=timeout.total_seconds() if isinstance(timeout, timedelta) else timeout,
+                errors=tuple(ErrorMapping.of(error) for error in errors),
+                tags=tuple(tags),
+                deprecated=deprecated,
+                include_in_schema=include_in_schema,
+                status=status,
+                run_in=run_in or ("loop" if is_async else "thread"),
+                named=name is not None,
+                namespace=namespace,
+            )
+            _check_action(declared)
+        except DefinitionError as error:
+            raise DefinitionError(error.message, where=error.where or _where(function), fix=error.fix) from None
+        except TypeError as error:  # an argument that is no tuple, a timeout that is no number
+            raise DefinitionError(f"an argument of @action is wrong: {error}", where=_where(function)) from None
+        function.__servey_action__ = declared  # type: ignore[attr-defined]
+        return function
+
+    return declare if fn is None else declare(fn)
+
+
+def get_action(fn: Any) -> Action | None:
+    """Return the action that `fn` was declared as, or None."""
+    declared = getattr(fn, "__servey_action__", None)
+    return declared if isinstance(declared, Action) else None
+
+
+def _check_function(function: Any) -> None:
+    if isinstance(function, staticmethod | classmethod | property):
+        raise DefinitionError(
+            f"@action cannot stand above @{type(function).__name__}",  # pyright: ignore[reportUnknownArgumentType]
+            fix="declare a plain function or a plain method",
+        )
+    if not inspect.isfunction(function):
+        raise DefinitionError(f"{function!r} is no function", fix="put @action on a def or an async def")
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise DefinitionError(
+            f"{function.__name__} is a generator function", where=_where(function), fix="return a list instead"
+        )
+    if get_action(function) is not None:
+        raise DefinitionError(f"{function.__name__} is declared an action twice", where=_where(function))
+
+
+def _check_action(declared: Action) -> None:
+    if not _NAME.match(declared.name):
+        raise DefinitionError(
+            f"{declared.name!r} is no name for an action", fix="use letters, digits and underscores, a letter first"
+        )
+    if not isinstance(declared.access_control, AccessControl):
+        raise DefinitionError(
+            f"the access control of {declared.name} is {declared.access_control!r}",
+            fix="give an object with a method check(authorization), such as ALLOW_ALL or ScopeAccessControl('root')",
+        )
+    if declared.timeout is not None and not 0 < declared.timeout:
+        raise DefinitionError(
+            f"the timeout of {declared.name} is {declared.timeout!r}", fix="give seconds above 0, or math.inf"
+        )
+    if not 200 <= declared.status <= 299:
+        raise DefinitionError(f"the status of {declared.name} is {declared.status!r}", fix="use 200 to 299")
+    if declared.is_async and declared.run_in == "thread":
+        raise DefinitionError(
+            f"{declared.name} is async and cannot run in a thread", fix="leave run_in out, or write a plain def"
+        )
+    for kind, items in (("example", declared.examples), ("tag", declared.tags)):
+        for item in items:
+            if not isinstance(item, Example if kind == "example" else str):
+                raise DefinitionError(f"{item!r} is no {kind} of {declared.name}", fix=f"list every {kind} in a tuple")
+    names = [example.name for example in declared.examples]
+    for example_name in names:
+        if names.count(example_name) > 1:
+            raise DefinitionError(
+                f"{declared.name} has two examples called {example_name!r}", fix="give each its own name"
+            )
+
+
+def _where(function: Any) -> str:
+    code = inspect.unwrap(function).__code__
+    return located(code.co_filename, code.co_firstlineno)
+
+
+NO_TIMEOUT = math.inf
+"""For `@action(timeout=…)`: a call may take as long as it takes."""

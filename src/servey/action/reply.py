@@ -1,0 +1,44 @@
+"""A result with an HTTP status and headers of its own."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
+_FIELD_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*\Z")
+
+
+@dataclass(frozen=True)
+class Reply(Generic[T]):
+    """What an action declared ``-> Reply[Parcel]`` returns to choose status and headers.
+
+    Transports without a status or headers show the value alone.
+
+    Args:
+        value: The result, of the declared type.
+        status: A success or redirect status, 200 to 399 (errors are raised); None: the action's own.
+        headers: Further response headers (RFC 9110 §5.1, §5.5).
+
+    Raises:
+        ValueError: The status or a header is not valid.
+
+    Example:
+        >>> Reply("made", status=201, headers={"Location": "/parcels/1"}).status
+        201
+    """
+
+    value: T
+    status: int | None = None
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    def __post_init__(self) -> None:
+        if self.status is not None and not 200 <= self.status <= 399:
+            raise ValueError(f"a reply's status is 200 to 399, not {self.status!r}; raise an error for others")
+        for name, value in self.headers.items():
+            if not _TOKEN.match(name) or not _FIELD_VALUE.match(value):
+                raise ValueError(f"{name!r}: {value!r} is no header field")

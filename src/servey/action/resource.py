@@ -1,0 +1,128 @@
+"""Resources: what actions need and do not get from their caller, opened and closed around the calls."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import typing
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar, overload
+
+from servey.errors import DefinitionError, located
+
+F = TypeVar("F", bound=Callable[..., Any])
+Scope = Literal["service", "call"]
+
+
+@dataclass(frozen=True)
+class Resource:
+    """A generator function that yields one value; actions ask for it by the value's type.
+
+    Args:
+        fn: The generator function (async or sync).
+        scope: ``"service"``: opened when the service starts, closed when it stops; ``"call"``: around each call.
+        namespace: The names local to the place of the declaration, for its annotations.
+    """
+
+    fn: Callable[..., Any]
+    scope: Scope
+    namespace: dict[str, Any]
+
+    @property
+    def where(self) -> str:
+        """The declaration's ``file:line``."""
+        return located(self.fn.__code__.co_filename, self.fn.__code__.co_firstlineno)
+
+    @property
+    def is_async(self) -> bool:
+        """Whether the resource is opened on the event loop (else in a worker thread)."""
+        return inspect.isasyncgenfunction(self.fn)
+
+    def hints(self) -> dict[str, Any]:
+        """Return the resolved annotations of the function."""
+        try:
+            return typing.get_type_hints(self.fn, localns=self.namespace, include_extras=True)
+        except NameError as error:
+            raise DefinitionError(
+                f"an annotation of the resource {self.fn.__name__} cannot be resolved: {error}", where=self.where
+            ) from error
+
+    def provides(self) -> type:
+        """Return the type of the value, from the return annotation.
+
+        Raises:
+            DefinitionError: The annotation is missing or is no iterator of a class.
+        """
+        hint = self.hints().get("return")
+        if typing.get_origin(hint) in (Iterator, Generator, AsyncIterator, AsyncGenerator):
+            provided = typing.get_args(hint)[0]
+            if isinstance(provided, type):
+                return provided
+        kind = "AsyncIterator" if self.is_async else "Iterator"
+        raise DefinitionError(
+            f"the resource {self.fn.__name__} does not say what it yields",
+            where=self.where,
+            fix=f"annotate it: def {self.fn.__name__}(…) -> {kind}[TheType]",
+        )
+
+    def manager(self) -> Callable[..., AbstractContextManager[Any] | AbstractAsyncContextManager[Any]]:
+        """Return the function as a factory of context managers."""
+        return asynccontextmanager(self.fn) if self.is_async else contextmanager(self.fn)
+
+
+@overload
+def resource(fn: F, /) -> F: ...
+@overload
+def resource(*, scope: Scope = "call") -> Callable[[F], F]: ...
+def resource(fn: Any = None, /, *, scope: Scope = "call") -> Any:
+    """Declare a generator function a resource. It stays the plain function that it is.
+
+    An action with a parameter of the yielded type gets the value; a resource may itself ask for others, for the
+    `Authorization` and (scope ``"call"``) for the `CallContext`. When the call fails, its error is raised at the
+    ``yield``, so a transaction can be rolled back; a result that cannot be encoded counts as a failure.
+
+    Args:
+        fn: The generator function; sync ones run in a worker thread, with a sync action in the very same one.
+        scope: ``"service"`` (a connection pool) or ``"call"`` (a session).
+
+    Raises:
+        DefinitionError: `fn` is no generator function.
+
+    Example:
+        >>> from collections.abc import Iterator
+        >>> class Session: ...
+        >>> @resource
+        ... def session() -> Iterator[Session]:
+        ...     yield Session()
+    """
+    namespace = defining_namespace(sys._getframe(1))  # pyright: ignore[reportPrivateUsage]
+
+    def declare(function: F) -> F:
+        if not (inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)):
+            raise DefinitionError(
+                f"the resource {getattr(function, '__name__', function)!r} is no generator function",
+                where=located(function.__code__.co_filename, function.__code__.co_firstlineno)
+                if inspect.isfunction(function)
+                else (),
+                fix="open, yield the value once, close",
+            )
+        function.__servey_resource__ = Resource(function, scope, namespace)  # type: ignore[attr-defined]
+        return function
+
+    return declare if fn is None else declare(fn)
+
+
+def defining_namespace(frame: Any) -> dict[str, Any]:
+    """Return the names that are local to the function(s) and classes `frame` stands in; empty at module level.
+
+    Annotations are resolved when the service is built, long after these frames are gone.
+    """
+    names: dict[str, Any] = {}
+    while frame is not None and frame.f_locals is not frame.f_globals:
+        names = {**frame.f_locals, **names}
+        if frame.f_code.co_flags & inspect.CO_OPTIMIZED:  # a function: what called it is no scope of ours
+            break
+        frame = frame.f_back
+    return names

@@ -1,0 +1,205 @@
+"""What an action's function takes and returns, resolved when the service is built."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import types
+import typing
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+from servey.action.action import Action
+from servey.action.context import CallContext
+from servey.action.reply import Reply
+from servey.codec import MISSING, Parameter
+from servey.errors import DefinitionError
+from servey.security.authorization import Authorization
+
+
+@dataclass(frozen=True)
+class Injected:
+    """A parameter that is filled from the call's surroundings, never from its input.
+
+    Args:
+        name: The parameter's name.
+        type: What is asked for: `Authorization`, `CallContext`, a resource's or an injector's type.
+        optional: Whether None is acceptable (``Optional[Authorization]``).
+    """
+
+    name: str
+    type: type
+    optional: bool = False
+
+
+@dataclass(frozen=True)
+class Documentation:
+    """What a docstring says (Google, NumPy, reST and Epydoc forms are understood).
+
+    Args:
+        summary: The first paragraph.
+        description: The rest of the prose.
+        parameters: What is said of each parameter, by name.
+        returns: What is said of the result.
+    """
+
+    summary: str = ""
+    description: str = ""
+    parameters: typing.Mapping[str, str] = types.MappingProxyType({})
+    returns: str = ""
+
+    @classmethod
+    def of(cls, docstring: str | None) -> Documentation:
+        """Return what `docstring` says."""
+        if not docstring or not docstring.strip():
+            return cls()
+        from docstring_parser import parse  # needed for documentation only, not by a call
+
+        parsed = parse(docstring)
+        return cls(
+            summary=(parsed.short_description or "").strip(),
+            description=(parsed.long_description or "").strip(),
+            parameters={item.arg_name: (item.description or "").strip() for item in parsed.params},
+            returns=((parsed.returns and parsed.returns.description) or "").strip(),
+        )
+
+
+@dataclass(frozen=True)
+class ActionSignature:
+    """The types of an action's function.
+
+    Args:
+        name: The action's name in its service.
+        parameters: What the caller gives, in order; for a nested action ``self`` first.
+        injected: What the call's surroundings give.
+        order: Every parameter's name in the order of the function, with whether it is keyword-only.
+        result: The result's type, without `Reply`.
+        replies: Whether the function returns a `Reply`.
+        owner: The class that a nested action is defined in.
+    """
+
+    action: Action
+    name: str
+    parameters: tuple[Parameter, ...]
+    injected: tuple[Injected, ...]
+    order: tuple[tuple[str, bool], ...]
+    result: Any
+    replies: bool = False
+    owner: type | None = None
+
+    @cached_property
+    def documentation(self) -> Documentation:
+        """What the action's docstring says; `@action(description=…)` replaces summary and description."""
+        told = Documentation.of(inspect.getdoc(self.action.fn))
+        if self.action.description is not None:
+            summary, _, rest = self.action.description.strip().partition("\n")
+            told = replace(told, summary=summary, description=rest.strip())
+        return told
+
+    @classmethod
+    def of(cls, action: Action, injectable: Collection[type] = (), owner: type | None = None) -> ActionSignature:
+        """Resolve the annotations of `action`.
+
+        Args:
+            action: The action.
+            injectable: The types that are injected besides `Authorization` and `CallContext`.
+            owner: The class that defines a nested action.
+
+        Raises:
+            DefinitionError: An annotation is missing or cannot be resolved, or a parameter is of a kind that no
+                caller could fill. All of a function's problems are told at once.
+        """
+        hints = _hints(action, owner)
+        kinds = {Authorization, CallContext, *injectable}
+        parameters: list[Parameter] = []
+        injected: list[Injected] = []
+        order: list[tuple[str, bool]] = []
+        problems: list[DefinitionError] = []
+        for position, parameter in enumerate(inspect.signature(inspect.unwrap(action.fn)).parameters.values()):
+            name = parameter.name
+            if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+                star = "*" if parameter.kind is parameter.VAR_POSITIONAL else "**"
+                problems.append(
+                    DefinitionError(
+                        f"{action.fn.__name__} takes {star}{name}, which no caller can fill",
+                        where=action.where,
+                        fix="name and annotate every parameter",
+                    )
+                )
+                continue
+            order.append((name, parameter.kind is parameter.KEYWORD_ONLY))
+            if owner is not None and position == 0:
+                parameters.append(Parameter(name, owner))
+                continue
+            if name not in hints:
+                problems.append(_no_annotation(action, f"the parameter {name!r} of {action.fn.__name__}", f"{name}: str"))
+                continue
+            asked, optional = _without_none(hints[name])
+            if asked in kinds:
+                injected.append(Injected(name, asked, optional))
+                continue
+            default = MISSING if parameter.default is parameter.empty else parameter.default
+            parameters.append(Parameter(name, hints[name], default))
+        if "return" not in hints:
+            problems.append(_no_annotation(action, f"the result of {action.fn.__name__}", "-> str, or -> None"))
+        if problems:
+            raise DefinitionError.join(problems)
+        result = hints["return"]
+        replies = typing.get_origin(result) is Reply
+        if result is Reply:
+            raise DefinitionError(
+                f"the Reply of {action.fn.__name__} does not say of what", where=action.where, fix="-> Reply[str]"
+            )
+        return cls(
+            action=action,
+            name=_nested_name(action, owner) if owner is not None else action.name,
+            parameters=tuple(parameters),
+            injected=tuple(injected),
+            order=tuple(order),
+            result=typing.get_args(result)[0] if replies else result,
+            replies=replies,
+            owner=owner,
+        )
+
+
+def _hints(action: Action, owner: type | None) -> dict[str, Any]:
+    fn = inspect.unwrap(action.fn)
+    namespace = dict(action.namespace)
+    if owner is not None:
+        namespace.setdefault(owner.__name__, owner)
+    try:
+        return typing.get_type_hints(fn, localns=namespace, include_extras=True)
+    except NameError as error:
+        name = getattr(error, "name", None) or str(error)
+        raise DefinitionError(
+            f"an annotation of {fn.__name__} names {name!r}, which is not defined in its module"
+            + (" nor, when @action ran, in the function around it" if action.namespace else ""),
+            where=action.where,
+            fix=f"import or define {name!r} before the action; not under `if TYPE_CHECKING`",
+        ) from error
+    except (TypeError, AttributeError, SyntaxError) as error:
+        raise DefinitionError(
+            f"an annotation of {fn.__name__} is no type: {error}", where=action.where, fix="annotate with types"
+        ) from error
+
+
+def _no_annotation(action: Action, what: str, fix: str) -> DefinitionError:
+    return DefinitionError(f"{what} has no annotation", where=action.where, fix=f"annotate it, as in {fix}")
+
+
+def _without_none(hint: Any) -> tuple[Any, bool]:
+    """Return the one other member of an Optional and True, or the hint and False."""
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        members = [member for member in typing.get_args(hint) if member is not type(None)]
+        if len(members) == 1 and len(typing.get_args(hint)) == 2:
+            return members[0], True
+    return hint, False
+
+
+def _nested_name(action: Action, owner: type) -> str:
+    if action.named:
+        return action.name
+    snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", owner.__name__).lower()
+    return f"{snake}_{action.name}"

@@ -1,0 +1,112 @@
+"""The extension points: a plugin is a class whose methods return data.
+
+A plugin overrides what it adds to; every method has an empty default. What concerns one adapter only (routes,
+for one) is in that adapter's own Protocol. Plugins are listed, never registered: a user's first (the entry point
+group ``servey.plugins``, then ``SERVEY_PLUGINS=module:Name,…``), then those of `servey.builtin`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from servey.action.context import CallContext
+from servey.errors import DefinitionError, ErrorMapping
+from servey.ports import Authorizer
+
+if TYPE_CHECKING:
+    from servey.action.operation import Operation
+    from servey.codec import Engine
+    from servey.service import Service
+
+
+@dataclass(frozen=True)
+class Injector:
+    """Fill every parameter of a type from the call's context.
+
+    Args:
+        type: The type that actions ask for.
+        provide: Makes the value; quick, and without input or output.
+    """
+
+    type: type
+    provide: Callable[[CallContext], Any]
+
+    def __post_init__(self) -> None:
+        if not inspect.isclass(self.type) or not callable(self.provide):
+            raise DefinitionError("an Injector takes a class and a function", fix="Injector(Tenant, tenant_of)")
+
+
+@dataclass(frozen=True)
+class TriggerSupport:
+    """Serve a type of trigger.
+
+    Args:
+        type: The trigger's class; subclasses are served too.
+        start: Begins to serve the operations that have such a trigger, for as long as the context is open; None
+            when something else does (a route, a cloud's scheduler).
+        check: Raises `DefinitionError` when an operation cannot have the trigger.
+    """
+
+    type: type
+    start: Callable[[Sequence[Operation]], AbstractAsyncContextManager[None]] | None = None
+    check: Callable[[Operation, Any], None] | None = None
+
+    def __post_init__(self) -> None:
+        if not inspect.isclass(self.type):
+            raise DefinitionError("a TriggerSupport names a trigger's class", fix="TriggerSupport(WebTrigger)")
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command of the ``servey`` program.
+
+    Args:
+        name: What the user types.
+        target: Where the `click.Command` is, as ``module:name``; loaded when it is used.
+        summary: One line for ``servey --help``.
+    """
+
+    name: str
+    target: str
+    summary: str
+
+    def __post_init__(self) -> None:
+        module, colon, name = self.target.partition(":")
+        if not (module and colon and name):
+            raise DefinitionError(f"{self.target!r} is no target", fix="write 'package.module:name'")
+
+
+class Plugin:
+    """What a plugin may add. All methods are called once, when the service is built."""
+
+    def engines(self) -> Sequence[Engine]:
+        """Return codec engines; they are asked before the built-in ones."""
+        return ()
+
+    def injectors(self) -> Sequence[Injector]:
+        """Return what fills parameters by their type."""
+        return ()
+
+    def triggers(self) -> Sequence[TriggerSupport]:
+        """Return the trigger types that this plugin serves."""
+        return ()
+
+    def lifespans(self) -> Sequence[Callable[[Service], AbstractAsyncContextManager[None]]]:
+        """Return what is opened when a service starts and closed when it stops."""
+        return ()
+
+    def authorizers(self) -> Sequence[Authorizer]:
+        """Return what verifies tokens; the first is used."""
+        return ()
+
+    def errors(self) -> Sequence[ErrorMapping]:
+        """Return how exceptions that any action may raise are shown to callers."""
+        return ()
+
+    def commands(self) -> Sequence[Command]:
+        """Return commands of the ``servey`` program."""
+        return ()
