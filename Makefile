@@ -1,0 +1,91 @@
+# Every target does its own set-up in .venv: a machine needs Python >= 3.11 and make, nothing else.
+#
+#   make serve      the tour of examples/tour on http://localhost:8000 (SERVER_PORT=8001 make serve)
+#   make test       the test suite (ARGS="-k name" selects)
+#   make test-all   the same on every Python >= 3.11 found on this machine
+#   make check      ruff, pyright and the direction of imports
+#   make bench      the benchmarks (ARGS=--quick for a smoke, ARGS=--write puts the figures into docs/benchmarks.md)
+#   make clean      removes all that these made
+#
+# PYTHON=/path/to/python chooses the interpreter of .venv.
+
+.DEFAULT_GOAL := test
+.PHONY: serve test test-all test-others check bench clean
+
+SHELL := /bin/sh
+VENV := .venv
+RUN := $(VENV)/bin/python
+SYNC := uv sync --frozen --inexact
+
+# uv takes the interpreter it is given: it downloads none and follows no other activated environment
+export UV_PYTHON_DOWNLOADS := never
+export UV_PROJECT_ENVIRONMENT := $(VENV)
+unexport VIRTUAL_ENV PYTHONHOME
+
+ifeq ($(origin PYTHON),undefined)
+PYTHONS := python3 python3.15 python3.14 python3.13 python3.12 python3.11 python
+else
+PYTHONS := $(PYTHON)
+endif
+
+serve: $(VENV)/.synced
+	cd examples/tour && exec ../../$(RUN) -m servey
+
+# in CI (CI=true) tests/no_skips.py turns each skipped test into a failure
+PYTEST := PYTHONPATH=tests $(RUN) -m pytest -n 2 -p no_skips
+
+test: $(VENV)/.synced
+	$(PYTEST) $(ARGS)
+
+test-all: test test-others
+
+# OTHERS=3.11 limits it to one. pyenv's shims exist for versions that are not active, hence the trial run.
+test-others: $(VENV)/.synced
+	@own=$$($(RUN) -c 'import sys; print("3.%d" % sys.version_info[1])'); uv=$$PWD/$(VENV)/bin/uv; \
+	for version in $(or $(OTHERS),3.11 3.12 3.13 3.14 3.15); do \
+	  [ "$$version" = "$$own" ] && continue; \
+	  for python in "$$(command -v python$$version)" "$$HOME"/.pyenv/versions/$$version.*/bin/python; do \
+	    [ "$$("$$python" -c 'import sys; print("3.%d" % sys.version_info[1])' 2>/dev/null)" = "$$version" ] || continue; \
+	    echo "== Python $$version: $$python"; \
+	    UV_PROJECT_ENVIRONMENT=$(VENV)/other/$$version "$$uv" sync --frozen --quiet --python "$$python" || exit 1; \
+	    PYTHONPATH=tests $(VENV)/other/$$version/bin/python -m pytest -n 2 -p no_skips $(ARGS) || exit 1; \
+	    break; \
+	  done; \
+	done
+
+check: $(VENV)/.synced
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m pyright
+	$(RUN) -m pytest -q tests/unit/test_layers.py
+
+bench: $(VENV)/.synced-bench
+	$(RUN) -m benchmarks $(ARGS)
+
+clean:
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .bench dist build
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/bin/python:
+	@for python in $(PYTHONS); do \
+	  if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then found=$$python; break; fi; \
+	done; \
+	if [ -z "$$found" ]; then \
+	  echo "servey needs Python 3.11 or newer, and none of these is: $(PYTHONS)" >&2; \
+	  echo "name one: make PYTHON=/path/to/python3.13 $(MAKECMDGOALS)" >&2; exit 1; \
+	fi; \
+	echo "$$found -m venv $(VENV)"; \
+	"$$found" -m venv $(VENV) || { rm -rf $(VENV); echo "(on Debian and Ubuntu: apt install python3-venv)" >&2; exit 1; }
+
+$(VENV)/bin/uv: | $(VENV)/bin/python
+	@$(RUN) -m pip --version >/dev/null 2>&1 || $(RUN) -m ensurepip >/dev/null
+	$(RUN) -m pip install --quiet --disable-pip-version-check 'uv>=0.13,<1'
+
+# --inexact: a plain sync would take the benchmarks' packages, and uv, out again
+$(VENV)/.synced: uv.lock pyproject.toml | $(VENV)/bin/uv
+	$(VENV)/bin/$(SYNC)
+	@touch $@
+
+$(VENV)/.synced-bench: uv.lock pyproject.toml | $(VENV)/bin/uv
+	$(VENV)/bin/$(SYNC) --group bench
+	@touch $@ $(VENV)/.synced
