@@ -136,7 +136,7 @@ class ActionSignature:
             if name not in hints:
                 problems.append(_no_annotation(action, f"the parameter {name!r} of {action.fn.__name__}", f"{name}: str"))
                 continue
-            asked, optional = _without_none(hints[name])
+            asked, optional = without_none(hints[name])
             if asked in kinds:
                 injected.append(Injected(name, asked, optional))
                 continue
@@ -189,7 +189,7 @@ def _no_annotation(action: Action, what: str, fix: str) -> DefinitionError:
     return DefinitionError(f"{what} has no annotation", where=action.where, fix=f"annotate it, as in {fix}")
 
 
-def _without_none(hint: Any) -> tuple[Any, bool]:
+def without_none(hint: Any) -> tuple[Any, bool]:
     """Return the one other member of an Optional and True, or the hint and False."""
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         members = [member for member in typing.get_args(hint) if member is not type(None)]

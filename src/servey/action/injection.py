@@ -1,0 +1,181 @@
+"""How parameters that no caller gives are filled: the graph of injectors and resources, resolved at start."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+from servey.action.context import CallContext
+from servey.action.resource import Resource
+from servey.action.signature import Injected, without_none
+from servey.errors import DefinitionError
+from servey.security.authorization import Authorization
+
+Values = Mapping[type, Any]
+"""The values of the resources that are open, by their types."""
+Provide = Callable[[CallContext], Any]
+
+
+@dataclass(frozen=True)
+class ResourceNode:
+    """A resource whose own parameters are resolved.
+
+    Args:
+        resource: The declaration.
+        type: What it yields.
+        injected: Its parameters.
+    """
+
+    resource: Resource
+    type: type
+    injected: tuple[Injected, ...]
+
+
+class Injection:
+    """Every injectable type of a service.
+
+    Args:
+        resources: The declared resources.
+        injectors: The functions of plugins, by type.
+
+    Raises:
+        DefinitionError: Two resources yield one type, one asks for what nobody provides, they ask for each other,
+            or one of the service's asks for one of a call's.
+    """
+
+    def __init__(self, resources: Iterable[Resource] = (), injectors: Mapping[type, Provide] | None = None) -> None:
+        self.providers: dict[type, Provide] = {
+            Authorization: lambda context: context.authorization,
+            CallContext: lambda context: context,
+            **(injectors or {}),
+        }
+        self._nodes: dict[type, ResourceNode] = {}
+        declared: dict[type, Resource] = {}
+        for resource in resources:
+            provided = resource.provides()
+            if provided in declared or provided in self.providers:
+                others = [declared[provided].where] if provided in declared else []
+                raise DefinitionError(
+                    f"two things provide {provided.__name__}: what an action gets would be chance",
+                    where=[*others, resource.where],
+                    fix="yield a class of its own from each",
+                )
+            declared[provided] = resource
+        for provided, resource in declared.items():
+            self._nodes[provided] = ResourceNode(resource, provided, tuple(self._parameters(resource, declared)))
+        self.ordered = self._ordered(self._nodes)
+
+    @property
+    def types(self) -> frozenset[type]:
+        """Every type that a parameter is filled by."""
+        return frozenset(self.providers) | frozenset(self._nodes)
+
+    @property
+    def service_resources(self) -> tuple[ResourceNode, ...]:
+        """The resources of the service, each after those it asks for."""
+        return tuple(node for node in self.ordered if node.resource.scope == "service")
+
+    def needed(self, injected: Iterable[Injected]) -> tuple[ResourceNode, ...]:
+        """Return the resources, direct and indirect, that parameters need, each after those it asks for."""
+        wanted = {item.type for item in injected}
+        for node in reversed(self.ordered):
+            if node.type in wanted:
+                wanted.update(item.type for item in node.injected)
+        return tuple(node for node in self.ordered if node.type in wanted)
+
+    def open(
+        self, node: ResourceNode, context: CallContext | None, values: Values
+    ) -> AbstractContextManager[Any] | AbstractAsyncContextManager[Any]:
+        """Return the context manager of a resource, its parameters filled from `context` and `values`."""
+        arguments: dict[str, Any] = {}
+        for item in node.injected:
+            if item.type in self._nodes:
+                arguments[item.name] = values[item.type]
+            elif context is not None:
+                arguments[item.name] = self.providers[item.type](context)
+        return node.resource.manager()(**arguments)
+
+    def _parameters(self, resource: Resource, declared: Mapping[type, Resource]) -> Iterable[Injected]:
+        hints = resource.hints()
+        for name in inspect.signature(resource.fn).parameters:
+            asked, optional = without_none(hints.get(name))
+            known = isinstance(asked, type) and (asked in self.providers or asked in declared)
+            if not known:
+                raise DefinitionError(
+                    f"the resource {resource.fn.__name__} asks for {name!r}, which nothing provides",
+                    where=resource.where,
+                    fix="annotate it with Authorization, CallContext or the type of another resource",
+                )
+            of_a_call = asked in self.providers or declared[asked].scope == "call"
+            if resource.scope == "service" and of_a_call:
+                raise DefinitionError(
+                    f"the resource {resource.fn.__name__} lives as long as the service, "
+                    f"and asks for {asked.__name__}, which is another for every call",
+                    where=resource.where,
+                    fix='make it a resource of scope "call"',
+                )
+            yield Injected(name, asked, optional)
+
+    def _ordered(self, nodes: Mapping[type, ResourceNode]) -> tuple[ResourceNode, ...]:
+        done: dict[type, ResourceNode] = {}
+
+        def visit(node: ResourceNode, path: tuple[ResourceNode, ...]) -> None:
+            if node in path:
+                circle = path[path.index(node) :]
+                names = " -> ".join(item.resource.fn.__name__ for item in (*circle, node))
+                raise DefinitionError(
+                    f"resources ask for each other: {names}",
+                    where=[item.resource.where for item in circle],
+                    fix="take one of them out of the circle",
+                )
+            if node.type in done:
+                return
+            for item in node.injected:
+                if item.type in nodes:
+                    visit(nodes[item.type], (*path, node))
+            done[node.type] = node
+
+        for node in nodes.values():
+            visit(node, ())
+        return tuple(done.values())
+
+
+def compile_call(
+    fn: Callable[..., Any],
+    order: Sequence[tuple[str, bool]],
+    injected: Mapping[str, Injected],
+    injection: Injection,
+) -> Callable[[Any, CallContext, Values], Any]:
+    """Return ``call(arguments, context, values)``, which calls `fn` with every parameter in its place.
+
+    The function is written out for each action, as `collections.namedtuple` does, because unpacking at run time
+    costs as much as the rest of a small call.
+
+    Args:
+        fn: The action's function.
+        order: The parameters in the function's order, with whether each is keyword-only.
+        injected: The injected ones by name.
+        injection: What fills them.
+    """
+    namespace: dict[str, Any] = {"fn": fn}
+    parts: list[str] = []
+    for index, (name, keyword_only) in enumerate(order):
+        item = injected.get(name)
+        if item is None:
+            value = f"a.{name}"
+        elif item.type is Authorization:
+            value = "c.authorization"
+        elif item.type is CallContext:
+            value = "c"
+        elif item.type in injection.providers:
+            namespace[f"provide_{index}"] = injection.providers[item.type]
+            value = f"provide_{index}(c)"
+        else:
+            namespace[f"type_{index}"] = item.type
+            value = f"v[type_{index}]"
+        parts.append(f"{name}={value}" if keyword_only else value)
+    exec(f"def call(a, c, v): return fn({', '.join(parts)})", namespace)
+    return namespace["call"]

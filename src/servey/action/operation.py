@@ -1,0 +1,330 @@
+"""The operation: an action compiled. Every transport calls actions through it, so their rules are the same."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import math
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack, ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+from servey.action.action import Action
+from servey.action.context import CURRENT_CALL, CallContext, Origin
+from servey.action.example import NOT_GIVEN, Example
+from servey.action.injection import Injection, ResourceNode, Values, compile_call
+from servey.action.reply import Reply
+from servey.action.runtime import Runtime, Runtimes
+from servey.action.signature import ActionSignature
+from servey.codec import ArgumentsCodec, Codec, Engine, ResultError, to_wire
+from servey.errors import (
+    CallError,
+    DeadlineError,
+    DefinitionError,
+    ErrorMapping,
+    InternalError,
+    InvalidError,
+    UnauthorizedError,
+)
+from servey.security.access_control import ALLOW_ALL
+from servey.security.authorization import Authorization
+
+_log = logging.getLogger("servey.operation")
+
+Finish = Callable[[Any], Any]
+
+
+@dataclass(frozen=True)
+class CheckedExample:
+    """An example whose values fit the signature.
+
+    Args:
+        example: The declaration.
+        params: The arguments as JSON values.
+        result: The result as JSON values, or `NOT_GIVEN`.
+    """
+
+    example: Example
+    params: Mapping[str, Any]
+    result: Any
+
+
+class Operation:
+    """One action, ready to be called. A transport calls, in this order:
+
+    `authorize`, then one of `decode_json`, `decode_text` and `decode`, then `run`, with `encode_json` or `encode`
+    as its last step. Each raises a `CallError` and nothing else.
+
+    Args:
+        signature: The resolved signature.
+        runtimes: Where the service keeps threads, deadlines and resources.
+        injection: What fills the injected parameters.
+        engines: The codec engines of plugins.
+        errors: How exceptions are mapped for every action.
+        timeout: Seconds a call over a network may take by default.
+
+    Raises:
+        DefinitionError: A type cannot be served, or an example does not match the signature.
+    """
+
+    def __init__(
+        self,
+        signature: ActionSignature,
+        *,
+        runtimes: Runtimes,
+        injection: Injection,
+        engines: Sequence[Engine] = (),
+        errors: Sequence[ErrorMapping] = (),
+        timeout: float = 15.0,
+    ) -> None:
+        action = signature.action
+        self.signature = signature
+        self.action: Action = action
+        self.name = signature.name
+        self.arguments = ArgumentsCodec(
+            signature.parameters, where=action.where, label=f"the arguments of {self.name}", engines=engines
+        )
+        self.result = Codec(
+            signature.result, where=action.where, label=f"the result of {self.name}", engines=engines
+        )
+        self.decode_json = self.arguments.decode_json
+        self.decode_text = self.arguments.decode_text
+        self.decode = self.arguments.decode
+        self.encode_json: Finish = self._encoder(self.result.encode_json)
+        self.encode: Finish = self._encoder(self.result.encode)
+        self.errors = (*action.errors, *errors)
+        self.needs_caller = any(item.type is Authorization and not item.optional for item in signature.injected)
+        self.is_open = action.access_control is ALLOW_ALL and not self.needs_caller
+        """Whether `authorize` lets everybody in, so that it need not be called."""
+        self._timeouts = {
+            Origin.NETWORK: _seconds(timeout if action.timeout is None else action.timeout),
+            Origin.SYSTEM: _seconds(action.timeout),
+        }
+        self._injection = injection
+        self._runtimes = runtimes
+        self._resources = injection.needed(signature.injected)
+        self._call_resources = tuple(node for node in self._resources if node.resource.scope == "call")
+        self._call = compile_call(
+            action.fn, signature.order, {item.name: item for item in signature.injected}, injection
+        )
+        self._execute = self._compile_execute()
+        self.examples = tuple(self._check_example(example) for example in action.examples)
+
+    async def authorize(self, context: CallContext) -> None:
+        """Return when the caller of `context` may run the action.
+
+        Raises:
+            UnauthorizedError: Nobody calls, and somebody has to.
+            ForbiddenError: The caller may not.
+            InternalError: The access control itself failed; nobody is let in by a defect.
+        """
+        if self.needs_caller and context.authorization is None:
+            raise UnauthorizedError
+        if context.origin is Origin.SYSTEM:
+            return
+        try:
+            outcome: Any = self.action.access_control.check(context.authorization)
+            if inspect.isawaitable(outcome):
+                outcome = await outcome
+        except CallError:
+            raise
+        except Exception as error:
+            raise self._defect(error, context, "the access control failed") from error
+        if outcome is not None:
+            # somebody who returns False means to refuse, and somebody who returns True has not read the port
+            raise self._defect(None, context, f"the access control returned {outcome!r}; it must raise or return None")
+
+    async def run(self, arguments: Any, context: CallContext, finish: Finish | None = None) -> Any:
+        """Call the function, within its deadline, off the event loop when it is a `def`.
+
+        Args:
+            arguments: What one of the decoders returned.
+            context: The call's surroundings; its `deadline` is set unless it has one.
+            finish: The last step, `encode_json` or `encode`. It runs while the call's resources are open, so that
+                a result that cannot be encoded undoes what they can undo.
+
+        Returns:
+            What the function returned, or what `finish` made of it.
+
+        Raises:
+            CallError: The action's own, or `DeadlineError`, `OverloadedError`, `InternalError`.
+        """
+        runtime = self._runtimes.current()
+        if context.deadline is None and (seconds := self._timeouts[context.origin]) is not None:
+            context.deadline = runtime.loop.time() + seconds
+        token = CURRENT_CALL.set(context)
+        try:
+            if self._resources and not runtime.started:
+                await runtime.start()
+            return await self._execute(arguments, context, runtime, finish)
+        except CallError:
+            raise
+        except Exception as error:
+            raise self._call_error(error, context) from error
+        finally:
+            CURRENT_CALL.reset(token)
+
+    def example_authorization(self, example: Example) -> Authorization | None:
+        """Return as whom an example calls: as it says, or as somebody whom the access control lets in."""
+        if example.authorization is not None or example.error in ("unauthorized", "forbidden"):
+            return example.authorization
+        make = getattr(self.action.access_control, "example_authorization", None)
+        if make is not None:
+            return make()
+        return None if self.is_open else Authorization(subject="example")
+
+    # --- how a call is executed, decided once -----------------------------------------------------------------
+
+    def _compile_execute(self) -> Callable[[Any, CallContext, Runtime, Finish | None], Awaitable[Any]]:
+        in_thread = self.action.run_in == "thread"
+        if not self._call_resources:
+            return self._in_thread if in_thread else self._on_loop
+        if in_thread and not any(node.resource.is_async for node in self._call_resources):
+            return self._in_thread
+        return self._with_resources
+
+    def _on_loop(self, arguments: Any, context: CallContext, runtime: Runtime, finish: Finish | None) -> Awaitable[Any]:
+        called = self._call_on_loop(arguments, context, runtime.values, finish)
+        return called if context.deadline is None else runtime.deadlines.run(called, context.deadline)
+
+    async def _call_on_loop(
+        self, arguments: Any, context: CallContext, values: Values, finish: Finish | None
+    ) -> Any:
+        value = self._call(arguments, context, values)
+        if self.action.is_async:
+            value = await value
+        return value if finish is None else finish(value)
+
+    def _in_thread(
+        self, arguments: Any, context: CallContext, runtime: Runtime, finish: Finish | None
+    ) -> Awaitable[Any]:
+        def call() -> Any:
+            if self._call_resources:
+                with ExitStack() as stack:
+                    values: dict[type, Any] = dict(runtime.values)
+                    for node in self._call_resources:
+                        manager: Any = self._injection.open(node, context, values)
+                        values[node.type] = stack.enter_context(manager)
+                    value = self._call(arguments, context, values)
+                    return value if finish is None else finish(value)
+            value = self._call(arguments, context, runtime.values)
+            return value if finish is None else finish(value)
+
+        return runtime.workers.run(call, deadline=context.deadline, label=self.name, request_id=context.request_id)
+
+    def _with_resources(
+        self, arguments: Any, context: CallContext, runtime: Runtime, finish: Finish | None
+    ) -> Awaitable[Any]:
+        async def call() -> Any:
+            async with AsyncExitStack() as stack:
+                values: dict[type, Any] = dict(runtime.values)
+                for node in self._call_resources:
+                    manager = self._injection.open(node, context, values)
+                    values[node.type] = await stack.enter_async_context(
+                        _in_workers(manager, node, runtime, context) if not node.resource.is_async else manager  # type: ignore[arg-type]
+                    )
+                if self.action.run_in == "loop":
+                    return await self._call_on_loop(arguments, context, values, finish)
+                value = await runtime.workers.run(
+                    lambda: self._call(arguments, context, values),
+                    deadline=context.deadline,
+                    label=self.name,
+                    request_id=context.request_id,
+                )
+                return value if finish is None else finish(value)
+
+        called = call()
+        return called if context.deadline is None else runtime.deadlines.run(called, context.deadline)
+
+    # --- results, errors, examples ----------------------------------------------------------------------------
+
+    def _encoder(self, encode: Finish) -> Finish:
+        if not self.signature.replies:
+            return encode
+
+        def encode_reply(reply: Any) -> Reply[Any]:
+            if not isinstance(reply, Reply):
+                raise ResultError([], f"{self.name} is declared to return a Reply and returned {type(reply).__name__}")
+            return Reply(encode(reply.value), reply.status, reply.headers)  # pyright: ignore[reportUnknownArgumentType,reportUnknownMemberType]
+
+        return encode_reply
+
+    def _call_error(self, error: Exception, context: CallContext) -> CallError:
+        for mapping in self.errors:
+            if isinstance(error, mapping.type):
+                return mapping.call_error(error)
+        return self._defect(error, context, "the action failed")
+
+    def _defect(self, error: Exception | None, context: CallContext, message: str) -> InternalError:
+        _log.error(
+            "%s: %s (request %s)",
+            self.name,
+            message,
+            context.request_id,
+            exc_info=error,
+            extra={"action": self.name, "request_id": context.request_id},
+        )
+        return InternalError()
+
+    def _check_example(self, example: Example) -> CheckedExample:
+        def wrong(what: str) -> DefinitionError:
+            return DefinitionError(
+                f"the example {example.name!r} of {self.name} {what}",
+                where=self.action.where,
+                fix="correct the example, or the signature",
+            )
+
+        if example.error is not None and example.result is not NOT_GIVEN:
+            raise wrong("has a result and an error; a call has one of them")
+        try:
+            params = {name: to_wire(value) for name, value in example.params.items()}
+            result = NOT_GIVEN if example.result is NOT_GIVEN else to_wire(example.result)
+        except (TypeError, ValueError, ResultError) as error:
+            raise wrong(f"has a value that JSON cannot hold: {error}") from error
+        if example.error != "invalid":
+            try:
+                self.decode(params)
+            except CallError as error:
+                raise wrong(f"does not match the parameters: {_told(error)}") from error
+        if result is not NOT_GIVEN:
+            try:
+                self.result.decode(result)
+            except CallError as error:
+                raise wrong(f"does not match the result: {_told(error)}") from error
+        return CheckedExample(example, params, result)
+
+
+def _seconds(timeout: float | None) -> float | None:
+    return None if timeout is None or math.isinf(timeout) else timeout
+
+
+def _told(error: CallError) -> str:
+    if isinstance(error, InvalidError) and error.errors:
+        return "; ".join(f"{path or 'the whole'}: {message}" for path, message in error.errors)
+    return str(error)
+
+
+class _in_workers(AbstractAsyncContextManager[Any]):  # noqa: N801
+    """A synchronous resource of an action on the loop: opened and closed in worker threads."""
+
+    def __init__(
+        self, manager: AbstractContextManager[Any], node: ResourceNode, runtime: Runtime, context: CallContext
+    ) -> None:
+        self._manager, self._node, self._runtime, self._context = manager, node, runtime, context
+
+    async def __aenter__(self) -> Any:
+        return await self._work(self._manager.__enter__)
+
+    async def __aexit__(self, *raised: Any) -> bool | None:
+        return await self._work(lambda: self._manager.__exit__(*raised))
+
+    async def _work(self, call: Callable[[], Any]) -> Any:
+        # closing has no deadline: what was opened is closed, whatever became of the call
+        label = f"the resource {self._node.resource.fn.__name__}"
+        return await self._runtime.workers.run(
+            call, deadline=None, label=label, request_id=self._context.request_id
+        )
+
+
+__all__ = ["CheckedExample", "DeadlineError", "Operation"]

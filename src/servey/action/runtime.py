@@ -1,0 +1,109 @@
+"""What an operation needs of the event loop it runs in: deadlines, worker threads and the open resources."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from typing import Any
+
+from servey.action.deadlines import Deadlines
+from servey.action.workers import Workers
+from servey.errors import OverloadedError
+
+
+class Runtime:
+    """One service in one event loop.
+
+    Args:
+        loop: The loop.
+        threads: How many worker threads there are at most.
+        opened: Returns what is open while the service runs (resources, plugins' lifespans, triggers).
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        threads: int,
+        opened: Callable[[Runtime], AbstractAsyncContextManager[None]],
+    ) -> None:
+        self.loop = loop
+        self.deadlines = Deadlines(loop)
+        self.workers = Workers(loop, threads)
+        self.values: dict[type, Any] = {}
+        self.started = False
+        self.stopping = False
+        self._opened = opened
+        self._stack = AsyncExitStack()
+        self._starting = asyncio.Lock()
+        self._users = 0
+
+    async def start(self) -> None:
+        """Open what the service needs; at once when that is done already.
+
+        Raises:
+            OverloadedError: The service is stopping.
+        """
+        if self.started:
+            return
+        async with self._starting:
+            if self.stopping:
+                raise OverloadedError("the service is stopping")
+            if not self.started:
+                async with AsyncExitStack() as stack:
+                    await stack.enter_async_context(self._opened(self))
+                    self._stack = stack.pop_all()
+                self.started = True
+
+    async def enter(self) -> None:
+        """Start, and stay started until as many `leave` as `enter` were called."""
+        self._users += 1
+        try:
+            await self.start()
+        except BaseException:
+            self._users -= 1
+            raise
+
+    async def leave(self, timeout: float) -> None:
+        """Let calls under way end, for at most `timeout` seconds, and close everything."""
+        self._users -= 1
+        if self._users:
+            return
+        self.stopping = True
+        try:
+            await self.workers.drain(timeout)
+            await self._stack.aclose()
+        finally:
+            self.started = self.stopping = False
+            self.values.clear()
+
+
+class Runtimes:
+    """The runtimes of a service, one for each event loop it is used in.
+
+    A server has one loop; tests and the command line may have many, one after another.
+
+    Args:
+        threads: How many worker threads each has at most.
+        opened: As for `Runtime`.
+    """
+
+    def __init__(self, threads: int, opened: Callable[[Runtime], AbstractAsyncContextManager[None]]) -> None:
+        self._threads = threads
+        self._opened = opened
+        self._last: Runtime | None = None
+        self._by_loop: dict[asyncio.AbstractEventLoop, Runtime] = {}
+
+    def current(self) -> Runtime:
+        """Return the runtime of the running event loop."""
+        loop = asyncio.get_running_loop()
+        last = self._last
+        if last is not None and last.loop is loop:
+            return last
+        runtime = self._by_loop.get(loop)
+        if runtime is None:
+            for closed in [other for other in self._by_loop if other.is_closed()]:
+                self._by_loop.pop(closed).workers.close()
+            runtime = self._by_loop[loop] = Runtime(loop, self._threads, self._opened)
+        self._last = runtime
+        return runtime

@@ -1,0 +1,87 @@
+"""Actions and resources at the top level of the user's modules and their submodules."""
+
+from __future__ import annotations
+
+import pkgutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+from servey.action.action import Action, get_action
+from servey.action.resource import Resource
+from servey.errors import DefinitionError
+
+
+@dataclass(frozen=True)
+class Declarations:
+    """What was found, in the order of the modules and of the declarations in them.
+
+    Args:
+        actions: The actions; one that several modules name counts once.
+        resources: The resources, likewise.
+    """
+
+    actions: tuple[Action, ...]
+    resources: tuple[Resource, ...]
+
+    @classmethod
+    def of(cls, values: Sequence[Any]) -> Declarations:
+        """Return what is declared among `values`.
+
+        Raises:
+            DefinitionError: Another decorator stands above ``@action``: calls would go past it.
+        """
+        actions: dict[int, Action] = {}
+        resources: dict[int, Resource] = {}
+        for value in values:
+            action = get_action(value)
+            if action is not None:
+                if action.fn is not value:
+                    raise DefinitionError(
+                        f"another decorator stands above @action on {action.fn.__name__}; calls would go past it",
+                        where=action.where,
+                        fix="put @action on top",
+                    )
+                actions[id(value)] = action
+            resource = getattr(value, "__servey_resource__", None)
+            if isinstance(resource, Resource):
+                resources[id(value)] = resource
+        return cls(tuple(actions.values()), tuple(resources.values()))
+
+
+def find_declarations(path: str) -> Declarations:
+    """Import the modules named by `path`, with all their submodules, and return what they declare.
+
+    Args:
+        path: Names of modules or packages, with commas between them.
+
+    Raises:
+        DefinitionError: There is no such module. An error inside a module is raised as it is.
+    """
+    values: list[Any] = []
+    for name in filter(None, (part.strip() for part in path.split(","))):
+        for module in _modules(name):
+            values.extend(vars(module).values())
+    return Declarations.of(values)
+
+
+def _modules(name: str) -> Iterator[ModuleType]:
+    try:
+        module = import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not (name == error.name or name.startswith(error.name + ".")):
+            raise  # something that the user's module imports is missing
+        raise DefinitionError(
+            f"there is no module {name!r} to find actions in",
+            fix=f"create {name.replace('.', '/')}.py here, or name another module in SERVEY_ACTION_PATH",
+        ) from error
+    yield module
+    for info in pkgutil.walk_packages(getattr(module, "__path__", ()), name + ".", onerror=_raise):
+        if not info.name.rpartition(".")[2] == "__main__":
+            yield import_module(info.name)
+
+
+def _raise(name: str) -> None:
+    raise  # noqa: PLE0704 - walk_packages calls this while it handles the error of importing `name`

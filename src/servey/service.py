@@ -1,0 +1,235 @@
+"""The service: what is served, resolved once, immutable. Every adapter is a function of it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import cached_property
+from types import MappingProxyType
+from typing import Any
+
+from servey.action.action import Action
+from servey.action.injection import Injection
+from servey.action.operation import Operation
+from servey.action.resource import Resource
+from servey.action.runtime import Runtime, Runtimes
+from servey.action.signature import ActionSignature
+from servey.builtin import built_in_plugins, extra_serving, load_plugin
+from servey.errors import DefinitionError, MissingExtraError
+from servey.finder import Declarations, find_declarations, nested_actions
+from servey.plugin import Plugin, TriggerSupport
+from servey.security.access_control import ALLOW_ALL
+from servey.settings import Settings
+from servey.trigger.web_route import WebRoute, web_routes
+from servey.trigger.web_trigger import WebTrigger
+
+PLUGIN_GROUP = "servey.plugins"
+"""The entry point group in which installed packages offer plugins."""
+
+
+class Service:
+    """Actions, plugins and settings, resolved.
+
+    Args:
+        actions: The decorated functions.
+        resources: The decorated resource functions.
+        plugins: The user's plugins; the built-in ones follow.
+        settings: The settings; default: their defaults, not the environment's.
+
+    Raises:
+        DefinitionError: Something declared cannot be served; all such problems in one error.
+
+    Example:
+        >>> from servey.action.action import action
+        >>> @action
+        ... def say_hello(name: str) -> str:
+        ...     return f"Hello {name}!"
+        >>> list(Service(actions=[say_hello]).operations)
+        ['say_hello']
+    """
+
+    def __init__(
+        self,
+        actions: Iterable[Callable[..., Any]] = (),
+        *,
+        resources: Iterable[Callable[..., Any]] = (),
+        plugins: Iterable[Plugin] = (),
+        settings: Settings | None = None,
+    ) -> None:
+        declared = Declarations.of([*actions, *resources])
+        self.settings = settings or Settings()
+        self.plugins: tuple[Plugin, ...] = (*plugins, *built_in_plugins())
+        self._triggers: tuple[TriggerSupport, ...] = _flat(plugin.triggers() for plugin in self.plugins)
+        self.authorizers = _flat(plugin.authorizers() for plugin in self.plugins)
+        self._lifespans = _flat(plugin.lifespans() for plugin in self.plugins)
+        self._injection = Injection(
+            declared.resources,
+            {item.type: item.provide for item in reversed(_flat(plugin.injectors() for plugin in self.plugins))},
+        )
+        self._runtimes = Runtimes(self.settings.threads, self._opened)
+        self.operations: Mapping[str, Operation] = MappingProxyType(self._build(declared.actions))
+        self.web_routes: tuple[WebRoute, ...] = web_routes(self.operations.values())
+
+    @classmethod
+    def from_settings(cls, settings: Settings | None = None) -> Service:
+        """Find the actions and plugins that the settings name, and resolve them.
+
+        Args:
+            settings: Default: the environment's.
+
+        Raises:
+            SettingsError: A setting is wrong.
+            DefinitionError: A declaration is wrong. An error inside the user's modules is raised as it is.
+        """
+        from importlib.metadata import entry_points
+
+        settings = settings or Settings.from_environment()
+        installed = [f"{entry.module}:{entry.attr}" for entry in entry_points(group=PLUGIN_GROUP)]
+        found = find_declarations(settings.action_path)
+        return cls(
+            [item.fn for item in found.actions],
+            resources=[item.fn for item in found.resources],
+            plugins=[load_plugin(target) for target in (*installed, *settings.plugins)],
+            settings=settings,
+        )
+
+    @cached_property
+    def commands(self) -> tuple[Any, ...]:
+        """The commands that plugins add to the ``servey`` program."""
+        return _flat(plugin.commands() for plugin in self.plugins)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncGenerator[Service]:
+        """Open the service's resources and whatever plugins start; close them at the end.
+
+        Every host enters this: the server, the command line, tests. It may be entered again while it is open.
+        """
+        runtime = self._runtimes.current()
+        await runtime.enter()
+        try:
+            yield self
+        finally:
+            await runtime.leave(self.settings.shutdown_timeout)
+
+    @property
+    def ready(self) -> bool:
+        """Whether the service is open in this event loop and not about to stop."""
+        runtime = self._runtimes.current()
+        return runtime.started and not runtime.stopping
+
+    def operation(self, name: str) -> Operation:
+        """Return the operation called `name`; a nested action's bare function name will do where it is unique.
+
+        Raises:
+            KeyError: There is none; or several nested actions share the bare name.
+        """
+        if name in self.operations:
+            return self.operations[name]
+        nested = [item for item in self.operations.values() if item.signature.owner and item.action.name == name]
+        if len(nested) == 1:
+            return nested[0]
+        raise KeyError(name)
+
+    def _build(self, actions: Sequence[Action]) -> dict[str, Operation]:
+        """Compile `actions` and the nested actions on what they return, and on what those return."""
+        operations: dict[str, Operation] = {}
+        problems: list[DefinitionError] = []
+        waiting: list[tuple[Action, type | None]] = [(item, None) for item in actions]
+        seen: set[int] = set()
+        while waiting:
+            action, owner = waiting.pop(0)
+            if id(action) in seen:
+                continue
+            seen.add(id(action))
+            try:
+                operation = self._compile(action, owner)
+            except DefinitionError as error:
+                problems.append(error)
+                continue
+            if (other := operations.get(operation.name)) is not None:
+                problems.append(
+                    DefinitionError(
+                        f"two actions are called {operation.name!r}",
+                        where=[other.action.where, action.where],
+                        fix=f"give one of them another name: @action(name='another_{operation.name}')",
+                    )
+                )
+                continue
+            operations[operation.name] = operation
+            waiting += [(nested, defines) for defines, nested in nested_actions(operation.result.classes())]
+        for operation in operations.values():
+            problems.extend(self._nested_problems(operation, operations.values()))
+        if problems:
+            raise DefinitionError.join(problems)
+        return operations
+
+    def _compile(self, action: Action, owner: type | None) -> Operation:
+        operation = Operation(
+            ActionSignature.of(action, self._injection.types, owner),
+            runtimes=self._runtimes,
+            injection=self._injection,
+            engines=_flat(plugin.engines() for plugin in self.plugins),
+            errors=_flat(plugin.errors() for plugin in self.plugins),
+            timeout=self.settings.timeout,
+        )
+        for trigger in action.triggers:
+            self._check_trigger(operation, trigger)
+        return operation
+
+    def _check_trigger(self, operation: Operation, trigger: Any) -> None:
+        served = [support for support in self._triggers if isinstance(trigger, support.type)]
+        if not served:
+            name = type(trigger).__name__ if not isinstance(trigger, type) else trigger.__name__
+            extra = extra_serving(type(trigger))
+            raise DefinitionError(
+                f"no loaded plugin serves {name}, a trigger of {operation.name}",
+                where=operation.action.where,
+                fix=str(MissingExtraError("starlette", extra)).partition(". ")[2]
+                if extra
+                else "load the plugin that serves it (SERVEY_PLUGINS=module:Name), or take the trigger away",
+            )
+        for support in served:
+            if support.check is not None:
+                support.check(operation, trigger)
+
+    def _nested_problems(self, nested: Operation, operations: Iterable[Operation]) -> Iterable[DefinitionError]:
+        """Over a network, ``self`` is an object that the client may have invented."""
+        owner, action = nested.signature.owner, nested.action
+        if owner is None or action.access_control is not ALLOW_ALL or nested.needs_caller:
+            return
+        if not any(isinstance(trigger, WebTrigger) for trigger in action.triggers):
+            return
+        for operation in operations:
+            if operation.is_open or not any(issubclass(cls, owner) for cls in operation.result.classes()):
+                continue
+            yield DefinitionError(
+                f"{nested.name} is open and takes a {owner.__name__} from its caller, which {operation.name} "
+                "gives only to some",
+                where=[action.where, operation.action.where],
+                fix=f"give {action.fn.__name__} an access_control of its own, or take its web trigger away",
+            )
+
+    @asynccontextmanager
+    async def _opened(self, runtime: Runtime) -> AsyncGenerator[None]:
+        async with AsyncExitStack() as stack:
+            for node in self._injection.service_resources:
+                manager: Any = self._injection.open(node, None, runtime.values)
+                if node.resource.is_async:
+                    runtime.values[node.type] = await stack.enter_async_context(manager)
+                else:
+                    runtime.values[node.type] = stack.enter_context(manager)
+            for lifespan in self._lifespans:
+                await stack.enter_async_context(lifespan(self))
+            for support in self._triggers:
+                if support.start is not None:
+                    served = [
+                        operation
+                        for operation in self.operations.values()
+                        if any(isinstance(trigger, support.type) for trigger in operation.action.triggers)
+                    ]
+                    await stack.enter_async_context(support.start(served))
+            yield
+
+
+def _flat(items: Iterable[Sequence[Any]]) -> tuple[Any, ...]:
+    return tuple(item for group in items for item in group)

@@ -1,0 +1,234 @@
+"""The settings: one documented field per environment variable, read here and nowhere else."""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal, NamedTuple, get_type_hints
+
+import msgspec
+
+from servey.errors import SettingsError
+
+_log = logging.getLogger("servey.settings")
+
+
+class Variable(NamedTuple):
+    """The environment variable of a field.
+
+    Args:
+        name: The variable.
+        doc: What it does, with its unit.
+        aliases: Other names it is read from, later ones last.
+        secret: Whether its value is never shown.
+    """
+
+    name: str
+    doc: str
+    aliases: tuple[str, ...] = ()
+    secret: bool = False
+
+
+class SettingRow(NamedTuple):
+    """One row of the effective table: what a variable is set to, and by what."""
+
+    variable: str
+    value: str
+    source: str
+    doc: str
+
+
+Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+Seconds = Annotated[float, msgspec.Meta(gt=0)]
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """What the environment says. Lists are written with commas.
+
+    Raises:
+        SettingsError: A value is wrong, or two contradict each other.
+
+    Example:
+        >>> Settings.from_environment({"SERVER_PORT": "9000"}).server_port
+        9000
+    """
+
+    action_path: Annotated[
+        str,
+        Variable(
+            "SERVEY_ACTION_PATH",
+            "The modules (with their submodules) in which actions and resources are found; several with commas.",
+        ),
+    ] = "actions"
+    environment: Annotated[
+        Literal["", "development", "production"],
+        Variable(
+            "SERVEY_ENV",
+            "`development` or `production`. Unset: development when bound to a loopback address, else production.",
+        ),
+    ] = ""
+    server_host: Annotated[
+        str, Variable("SERVER_HOST", "The address that the server binds to.", ("SERVEY_SERVER_HOST", "HOST"))
+    ] = "127.0.0.1"
+    server_port: Annotated[
+        Port, Variable("SERVER_PORT", "The port that the server binds to.", ("SERVEY_SERVER_PORT", "PORT"))
+    ] = 8000
+    plugins: Annotated[
+        tuple[str, ...],
+        Variable("SERVEY_PLUGINS", "Plugins to load besides the installed ones: `module:Name,…`."),
+    ] = ()
+    timeout: Annotated[
+        Seconds,
+        Variable("SERVEY_TIMEOUT", "Seconds that a call over a network may take unless its action says otherwise."),
+    ] = 15.0
+    threads: Annotated[
+        Positive, Variable("SERVEY_THREADS", "Worker threads for actions that are plain functions.")
+    ] = 40
+    max_body_size: Annotated[
+        Positive, Variable("SERVEY_MAX_BODY_SIZE", "The largest request body, in bytes.")
+    ] = 6 * 1024 * 1024
+    max_query_size: Annotated[
+        Positive, Variable("SERVEY_MAX_QUERY_SIZE", "The longest query string, in bytes.")
+    ] = 64 * 1024
+    unknown_query: Annotated[
+        Literal["refuse", "ignore"],
+        Variable(
+            "SERVEY_UNKNOWN_QUERY",
+            "What becomes of query parameters that the action does not have: `refuse` (422) or `ignore`.",
+        ),
+    ] = "refuse"
+    cors_origins: Annotated[
+        tuple[str, ...],
+        Variable(
+            "CORS_ALLOWED_ORIGINS",
+            "Origins whose pages may call the service (`https://example.com,…`), or `*` for all.",
+            ("SERVEY_CORS_ALLOWED_ORIGINS",),
+        ),
+    ] = ()
+    cors_credentials: Annotated[
+        bool,
+        Variable(
+            "CORS_ALLOW_CREDENTIALS",
+            "Whether those pages may send cookies and credentials; not together with `*`.",
+            ("SERVEY_CORS_ALLOW_CREDENTIALS",),
+        ),
+    ] = False
+    shutdown_timeout: Annotated[
+        Seconds, Variable("SERVEY_SHUTDOWN_TIMEOUT", "Seconds that calls under way get when the service stops.")
+    ] = 10.0
+    log_level: Annotated[
+        Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"],
+        Variable("LOG_LEVEL", "The least severe messages that are logged.", ("SERVEY_LOG_LEVEL", "LOGLEVEL")),
+    ] = "INFO"
+
+    def __post_init__(self) -> None:
+        if "*" in self.cors_origins and self.cors_credentials:
+            raise SettingsError(
+                "CORS_ALLOWED_ORIGINS is * and CORS_ALLOW_CREDENTIALS is on: every page of the web could act for "
+                "your users. List the origins, or switch credentials off."
+            )
+        for origin in self.cors_origins:
+            scheme, colon, rest = origin.partition("://")
+            if origin != "*" and not (scheme and colon and rest and "/" not in rest):
+                raise SettingsError(
+                    f"CORS_ALLOWED_ORIGINS has {origin!r}, which is no origin: write scheme and host, "
+                    "as in https://example.com, without a path"
+                )
+
+    @property
+    def production(self) -> bool:
+        """Whether the service runs in production (DESIGN: unset means bound to more than this machine)."""
+        return self.environment == "production" or (self.environment == "" and not _is_loopback(self.server_host))
+
+    @classmethod
+    def variables(cls) -> dict[str, Variable]:
+        """Return the variable of every field."""
+        hints = get_type_hints(cls, include_extras=True)
+        return {
+            name: next(item for item in hints[name].__metadata__ if isinstance(item, Variable))
+            for name in cls.__struct_fields__
+        }
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] | None = None) -> Settings:
+        """Read the settings.
+
+        Args:
+            environ: The variables; default: the process's. An empty value counts as unset.
+
+        Raises:
+            SettingsError: Some values are wrong; the message tells all of them.
+        """
+        environ = os.environ if environ is None else environ
+        hints = get_type_hints(cls, include_extras=True)
+        values: dict[str, Any] = {}
+        problems: list[str] = []
+        for field, name, text in _given(cls.variables(), environ):
+            try:
+                values[field] = _read(hints[field], text)
+            except msgspec.ValidationError as error:
+                shown = "its value" if cls.variables()[field].secret else repr(text)
+                problems.append(f"{name} is {shown}: {error}")
+        if problems:
+            raise SettingsError("\n".join(problems))
+        _warn_of_unknown(cls.variables(), environ)
+        return cls(**values)
+
+    def table(self, environ: Mapping[str, str] | None = None) -> tuple[SettingRow, ...]:
+        """Return every variable with its effective value (secrets masked) and where that comes from."""
+        environ = os.environ if environ is None else environ
+        given = {field: name for field, name, _ in _given(self.variables(), environ)}
+        rows: list[SettingRow] = []
+        for field, variable in self.variables().items():
+            text = _shown(getattr(self, field))
+            if variable.secret and text:
+                text = "********"
+            rows.append(SettingRow(variable.name, text, given.get(field, "default"), variable.doc))
+        return tuple(rows)
+
+
+def _given(variables: Mapping[str, Variable], environ: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
+    """Yield ``(field, variable, text)`` for every field that the environment sets."""
+    for field, variable in variables.items():
+        for name in (variable.name, *variable.aliases):
+            if text := environ.get(name, "").strip():
+                yield field, name, text
+                break
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))  # pyright: ignore[reportUnknownArgumentType]
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _read(hint: Any, text: str) -> Any:
+    kind = hint.__origin__
+    if getattr(kind, "__origin__", None) is tuple:
+        return tuple(item.strip() for item in text.split(",") if item.strip())
+    if kind is bool:
+        text = {"on": "true", "yes": "true", "off": "false", "no": "false"}.get(text.lower(), text)
+    if "DEBUG" in getattr(kind, "__args__", ()):
+        text = text.upper()
+    return msgspec.convert(text, hint, strict=False)
+
+
+def _warn_of_unknown(variables: Mapping[str, Variable], environ: Mapping[str, str]) -> None:
+    known = {name for variable in variables.values() for name in (variable.name, *variable.aliases)}
+    for name in sorted(environ):
+        if name.startswith("SERVEY_") and name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            _log.warning("%s is no setting of servey%s", name, f"; did you mean {near[0]}?" if near else "")
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

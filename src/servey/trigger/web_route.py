@@ -1,0 +1,80 @@
+"""The routes of a service: every web trigger with its method, path and operation."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from servey.errors import DefinitionError
+from servey.trigger.web_trigger import WebTrigger
+
+if TYPE_CHECKING:
+    from servey.action.operation import Operation
+
+
+@dataclass(frozen=True)
+class WebRoute:
+    """One method and path of a service.
+
+    Args:
+        trigger: The trigger that asks for it.
+        path: The path template, given or by default.
+        operation: What it calls.
+    """
+
+    trigger: WebTrigger
+    path: str
+    operation: Operation
+
+    @property
+    def method(self) -> str:
+        """The HTTP method."""
+        return self.trigger.method.value
+
+
+def web_routes(operations: Iterable[Operation]) -> tuple[WebRoute, ...]:
+    """Return the routes of `operations`.
+
+    Raises:
+        DefinitionError: Two share a method and a path, or a path names what is no parameter of its action.
+    """
+    routes: dict[tuple[str, str], WebRoute] = {}
+    problems: list[DefinitionError] = []
+    for operation in operations:
+        for trigger in operation.action.triggers:
+            if not isinstance(trigger, WebTrigger):
+                continue
+            route = WebRoute(trigger, trigger.path or f"/actions/{operation.name.replace('_', '-')}", operation)
+            problems.extend(_path_problems(route))
+            shape = (route.method, re.sub(r"\{\w+\}", "{}", route.path))
+            if (other := routes.get(shape)) is not None:
+                problems.append(
+                    DefinitionError(
+                        f"{other.operation.name} and {operation.name} both serve {route.method} {route.path}",
+                        where=[other.operation.action.where, operation.action.where],
+                        fix="give one of them another path: WebTrigger(WebTriggerMethod.GET, '/another')",
+                    )
+                )
+            routes[shape] = route
+    if problems:
+        raise DefinitionError.join(problems)
+    return tuple(routes.values())
+
+
+def _path_problems(route: WebRoute) -> Iterable[DefinitionError]:
+    operation = route.operation
+    for name in route.trigger.path_parameters:
+        if name not in operation.arguments.parameters:
+            yield DefinitionError(
+                f"the path {route.path} has {{{name}}}, which is no parameter of {operation.name}",
+                where=operation.action.where,
+                fix=f"name one of: {', '.join(operation.arguments.parameters) or '(it has none)'}",
+            )
+        elif operation.arguments.text_kind(name) == "list":
+            yield DefinitionError(
+                f"the path {route.path} has {{{name}}}, which is a list; a path holds one value",
+                where=operation.action.where,
+                fix="take it from the query string or the body",
+            )
