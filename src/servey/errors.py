@@ -4,7 +4,6 @@
     ├── DefinitionError            a declaration is wrong; raised at start, names file:line and the fix
     ├── SettingsError              a setting (environment variable) is wrong or contradicts another
     ├── MissingExtraError          an optional dependency is not installed; holds the pip command
-    ├── NoServiceError             nothing says which service is meant
     └── CallError                  one call failed; has `code`, `status`, `exit_code`, `close_code`
         ├── MalformedError         400  the request cannot be read at all (syntax, encoding)
         ├── UnauthorizedError      401  no token, or a bad one
@@ -86,10 +85,6 @@ class MissingExtraError(ServeyError, ImportError):
         self.package = package
         self.extra = extra
         super().__init__(f"{package!r} is not installed. Run: pip install 'servey[{extra}]'")
-
-
-class NoServiceError(ServeyError):
-    """Something asked for the running service, and none is running."""
 
 
 class Problem(NamedTuple):

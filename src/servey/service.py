@@ -213,11 +213,8 @@ class Service:
     async def _opened(self, runtime: Runtime) -> AsyncGenerator[None]:
         async with AsyncExitStack() as stack:
             for node in self._injection.service_resources:
-                manager: Any = self._injection.open(node, None, runtime.values)
-                if node.resource.is_async:
-                    runtime.values[node.type] = await stack.enter_async_context(manager)
-                else:
-                    runtime.values[node.type] = stack.enter_context(manager)
+                manager = self._injection.open(node, None, runtime.values)
+                runtime.values[node.type] = await stack.enter_async_context(runtime.on_loop(manager, node.label))
             for lifespan in self._lifespans:
                 await stack.enter_async_context(lifespan(self))
             for support in self._triggers:

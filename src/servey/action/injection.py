@@ -33,6 +33,11 @@ class ResourceNode:
     type: type
     injected: tuple[Injected, ...]
 
+    @property
+    def label(self) -> str:
+        """What the log calls it."""
+        return f"the resource {self.resource.fn.__name__}"
+
 
 class Injection:
     """Every injectable type of a service.

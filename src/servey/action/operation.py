@@ -6,21 +6,20 @@ import inspect
 import logging
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack, ExitStack
+from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass
 from typing import Any
 
 from servey.action.action import Action
 from servey.action.context import CURRENT_CALL, CallContext, Origin
 from servey.action.example import NOT_GIVEN, Example
-from servey.action.injection import Injection, ResourceNode, Values, compile_call
+from servey.action.injection import Injection, Values, compile_call
 from servey.action.reply import Reply
 from servey.action.runtime import Runtime, Runtimes
 from servey.action.signature import ActionSignature
 from servey.codec import ArgumentsCodec, Codec, Engine, ResultError, to_wire
 from servey.errors import (
     CallError,
-    DeadlineError,
     DefinitionError,
     ErrorMapping,
     InternalError,
@@ -222,7 +221,7 @@ class Operation:
                 for node in self._call_resources:
                     manager = self._injection.open(node, context, values)
                     values[node.type] = await stack.enter_async_context(
-                        _in_workers(manager, node, runtime, context) if not node.resource.is_async else manager  # type: ignore[arg-type]
+                        runtime.on_loop(manager, node.label, context.request_id)
                     )
                 if self.action.run_in == "loop":
                     return await self._call_on_loop(arguments, context, values, finish)
@@ -303,28 +302,3 @@ def _told(error: CallError) -> str:
     if isinstance(error, InvalidError) and error.errors:
         return "; ".join(f"{path or 'the whole'}: {message}" for path, message in error.errors)
     return str(error)
-
-
-class _in_workers(AbstractAsyncContextManager[Any]):  # noqa: N801
-    """A synchronous resource of an action on the loop: opened and closed in worker threads."""
-
-    def __init__(
-        self, manager: AbstractContextManager[Any], node: ResourceNode, runtime: Runtime, context: CallContext
-    ) -> None:
-        self._manager, self._node, self._runtime, self._context = manager, node, runtime, context
-
-    async def __aenter__(self) -> Any:
-        return await self._work(self._manager.__enter__)
-
-    async def __aexit__(self, *raised: Any) -> bool | None:
-        return await self._work(lambda: self._manager.__exit__(*raised))
-
-    async def _work(self, call: Callable[[], Any]) -> Any:
-        # closing has no deadline: what was opened is closed, whatever became of the call
-        label = f"the resource {self._node.resource.fn.__name__}"
-        return await self._runtime.workers.run(
-            call, deadline=None, label=label, request_id=self._context.request_id
-        )
-
-
-__all__ = ["CheckedExample", "DeadlineError", "Operation"]

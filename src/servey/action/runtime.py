@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack
 from typing import Any
 
 from servey.action.deadlines import Deadlines
@@ -76,6 +76,31 @@ class Runtime:
         finally:
             self.started = self.stopping = False
             self.values.clear()
+
+    def on_loop(
+        self, manager: AbstractContextManager[Any] | AbstractAsyncContextManager[Any], label: str, request_id: str = ""
+    ) -> AbstractAsyncContextManager[Any]:
+        """Return `manager` as the loop may enter it: a synchronous one is entered and left in worker threads."""
+        if isinstance(manager, AbstractAsyncContextManager):
+            return manager
+        return _InWorkers(manager, self.workers, label, request_id)
+
+
+class _InWorkers(AbstractAsyncContextManager[Any]):
+    def __init__(
+        self, manager: AbstractContextManager[Any], workers: Workers, label: str, request_id: str
+    ) -> None:
+        self._manager, self._workers, self._label, self._request_id = manager, workers, label, request_id
+
+    async def __aenter__(self) -> Any:
+        return await self._work(self._manager.__enter__)
+
+    async def __aexit__(self, *raised: Any) -> bool | None:
+        return await self._work(lambda: self._manager.__exit__(*raised))
+
+    async def _work(self, call: Callable[[], Any]) -> Any:
+        # no deadline: what was opened is closed, whatever became of the call
+        return await self._workers.run(call, deadline=None, label=self._label, request_id=self._request_id)
 
 
 class Runtimes:
