@@ -1,0 +1,352 @@
+"""The threads that run plain `def` actions, so that they never hold the event loop.
+
+`loop.run_in_executor` would do, but for what it cannot tell: whether a job still waits for a thread when its deadline
+passes (the service is overloaded, and the job can be withdrawn) or runs already (the action is slow, and goes on).
+Its threads also keep a process from exiting while a job hangs; these are daemons.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from asyncio import AbstractEventLoop, Future
+from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import suppress
+from contextvars import Context, copy_context
+from enum import Enum
+from functools import partial
+from typing import Any, Generic, TypeVar
+
+from servey.action.deadlines import Deadlines
+from servey.errors import CallError, DeadlineError, OverloadedError
+
+T = TypeVar("T")
+
+_LOG = logging.getLogger("servey.workers")
+
+
+class _GivenUp(Enum):
+    """Why the caller does not wait for a job any more."""
+
+    DEADLINE = logging.WARNING, "its deadline had passed"
+    CANCELLED = logging.INFO, "its caller had left"
+
+
+class _Job(Generic[T]):
+    """One call, from `Workers.run` to a thread and back."""
+
+    __slots__ = (
+        "call",
+        "context",
+        "ended",
+        "error",
+        "future",
+        "given_up",
+        "label",
+        "request_id",
+        "started_at",
+        "value",
+    )
+
+    value: T
+
+    def __init__(self, call: Callable[[], T], future: Future[CallError | None], label: str, request_id: str) -> None:
+        self.call = call
+        self.context: Context = copy_context()
+        # why there is no result, or None. Never an exception of the Future itself, which asyncio complains of
+        # when nobody retrieves it, as when the caller is cancelled at the same moment.
+        self.future = future
+        self.label = label
+        self.request_id = request_id
+        self.error: BaseException | None = None
+        # these two with the lock of Workers held: whoever sets one first leaves the other alone
+        self.ended = False
+        self.given_up: _GivenUp | None = None
+        self.started_at = 0.0
+
+    def run(self) -> None:
+        """Call the function, in a worker thread; no exception leaves."""
+        self.started_at = time.monotonic()
+        try:
+            self.value = self.context.run(self.call)
+        except Exception as error:  # noqa: BLE001 - raised again in the caller's task
+            self.error = error
+        except BaseException as error:  # noqa: BLE001
+            # SystemExit or KeyboardInterrupt in a task ends the event loop, CancelledError says that the caller
+            # was cancelled: none of them is what a function in another thread may ask for.
+            self.error = RuntimeError(f"{self.label} raised {type(error).__name__} in a worker thread")
+            self.error.__cause__ = error
+
+
+class _Worker(threading.Thread):
+    """One thread; sleeps until it is handed a job."""
+
+    def __init__(self, workers: Workers, number: int, job: _Job[Any]) -> None:
+        super().__init__(name=f"servey-worker-{number}", daemon=True)
+        self.workers = workers
+        self.job: _Job[Any] | None = job
+        self.handed = threading.Lock()
+        self.handed.acquire()
+
+    def hand(self, job: _Job[Any] | None) -> None:
+        """Wake this idle worker to run `job`, or to end for None."""
+        self.job = job
+        self.handed.release()
+
+    def run(self) -> None:
+        """Run jobs until told to end."""
+        workers = self.workers
+        while (job := self.job) is not None:
+            self.job = None
+            job.run()
+            parked = workers._finish(self, job)  # pyright: ignore[reportPrivateUsage]
+            del job  # an idle thread keeps nobody's arguments alive
+            if parked:
+                self.handed.acquire()
+
+
+class Workers:
+    """Run functions in at most `threads` daemon threads, for one event loop.
+
+    Threads start one by one, as jobs come and none is idle, and are named ``servey-worker-1`` and so on. A job that
+    finds none waits, first come, first served. One lock guards who runs what; results travel in batches: however
+    many jobs end while the loop is busy, it is woken once.
+
+    Args:
+        loop: The event loop whose tasks call `run`.
+        threads: How many threads there are at most.
+        deadlines: The loop's deadlines; its own when None.
+    """
+
+    def __init__(self, loop: AbstractEventLoop, threads: int, deadlines: Deadlines | None = None) -> None:
+        if threads < 1:
+            raise ValueError(f"at least one thread is needed, not {threads}")
+        self._loop = loop
+        self._limit = threads
+        self._deadlines = Deadlines(loop) if deadlines is None else deadlines
+        self._lock = threading.Lock()
+        # all of these are read and written with the lock held
+        self._idle: list[_Worker] = []
+        self._waiting: OrderedDict[_Job[Any], None] = OrderedDict()  # a job in the middle can be withdrawn
+        self._done: list[_Job[Any]] = []
+        self._woken = False
+        self._threads = 0
+        self._running = 0
+        self._closed = False
+        # the loop's thread only
+        self._drains: list[Future[None]] = []
+
+    @property
+    def waiting(self) -> int:
+        """How many jobs wait for a thread."""
+        return len(self._waiting)
+
+    @property
+    def running(self) -> int:
+        """How many jobs run, those that nobody waits for any more included."""
+        return self._running
+
+    async def run(self, call: Callable[[], T], *, deadline: float | None, label: str, request_id: str) -> T:
+        """Call `call` in a worker thread, in a copy of the current context, and wait for it.
+
+        A thread cannot be stopped: a job that runs when its caller gives up goes on and keeps its thread. When it
+        ends, the logger ``servey.workers`` says so: a warning after a deadline, an info after a cancellation.
+        A result that is there by the time the deadline is noticed counts.
+
+        Args:
+            call: The function, without arguments.
+            deadline: When to give up, in the event loop's time (seconds); None for never. The wait for a thread
+                counts.
+            label: What the log calls the job: the action's name.
+            request_id: By what the log knows the call.
+
+        Returns:
+            What `call` returns.
+
+        Raises:
+            OverloadedError: The deadline passed before a thread was free, and `call` will never run; or the workers
+                are closed; or the operating system has no thread to give.
+            DeadlineError: The deadline passed while `call` ran.
+            CancelledError: The task was cancelled. A job without a thread yet is withdrawn.
+            RuntimeError: `call` raised `StopIteration`, as in a coroutine (PEP 479), or a `BaseException` that is no
+                `Exception`: `sys.exit()` in a worker thread fails the call and ends neither the service nor the
+                thread. The original is the ``__cause__``.
+            Exception: Whatever else `call` raises.
+
+        Example:
+            >>> async def main() -> int:
+            ...     workers = Workers(asyncio.get_running_loop(), 4)
+            ...     try:
+            ...         return await workers.run(lambda: 6 * 7, deadline=None, label="multiply", request_id="1")
+            ...     finally:
+            ...         workers.close()
+            >>> asyncio.run(main())
+            42
+        """
+        job = _Job(call, self._loop.create_future(), label, request_id)
+        self._submit(job)
+        try:
+            if deadline is None:
+                failure = await job.future
+            else:
+                self._deadlines.add(job, deadline, partial(self._expire, job))
+                try:
+                    failure = await job.future
+                finally:
+                    self._deadlines.discard(job)
+        except BaseException:
+            self._give_up(job, _GivenUp.CANCELLED)
+            raise
+        error = job.error if failure is None else failure
+        if error is None:
+            return job.value
+        job.error = None
+        try:
+            raise error
+        finally:
+            del error, failure, job  # its traceback has this frame, and would keep all of it alive as a cycle
+
+    async def drain(self, timeout: float) -> int:  # noqa: ASYNC109 - cancels nothing
+        """Wait until every job is done, those that wait for a thread included.
+
+        Jobs may still be submitted meanwhile, and are waited for too.
+
+        Args:
+            timeout: For how long at most, in seconds.
+
+        Returns:
+            How many jobs are not done, 0 when all are.
+        """
+        if self._unfinished():
+            drained: Future[None] = self._loop.create_future()
+            self._drains.append(drained)
+            try:
+                await asyncio.wait((drained,), timeout=timeout)
+            finally:
+                self._drains.remove(drained)
+        return self._unfinished()
+
+    def close(self) -> None:
+        """Refuse further jobs and let the threads end, each as it becomes idle; waits for none.
+
+        Jobs that are here still run. May be called from any thread, more than once, and after the loop was closed.
+        """
+        with self._lock:
+            self._closed = True
+            idle, self._idle = self._idle, []
+        for worker in idle:
+            worker.hand(None)
+
+    def _unfinished(self) -> int:
+        with self._lock:
+            return len(self._waiting) + self._running
+
+    def _submit(self, job: _Job[Any]) -> None:
+        with self._lock:
+            if self._closed:
+                raise OverloadedError("the service is shutting down")
+            if self._idle:
+                worker = self._idle.pop()  # the last one idle: its stack and caches are warm
+                self._running += 1
+                worker.hand(job)
+                return
+            if self._threads == self._limit:
+                self._waiting[job] = None
+                return
+            self._threads += 1
+            self._running += 1
+            number = self._threads
+        # without the lock: start() waits for the thread, and the thread may want the lock
+        try:
+            _Worker(self, number, job).start()
+        except RuntimeError as error:  # no more threads from the operating system, or the interpreter ends
+            with self._lock:
+                self._threads -= 1
+                self._running -= 1
+                if self._threads:  # they will come to it
+                    self._waiting[job] = None
+                    return
+            raise OverloadedError("the service has no thread to run this") from error
+
+    def _finish(self, worker: _Worker, job: _Job[Any]) -> bool:
+        """Send a job's result, in its worker thread, and give the worker what comes next.
+
+        Returns:
+            Whether the worker is idle now and waits to be handed something.
+        """
+        with self._lock:
+            job.ended = True
+        if job.given_up:  # told before it counts as done: who waited for that may end the process
+            self._tell(job, job.given_up)
+        with self._lock:
+            # First the result, then the flag: a loop that has just cleared the flag finds the result, and a loop
+            # that has not will be woken.
+            self._done.append(job)
+            wake, self._woken = not self._woken, True
+            if self._waiting:
+                worker.job, _ = self._waiting.popitem(last=False)
+                parked = False
+            else:
+                self._running -= 1
+                parked = not self._closed
+                if parked:
+                    self._idle.append(worker)
+        if wake:
+            try:
+                self._loop.call_soon_threadsafe(self._deliver)
+            except RuntimeError:  # the loop is closed: nobody is left to care
+                with self._lock:
+                    self._done.clear()
+                    self._woken = False
+        return parked
+
+    def _deliver(self) -> None:
+        """Wake the tasks whose jobs are done, in the event loop."""
+        with self._lock:
+            self._woken = False
+            done, self._done = self._done, []
+            unfinished = len(self._waiting) + self._running
+        for job in done:
+            if not job.future.done():
+                job.future.set_result(None)
+        if not unfinished:
+            for drained in self._drains:
+                if not drained.done():
+                    drained.set_result(None)
+
+    def _expire(self, job: _Job[Any]) -> None:
+        """Give a job up because its deadline has passed."""
+        if job.future.done():
+            return
+        if self._give_up(job, _GivenUp.DEADLINE):
+            job.future.set_result(OverloadedError("every worker thread was busy until the call's deadline"))
+        elif job.given_up is _GivenUp.DEADLINE:  # else it has ended, and its result is on the way
+            job.future.set_result(DeadlineError("the call took longer than it may"))
+
+    def _give_up(self, job: _Job[Any], why: _GivenUp) -> bool:
+        """Withdraw a job if it has no thread yet, and return whether; have the end of one that runs logged."""
+        with self._lock:
+            if job in self._waiting:
+                del self._waiting[job]
+                return True
+            if not job.ended and job.given_up is None:
+                job.given_up = why
+            return False
+
+    def _tell(self, job: _Job[Any], given_up: _GivenUp) -> None:
+        level, what = given_up.value
+        with suppress(Exception):  # a broken log filter must not cost the service a thread
+            _LOG.log(
+                level,
+                "%s (request %s) %s in a worker thread after %.3f s, when %s",
+                job.label,
+                job.request_id,
+                "returned" if job.error is None else "failed",
+                time.monotonic() - job.started_at,
+                what,
+                exc_info=job.error,
+            )
+        job.error = None
