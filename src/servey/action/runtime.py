@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack
 from typing import Any
@@ -87,19 +88,40 @@ class Runtime:
 
 
 class _InWorkers(AbstractAsyncContextManager[Any]):
-    def __init__(
-        self, manager: AbstractContextManager[Any], workers: Workers, label: str, request_id: str
-    ) -> None:
+    """A synchronous context manager, entered and left in worker threads.
+
+    What was opened is closed, whatever becomes of the call: entering that outlives a cancelled call is undone by
+    the thread itself, and leaving is shielded.
+    """
+
+    def __init__(self, manager: AbstractContextManager[Any], workers: Workers, label: str, request_id: str) -> None:
         self._manager, self._workers, self._label, self._request_id = manager, workers, label, request_id
+        self._lock = threading.Lock()
+        self._entered = self._abandoned = False
 
     async def __aenter__(self) -> Any:
-        return await self._work(self._manager.__enter__)
+        try:
+            return await self._work(self._enter)
+        except BaseException:
+            with self._lock:
+                self._abandoned = True
+                entered = self._entered
+            if entered:
+                await self.__aexit__(None, None, None)
+            raise
 
     async def __aexit__(self, *raised: Any) -> bool | None:
-        return await self._work(lambda: self._manager.__exit__(*raised))
+        return await asyncio.shield(asyncio.ensure_future(self._work(lambda: self._manager.__exit__(*raised))))
+
+    def _enter(self) -> Any:
+        value = self._manager.__enter__()
+        with self._lock:
+            self._entered = not self._abandoned
+        if self._abandoned:
+            self._manager.__exit__(None, None, None)
+        return value
 
     async def _work(self, call: Callable[[], Any]) -> Any:
-        # no deadline: what was opened is closed, whatever became of the call
         return await self._workers.run(call, deadline=None, label=self._label, request_id=self._request_id)
 
 

@@ -1,0 +1,186 @@
+"""A service as a Starlette application."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, Protocol, runtime_checkable
+
+from servey.errors import CallError, InternalError, MissingExtraError
+from servey.service import Service
+from servey.servey_starlette.request import Receive, Scope, Send, request_id_of
+
+try:
+    from starlette.applications import Starlette
+except ModuleNotFoundError as error:
+    if error.name != "starlette":
+        raise
+    raise MissingExtraError("starlette", "server") from error
+
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp
+
+from servey.servey_starlette.router import ActionRouter, ActionTable, check_reserved
+
+_log = logging.getLogger("servey.rest")
+
+Lifespan = Callable[[Any], AbstractAsyncContextManager[Any]]
+
+LIVENESS_PATH, READINESS_PATH = "/livez", "/readyz"
+
+
+@runtime_checkable
+class StarletteExtension(Protocol):
+    """What a plugin has besides `servey.plugin.Plugin` to add to the application."""
+
+    def starlette_routes(self, service: Service) -> Sequence[BaseRoute]:
+        """Return routes of its own."""
+        ...
+
+
+class ServiceApplication(Starlette):
+    """A real `Starlette` whose actions are found before its routes; CORS is outside everything else."""
+
+    def __init__(self, service: Service, table: ActionTable, **arguments: Any) -> None:
+        lifespan = arguments.pop("lifespan")
+        routes = arguments.pop("routes")
+        super().__init__(**arguments)
+        self.router = ActionRouter(table, routes=routes, lifespan=lifespan)
+        self.service = service
+        self._table = table
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """Return the stack: CORS, then the actions where no middleware stands before them, then Starlette's."""
+        stack = super().build_middleware_stack()
+        if not self.user_middleware:
+            stack = _actions_first(self._table, stack)
+        settings = self.service.settings
+        if settings.cors_origins:
+            # outermost, so that errors carry the headers too and a page can read them
+            stack = CORSMiddleware(
+                stack,
+                allow_origins=settings.cors_origins,
+                allow_credentials=settings.cors_credentials,
+                allow_methods=("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"),
+                allow_headers=("Authorization", "Content-Type", "X-Request-ID", "If-Match", "If-None-Match"),
+                expose_headers=("X-Request-ID", "ETag", "Location", "Retry-After", "WWW-Authenticate"),
+            )
+        return stack
+
+
+def create_app(
+    service: Service,
+    *,
+    routes: Sequence[BaseRoute] = (),
+    middleware: Sequence[Middleware] = (),
+    lifespan: Lifespan | None = None,
+    debug: bool = False,
+) -> Starlette:
+    """Return the application that serves `service`: its actions, ``/livez``, ``/readyz``, what plugins add.
+
+    It works inside another application too, ``Mount("/api", create_app(service))``; as Starlette runs no lifespan
+    of a mounted application, enter ``service.running()`` in the outer one's.
+
+    Args:
+        service: The service.
+        routes: Further routes; an action of the same path goes first.
+        middleware: Middleware around everything but CORS.
+        lifespan: A lifespan of one's own, entered when the service runs.
+        debug: Starlette's, for routes of one's own; actions never show a traceback.
+
+    Raises:
+        DefinitionError: An action takes a path that the application needs.
+        MissingExtraError: Starlette is not installed.
+    """
+    check_reserved(service, (LIVENESS_PATH, READINESS_PATH))
+
+    @asynccontextmanager
+    async def running(app: Any) -> AsyncGenerator[Any]:
+        async with service.running():
+            if lifespan is None:
+                yield
+            else:
+                async with lifespan(app) as state:
+                    yield state
+
+    async def live(request: Request) -> Response:
+        return JSONResponse({"status": "alive"})
+
+    async def ready(request: Request) -> Response:
+        if service.ready:
+            return JSONResponse({"status": "ready"})
+        return JSONResponse({"status": "not ready"}, status_code=503, headers={"Retry-After": "1"})
+
+    own = [Route(LIVENESS_PATH, live), Route(READINESS_PATH, ready)]
+    for plugin in service.plugins:
+        if isinstance(plugin, StarletteExtension):
+            own.extend(plugin.starlette_routes(service))
+    return ServiceApplication(
+        service,
+        ActionTable(service),
+        routes=[*own, *routes],
+        middleware=middleware,
+        lifespan=running,
+        debug=debug,
+        exception_handlers={HTTPException: _http_exception, CallError: _call_error, Exception: _unexpected},
+    )
+
+
+def _actions_first(table: ActionTable, otherwise: ASGIApp) -> ASGIApp:
+    """Return an application that goes straight to an action.
+
+    An action's endpoint answers every error itself, so Starlette's error middleware, a third of a small request's
+    cost, has nothing to do around it.
+    """
+    find = table.find
+
+    def app(scope: Scope, receive: Receive, send: Send) -> Any:
+        if scope["type"] == "http" and (endpoint := find(scope)) is not None:
+            return endpoint(scope, receive, send)
+        return otherwise(scope, receive, send)
+
+    return app
+
+
+class _StatusError(CallError):
+    """An `HTTPException` of Starlette's as a problem."""
+
+    def __init__(self, exception: HTTPException) -> None:
+        super().__init__(headers=exception.headers)
+        self.status = exception.status_code  # type: ignore[misc]
+        self.code = self.title.lower().replace(" ", "_").replace("-", "_")  # type: ignore[misc]
+        if exception.detail != self.title:
+            self.detail = exception.detail
+
+
+async def _http_exception(request: Request, exception: Exception) -> Response:
+    assert isinstance(exception, HTTPException)
+    if exception.status_code < 400:
+        return Response(status_code=exception.status_code, headers=exception.headers)
+    return _problem(request, _StatusError(exception))
+
+
+async def _call_error(request: Request, exception: Exception) -> Response:
+    assert isinstance(exception, CallError)
+    return _problem(request, exception)
+
+
+async def _unexpected(request: Request, exception: Exception) -> Response:
+    # ServerErrorMiddleware raises it again, so that the server logs it
+    return _problem(request, InternalError())
+
+
+def _problem(request: Request, error: CallError) -> Response:
+    request_id = request_id_of(dict(request.scope["headers"]))
+    return JSONResponse(
+        error.problem(request_id),
+        status_code=error.status,
+        headers={**error.headers, "X-Request-ID": request_id},
+        media_type="application/problem+json",
+    )

@@ -1,0 +1,172 @@
+"""Reading an ASGI request: query string, body, request id and bearer token. Nothing here knows an action."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from typing import Any
+from urllib.parse import parse_qsl
+
+from servey.action.context import new_request_id
+from servey.errors import (
+    MalformedError,
+    Problem,
+    TooLargeError,
+    UnauthorizedError,
+    UnsupportedMediaError,
+    UriTooLongError,
+)
+from servey.ports import Authorizer
+from servey.security.authorization import Authorization
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+AUTHORIZATION_KEY = "servey.authorization"
+"""The ASGI scope key under which a middleware in front may leave an `Authorization` that it has verified."""
+
+_MAX_FIELDS = 1000
+_BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}\Z")
+
+
+class Disconnected(Exception):
+    """The client went away before its request was read."""
+
+
+def request_id_of(headers: Mapping[bytes, bytes]) -> str:
+    """Return the caller's ``X-Request-ID`` when it is fit for logs and headers, otherwise a new one."""
+    given = headers.get(b"x-request-id")
+    if given is not None and _REQUEST_ID.match(given):
+        return given.decode("ascii")
+    return new_request_id()
+
+
+def query_pairs(query: bytes, limit: int) -> Sequence[tuple[str, str]]:
+    """Return the names and values of a query string (WHATWG URL §5.1), strictly.
+
+    Raises:
+        UriTooLongError: It is longer than `limit` bytes.
+        MalformedError: Its percent-encoding or its UTF-8 is wrong, or it has over 1,000 fields.
+    """
+    if len(query) > limit:
+        raise UriTooLongError(f"the query string has {len(query)} bytes; the limit is {limit}")
+    try:
+        text = query.decode()
+        if query.count(b"&") >= _MAX_FIELDS:
+            raise MalformedError(f"the query string has more than {_MAX_FIELDS} fields")
+        if "%" not in text and "+" not in text:
+            return [(name, value) for name, _, value in [part.partition("=") for part in text.split("&") if part]]
+        _check_escapes(text)
+        return parse_qsl(text, keep_blank_values=True, errors="strict")
+    except UnicodeDecodeError as error:
+        raise MalformedError("the query string is not UTF-8") from error
+
+
+def unescape_segment(segment: str) -> str:
+    """Return one path segment with its percent-encoding undone (RFC 3986 §2.1), strictly.
+
+    Raises:
+        MalformedError: Its percent-encoding or its UTF-8 is wrong.
+    """
+    from urllib.parse import unquote_to_bytes
+
+    _check_escapes(segment)
+    try:
+        return unquote_to_bytes(segment).decode()
+    except UnicodeDecodeError as error:
+        raise MalformedError(f"the path segment {segment[:100]!r} is not UTF-8") from error
+
+
+def check_content_type(headers: Mapping[bytes, bytes]) -> None:
+    """Return when a body is declared to be JSON: ``application/json`` or ``application/*+json``, in UTF-8.
+
+    Browsers send forms and plain text across origins without asking; refusing them is what keeps a page
+    elsewhere from calling actions with its visitor's cookies.
+
+    Raises:
+        UnsupportedMediaError: It is of another type, or of none.
+    """
+    given = headers.get(b"content-type", b"")
+    if given == b"application/json":
+        return
+    essence, *parameters = [part.strip() for part in given.decode("latin-1").lower().split(";")]
+    is_json = essence == "application/json" or (essence.startswith("application/") and essence.endswith("+json"))
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name.strip() == "charset" and value.strip(' "') not in ("utf-8", "utf8"):
+            is_json = False
+    if not is_json:
+        shown = given.decode("latin-1")[:100] if given else "not said"
+        raise UnsupportedMediaError(f"the content type is {shown}; send application/json in UTF-8")
+    if headers.get(b"content-encoding", b"identity").strip().lower() != b"identity":
+        raise UnsupportedMediaError("the content is encoded; send it as it is")
+
+
+async def read_body(receive: Receive, headers: Mapping[bytes, bytes], limit: int) -> bytes:
+    """Return the whole body.
+
+    Raises:
+        TooLargeError: It has, or is declared to have, more than `limit` bytes; the rest is not read.
+        Disconnected: The client went away.
+    """
+    declared = headers.get(b"content-length", b"")
+    if declared.isdigit() and int(declared[:20]) > limit:
+        raise _too_large(limit)
+    message = await receive()
+    if message["type"] == "http.disconnect":
+        raise Disconnected
+    body: bytes = message.get("body", b"")
+    if not message.get("more_body"):  # nearly always: one message has it all
+        if len(body) > limit:
+            raise _too_large(limit)
+        return body
+    parts, size = [body], len(body)
+    while message.get("more_body"):
+        if size > limit:
+            raise _too_large(limit)
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Disconnected
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+    if size > limit:
+        raise _too_large(limit)
+    return b"".join(parts)
+
+
+async def authorization_of(scope: Scope, authorizers: Sequence[Authorizer]) -> Authorization | None:
+    """Return the verified caller of a request that has an ``Authorization`` header (RFC 6750 §2.1).
+
+    Raises:
+        UnauthorizedError: The header is not one bearer token, or no authorizer takes the token.
+    """
+    given = [value for name, value in scope["headers"] if name == b"authorization"]
+    if not given:
+        return None
+    if len(given) > 1:
+        raise UnauthorizedError("there is more than one Authorization header", error="invalid_request")
+    scheme, _, token = given[0].decode("latin-1").strip().partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise UnauthorizedError("send a bearer token: Authorization: Bearer …", error="invalid_request")
+    if not authorizers:
+        raise UnauthorizedError("the service has nothing to verify the token with", error="invalid_token")
+    return await authorizers[0].authorize(token.strip())
+
+
+def no_query_problem(pairs: Sequence[tuple[str, str]]) -> list[Problem]:
+    """Return a problem for every field of a query string that an action with a body does not read."""
+    return [
+        Problem("/" + name.replace("~", "~0").replace("/", "~1"), "unknown: this action reads its body, not the query")
+        for name, _ in pairs
+    ]
+
+
+def _check_escapes(text: str) -> None:
+    if (bad := _BAD_ESCAPE.search(text)) is not None:
+        raise MalformedError(f"bad percent-encoding at {text[bad.start() : bad.start() + 3]!r}")
+
+
+def _too_large(limit: int) -> TooLargeError:
+    return TooLargeError(f"the body is larger than {limit} bytes")

@@ -1,0 +1,165 @@
+"""The routing fast path: method and path of every action in dicts and a tree, whatever their number.
+
+Starlette tries its routes one after another; a thousand actions would make every request slow. Here a plain path
+is one look-up, a template one look-up for each segment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from starlette.routing import Router
+
+from servey.errors import DefinitionError, MalformedError, MethodNotAllowedError
+from servey.service import Service
+from servey.servey_starlette.endpoint import Endpoint, action_endpoint, options_endpoint, problem_endpoint
+from servey.servey_starlette.request import Receive, Scope, Send, unescape_segment
+
+Methods = dict[str, Endpoint]
+
+
+class _Segment:
+    """A node of the tree of templates: what may follow, and what is served when nothing does."""
+
+    __slots__ = ("fixed", "methods", "names", "parameter")
+
+    def __init__(self) -> None:
+        self.fixed: dict[str, _Segment] = {}
+        self.parameter: _Segment | None = None
+        self.methods: _Methods | None = None
+        self.names: dict[str, tuple[str, ...]] = {}
+
+
+class _Methods:
+    """The endpoints of one path, by method; any other method is answered too."""
+
+    __slots__ = ("allowed", "get", "other")
+
+    def __init__(self) -> None:
+        self.allowed: Methods = {}
+        self.get: Callable[[str], Endpoint | None] = self.allowed.get
+        self.other: Endpoint
+
+    def add(self, method: str, endpoint: Endpoint) -> None:
+        self.allowed[method] = endpoint
+        if method == "GET":
+            self.allowed["HEAD"] = endpoint
+        self.allowed.pop("OPTIONS", None)
+        allow = sorted([*self.allowed, "OPTIONS"])
+        self.allowed["OPTIONS"] = options_endpoint(", ".join(allow))
+        self.other = problem_endpoint(MethodNotAllowedError(allow))
+
+
+class ActionTable:
+    """Every web route of a service, to be looked up by method and path.
+
+    Args:
+        service: The service.
+    """
+
+    def __init__(self, service: Service) -> None:
+        self._plain: dict[str, _Methods] = {}
+        self._root = _Segment()
+        self._has_templates = False
+        for route in service.web_routes:
+            endpoint = action_endpoint(route, service)
+            if not route.trigger.path_parameters:
+                self._plain.setdefault(route.path, _Methods()).add(route.method, endpoint)
+                continue
+            self._has_templates = True
+            node = self._root
+            for segment in route.path.split("/")[1:]:
+                if segment.startswith("{"):
+                    node.parameter = node.parameter or _Segment()
+                    node = node.parameter
+                else:
+                    node = node.fixed.setdefault(segment, _Segment())
+            node.methods = node.methods or _Methods()
+            node.methods.add(route.method, endpoint)
+            node.names[route.method] = route.trigger.path_parameters
+
+    def find(self, scope: Scope) -> Endpoint | None:
+        """Return what serves the path of an HTTP request (for a method not served, the 405), or None."""
+        path: str = scope["path"]
+        if (root := scope.get("root_path")) and path.startswith(root):
+            path = path[len(root) :]
+        methods = self._plain.get(path)
+        if methods is not None:
+            return methods.get(scope["method"]) or methods.other
+        if self._has_templates:
+            return self._find_template(scope, path)
+        return None
+
+    def _find_template(self, scope: Scope, path: str) -> Endpoint | None:
+        raw: bytes = scope.get("raw_path") or b""
+        try:
+            if b"%" in raw:  # an escaped slash must not split a segment, nor a wrong escape pass
+                skip = scope.get("root_path", "").rstrip("/").count("/")
+                escaped = raw.decode("latin-1").partition("?")[0].split("/")[1 + skip :]
+                segments = [unescape_segment(segment) for segment in escaped]
+            else:
+                segments = path.split("/")[1:]
+        except MalformedError as error:
+            return problem_endpoint(error)
+        values: list[str] = []
+        node = _walk(self._root, segments, 0, values)
+        if node is None or node.methods is None:
+            return None
+        method: str = scope["method"]
+        endpoint = node.methods.get(method)
+        if endpoint is None:
+            return node.methods.other
+        names = node.names.get("GET" if method == "HEAD" else method, ())
+        scope["path_params"] = dict(zip(names, values, strict=False))
+        return endpoint
+
+
+def _walk(node: _Segment, segments: list[str], at: int, values: list[str]) -> _Segment | None:
+    """Return the node that `segments` lead to, a fixed segment before a parameter; collect the parameters."""
+    if at == len(segments):
+        return node if node.methods is not None else None
+    if (fixed := node.fixed.get(segments[at])) is not None and (
+        found := _walk(fixed, segments, at + 1, values)
+    ) is not None:
+        return found
+    if node.parameter is not None and segments[at]:
+        values.append(segments[at])
+        if (found := _walk(node.parameter, segments, at + 1, values)) is not None:
+            return found
+        values.pop()
+    return None
+
+
+class ActionRouter(Router):
+    """Starlette's router with the actions in front of its routes.
+
+    Args:
+        table: The actions.
+        **arguments: As for `Router`.
+    """
+
+    def __init__(self, table: ActionTable, **arguments: Any) -> None:
+        super().__init__(redirect_slashes=False, **arguments)
+        self._find = table.find
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:  # type: ignore[override]
+        """Hand an action's coroutine through, without one of its own."""
+        if scope["type"] == "http" and (endpoint := self._find(scope)) is not None:
+            return endpoint(scope, receive, send)
+        return super().__call__(scope, receive, send)
+
+
+def check_reserved(service: Service, reserved: tuple[str, ...]) -> None:
+    """Return when no action takes a path that the application needs itself.
+
+    Raises:
+        DefinitionError: One does.
+    """
+    for route in service.web_routes:
+        if route.path in reserved:
+            raise DefinitionError(
+                f"{route.operation.name} takes the path {route.path}, which the server needs",
+                where=route.operation.action.where,
+                fix="give it another path",
+            )
