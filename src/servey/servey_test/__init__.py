@@ -1,0 +1,1 @@
+"""Testing services: their examples as tests, and an in-process client."""

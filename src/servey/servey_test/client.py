@@ -1,0 +1,190 @@
+"""An in-process client: requests to an ASGI application without a server, a socket or another package."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterable, Mapping, MutableMapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import msgspec
+
+from servey.security.authorization import Authorization
+from servey.servey_starlette.request import AUTHORIZATION_KEY
+from servey.trigger.web_route import WebRoute
+
+
+@dataclass(frozen=True)
+class Response:
+    """What came back.
+
+    Args:
+        status: The HTTP status.
+        headers: The headers, names in lower case; the last of a repeated one.
+        content: The body.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    content: bytes
+
+    def json(self) -> Any:
+        """Return the body as JSON values."""
+        return msgspec.json.decode(self.content)
+
+
+class Client:
+    """Sends requests to an ASGI application in the same process and event loop.
+
+    Args:
+        app: The application.
+        root_path: The prefix that the application is said to be mounted at.
+
+    Example:
+        >>> from servey.service import Service
+        >>> from servey.servey_starlette.app import create_app
+        >>> async def main() -> int:
+        ...     async with client_of(create_app(Service())) as client:
+        ...         return (await client.request("GET", "/livez")).status
+        >>> asyncio.run(main())
+        200
+    """
+
+    def __init__(self, app: Any, root_path: str = "") -> None:
+        self._app = app
+        self._root_path = root_path
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: str | Iterable[tuple[str, str]] = "",
+        json: Any = None,
+        content: bytes | Iterable[bytes] | None = None,
+        headers: Mapping[str, str] | Iterable[tuple[str, str]] = (),
+        authorization: Authorization | None = None,
+    ) -> Response:
+        """Send a request and return the whole response.
+
+        Args:
+            method: The HTTP method.
+            path: The path, percent-encoded where it has to be.
+            query: The query string, or its names and values.
+            json: What the body holds, as Python values; sets the content type.
+            content: The body as it is; several pieces are sent as several ASGI messages.
+            headers: Further headers.
+            authorization: As whom; given to the application as a middleware in front would give it.
+        """
+        from urllib.parse import unquote
+
+        pieces = [content] if isinstance(content, bytes) else list(content or [b""])
+        pairs = list(headers.items() if isinstance(headers, Mapping) else headers)
+        if json is not None:
+            pieces = [msgspec.json.encode(json)]
+            pairs.append(("content-type", "application/json"))
+        query = query if isinstance(query, str) else urlencode(list(query))
+        scope: dict[str, Any] = {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            "http_version": "1.1",
+            "method": method,
+            "scheme": "http",
+            "path": unquote(self._root_path + path),
+            "raw_path": (self._root_path + path).encode("latin-1"),
+            "root_path": self._root_path,
+            "query_string": query.encode("utf-8", "surrogateescape"),
+            "headers": [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in pairs],
+            "client": ("127.0.0.1", 1),
+            "server": ("127.0.0.1", 80),
+        }
+        if authorization is not None:
+            scope[AUTHORIZATION_KEY] = authorization
+        return await self._exchange(scope, pieces)
+
+    async def call(
+        self, route: WebRoute, params: Mapping[str, Any], authorization: Authorization | None = None
+    ) -> Response:
+        """Send the request that calls a route with `params`, JSON values by parameter."""
+        path, rest = route.path, dict(params)
+        for name in route.trigger.path_parameters:
+            path = path.replace(f"{{{name}}}", quote(_text(rest.pop(name, None)), safe=""))
+        if not route.trigger.takes_query:
+            return await self.request(route.method, path, json=rest, authorization=authorization)
+        query = list(_query(route, rest))
+        return await self.request(route.method, path, query=query, authorization=authorization)
+
+    async def _exchange(self, scope: dict[str, Any], pieces: list[bytes]) -> Response:
+        sent = iter(pieces)
+        left = len(pieces)
+        status, headers, chunks = 0, dict[str, str](), list[bytes]()
+
+        async def receive() -> MutableMapping[str, Any]:
+            nonlocal left
+            left -= 1
+            if left < 0:
+                return {"type": "http.disconnect"}
+            return {"type": "http.request", "body": next(sent), "more_body": left > 0}
+
+        async def send(message: MutableMapping[str, Any]) -> None:
+            nonlocal status, headers
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in message["headers"]}
+            else:
+                chunks.append(message.get("body", b""))
+
+        await self._app(scope, receive, send)
+        return Response(status, headers, b"".join(chunks))
+
+
+@asynccontextmanager
+async def client_of(app: Any, root_path: str = "") -> AsyncGenerator[Client]:
+    """Start `app` (its ASGI lifespan), yield a client of it, stop it.
+
+    Raises:
+        RuntimeError: The application did not start; its message says why.
+    """
+    inbox: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    outbox: asyncio.Queue[MutableMapping[str, Any]] = asyncio.Queue()
+    inbox.put_nowait({"type": "lifespan.startup"})
+    scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": {}}
+    running = asyncio.ensure_future(app(scope, inbox.get, outbox.put))
+    first = await _first(running, outbox)
+    if first["type"] != "lifespan.startup.complete":
+        await asyncio.gather(running, return_exceptions=True)
+        raise RuntimeError(first.get("message", "the application did not start"))
+    try:
+        yield Client(app, root_path)
+    finally:
+        inbox.put_nowait({"type": "lifespan.shutdown"})
+        await running
+
+
+async def _first(running: asyncio.Future[Any], outbox: asyncio.Queue[MutableMapping[str, Any]]) -> Any:
+    message = asyncio.ensure_future(outbox.get())
+    await asyncio.wait([running, message], return_when=asyncio.FIRST_COMPLETED)
+    if not message.done():
+        message.cancel()
+        running.result()
+        raise RuntimeError("the application ended at once")
+    return message.result()
+
+
+def _query(route: WebRoute, params: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+    arguments = route.operation.arguments
+    for name, value in params.items():
+        kind = arguments.text_kind(name) if name in arguments.parameters else "scalar"
+        if kind == "json":
+            yield name, msgspec.json.encode(value).decode()
+        elif kind == "list" and isinstance(value, list):
+            for item in value:  # pyright: ignore[reportUnknownVariableType]
+                yield name, _text(item)
+        else:
+            yield name, _text(value)
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()

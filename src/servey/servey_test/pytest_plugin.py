@@ -1,0 +1,60 @@
+"""The pytest plugin: ``pytest --servey-examples`` runs the examples of the service as tests.
+
+Every pytest run of an environment with servey loads this module, so it imports nothing until it is asked to.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from servey.servey_test.example_run import ExampleRun
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add ``--servey-examples``."""
+    parser.getgroup("servey").addoption(
+        "--servey-examples", action="store_true", help="run the examples of the service's actions as tests"
+    )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Append a test for every example, where that is asked for."""
+    if not config.getoption("--servey-examples"):
+        return
+    import sys
+
+    from servey.service import Service
+    from servey.servey_test.example_run import example_runs
+
+    root = str(config.rootpath)
+    if root not in sys.path:
+        sys.path.insert(0, root)
+    for run in example_runs(Service.from_settings()):
+        items.append(ExampleItem.from_parent(session, name=run.name, run=run))
+
+
+class ExampleItem(pytest.Item):
+    """One example over one transport."""
+
+    def __init__(self, *, run: ExampleRun, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self._run = run
+
+    def runtest(self) -> None:
+        """Run it."""
+        self._run.run()
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
+        """Show expected and actual, without servey's own frames."""
+        if isinstance(excinfo.value, AssertionError):
+            return str(excinfo.value)
+        return super().repr_failure(excinfo, style)
+
+    def reportinfo(self) -> tuple[Any, int | None, str]:
+        """Point at the action."""
+        file, _, line = self._run.operation.action.where.rpartition(":")
+        return file, int(line) - 1, self.name
