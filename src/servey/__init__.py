@@ -1,3 +1,77 @@
-"""Declare a typed function once; serve it everywhere."""
+"""Declare a typed function once; serve it everywhere.
+
+The decorator is `servey.action.action.action`, because `action` is a package here; so is `subscription`.
+"""
+
+from servey.action.context import CallContext, Origin
+from servey.action.example import Example
+from servey.action.reply import Reply
+from servey.action.resource import resource
+from servey.codec.big_int import BigInt
+from servey.errors import (
+    CallError,
+    ConflictError,
+    DeadlineError,
+    DefinitionError,
+    ErrorMapping,
+    ForbiddenError,
+    GoneError,
+    InvalidError,
+    NotFoundError,
+    OverloadedError,
+    Problem,
+    ServeyError,
+    TooManyRequestsError,
+    UnauthorizedError,
+)
+from servey.security.access_control import ALLOW_ALL, ALLOW_NONE, ScopeAccessControl
+from servey.security.authorization import Authorization
+from servey.trigger.cron_trigger import CronTrigger
+from servey.trigger.fixed_rate_trigger import FixedRateTrigger
+from servey.trigger.web_trigger import (
+    WEB_DELETE,
+    WEB_GET,
+    WEB_PATCH,
+    WEB_POST,
+    WEB_PUT,
+    WebTrigger,
+    WebTriggerMethod,
+)
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "ALLOW_ALL",
+    "ALLOW_NONE",
+    "WEB_DELETE",
+    "WEB_GET",
+    "WEB_PATCH",
+    "WEB_POST",
+    "WEB_PUT",
+    "Authorization",
+    "BigInt",
+    "CallContext",
+    "CallError",
+    "ConflictError",
+    "CronTrigger",
+    "DeadlineError",
+    "DefinitionError",
+    "ErrorMapping",
+    "Example",
+    "FixedRateTrigger",
+    "ForbiddenError",
+    "GoneError",
+    "InvalidError",
+    "NotFoundError",
+    "Origin",
+    "OverloadedError",
+    "Problem",
+    "Reply",
+    "ScopeAccessControl",
+    "ServeyError",
+    "TooManyRequestsError",
+    "UnauthorizedError",
+    "WebTrigger",
+    "WebTriggerMethod",
+    "resource",
+]

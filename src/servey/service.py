@@ -11,7 +11,6 @@ from typing import Any
 from servey.action.action import Action
 from servey.action.injection import Injection
 from servey.action.operation import Operation
-from servey.action.resource import Resource
 from servey.action.runtime import Runtime, Runtimes
 from servey.action.signature import ActionSignature
 from servey.builtin import built_in_plugins, extra_serving, load_plugin

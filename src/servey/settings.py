@@ -85,15 +85,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Seconds,
         Variable("SERVEY_TIMEOUT", "Seconds that a call over a network may take unless its action says otherwise."),
     ] = 15.0
-    threads: Annotated[
-        Positive, Variable("SERVEY_THREADS", "Worker threads for actions that are plain functions.")
-    ] = 40
-    max_body_size: Annotated[
-        Positive, Variable("SERVEY_MAX_BODY_SIZE", "The largest request body, in bytes.")
-    ] = 6 * 1024 * 1024
-    max_query_size: Annotated[
-        Positive, Variable("SERVEY_MAX_QUERY_SIZE", "The longest query string, in bytes.")
-    ] = 64 * 1024
+    threads: Annotated[Positive, Variable("SERVEY_THREADS", "Worker threads for actions that are plain functions.")] = (
+        40
+    )
+    max_body_size: Annotated[Positive, Variable("SERVEY_MAX_BODY_SIZE", "The largest request body, in bytes.")] = (
+        6 * 1024 * 1024
+    )
+    max_query_size: Annotated[Positive, Variable("SERVEY_MAX_QUERY_SIZE", "The longest query string, in bytes.")] = (
+        64 * 1024
+    )
     unknown_query: Annotated[
         Literal["refuse", "ignore"],
         Variable(

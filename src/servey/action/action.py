@@ -191,7 +191,7 @@ def _check_action(declared: Action) -> None:
             f"the access control of {declared.name} is {declared.access_control!r}",
             fix="give an object with a method check(authorization), such as ALLOW_ALL or ScopeAccessControl('root')",
         )
-    if declared.timeout is not None and not 0 < declared.timeout:
+    if declared.timeout is not None and not declared.timeout > 0:
         raise DefinitionError(
             f"the timeout of {declared.name} is {declared.timeout!r}", fix="give seconds above 0, or math.inf"
         )

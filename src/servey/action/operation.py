@@ -24,6 +24,7 @@ from servey.errors import (
     ErrorMapping,
     InternalError,
     InvalidError,
+    Problem,
     UnauthorizedError,
 )
 from servey.security.access_control import ALLOW_ALL
@@ -84,9 +85,7 @@ class Operation:
         self.arguments = ArgumentsCodec(
             signature.parameters, where=action.where, label=f"the arguments of {self.name}", engines=engines
         )
-        self.result = Codec(
-            signature.result, where=action.where, label=f"the result of {self.name}", engines=engines
-        )
+        self.result = Codec(signature.result, where=action.where, label=f"the result of {self.name}", engines=engines)
         self.decode_json = self.arguments.decode_json
         self.decode_text = self.arguments.decode_text
         self.decode = self.arguments.decode
@@ -187,9 +186,7 @@ class Operation:
         called = self._call_on_loop(arguments, context, runtime.values, finish)
         return called if context.deadline is None else runtime.deadlines.run(called, context.deadline)
 
-    async def _call_on_loop(
-        self, arguments: Any, context: CallContext, values: Values, finish: Finish | None
-    ) -> Any:
+    async def _call_on_loop(self, arguments: Any, context: CallContext, values: Values, finish: Finish | None) -> Any:
         value = self._call(arguments, context, values)
         if self.action.is_async:
             value = await value
@@ -244,7 +241,9 @@ class Operation:
 
         def encode_reply(reply: Any) -> Reply[Any]:
             if not isinstance(reply, Reply):
-                raise ResultError([], f"{self.name} is declared to return a Reply and returned {type(reply).__name__}")
+                raise ResultError(
+                    f"the result of {self.name}", [Problem("", f"expected a Reply, got {type(reply).__name__}")]
+                )
             return Reply(encode(reply.value), reply.status, reply.headers)  # pyright: ignore[reportUnknownArgumentType,reportUnknownMemberType]
 
         return encode_reply
@@ -253,6 +252,8 @@ class Operation:
         for mapping in self.errors:
             if isinstance(error, mapping.type):
                 return mapping.call_error(error)
+        if isinstance(error, ResultError):
+            return self._defect(None, context, str(error))
         return self._defect(error, context, "the action failed")
 
     def _defect(self, error: Exception | None, context: CallContext, message: str) -> InternalError:

@@ -30,7 +30,7 @@ class Runtime:
     ) -> None:
         self.loop = loop
         self.deadlines = Deadlines(loop)
-        self.workers = Workers(loop, threads)
+        self.workers = Workers(loop, threads, self.deadlines)
         self.values: dict[type, Any] = {}
         self.started = False
         self.stopping = False
@@ -65,14 +65,14 @@ class Runtime:
             self._users -= 1
             raise
 
-    async def leave(self, timeout: float) -> None:
-        """Let calls under way end, for at most `timeout` seconds, and close everything."""
+    async def leave(self, grace: float) -> None:
+        """Let calls under way end, for at most `grace` seconds, and close everything."""
         self._users -= 1
         if self._users:
             return
         self.stopping = True
         try:
-            await self.workers.drain(timeout)
+            await self.workers.drain(grace)
             await self._stack.aclose()
         finally:
             self.started = self.stopping = False

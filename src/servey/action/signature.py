@@ -134,7 +134,9 @@ class ActionSignature:
                 parameters.append(Parameter(name, owner))
                 continue
             if name not in hints:
-                problems.append(_no_annotation(action, f"the parameter {name!r} of {action.fn.__name__}", f"{name}: str"))
+                problems.append(
+                    _no_annotation(action, f"the parameter {name!r} of {action.fn.__name__}", f"{name}: str")
+                )
                 continue
             asked, optional = without_none(hints[name])
             if asked in kinds:

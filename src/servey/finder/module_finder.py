@@ -79,9 +79,9 @@ def _modules(name: str) -> Iterator[ModuleType]:
         ) from error
     yield module
     for info in pkgutil.walk_packages(getattr(module, "__path__", ()), name + ".", onerror=_raise):
-        if not info.name.rpartition(".")[2] == "__main__":
+        if info.name.rpartition(".")[2] != "__main__":
             yield import_module(info.name)
 
 
 def _raise(name: str) -> None:
-    raise  # noqa: PLE0704 - walk_packages calls this while it handles the error of importing `name`
+    raise

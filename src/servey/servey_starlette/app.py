@@ -8,8 +8,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Protocol, runtime_checkable
 
 from servey.errors import CallError, InternalError, MissingExtraError
-from servey.service import Service
 from servey.servey_starlette.request import Receive, Scope, Send, request_id_of
+from servey.service import Service
 
 try:
     from starlette.applications import Starlette

@@ -11,7 +11,6 @@ import msgspec
 from servey.action.context import CallContext, Origin
 from servey.action.reply import Reply
 from servey.errors import CallError, InternalError, InvalidError
-from servey.service import Service
 from servey.servey_starlette.request import (
     AUTHORIZATION_KEY,
     Disconnected,
@@ -25,6 +24,7 @@ from servey.servey_starlette.request import (
     read_body,
     request_id_of,
 )
+from servey.service import Service
 from servey.trigger.web_route import WebRoute
 
 _log = logging.getLogger("servey.rest")

@@ -12,9 +12,9 @@ from typing import Any
 from starlette.routing import Router
 
 from servey.errors import DefinitionError, MalformedError, MethodNotAllowedError
-from servey.service import Service
 from servey.servey_starlette.endpoint import Endpoint, action_endpoint, options_endpoint, problem_endpoint
 from servey.servey_starlette.request import Receive, Scope, Send, unescape_segment
+from servey.service import Service
 
 Methods = dict[str, Endpoint]
 

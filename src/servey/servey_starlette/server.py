@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 
 from servey.errors import MissingExtraError
-from servey.service import Service
 from servey.servey_starlette.app import create_app
+from servey.service import Service
 from servey.settings import Settings
 
 try:

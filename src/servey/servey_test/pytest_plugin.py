@@ -27,8 +27,8 @@ def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config
         return
     import sys
 
-    from servey.service import Service
     from servey.servey_test.example_run import example_runs
+    from servey.service import Service
 
     root = str(config.rootpath)
     if root not in sys.path:

@@ -1,8 +1,8 @@
 """The examples of a service as a test class, for unittest and pytest alike.
 
-    from servey.servey_test.test_servey_actions import define_test_class
+from servey.servey_test.test_servey_actions import define_test_class
 
-    TestActions = define_test_class()
+TestActions = define_test_class()
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from collections.abc import Callable
 from typing import Any
 from unittest import TestCase
 
-from servey.service import Service
 from servey.servey_test.example_run import ExampleRun, example_runs
+from servey.service import Service
 
 
 def define_test_class(service: Service | None = None) -> type[TestCase]:
