@@ -1,0 +1,27 @@
+"""Types and JSON: how what a user declares travels, the same in every transport.
+
+`Codec` is one type's, `ArgumentsCodec` that of an action's parameters; ``docs/types.md`` has the one table of
+what each type looks like as JSON, as text and in a schema.
+"""
+
+from servey.codec.arguments import ArgumentsCodec, Parameter
+from servey.codec.codec import Codec
+from servey.codec.engine import Engine, ForeignType, SchemaMode
+from servey.codec.failure import ResultError
+from servey.codec.node import MISSING, Constraints, Field, Node
+from servey.codec.wire import to_wire
+
+__all__ = [
+    "MISSING",
+    "ArgumentsCodec",
+    "Codec",
+    "Constraints",
+    "Engine",
+    "Field",
+    "ForeignType",
+    "Node",
+    "Parameter",
+    "ResultError",
+    "SchemaMode",
+    "to_wire",
+]

@@ -1,0 +1,278 @@
+"""An action's arguments as one object: of a JSON body, of a query string, of the command line's flags."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from servey.codec.codec import TOO_DEEP, check_decimals, has_decimals, malformed, maybe_not_finite, refusal
+from servey.codec.engine import Engine, SchemaMode
+from servey.codec.engines import ENGINES
+from servey.codec.explain import explained
+from servey.codec.failure import IslandError, below, nearest, step
+from servey.codec.node import MISSING, Field, Node
+from servey.codec.plan import Compiler, Plan
+from servey.codec.schema import DIALECT, SchemaWriter
+from servey.codec.shadow import hook
+from servey.codec.text import Read, TextError, TextKind, list_reader, reader, text_kind
+from servey.codec.walk import Walk
+from servey.errors import DefinitionError, InvalidError, MalformedError, Problem
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter of an action.
+
+    Args:
+        name: Its name, in Python and on the wire.
+        type: Its declared type.
+        default: What it is when it is not given; any object, as in Python.
+        description: What it is for, for the schema.
+    """
+
+    name: str
+    type: Any
+    default: Any = MISSING
+    description: str = ""
+
+
+class ArgumentsCodec:
+    """Reads the arguments of one action into a Struct with one attribute per parameter.
+
+    Args:
+        parameters: The action's parameters, without injected ones.
+        where: Where the action is declared, as ``file:line``, for errors.
+        label: Whose arguments they are, for errors.
+        engines: A plugin's own, asked before servey's.
+
+    Raises:
+        DefinitionError: A parameter's type cannot be served.
+
+    Example:
+        >>> codec = ArgumentsCodec([Parameter("name", str)])
+        >>> codec.decode_json(b'{"name": "you"}').name
+        'you'
+    """
+
+    def __init__(
+        self,
+        parameters: Sequence[Parameter],
+        *,
+        where: str = "",
+        label: str = "the arguments",
+        engines: Sequence[Engine] = (),
+    ) -> None:
+        self.label = label
+        walk = Walk(where, (*engines, *ENGINES))
+        self.parameters: dict[str, tuple[Parameter, Node]] = {
+            parameter.name: (parameter, walk.node(parameter.type, parameter.name)) for parameter in parameters
+        }
+        self._classes = tuple(walk.classes)
+        self._compiler = Compiler()
+        plans = {name: self._compiler.plan(node) for name, (_, node) in self.parameters.items()}
+        self._built: list[tuple[str, Any, Plan]] = [
+            (name, self.parameters[name][0].default, plan) for name, plan in plans.items() if plan.built
+        ]
+        self.struct: Any = self._struct(plans)
+        self.root = self._root()
+        try:
+            self._decoder = msgspec.json.Decoder(self.struct, dec_hook=hook)
+            for plan in plans.values():
+                _ = plan.build
+        except (TypeError, ValueError) as error:
+            raise DefinitionError(f"{label}: {error}", where=where, fix="use another type") from error
+        self._decimals = has_decimals(self.root)
+        self._scalars: dict[str, Read] = {}
+        self._lists: dict[str, Callable[[list[str]], Any]] = {}
+        self._kinds: dict[str, TextKind] = {}
+        for name, (_, node) in self.parameters.items():
+            self._kinds[name] = kind = text_kind(node)
+            if kind == "list":
+                self._lists[name] = list_reader(node)
+            else:
+                self._scalars[name] = reader(node)
+
+    def classes(self) -> tuple[type, ...]:
+        """Return every class met in the parameters' types, in order of meeting."""
+        return self._classes
+
+    def text_kind(self, name: str) -> TextKind:
+        """Return how a parameter is written as text: plain, repeated, or as one JSON value."""
+        return self._kinds[name]
+
+    def decode_json(self, data: bytes, extra: Mapping[str, str] | None = None) -> Any:
+        """Return the arguments in a JSON object.
+
+        Args:
+            data: The JSON text.
+            extra: Arguments given as text elsewhere (the path); the object must not name them again.
+
+        Raises:
+            MalformedError: It is no JSON, not UTF-8, or nested too deeply.
+            InvalidError: Some argument is wrong, missing or unknown; has every problem.
+        """
+        try:
+            if extra:
+                return self._merged(msgspec.json.decode(data), extra)
+            value = self._decoder.decode(data)
+            if self._decimals and maybe_not_finite(data):
+                check_decimals(self._compiler, self.root, msgspec.json.decode(data))
+            return self._build(value) if self._built else value
+        except (msgspec.ValidationError, IslandError) as error:
+            raise refusal(self._compiler, self.root, data, error) from None
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise malformed(error) from None
+        except RecursionError:
+            raise MalformedError(TOO_DEEP) from None
+
+    def decode(self, builtins: Any) -> Any:
+        """Return the arguments in parsed JSON.
+
+        Args:
+            builtins: A dict, keyed by parameter.
+
+        Raises:
+            MalformedError: It is nested too deeply.
+            InvalidError: Some argument is wrong, missing or unknown; has every problem.
+        """
+        try:
+            if self._decimals:
+                check_decimals(self._compiler, self.root, builtins)
+            value = msgspec.convert(builtins, self.struct, str_keys=True, dec_hook=hook)
+            return self._build(value) if self._built else value
+        except (msgspec.ValidationError, IslandError) as error:
+            raise InvalidError(errors=explained(self._compiler, self.root, builtins, error)) from None
+        except RecursionError:
+            raise MalformedError(TOO_DEEP) from None
+
+    def decode_text(
+        self,
+        pairs: Sequence[tuple[str, str]],
+        extra: Mapping[str, str] | None = None,
+        ignore_unknown: bool = False,
+    ) -> Any:
+        """Return the arguments given as text.
+
+        Args:
+            pairs: Names and texts, in order; a list's name is repeated.
+            extra: Arguments given elsewhere (the path); `pairs` must not name them again.
+            ignore_unknown: Whether unknown names are let be.
+
+        Raises:
+            MalformedError: Some JSON value is nested too deeply.
+            InvalidError: Some argument is wrong, missing or unknown; has every problem.
+        """
+        found: dict[str, Any] = {}
+        problems: list[Problem] = []
+        lists: dict[str, list[str]] = {}
+        scalars = self._scalars
+        for name, text in pairs:
+            read = scalars.get(name)
+            if read is None and name in self._lists and not (extra and name in extra):
+                lists.setdefault(name, []).append(text)
+            elif read is None or (extra and name in extra):
+                if not ignore_unknown:
+                    problems.append(Problem(step("", name), self._unknown(name, extra)))
+            elif name in found:
+                problems.append(Problem(step("", name), "given more than once"))
+            else:
+                try:
+                    found[name] = read(text)
+                except TextError as error:
+                    found[name] = None
+                    problems.append(Problem(step("", name), str(error)))
+        if extra or lists:
+            self._read_rest(lists, extra or {}, found, problems)
+        return self._decoded(found, problems) if problems else self.decode(found)
+
+    def json_schema(self, mode: SchemaMode = "input") -> dict[str, Any]:
+        """Return the JSON schema (2020-12) of the arguments as one object.
+
+        Args:
+            mode: Whether classes are described as they are sent or as they are got.
+        """
+        writer = SchemaWriter(mode)
+        schema = {"$schema": DIALECT, **writer.object(self.root.fields)}
+        return {**schema, "$defs": writer.definitions} if writer.definitions else schema
+
+    def _struct(self, plans: Mapping[str, Plan]) -> Any:
+        fields: list[Any] = []
+        for name, (parameter, _) in self.parameters.items():
+            if parameter.default is MISSING:
+                fields.append((name, plans[name].shadow))
+            else:
+                fields.append((name, plans[name].shadow, _given(parameter.default)))
+        return msgspec.defstruct("Arguments", fields, forbid_unknown_fields=True, kw_only=True, gc=False)
+
+    def _root(self) -> Node:
+        root = Node("object", dict, _Arguments, self.label)
+        for name, (parameter, node) in self.parameters.items():
+            required = parameter.default is MISSING
+            description = parameter.description or node.description
+            root.fields.append(Field(name, name, node, required, parameter.default, None, description))
+        return root
+
+    def _build(self, value: Any) -> Any:
+        for name, default, plan in self._built:
+            member = getattr(value, name)
+            if member is not default:
+                try:
+                    setattr(value, name, plan.build(member))
+                except IslandError as error:
+                    raise IslandError(below(step("", name), error.errors)) from None
+        return value
+
+    def _merged(self, body: Any, extra: Mapping[str, str]) -> Any:
+        if not isinstance(body, dict):
+            return self.decode(body)
+        members: dict[str, Any] = dict(body)  # pyright: ignore[reportUnknownArgumentType]
+        problems: list[Problem] = []
+        for name in extra:
+            if name in members:
+                del members[name]
+                problems.append(Problem(step("", name), "unknown: it is given by the path"))
+        self._read_rest({}, extra, members, problems)
+        return self._decoded(members, problems) if problems else self.decode(members)
+
+    def _read_rest(
+        self, lists: Mapping[str, list[str]], extra: Mapping[str, str], found: dict[str, Any], problems: list[Problem]
+    ) -> None:
+        for name, texts in (*lists.items(), *((name, [text]) for name, text in extra.items())):
+            try:
+                if name in self._lists:
+                    found[name] = self._lists[name](texts)
+                elif name in self._scalars:
+                    found[name] = self._scalars[name](texts[0])
+                else:
+                    problems.append(Problem(step("", name), nearest(name, self.parameters)))
+            except TextError as error:
+                found[name] = None
+                problems.append(Problem(step("", name), str(error)))
+
+    def _decoded(self, found: Any, problems: list[Problem]) -> Any:
+        """Raise all problems: those of reading, and those of decoding what could be read."""
+        told = {problem.path for problem in problems}
+        try:
+            self.decode(found)
+        except InvalidError as error:
+            problems += [p for p in error.errors if not any(p.path == t or p.path.startswith(t + "/") for t in told)]
+        raise InvalidError(errors=problems)
+
+    def _unknown(self, name: str, extra: Mapping[str, str] | None) -> str:
+        if extra and name in extra:
+            return "unknown: it is given by the path"
+        return nearest(name, self.parameters)
+
+
+class _Arguments:
+    """Holds arguments while their problems are looked for."""
+
+    def __init__(self, **members: Any) -> None:
+        pass
+
+
+def _given(default: Any) -> Any:
+    return msgspec.field(default_factory=lambda: default)

@@ -1,0 +1,235 @@
+"""What the members of a class are, for each way of declaring a class."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import sys
+import typing
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from servey.codec.node import MISSING, Field, Node
+
+if TYPE_CHECKING:
+    from servey.codec.walk import Walk
+
+Hint = tuple[Any, Mapping[Any, Any]]
+"""An annotation and what its type variables stand for."""
+
+
+def describe_class(walk: Walk, node: Node, args: tuple[Any, ...]) -> bool:
+    """Fill in `node` what its class is made of.
+
+    Args:
+        walk: The walk that met the class.
+        node: Its node; in place, because a class may contain itself.
+        args: The arguments of a generic class.
+
+    Returns:
+        Whether it is a class of a known kind.
+    """
+    cls = node.cls
+    at = node.where
+    if typing.is_typeddict(cls) or _is_extension_typeddict(cls):
+        node.flavor = "typeddict"
+        _typeddict(walk, node, _hints(walk, cls, args, at))
+    elif dataclasses.is_dataclass(cls):
+        node.flavor = "dataclass"
+        _dataclass(walk, node, _hints(walk, cls, args, at))
+    elif issubclass(cls, msgspec.Struct):
+        node.flavor = "struct"
+        _struct(walk, node, _hints(walk, cls, args, at))
+    elif issubclass(cls, tuple) and hasattr(cls, "_fields"):
+        node.kind, node.flavor = "tuple", "namedtuple"
+        _namedtuple(walk, node, _hints(walk, cls, args, at))
+    elif hasattr(cls, "__attrs_attrs__"):
+        node.flavor = "attrs"
+        _attrs(walk, node, _hints(walk, cls, args, at))
+    else:
+        return False
+    node.plain = node.plain and all(field.node.plain for field in node.fields)
+    wires = [field.wire for field in node.fields]
+    if twice := next((wire for wire in wires if wires.count(wire) > 1), None):
+        raise walk.error(at, f"two members are called {twice!r} in JSON", "rename one")
+    return True
+
+
+def _dataclass(walk: Walk, node: Node, hints: dict[str, Hint]) -> None:
+    cls, at = node.cls, node.where
+    _no_own_init(walk, cls, at)
+    for field in cls.__dataclass_fields__.values():
+        if isinstance(field.type, dataclasses.InitVar) or field._field_type is dataclasses._FIELD_INITVAR:  # type: ignore[attr-defined]
+            raise walk.error(f"{at}.{field.name}", "an InitVar is not kept in the object", "make it a field")
+    for field in dataclasses.fields(cls):
+        place = f"{at}.{field.name}"
+        if not field.init:
+            raise walk.error(
+                place, "init=False: callers could not set it, or would set it unasked", "make it a property"
+            )
+        if type(field.default).__module__.partition(".")[0] in ("pydantic", "pydantic_core"):
+            raise walk.error(
+                place,
+                "pydantic.Field(...) as the default of a dataclass of the standard library is taken for its value",
+                "write Annotated[..., Field(...)], or use pydantic.dataclasses.dataclass",
+            )
+        default = MISSING if field.default is dataclasses.MISSING else field.default
+        factory = None if field.default_factory is dataclasses.MISSING else field.default_factory
+        _add(walk, node, field.name, field.name, hints, default, factory)
+    node.checked = hasattr(cls, "__post_init__")
+
+
+def _struct(walk: Walk, node: Node, hints: dict[str, Hint]) -> None:
+    cls, at = node.cls, node.where
+    config = cls.__struct_config__
+    if config.array_like:
+        raise walk.error(at, "a Struct with array_like=True", "use a NamedTuple")
+    if config.tag is not None:
+        node.tag = (config.tag_field, config.tag)
+    for field in msgspec.structs.fields(cls):
+        default = MISSING if field.default is msgspec.NODEFAULT else field.default
+        factory = None if field.default_factory is msgspec.NODEFAULT else field.default_factory
+        _add(walk, node, field.name, field.encode_name, hints, default, factory)
+    node.checked = hasattr(cls, "__post_init__")
+
+
+def _typeddict(walk: Walk, node: Node, hints: dict[str, Hint]) -> None:
+    required = node.cls.__required_keys__
+    for name in hints:
+        _add(walk, node, name, name, hints)
+        field = node.fields[-1]
+        # the class's own set is wrong under `from __future__ import annotations`; the qualifier itself is right
+        qualifiers = _qualifiers(hints[name][0])
+        field.required = typing.Required in qualifiers or (name in required and typing.NotRequired not in qualifiers)
+    # msgspec cannot leave a key out when it builds one from a shadow, and does not know ReadOnly
+    node.plain = all(field.required for field in node.fields) and not _has_qualifiers(hints)
+
+
+def _namedtuple(walk: Walk, node: Node, hints: dict[str, Hint]) -> None:
+    defaults = node.cls._field_defaults
+    for name in node.cls._fields:
+        hints.setdefault(name, (Any, {}))
+        _add(walk, node, name, name, hints, defaults.get(name, MISSING))
+    node.items = [field.node for field in node.fields]
+
+
+def _attrs(walk: Walk, node: Node, hints: dict[str, Hint]) -> None:
+    cls, at = node.cls, node.where
+    attr = sys.modules["attr"]
+    _no_own_init(walk, cls, at)
+    for field in cls.__attrs_attrs__:
+        place = f"{at}.{field.name}"
+        if not field.init:
+            raise walk.error(
+                place, "init=False: callers could not set it, or would set it unasked", "make it a property"
+            )
+        if field.name not in hints:
+            raise walk.error(place, "has no type", "annotate it")
+        given = field.default is not attr.NOTHING
+        made = given and isinstance(field.default, attr.Factory)
+        factory = field.default.factory if made and not field.default.takes_self else None
+        default = field.default if given and not made else MISSING
+        _add(walk, node, field.name, field.name, hints, default, factory)
+        node.fields[-1].required = not given
+        node.plain = node.plain and not (made and field.default.takes_self)
+    # only the class's own __init__ runs converters and validators in attrs' own order
+    special = any(f.converter or f.validator or f.alias != f.name for f in cls.__attrs_attrs__)
+    node.checked = special or hasattr(cls, "__attrs_post_init__")
+    node.plain = node.plain and not special
+
+
+def _add(
+    walk: Walk,
+    node: Node,
+    name: str,
+    wire: str,
+    hints: dict[str, Hint],
+    default: Any = MISSING,
+    factory: Any = None,
+) -> None:
+    hint, env = hints[name]
+    member = walk.node(hint, f"{node.where}.{name}", env)
+    required = default is MISSING and factory is None
+    node.fields.append(Field(name, wire, member, required, default, factory, member.description))
+
+
+def _no_own_init(walk: Walk, cls: type, at: str) -> None:
+    code = getattr(cls.__init__, "__code__", None)
+    if code is None or not code.co_filename.startswith("<"):
+        raise walk.error(
+            at,
+            "has an __init__ of its own, which no decoder calls",
+            "use __post_init__, or a classmethod as constructor",
+        )
+
+
+def _hints(walk: Walk, cls: type, args: tuple[Any, ...], at: str) -> dict[str, Hint]:
+    """Return the annotation of every member, each with the type variables of the class that declares it."""
+    environments = _environments(cls, args)
+    names = {cls.__name__: cls}
+    found: dict[str, Hint] = {}
+    for owner in reversed(cls.__mro__):
+        if owner is object or owner is typing.Generic:
+            continue
+        names |= {parameter.__name__: parameter for parameter in getattr(owner, "__type_params__", ())}
+        try:
+            resolved = typing.get_type_hints(owner, localns=dict(names), include_extras=True)
+        except NameError as error:
+            raise walk.error(
+                at, f"a type hint cannot be resolved: {error}", "define the class at module level, or import it"
+            ) from None
+        except (TypeError, SyntaxError, AttributeError) as error:
+            raise walk.error(at, f"a type hint is wrong: {error}", "mend the annotation") from None
+        own = resolved if typing.is_typeddict(owner) else inspect.get_annotations(owner)
+        env = environments.get(owner, {})
+        for name in own:
+            if name in resolved and typing.get_origin(resolved[name]) is not typing.ClassVar:
+                found[name] = (resolved[name], env)
+    return found
+
+
+def _environments(cls: type, args: tuple[Any, ...]) -> dict[Any, dict[Any, Any]]:
+    """Return what the type variables stand for, for a generic class and each of its bases."""
+    found: dict[Any, dict[Any, Any]] = {}
+
+    def visit(owner: Any, given: tuple[Any, ...]) -> None:
+        env = dict(zip(getattr(owner, "__parameters__", ()), given, strict=False))
+        found.setdefault(owner, {}).update(env)
+        for base in getattr(owner, "__orig_bases__", ()):
+            origin = typing.get_origin(base)
+            if isinstance(origin, type) and origin is not typing.Generic:
+                inner = tuple(_substituted(arg, env) for arg in typing.get_args(base))
+                visit(origin, inner)
+                if typing.is_typeddict(cls):  # a TypedDict keeps no bases: all members are its own
+                    found[cls].update(found[origin])
+
+    visit(cls, args)
+    return found
+
+
+def _substituted(tp: Any, env: Mapping[Any, Any]) -> Any:
+    if isinstance(tp, typing.TypeVar):
+        return env.get(tp, tp)
+    parameters = () if isinstance(tp, type) and not typing.get_args(tp) else getattr(tp, "__parameters__", ())
+    return tp[tuple(env.get(parameter, parameter) for parameter in parameters)] if parameters else tp
+
+
+def _qualifiers(hint: Any) -> set[Any]:
+    found: set[Any] = set()
+    while (origin := typing.get_origin(hint)) is not None and origin not in (list, dict):
+        found.add(origin)
+        arguments = typing.get_args(hint)
+        if not arguments:
+            break
+        hint = arguments[0]
+    return found
+
+
+def _has_qualifiers(hints: Mapping[str, Hint]) -> bool:
+    return any("ReadOnly" in str(hint) for hint, _ in hints.values())
+
+
+def _is_extension_typeddict(cls: Any) -> bool:
+    return type(cls).__name__ == "_TypedDictMeta" and type(cls).__module__ == "typing_extensions"

@@ -1,0 +1,228 @@
+"""One type's codec: JSON in, JSON out, and the schema of both."""
+
+from __future__ import annotations
+
+import decimal
+from collections.abc import Sequence
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from servey.codec.engine import Engine, SchemaMode
+from servey.codec.engines import ENGINES
+from servey.codec.explain import explained
+from servey.codec.failure import EXPLAIN_LIMIT, IslandError, ResultError, first_problem
+from servey.codec.node import Node
+from servey.codec.plan import Compiler, Plan
+from servey.codec.project import Projector
+from servey.codec.schema import DIALECT, SchemaWriter
+from servey.codec.shadow import hook, reachable
+from servey.codec.walk import Walk, shown_type
+from servey.errors import DefinitionError, InvalidError, MalformedError, Problem
+
+T = TypeVar("T")
+
+TOO_DEEP = "nested too deeply"
+_IDENTICAL = frozenset({str, bool, type(None)})
+_encode = msgspec.json.Encoder().encode
+
+
+class Codec(Generic[T]):
+    """Reads and writes the values of one declared type.
+
+    Everything is decided when the codec is made; a type that cannot be served is refused then.
+
+    Args:
+        tp: The type.
+        where: Where it is declared, as ``file:line``, for errors.
+        label: What its values are, as ``the result of say_hello``, for errors.
+        engines: A plugin's own, asked before servey's.
+
+    Raises:
+        DefinitionError: Some part of the type cannot be served; says which, why and what to do.
+
+    Example:
+        >>> Codec(list[int]).decode_json(b"[1, 2]")
+        [1, 2]
+    """
+
+    def __init__(self, tp: Any, *, where: str = "", label: str = "the value", engines: Sequence[Engine] = ()) -> None:
+        self.type = tp
+        self.label = label
+        walk = Walk(where, (*engines, *ENGINES))
+        self.root: Node = walk.node(tp, shown_type(tp))
+        self._classes = tuple(walk.classes)
+        self._compiler = Compiler()
+        self._plan: Plan = self._compiler.plan(self.root)
+        try:
+            self._decoder = msgspec.json.Decoder(self._plan.shadow, dec_hook=hook)
+            _ = self._plan.mirror, self._plan.build
+            msgspec.json.Decoder(self._plan.mirror)
+        except (TypeError, ValueError) as error:
+            raise DefinitionError(f"{shown_type(tp)}: {error}", where=where, fix="use another type") from error
+        self._decimals = has_decimals(self.root)
+        self._identical = type(None) if self.root.kind != "leaf" or self.root.constraints else self.root.cls
+        if self._identical not in _IDENTICAL:
+            self._identical = _Nothing
+
+    def classes(self) -> tuple[type, ...]:
+        """Return every class met in the type, in order of meeting, for finding nested actions."""
+        return self._classes
+
+    def decode_json(self, data: bytes) -> T:
+        """Return the value of a JSON text.
+
+        Args:
+            data: The text, in UTF-8.
+
+        Raises:
+            MalformedError: It is no JSON, not UTF-8, or nested too deeply.
+            InvalidError: It is not of the type; has every problem, with its JSON pointer.
+        """
+        try:
+            value = self._decoder.decode(data)
+            if self._decimals and maybe_not_finite(data):
+                check_decimals(self._compiler, self.root, msgspec.json.decode(data))
+            return self._plan.build(value)
+        except (msgspec.ValidationError, IslandError) as error:
+            raise refusal(self._compiler, self.root, data, error) from None
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise malformed(error) from None
+        except RecursionError:
+            raise MalformedError(TOO_DEEP) from None
+
+    def decode(self, builtins: Any) -> T:
+        """Return the value of parsed JSON, by the same rules.
+
+        Args:
+            builtins: dict, list, str, int, float, bool or None.
+
+        Raises:
+            MalformedError: It is nested too deeply.
+            InvalidError: It is not of the type; has every problem, with its JSON pointer.
+        """
+        try:
+            if self._decimals:
+                check_decimals(self._compiler, self.root, builtins)
+            return self._plan.attempt(builtins)
+        except (msgspec.ValidationError, IslandError) as error:
+            raise InvalidError(errors=explained(self._compiler, self.root, builtins, error, "/0")) from None
+        except RecursionError:
+            raise MalformedError(TOO_DEEP) from None
+
+    def encode_json(self, value: T) -> bytes:
+        """Return the JSON text of a value, projected on the declared type.
+
+        Args:
+            value: What the user's code returned.
+
+        Raises:
+            ResultError: It is not of the type.
+        """
+        if type(value) is self._identical:
+            try:
+                return _encode(value)
+            except UnicodeEncodeError as error:
+                raise ResultError(self.label, [Problem("", str(error))]) from None
+        try:
+            data = _encode(self._plan.reflect(value))
+        except (msgspec.ValidationError, IslandError, TypeError, ValueError, OverflowError, RecursionError):
+            return _encode(self._projected(value))
+        if self._decimals and (b"NaN" in data or b"Infinity" in data):
+            return _encode(self._projected(value))
+        return data
+
+    def encode(self, value: T) -> Any:
+        """Return the JSON values of a value, projected on the declared type.
+
+        Args:
+            value: What the user's code returned.
+
+        Raises:
+            ResultError: It is not of the type.
+        """
+        if type(value) is self._identical:
+            return value
+        try:
+            builtins = self._plan.to_builtins(value)
+        except (msgspec.ValidationError, IslandError, TypeError, ValueError, OverflowError, RecursionError):
+            return self._projected(value)
+        if self._decimals and any_not_finite(builtins):
+            return self._projected(value)
+        return builtins
+
+    def json_schema(self, mode: SchemaMode = "output") -> dict[str, Any]:
+        """Return the JSON schema (2020-12) of the type, with its classes in ``$defs``.
+
+        Args:
+            mode: Whether it describes what callers send or what they get.
+        """
+        writer = SchemaWriter(mode)
+        schema = {"$schema": DIALECT, **writer.of(self.root)}
+        return {**schema, "$defs": writer.definitions} if writer.definitions else schema
+
+    def _projected(self, value: Any) -> Any:
+        projector = Projector(self._compiler)
+        try:
+            builtins = projector.project(self.root, value, "")
+        except RecursionError:
+            raise ResultError(self.label, [Problem("", "nested too deeply, or in a circle")]) from None
+        if projector.problems:
+            raise ResultError(self.label, projector.problems)
+        return builtins
+
+
+class _Nothing:
+    """No value is of this type."""
+
+
+def has_decimals(node: Node) -> bool:
+    """Whether a Decimal is part of the type: msgspec lets NaN and Infinity through there."""
+    return any(n.kind == "leaf" and n.cls is decimal.Decimal for n in reachable(node))
+
+
+def maybe_not_finite(data: bytes) -> bool:
+    """Whether a JSON text may hold a Decimal's NaN or Infinity."""
+    lowered = data.lower()
+    return b"nan" in lowered or b"inf" in lowered or b"\\u" in lowered
+
+
+def any_not_finite(builtins: Any) -> bool:
+    """Whether some text in JSON values reads as NaN or Infinity."""
+    if isinstance(builtins, str):
+        return builtins.strip().lstrip("+-").lower().startswith(("nan", "snan", "inf"))
+    if isinstance(builtins, dict):
+        return any(any_not_finite(key) or any_not_finite(value) for key, value in builtins.items())  # pyright: ignore
+    if isinstance(builtins, (list, tuple)):
+        return any(map(any_not_finite, builtins))  # pyright: ignore
+    return isinstance(builtins, (float, decimal.Decimal)) and not decimal.Decimal(builtins).is_finite()
+
+
+def check_decimals(compiler: Compiler, node: Node, builtins: Any) -> None:
+    """Raise `IslandError` when a Decimal of the value is NaN or infinite."""
+    from servey.codec.explain import Explainer
+
+    if any_not_finite(builtins) and (problems := Explainer(compiler).explain(node, builtins)):
+        raise IslandError(problems)
+
+
+def refusal(compiler: Compiler, node: Node, data: bytes, error: Exception) -> InvalidError | MalformedError:
+    """Return the error for a JSON text that is not of its type, with every problem where it is small enough."""
+    if len(data) <= EXPLAIN_LIMIT:
+        try:
+            return InvalidError(errors=explained(compiler, node, msgspec.json.decode(data), error))
+        except RecursionError:
+            return MalformedError(TOO_DEEP)
+        except (msgspec.DecodeError, UnicodeDecodeError) as other:
+            if not isinstance(other, msgspec.ValidationError):
+                return malformed(other)
+    if isinstance(error, IslandError):
+        return InvalidError(errors=error.errors)
+    return InvalidError(errors=first_problem(str(error), error.__cause__))
+
+
+def malformed(error: Exception) -> MalformedError:
+    """Return the error for a text that is no JSON."""
+    if isinstance(error, UnicodeDecodeError):
+        return MalformedError("the text is not UTF-8")
+    return MalformedError(str(error))

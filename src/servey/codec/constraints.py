@@ -1,0 +1,186 @@
+"""Constraints in `Annotated`, of whatever library, as the one `Constraints` of ours.
+
+A constraint is never silently ignored: what is not understood goes to an engine that understands it (pydantic),
+or is a definition error. Metadata that constrains nothing (documentation, a user's own markers) is let be.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+
+from servey.codec.node import Constraints
+
+_NAMES = ("gt", "ge", "lt", "le", "multiple_of", "pattern", "min_length", "max_length", "tz")
+_TIGHTER = {"gt": max, "ge": max, "lt": min, "le": min, "min_length": max, "max_length": min}
+_COMPARABLE = ("int", "float", "Decimal", "datetime", "date", "time", "timedelta", "Fraction")
+_HARMLESS = ("description", "title", "examples", "deprecated", "json_schema_extra", "repr", "alias_priority")
+
+
+class UnknownConstraintError(Exception):
+    """A constraint that only the library that made it understands."""
+
+
+def translate(metadata: tuple[Any, ...]) -> tuple[Constraints, str]:
+    """Return the constraints in an `Annotated`'s metadata, and its description.
+
+    Raises:
+        UnknownConstraintError: One of them is a constraint that servey does not understand.
+    """
+    found: dict[str, Any] = {}
+    description = ""
+    for item in metadata:
+        description = _description(item) or description
+        for name, value in _constraints(item):
+            _merge(found, name, value)
+    return Constraints(**found), description
+
+
+def joined(outer: Constraints, inner: Constraints) -> Constraints:
+    """Return the constraints of nested annotations together; the tighter bound wins."""
+    found = dict(inner.items())
+    for name, value in outer.items():
+        _merge(found, name, value)
+    return Constraints(**found)
+
+
+def misfit(constraints: Constraints, cls: Any, kind: str) -> str:
+    """Return the name of a constraint that makes no sense for the type; empty when all do."""
+    if kind in ("any", "foreign", "object"):
+        return next((name for name, _ in constraints.items()), "")
+    name = getattr(cls, "__name__", "")
+    allowed: set[str] = set()
+    if kind in ("list", "dict") or name in ("str", "bytes", "bytearray"):
+        allowed |= {"min_length", "max_length"}
+    if name == "str":
+        allowed.add("pattern")
+    if name in _COMPARABLE:
+        allowed |= {"gt", "ge", "lt", "le"}
+    if name in ("int", "float", "Decimal"):
+        allowed.add("multiple_of")
+    if name in ("datetime", "time"):
+        allowed.add("tz")
+    return next((name for name, _ in constraints.items() if name not in allowed), "")
+
+
+def violated(constraints: Constraints, value: Any) -> str:
+    """Return what `value` should be and is not, in words; empty when it satisfies all."""
+    if constraints.gt is not None and not value > constraints.gt:
+        return f"expected a value > {constraints.gt}"
+    if constraints.ge is not None and not value >= constraints.ge:
+        return f"expected a value >= {constraints.ge}"
+    if constraints.lt is not None and not value < constraints.lt:
+        return f"expected a value < {constraints.lt}"
+    if constraints.le is not None and not value <= constraints.le:
+        return f"expected a value <= {constraints.le}"
+    if constraints.multiple_of is not None and value % constraints.multiple_of:
+        return f"expected a multiple of {constraints.multiple_of}"
+    if constraints.pattern is not None and not re.search(constraints.pattern, value):
+        return f"expected text matching {constraints.pattern!r}"
+    if constraints.min_length is not None and len(value) < constraints.min_length:
+        return f"expected a length >= {constraints.min_length}"
+    if constraints.max_length is not None and len(value) > constraints.max_length:
+        return f"expected a length <= {constraints.max_length}"
+    if constraints.tz is not None and (value.tzinfo is not None) is not constraints.tz:
+        return "expected an offset" if constraints.tz else "expected no offset"
+    return ""
+
+
+def _merge(found: dict[str, Any], name: str, value: Any) -> None:
+    if name in found and found[name] != value:
+        if name not in _TIGHTER:
+            raise UnknownConstraintError(f"{name} is given twice")
+        value = _TIGHTER[name](found[name], value)
+    found[name] = value
+
+
+def _description(item: Any) -> str:
+    library = type(item).__module__.partition(".")[0]
+    if library in ("msgspec", "pydantic"):
+        return getattr(item, "description", None) or ""
+    if library in ("typing_extensions", "annotated_doc") and type(item).__name__ == "Doc":
+        return item.documentation
+    return ""
+
+
+def _constraints(item: Any) -> list[tuple[str, Any]]:
+    if isinstance(item, msgspec.Meta):
+        return [(name, value) for name in _NAMES if (value := getattr(item, name)) is not None]
+    library = type(item).__module__.partition(".")[0]
+    if library == "annotated_types":
+        return _annotated_types(item)
+    if library == "pydantic" and type(item).__name__ == "FieldInfo":
+        return _field_info(item)
+    if library == "pydantic" and type(item).__name__ == "StringConstraints":
+        return _string_constraints(item)
+    if library in ("pydantic", "pydantic_core") or hasattr(item, "__get_pydantic_core_schema__"):
+        known = _general_metadata(item)
+        if known is None:
+            raise UnknownConstraintError(repr(item))
+        return known
+    return []
+
+
+def _annotated_types(item: Any) -> list[tuple[str, Any]]:
+    name = type(item).__name__
+    if name in ("Gt", "Ge", "Lt", "Le", "MultipleOf", "MinLen", "MaxLen"):
+        attribute = {"MultipleOf": "multiple_of", "MinLen": "min_length", "MaxLen": "max_length"}.get(
+            name, name.lower()
+        )
+        return [(attribute, getattr(item, attribute))]
+    if name == "Interval":
+        return [(key, value) for key in ("gt", "ge", "lt", "le") if (value := getattr(item, key)) is not None]
+    if name == "Len":
+        least = [("min_length", item.min_length)] if item.min_length else []
+        return least + ([("max_length", item.max_length)] if item.max_length is not None else [])
+    if name == "Timezone" and item.tz in (None, ...):
+        return [("tz", item.tz is ...)]
+    if name in ("Unit", "DocInfo"):
+        return []
+    raise UnknownConstraintError(repr(item))
+
+
+def _field_info(item: Any) -> list[tuple[str, Any]]:
+    if not item.is_required() or item.alias or item.validation_alias or item.serialization_alias or item.discriminator:
+        raise UnknownConstraintError(repr(item))
+    if item.exclude or item.strict is False or item.frozen:
+        raise UnknownConstraintError(repr(item))
+    found: list[tuple[str, Any]] = []
+    for part in item.metadata:
+        if type(part).__name__ == "AllowInfNan" and not part.allow_inf_nan:
+            continue  # servey never does
+        found += _constraints(part)
+    return found
+
+
+def _string_constraints(item: Any) -> list[tuple[str, Any]]:
+    if item.strip_whitespace or item.to_upper or item.to_lower or getattr(item, "ascii_only", None):
+        raise UnknownConstraintError(repr(item))
+    return _plain(item, ("min_length", "max_length", "pattern"))
+
+
+def _general_metadata(item: Any) -> list[tuple[str, Any]] | None:
+    """Return what pydantic's own small holder of constraints says (``Field(pattern=…)``), None for others."""
+    if type(item).__name__ == "Strict":
+        return [] if item.strict else None
+    values = getattr(item, "__dict__", {})
+    if type(item).__name__ != "PydanticGeneralMetadata" and not type(item).__name__.endswith("GeneralMetadata"):
+        return None
+    if not set(values) <= {*_NAMES, "strict"}:
+        return None
+    return _plain(item, tuple(name for name in values if name != "strict"))
+
+
+def _plain(item: Any, names: tuple[str, ...]) -> list[tuple[str, Any]]:
+    found: list[tuple[str, Any]] = []
+    for name in names:
+        value = getattr(item, name)
+        if isinstance(value, re.Pattern):
+            if value.flags & ~re.UNICODE:
+                raise UnknownConstraintError(repr(item))
+            value = value.pattern
+        if value is not None:
+            found.append((name, value))
+    return found

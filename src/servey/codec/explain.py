@@ -1,0 +1,265 @@
+"""Every problem of a refused value, with its JSON pointer; and every problem of a result, when it has no mirror.
+
+The fast decoder stops at the first problem. Only when it does, this slower walk reads the same value again, part
+by part, and collects what is wrong everywhere. It builds the parts on its way up, so that a class's own checks
+run on clean members, each once: its time is linear in the value's size.
+"""
+
+from __future__ import annotations
+
+import typing
+from typing import Any
+
+import msgspec
+
+from servey.codec.constraints import violated
+from servey.codec.failure import PROBLEM_LIMIT, IslandError, below, first_problem, nearest, reworded, shown, step
+from servey.codec.node import Node
+from servey.codec.plan import Compiler, argument_of
+from servey.codec.shadow import checking, first_line, guarded_run, is_island, needs_check
+from servey.errors import Problem
+
+_BAD: Any = object()
+_SIMPLE = (str, int, bool, type(None))
+
+
+class LimitError(Exception):
+    """There are as many problems as anybody wants to read."""
+
+
+class Explainer:
+    """Walks one refused value.
+
+    Args:
+        compiler: The codec's compiler.
+    """
+
+    def __init__(self, compiler: Compiler) -> None:
+        self.compiler = compiler
+        self.problems: list[Problem] = []
+        self._unions: dict[tuple[int, int], tuple[Any, list[Problem], Any]] = {}
+
+    def explain(self, node: Node, value: Any, at: str = "") -> list[Problem]:
+        """Return every problem of `value`; none when this walk finds nothing wrong."""
+        try:
+            self.read(node, value, at)
+        except LimitError:
+            pass
+        return self.problems
+
+    def add(self, *problems: Problem) -> Any:
+        """Keep problems, and return the mark of a bad value.
+
+        Raises:
+            LimitError: There are enough.
+        """
+        self.problems += problems
+        if len(self.problems) >= PROBLEM_LIMIT:
+            del self.problems[PROBLEM_LIMIT:]
+            raise LimitError
+        return _BAD
+
+    def read(self, node: Node, value: Any, at: str) -> Any:
+        """Return what `value` is as the node's type, or the mark of a bad value; keeps the problems."""
+        if node.kind == "any":
+            return value
+        if node.kind == "union":
+            return self._union(node, value, at)
+        if node.kind == "foreign":
+            return self._foreign(node, value, at)
+        if node.kind == "leaf":
+            return self._leaf(node, value, at)
+        if node.kind == "list":
+            return self._list(node, value, at)
+        if node.kind == "dict":
+            return self._dict(node, value, at)
+        if node.kind == "tuple":
+            return self._tuple(node, value, at)
+        return self._object(node, value, at)
+
+    def _leaf(self, node: Node, value: Any, at: str) -> Any:
+        if type(value) is node.cls and node.cls in _SIMPLE and not node.constraints:
+            return value
+        if needs_check(node):
+            return self._run(checking(self.compiler.shadows.bare(node), node.constraints), value, at)
+        try:
+            found = self.compiler.plan(node).attempt(value)
+        except msgspec.ValidationError as error:
+            return self.add(Problem(at, told(node, str(error), value)))
+        if getattr(node.cls, "__name__", "") == "Decimal" and not found.is_finite():
+            return self.add(Problem(at, f"expected a finite decimal, got {shown(value)}"))
+        return found
+
+    def _foreign(self, node: Node, value: Any, at: str) -> Any:
+        return self._run(self.compiler.foreign(node).decode, value, at)
+
+    def _run(self, run: Any, value: Any, at: str) -> Any:
+        try:
+            return guarded_run(run)(value)
+        except IslandError as error:
+            return self.add(*below(at, error.errors))
+
+    def _list(self, node: Node, value: Any, at: str) -> Any:
+        if not isinstance(value, (list, tuple)):
+            return self.add(Problem(at, f"expected array, got {shown(value)}"))
+        values = typing.cast("list[Any]", value)
+        items = [self.read(node.items[0], item, f"{at}/{index}") for index, item in enumerate(values)]
+        if any(item is _BAD for item in items):
+            return _BAD
+        if wrong := violated(node.constraints, items):
+            return self.add(Problem(at, f"{wrong}, got {len(items)}"))
+        return node.cls(items)
+
+    def _dict(self, node: Node, value: Any, at: str) -> Any:
+        if not isinstance(value, dict):
+            return self.add(Problem(at, f"expected object, got {shown(value)}"))
+        keys, values = node.items
+        made: dict[Any, Any] = {}
+        bad = False
+        for name, item in typing.cast("dict[Any, Any]", value).items():
+            place = step(at, name)
+            key = name if keys.cls is str and not keys.constraints else self._key(keys, name, place)
+            member = self.read(values, item, place)
+            bad = bad or key is _BAD or member is _BAD
+            if not bad:
+                made[key] = member
+        if bad:
+            return _BAD
+        if wrong := violated(node.constraints, made):
+            return self.add(Problem(at, f"{wrong}, got {len(made)}"))
+        return made
+
+    def _key(self, keys: Node, name: Any, at: str) -> Any:
+        try:
+            box = self.compiler.key_box(keys)
+            return next(iter(msgspec.convert(({name: None},), box, str_keys=True).v))
+        except msgspec.ValidationError as error:
+            return self.add(Problem(at, f"key: {told(keys, str(error), name)}"))
+
+    def _tuple(self, node: Node, value: Any, at: str) -> Any:
+        if not isinstance(value, (list, tuple)):
+            return self.add(Problem(at, f"expected array, got {shown(value)}"))
+        values = typing.cast("list[Any]", value)
+        most = len(node.items)
+        least = sum(field.required for field in node.fields) if node.flavor == "namedtuple" else most
+        if not least <= len(values) <= most:
+            wanted = str(most) if least == most else f"{least} to {most}"
+            return self.add(Problem(at, f"expected array of length {wanted}, got {len(values)}"))
+        items = [self.read(node.items[index], item, f"{at}/{index}") for index, item in enumerate(values)]
+        if any(item is _BAD for item in items):
+            return _BAD
+        return node.cls(*items) if node.flavor == "namedtuple" else tuple(items)
+
+    def _object(self, node: Node, value: Any, at: str) -> Any:
+        if not isinstance(value, dict):
+            return self.add(Problem(at, f"expected object, got {shown(value)}"))
+        members = typing.cast("dict[Any, Any]", value)
+        arguments: dict[str, Any] = {}
+        bad = False
+        for field in node.fields:
+            if field.wire in members:
+                made = self.read(field.node, members[field.wire], step(at, field.wire))
+                bad = bad or made is _BAD
+                arguments[argument_of(node, field.name)] = made
+            elif field.required:
+                bad = self.add(Problem(step(at, field.wire), "required")) is _BAD
+        known = {field.wire for field in node.fields}
+        if node.tag is not None:
+            known.add(node.tag[0])
+            if members.get(node.tag[0], node.tag[1]) != node.tag[1]:
+                bad = True
+                self.add(Problem(step(at, node.tag[0]), f"expected {node.tag[1]!r}, got {shown(members[node.tag[0]])}"))
+        for name in members:
+            if name not in known:
+                bad = self.add(Problem(step(at, name), nearest(name, known))) is _BAD
+        if bad or not isinstance(node.cls, type):
+            return _BAD
+        try:
+            return node.cls(**arguments)
+        except (ValueError, TypeError) as error:
+            return self.add(*below(at, first_line(error)))
+
+    def _union(self, node: Node, value: Any, at: str) -> Any:
+        key = (id(value), id(node))
+        if key not in self._unions:
+            self._unions[key] = self._members(node, value)
+        _, problems, made = self._unions[key]
+        return self.add(*below(at, problems)) if problems else made
+
+    def _members(self, node: Node, value: Any) -> tuple[Any, list[Problem], Any]:
+        """Return the value read by the first member that accepts it, or the problems of the nearest one."""
+        if not is_island(node) and value is None and node.optional:
+            return value, [], None
+        best: list[Problem] = []
+        kinds: list[str] = []
+        for member in self._likely(node, value):
+            nested = Explainer(self.compiler)
+            nested._unions = self._unions
+            made = _BAD
+            try:
+                made = nested.read(member, value, "")
+            except LimitError:
+                pass
+            if not nested.problems:
+                return value, [], made
+            if not best or len(nested.problems) < len(best):
+                best = nested.problems
+            kinds.append(nested.problems[0].message.partition(", got ")[0].removeprefix("expected "))
+        if len(kinds) > 1 and all(problem.path == "" for problem in best):
+            best = [Problem("", f"expected {' or '.join(dict.fromkeys(kinds))}, got {shown(value)}")]
+        return value, best or [Problem("", f"expected another type, got {shown(value)}")], _BAD
+
+    def _likely(self, node: Node, value: Any) -> list[Node]:
+        """Return the members that are of the value's JSON shape; all of them when none is."""
+        shape = "object" if isinstance(value, dict) else "array" if isinstance(value, list) else "scalar"
+        members = [
+            member
+            for member in self.compiler.members(node, value)
+            if shape
+            in {
+                "object": ("object",),
+                "dict": ("object",),
+                "list": ("array",),
+                "tuple": ("array",),
+                "leaf": ("scalar",),
+            }.get(member.kind, (shape,))
+        ]
+        return members or list(self.compiler.members(node, value))
+
+
+def told(node: Node, message: str, value: Any) -> str:
+    """Return why a scalar is refused."""
+    import enum
+
+    from servey.codec.shadow import literal_values
+
+    if isinstance(node.cls, type) and issubclass(node.cls, enum.Enum):
+        values = [member.value for member in node.cls]
+    elif node.cls is typing.Literal:
+        values = list(literal_values(node))
+    else:
+        return reworded(message, value)
+    listed = ", ".join(shown(item) for item in values[:20]) + (", ..." if len(values) > 20 else "")
+    return (
+        f"expected one of {listed}, got {shown(value)}" if len(values) > 1 else f"expected {listed}, got {shown(value)}"
+    )
+
+
+def explained(compiler: Compiler, node: Node, value: Any, error: Exception, prefix: str = "") -> list[Problem]:
+    """Return every problem of a refused value, or the fast decoder's own when the walk finds none.
+
+    Args:
+        compiler: The codec's compiler.
+        node: What the value should be.
+        value: The parsed JSON.
+        error: What the fast decoder said.
+        prefix: What stands before the value's own path in the fast decoder's message, as ``/0``.
+    """
+    try:
+        problems = Explainer(compiler).explain(node, value)
+    except RecursionError:
+        problems = []
+    if problems:
+        return problems
+    told_by = error.errors if isinstance(error, IslandError) else first_problem(str(error), error.__cause__)
+    return [Problem(problem.path.removeprefix(prefix), problem.message) for problem in told_by]

@@ -1,0 +1,106 @@
+"""How a wrong value is told: problems with JSON pointers, in words for the person who has to mend them."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from servey.errors import Problem, ServeyError
+
+PROBLEM_LIMIT = 100
+"""A wrong input is told up to this many problems."""
+
+EXPLAIN_LIMIT = 256 * 1024
+"""Bodies over this many bytes are told their first problem only: the walk for all of them holds the loop."""
+
+_SHOWN = 60
+_STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]")
+
+
+class ResultError(ServeyError):
+    """A value that an action returned is not of the type the action declares: a defect of the service.
+
+    Args:
+        label: What the value is, as ``the result of say_hello``.
+        errors: Every problem, with its JSON pointer into the value.
+    """
+
+    def __init__(self, label: str, errors: Sequence[Problem]) -> None:
+        self.errors = list(errors)
+        lines = [f"{label} is not what its type declares:"]
+        lines += [f"  {problem.path or '(the value)'}: {problem.message}" for problem in self.errors]
+        super().__init__("\n".join(lines))
+
+
+class IslandError(ValueError):
+    """Carries the problems of a foreign part through msgspec, which maps a `ValueError` to its place."""
+
+    def __init__(self, errors: Sequence[Problem]) -> None:
+        self.errors = tuple(errors)
+        super().__init__(errors[0].message if errors else "not acceptable")
+
+
+def step(path: str, key: object) -> str:
+    """Return the JSON pointer of the member `key` under `path` (RFC 6901)."""
+    return f"{path}/{str(key).replace('~', '~0').replace('/', '~1')}"
+
+
+def below(path: str, errors: Iterable[Problem]) -> list[Problem]:
+    """Return `errors` with their paths put under `path`."""
+    return [Problem(path + error.path, error.message) for error in errors]
+
+
+def shown(value: Any) -> str:
+    """Return a short text of `value` for a message: never a whole body, never an exception."""
+    if isinstance(value, dict):
+        return "an object"
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return "an array"
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    try:
+        text = repr(value)
+    except Exception:  # noqa: BLE001 - a user's own __repr__, or an int of 5,000 digits
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
+
+
+def nearest(name: object, names: Iterable[str]) -> str:
+    """Return ``unknown``, with the known name most like `name` where one is."""
+    near = difflib.get_close_matches(str(name)[:200], list(names), 1)
+    return f"unknown, did you mean `{near[0]}`?" if near else "unknown"
+
+
+def reworded(message: str, value: Any) -> str:
+    """Return a message of msgspec in servey's words, saying what came."""
+    text = message.partition(" - at ")[0]
+    if text.startswith("Expected"):
+        text = text.partition(", got")[0].replace("`", "")
+        return f"{text[0].lower()}{text[1:]}, got {shown(value)}"
+    if text.startswith("Invalid"):
+        return f"invalid{text[7:].partition(' ' + repr(value))[0]}, got {shown(value)}".replace("`", "")
+    return text.replace("`", "") or "not acceptable"
+
+
+def first_problem(message: str, cause: BaseException | None = None) -> list[Problem]:
+    """Return the problems told by one failure of msgspec: its ``$.a[1]`` path as a JSON pointer.
+
+    A path through a dict's values (``[...]``) ends there: msgspec does not say which key it was.
+    """
+    text, _, place = message.rpartition(" - at `")
+    if not text:
+        text, place = message, ""
+    path = ""
+    position = 1
+    while found := _STEP.match(place, position):
+        path = step(path, found[1] or found[2])
+        position = found.end()
+    if isinstance(cause, IslandError) and cause.errors:
+        return below(path, cause.errors)
+    if missing := re.fullmatch(r"Object missing required field `(.+)`", text):
+        return [Problem(step(path, missing[1]), "required")]
+    if unknown := re.fullmatch(r"Object contains unknown field `(.+)`", text):
+        return [Problem(step(path, unknown[1]), "unknown")]
+    return [Problem(path, text[:1].lower() + text[1:].replace("`", ""))]

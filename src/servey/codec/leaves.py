@@ -1,0 +1,90 @@
+"""The small islands: scalars that msgspec does not know, or knows differently from what servey promises."""
+
+from __future__ import annotations
+
+import enum
+import ipaddress
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+from servey.codec.engine import ForeignType, SchemaMode
+from servey.codec.failure import shown
+
+_PATHS = (pathlib.PurePath, pathlib.PurePosixPath, pathlib.Path)
+_ADDRESSES: dict[Any, str] = {
+    ipaddress.IPv4Address: "ipv4",
+    ipaddress.IPv6Address: "ipv6",
+    ipaddress.IPv4Network: "",
+    ipaddress.IPv6Network: "",
+    ipaddress.IPv4Interface: "",
+    ipaddress.IPv6Interface: "",
+}
+
+
+def foreign_leaf(cls: type) -> ForeignType | None:
+    """Return how a scalar class that is written as a string travels, None for other classes."""
+    if cls in _PATHS:
+        return _string(cls, "path", "")
+    if cls in _ADDRESSES:
+        return _string(cls, cls.__name__, _ADDRESSES[cls])
+    return None
+
+
+def choice(tp: Any, values: tuple[Any, ...]) -> ForeignType:
+    """Return how one of a few values travels: an enum of mixed values, or a Literal with a bool or an Enum member.
+
+    Args:
+        tp: The type.
+        values: The values, or the members of the enum.
+    """
+    wires = [value.value if isinstance(value, enum.Enum) else value for value in values]
+    # 1 == True in Python, and not in JSON
+    table = {(type(wire), wire): value for wire, value in zip(wires, values, strict=True)}
+    flags = tp if isinstance(tp, type) and issubclass(tp, enum.Flag) else None
+    expected = "expected one of " + ", ".join(shown(wire) for wire in wires[:20])
+
+    def decode(wire: Any) -> Any:
+        if flags is not None and type(wire) is int:
+            return flags(wire)
+        try:
+            return table[type(wire), wire]
+        except (KeyError, TypeError):
+            if type(wire) is int and (float, wire) in table:
+                return table[float, float(wire)]
+            raise ValueError(f"{expected}, got {shown(wire)}") from None
+
+    def encode(value: Any) -> Any:
+        if flags is not None and isinstance(value, flags):
+            return value.value
+        for known, wire in zip(values, wires, strict=True):
+            if value is known or (type(value) is type(known) and value == known):
+                return wire
+        raise ValueError(f"{expected}, got {shown(value)}")
+
+    def schema(_mode: SchemaMode) -> dict[str, Any]:
+        return {"type": "integer", "minimum": 0} if flags is not None else {"enum": wires}
+
+    return ForeignType(decode, encode, schema, text=True)
+
+
+def _string(cls: Callable[[str], Any], name: str, text_format: str) -> ForeignType:
+    kind: Any = cls
+
+    def decode(wire: Any) -> Any:
+        if type(wire) is not str or "\0" in wire:
+            raise ValueError(f"expected {name}, got {shown(wire)}")
+        try:
+            return cls(wire)
+        except ValueError:
+            raise ValueError(f"expected {name}, got {shown(wire)}") from None
+
+    def encode(value: Any) -> Any:
+        if not isinstance(value, kind):
+            raise ValueError(f"expected {name}, got {shown(value)}")
+        return str(value)
+
+    def schema(_mode: SchemaMode) -> dict[str, Any]:
+        return {"type": "string", "format": text_format} if text_format else {"type": "string"}
+
+    return ForeignType(decode, encode, schema, text=True)

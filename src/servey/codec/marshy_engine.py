@@ -1,0 +1,74 @@
+"""Classes that declare marshy's or schemey's own factories: how they are read, written and described is theirs."""
+
+from __future__ import annotations
+
+import typing
+from typing import Any
+
+from servey.codec.engine import ForeignType, SchemaMode
+from servey.codec.failure import shown, step
+from servey.codec.wire import to_wire
+from servey.errors import InvalidError, MissingExtraError, Problem
+
+
+class MarshyEngine:
+    """Claims classes with a ``__marshaller_factory__`` or a ``__schema_factory__``."""
+
+    def claim(self, tp: Any, /) -> ForeignType | None:
+        """Return how a type of marshy's travels."""
+        cls = typing.get_origin(tp) or tp
+        if not isinstance(cls, type):
+            return None
+        if not (hasattr(cls, "__marshaller_factory__") or hasattr(cls, "__schema_factory__")):
+            return None
+        return marshy_type(tp, cls)
+
+
+def marshy_type(tp: Any, cls: type) -> ForeignType:
+    """Return how a class travels through marshy, checked by its schemey schema."""
+    try:
+        import marshy
+        import schemey
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(error.name or "marshy", "marshy") from error
+    found: Any = schemey.schema_from_type(tp)
+
+    def decode(builtins: Any) -> Any:
+        if errors := sorted(found.iter_errors(builtins), key=lambda error: [str(part) for part in error.absolute_path]):
+            raise InvalidError(errors=[problem for error in errors for problem in problems(error)])
+        try:
+            return marshy.load(tp, builtins)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise ValueError(str(error)) from error
+        except marshy.errors.MarshallError as error:
+            raise ValueError(str(error)) from error
+
+    def encode(value: Any) -> Any:
+        if not isinstance(value, cls):
+            raise ValueError(f"expected {cls.__name__}, got {shown(value)}")
+        try:
+            builtins = to_wire(marshy.dump(value, tp))
+        except (TypeError, AttributeError) as error:
+            raise ValueError(str(error)) from error
+        if errors := list(found.iter_errors(builtins)):
+            raise InvalidError(errors=[problem for error in errors for problem in problems(error)])
+        return builtins
+
+    def schema(_mode: SchemaMode) -> dict[str, Any]:
+        return dict(found.schema)
+
+    return ForeignType(decode, encode, schema, (cls,))
+
+
+def problems(error: Any) -> list[Problem]:
+    """Return an error of jsonschema as problems with JSON pointers."""
+    path = ""
+    for part in error.absolute_path:
+        path = step(path, part)
+    if error.validator == "required":
+        return [Problem(step(path, name), "required") for name in error.validator_value if name not in error.instance]
+    if error.validator == "additionalProperties":
+        known = error.schema.get("properties", {})
+        return [Problem(step(path, name), "unknown") for name in error.instance if name not in known]
+    message: str = error.message
+    return [Problem(path, message if len(message) < 200 else f"does not satisfy {error.validator}")]

@@ -1,0 +1,141 @@
+"""What a type is made of, as the one tree that every part of the codec reads.
+
+The walk over the type hints (`walk.py`) makes it once; decoders, encoders, the walk for all problems, the JSON
+schema, GraphQL and the command line all read the same nodes, so that they cannot disagree about a type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+from servey.codec.engine import ForeignType
+
+Kind = Literal["any", "leaf", "list", "tuple", "dict", "object", "union", "foreign"]
+"""The kinds of nodes; see `Node`."""
+
+Flavor = Literal["dataclass", "attrs", "struct", "typeddict", "namedtuple", "foreign", ""]
+"""What made a class: it says how an instance is built and read."""
+
+
+class _Missing:
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "MISSING"
+
+
+MISSING: Final = _Missing()
+"""The default of a field or a parameter that has none."""
+
+
+@dataclass(frozen=True)
+class Constraints:
+    """What a value has to satisfy beyond its type; `None` means no limit.
+
+    Bounds compare with the value itself, lengths count characters, bytes or members, `pattern` is searched for
+    (not anchored), and `tz` says that a datetime must have (or must not have) an offset.
+    """
+
+    gt: Any = None
+    ge: Any = None
+    lt: Any = None
+    le: Any = None
+    multiple_of: Any = None
+    pattern: str | None = None
+    min_length: int | None = None
+    max_length: int | None = None
+    tz: bool | None = None
+
+    def items(self) -> list[tuple[str, Any]]:
+        """Return the constraints that are set, as (name, value)."""
+        return [(name, value) for name, value in vars(self).items() if value is not None]
+
+    def __bool__(self) -> bool:
+        return any(value is not None for value in vars(self).values())
+
+
+@dataclass(eq=False)
+class Field:
+    """One member of a class.
+
+    Args:
+        name: The attribute (the key, for a TypedDict).
+        wire: The name in JSON.
+        node: Its type.
+        required: Whether JSON must have it.
+        default: The default value, `MISSING` without one.
+        default_factory: Makes the default, where a function does.
+        description: What it is for, for the schema.
+    """
+
+    name: str
+    wire: str
+    node: Node
+    required: bool = True
+    default: Any = MISSING
+    default_factory: Callable[[], Any] | None = None
+    description: str = ""
+
+
+@dataclass(eq=False)
+class Node:
+    """One place of a type.
+
+    kind        cls                                   items                 fields
+    any         object
+    leaf        the scalar, the Enum or `Literal`
+    list        list, set, frozenset, tuple, deque    [the member]
+    tuple       tuple, or the NamedTuple              one per position      of a NamedTuple
+    dict        dict                                  [the key, the value]
+    object      the class                                                   its members
+    union       `Union`                               the members
+    foreign     the class, or object                                        (`foreign` knows the type)
+
+    Args:
+        kind: See the table.
+        type: The type as declared, aliases and `Annotated` included.
+        cls: See the table.
+        where: The place for messages: ``User.tags[]``.
+        flavor: What made the class.
+        foreign: How an engine reads, writes and describes it.
+        constraints: What the value has to satisfy.
+        alias: The name of the outermost NewType or type alias.
+        description: From the annotation's metadata.
+        tag: The (member, value) by which a tagged Struct is told.
+        checked: Whether building the class runs checks of the user's own (``__post_init__``, validators).
+        plain: Whether msgspec can build the value of the declared type from a shadow of it.
+        key: Shared by all nodes of one class.
+    """
+
+    kind: Kind
+    type: Any
+    cls: Any = object
+    where: str = ""
+    items: list[Node] = field(default_factory=list["Node"])
+    fields: list[Field] = field(default_factory=list[Field])
+    flavor: Flavor = ""
+    foreign: ForeignType | None = None
+    constraints: Constraints = field(default_factory=Constraints)
+    alias: str = ""
+    description: str = ""
+    tag: tuple[str, Any] | None = None
+    checked: bool = False
+    plain: bool = True
+    key: object = None
+
+    @property
+    def optional(self) -> bool:
+        """Whether null is one of the values."""
+        return self.kind == "any" or self.cls is type(None) or any(item.optional for item in self.members)
+
+    @property
+    def members(self) -> list[Node]:
+        """The members of a union; none for any other kind."""
+        return self.items if self.kind == "union" else []
+
+    @property
+    def identity(self) -> object:
+        """One key for all nodes of the same class, which share their `fields`."""
+        return self.key if self.key is not None else id(self)

@@ -1,0 +1,184 @@
+"""The slow way out: for a value that the mirror refused.
+
+It puts right what is the declared type and yet not what msgspec takes (a naive datetime, a subclass of `str`, a
+bool where an int is declared, a generator where an iterable is), and tells every other problem with its path.
+"""
+
+from __future__ import annotations
+
+import datetime
+import enum
+import typing
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+from msgspec import UNSET
+
+from servey.codec.constraints import violated
+from servey.codec.explain import told
+from servey.codec.failure import PROBLEM_LIMIT, IslandError, below, shown, step
+from servey.codec.node import Node
+from servey.codec.plan import Compiler, outgoing
+from servey.codec.shadow import checking, guarded_run, needs_check
+from servey.codec.wire import localized
+from servey.errors import Problem
+
+_BAD: Any = object()
+_ABSENT: Any = object()
+
+
+class Projector:
+    """Projects one value on its declared type.
+
+    Args:
+        compiler: The codec's compiler.
+    """
+
+    def __init__(self, compiler: Compiler) -> None:
+        self.compiler = compiler
+        self.problems: list[Problem] = []
+
+    def project(self, node: Node, value: Any, at: str) -> Any:
+        """Return the JSON values of `value`; keeps the problems."""
+        if len(self.problems) >= PROBLEM_LIMIT:
+            return _BAD
+        if node.kind == "union":
+            return self._union(node, value, at)
+        if node.kind in ("any", "foreign"):
+            return self._run(self.compiler.foreign(node).encode, value, at)
+        if node.kind == "leaf":
+            return self._leaf(node, value, at)
+        if node.kind == "list":
+            return self._list(node, value, at)
+        if node.kind == "dict":
+            return self._dict(node, value, at)
+        if node.kind == "tuple":
+            return self._tuple(node, value, at)
+        return self._object(node, value, at)
+
+    def add(self, at: str, message: str) -> Any:
+        """Keep a problem, and return the mark of a bad value."""
+        self.problems.append(Problem(at, message))
+        return _BAD
+
+    def _run(self, run: Any, value: Any, at: str) -> Any:
+        try:
+            return guarded_run(run)(value)
+        except IslandError as error:
+            self.problems += below(at, error.errors)
+            return _BAD
+
+    def _leaf(self, node: Node, value: Any, at: str) -> Any:
+        value = _base_value(node.cls, value)
+        if node.cls is datetime.datetime and isinstance(value, datetime.datetime) and value.tzinfo is None:
+            if node.constraints.tz is True:
+                return self.add(at, f"expected an offset, got {shown(value)}")
+            value = localized(value)
+        if needs_check(node):
+            value = self._run(checking(self.compiler.mirrors.bare(node), node.constraints), value, at)
+            return value if value is _BAD else msgspec.to_builtins(value)
+        try:
+            wire = self.compiler.plan(node).to_builtins(value)
+            if isinstance(wire, str):
+                wire.encode()
+        except msgspec.ValidationError as error:
+            return self.add(at, told(node, str(error), value))
+        except (TypeError, ValueError, OverflowError) as error:
+            return self.add(at, f"cannot be written: {error}")
+        if getattr(node.cls, "__name__", "") == "Decimal" and _not_finite(wire):
+            return self.add(at, f"expected a finite decimal, got {wire}")
+        if type(wire) is int and abs(wire) >= 10**4300:
+            return self.add(at, "an int of more than 4300 digits")
+        return wire
+
+    def _list(self, node: Node, value: Any, at: str) -> Any:
+        if not isinstance(value, Iterable) or isinstance(value, (str, bytes, bytearray, Mapping)):
+            return self.add(at, f"expected array, got {_named(value)}")
+        values = typing.cast("Iterable[Any]", value)
+        items = [self.project(node.items[0], item, f"{at}/{index}") for index, item in enumerate(values)]
+        if wrong := violated(node.constraints, items):
+            return self.add(at, f"{wrong}, got {len(items)}")
+        return items
+
+    def _dict(self, node: Node, value: Any, at: str) -> Any:
+        if not isinstance(value, Mapping):
+            return self.add(at, f"expected object, got {_named(value)}")
+        keys, values = node.items
+        members: dict[str, Any] = {}
+        for name, item in typing.cast("Mapping[Any, Any]", value).items():
+            place = step(at, name)
+            key = self.project(keys, name, place)
+            member = self.project(values, item, place)
+            members[key if isinstance(key, str) else "" if key is _BAD else msgspec.json.encode(key).decode()] = member
+        if wrong := violated(node.constraints, members):
+            return self.add(at, f"{wrong}, got {len(members)}")
+        return members
+
+    def _tuple(self, node: Node, value: Any, at: str) -> Any:
+        if not isinstance(value, (tuple, list)):
+            return self.add(at, f"expected array, got {_named(value)}")
+        values = typing.cast("list[Any]", value)
+        if len(values) != len(node.items):
+            return self.add(at, f"expected array of length {len(node.items)}, got {len(values)}")
+        return [self.project(node.items[index], item, f"{at}/{index}") for index, item in enumerate(values)]
+
+    def _object(self, node: Node, value: Any, at: str) -> Any:
+        if value is None or isinstance(value, (str, int, float, list, tuple, type)):
+            return self.add(at, f"expected {node.cls.__name__}, got {_named(value)}")
+        members: dict[str, Any] = {}
+        if node.tag is not None:
+            members[node.tag[0]] = node.tag[1]
+        keyed = isinstance(value, Mapping)
+        for field in node.fields:
+            member = value.get(field.wire, _ABSENT) if keyed else getattr(value, field.name, _ABSENT)
+            if member is UNSET or (member is _ABSENT and not field.required):
+                continue
+            if member is _ABSENT:
+                if not keyed:
+                    return self.add(at, f"expected {node.cls.__name__}, got {_named(value)}")
+                self.add(step(at, field.wire), "required")
+                continue
+            members[field.wire] = self.project(field.node, member, step(at, field.wire))
+        return members
+
+    def _union(self, node: Node, value: Any, at: str) -> Any:
+        best: list[Problem] = []
+        for member in outgoing(node, value):
+            nested = Projector(self.compiler)
+            wire = nested.project(member, value, "")
+            if not nested.problems:
+                return wire
+            best = nested.problems if not best or len(nested.problems) < len(best) else best
+            if isinstance(member.cls, type) and type(value) is member.cls:
+                best = nested.problems
+                break
+        self.problems += below(at, best)
+        return _BAD
+
+
+def _base_value(cls: Any, value: Any) -> Any:
+    """Return a subclass's value as the declared scalar: a StrEnum as str, a bool or an IntEnum as int."""
+    if type(value) is cls:
+        return value
+    if cls is str and isinstance(value, str):
+        return str.__str__(value)
+    if cls is int and isinstance(value, int):
+        return int(value)
+    if cls is float and isinstance(value, float):
+        return float.__float__(value)
+    if cls is bytes and isinstance(value, bytes):
+        return bytes(value)
+    if cls is datetime.date and isinstance(value, datetime.datetime):
+        return value.date()
+    if isinstance(cls, type) and issubclass(cls, enum.Enum):
+        return value
+    return value
+
+
+def _not_finite(wire: Any) -> bool:
+    return isinstance(wire, str) and wire.lstrip("+-")[:1] not in tuple("0123456789.")
+
+
+def _named(value: Any) -> str:
+    return "null" if value is None else f"a {type(value).__name__}"

@@ -1,0 +1,137 @@
+"""Types that only pydantic understands: its models and dataclasses, and annotations with its validators.
+
+pydantic is imported when a user's type needs it; such a type has imported it already.
+"""
+
+from __future__ import annotations
+
+import sys
+import typing
+from typing import Any
+
+from servey.codec.engine import ForeignType, SchemaMode
+from servey.codec.failure import shown, step
+from servey.codec.wire import to_wire
+from servey.errors import InvalidError, Problem
+
+
+class PydanticEngine:
+    """Claims pydantic's models, its dataclasses, and `Annotated` with what only pydantic knows."""
+
+    def claim(self, tp: Any, /) -> ForeignType | None:
+        """Return how a type of pydantic's travels."""
+        if "pydantic" not in sys.modules:
+            return None
+        origin = typing.get_origin(tp)
+        if origin is typing.Annotated:
+            return pydantic_type(tp)
+        cls = origin or tp
+        if isinstance(cls, type) and any(
+            hasattr(cls, name)
+            for name in ("__pydantic_core_schema__", "__get_pydantic_core_schema__", "__pydantic_fields__")
+        ):
+            return pydantic_type(tp)
+        return None
+
+
+def pydantic_type(tp: Any) -> ForeignType | None:
+    """Return how a type travels through pydantic's TypeAdapter; None when pydantic does not know it either."""
+    import pydantic
+
+    try:
+        adapter: Any = pydantic.TypeAdapter(tp)
+        adapter.core_schema  # noqa: B018 - built here, or an error
+    except pydantic.PydanticUserError:
+        return None
+    cls: Any = typing.get_origin(tp) or tp
+    is_class = isinstance(cls, type)
+
+    def decode(builtins: Any) -> Any:
+        import msgspec
+
+        try:
+            return adapter.validate_json(msgspec.json.encode(builtins), strict=True, extra="forbid")
+        except pydantic.ValidationError as error:
+            raise InvalidError(errors=problems(error)) from None
+        except UnicodeEncodeError as error:
+            raise ValueError(str(error)) from None
+
+    def encode(value: Any) -> Any:
+        if is_class and not isinstance(value, cls):
+            raise ValueError(f"expected {cls.__name__}, got {shown(value)}")
+        try:
+            return to_wire(adapter.dump_python(value, mode="python", by_alias=True, warnings="error"))
+        except pydantic.ValidationError as error:
+            raise InvalidError(errors=problems(error)) from None
+        except pydantic_core_error() as error:
+            raise ValueError(str(error).partition("\n")[0]) from None
+
+    def schema(mode: SchemaMode) -> dict[str, Any]:
+        found = adapter.json_schema(by_alias=True, mode="validation" if mode == "input" else "serialization")
+        return closed(found) if mode == "input" else found
+
+    return ForeignType(decode, encode, schema, classes_of(tp), text=False)
+
+
+def pydantic_core_error() -> type[Exception]:
+    """Return the exception of pydantic's serializer."""
+    import pydantic_core
+
+    return pydantic_core.PydanticSerializationError
+
+
+def problems(error: Any) -> list[Problem]:
+    """Return pydantic's errors as problems with JSON pointers."""
+    found: list[Problem] = []
+    for item in error.errors(include_url=False, include_context=False):
+        path = ""
+        for part in item["loc"]:
+            path = step(path, part)
+        kind = item["type"]
+        if kind == "missing":
+            message = "required"
+        elif kind == "extra_forbidden":
+            message = "unknown"
+        elif kind == "value_error":
+            message = item["msg"].removeprefix("Value error, ")
+        else:
+            message = f"{item['msg'][:1].lower()}{item['msg'][1:]}, got {shown(item['input'])}"
+        found.append(Problem(path, message))
+    return found
+
+
+def closed(schema: Any) -> Any:
+    """Return a schema of pydantic's with its objects closed, as `extra="forbid"` reads them."""
+    if isinstance(schema, list):
+        return [closed(item) for item in typing.cast("list[Any]", schema)]
+    if not isinstance(schema, dict):
+        return schema
+    found = {key: closed(value) for key, value in typing.cast("dict[str, Any]", schema).items()}
+    if found.get("type") == "object" and "properties" in found:
+        found.setdefault("additionalProperties", False)
+    return found
+
+
+def classes_of(tp: Any) -> tuple[type, ...]:
+    """Return the data classes in a type of pydantic's: its own, and those of its fields."""
+    found: list[type] = []
+
+    def visit(part: Any) -> None:
+        for argument in typing.get_args(part):
+            visit(argument)
+        cls: Any = typing.get_origin(part) or part
+        if not isinstance(cls, type) or cls in found or cls.__module__ in ("builtins", "typing", "types"):
+            return
+        fields: dict[str, Any] = getattr(cls, "__pydantic_fields__", {})
+        if fields or hasattr(cls, "__dataclass_fields__") or hasattr(cls, "__pydantic_core_schema__"):
+            found.append(cls)
+            try:
+                hints = typing.get_type_hints(cls, include_extras=True)
+            except (NameError, TypeError):
+                hints = {name: field.annotation for name, field in fields.items()}
+            for name, hint in hints.items():
+                if typing.get_origin(hint) is not typing.ClassVar and not name.startswith("__"):
+                    visit(hint)
+
+    visit(tp)
+    return tuple(found)

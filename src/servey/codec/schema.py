@@ -1,0 +1,269 @@
+"""JSON Schema 2020-12 of a type, for OpenAPI and for tools that call actions.
+
+Classes go to ``$defs`` under their own names; two classes of one name are told apart by a number, in the order in
+which they are met, so that the names are stable.
+"""
+
+from __future__ import annotations
+
+import enum
+import inspect
+import typing
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from msgspec import UNSET
+
+from servey.codec.engine import SchemaMode
+from servey.codec.node import MISSING, Constraints, Field, Node
+from servey.codec.shadow import literal_values
+from servey.codec.wire import to_wire
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+_SCALARS: dict[str, dict[str, Any]] = {
+    "str": {"type": "string"},
+    "int": {"type": "integer"},
+    "float": {"type": "number"},
+    "bool": {"type": "boolean"},
+    "bytes": {"type": "string", "contentEncoding": "base64"},
+    "bytearray": {"type": "string", "contentEncoding": "base64"},
+    "NoneType": {"type": "null"},
+    "datetime": {"type": "string", "format": "date-time"},
+    "date": {"type": "string", "format": "date"},
+    "time": {"type": "string", "format": "time"},
+    "timedelta": {"type": "string", "format": "duration"},
+    "UUID": {"type": "string", "format": "uuid"},
+    "Decimal": {"type": "string", "format": "decimal"},
+}
+_KEYWORDS = {
+    "gt": "exclusiveMinimum",
+    "ge": "minimum",
+    "lt": "exclusiveMaximum",
+    "le": "maximum",
+    "multiple_of": "multipleOf",
+    "pattern": "pattern",
+}
+
+
+class SchemaWriter:
+    """Writes the schemas of one document, whose classes share ``$defs``.
+
+    Args:
+        mode: Which side is described.
+        prefix: What the references start with.
+    """
+
+    def __init__(self, mode: SchemaMode, prefix: str = "#/$defs/") -> None:
+        self.mode: SchemaMode = mode
+        self.prefix = prefix
+        self.definitions: dict[str, dict[str, Any]] = {}
+        self._names: dict[object, str] = {}
+
+    def of(self, node: Node) -> dict[str, Any]:
+        """Return the schema of a node; classes are referred to."""
+        schema = self._constrained(node)
+        if node.description and node.description != schema.get("description"):
+            schema = {**schema, "description": node.description}
+        return schema
+
+    def member(self, field: Field) -> dict[str, Any]:
+        """Return the schema of a class's member, with its default and description."""
+        schema = self.of(field.node)
+        if field.description:
+            schema = {**schema, "description": field.description}
+        default = default_wire(field.default)
+        return schema if default is MISSING else {**schema, "default": default}
+
+    def object(self, fields: Iterable[Field]) -> dict[str, Any]:
+        """Return the schema of an object with such members."""
+        fields = list(fields)
+        schema: dict[str, Any] = {
+            "type": "object",
+            "properties": {field.wire: self.member(field) for field in fields},
+        }
+        required = [field.wire for field in fields if field.required or (self.mode == "output" and _always(field))]
+        if required:
+            schema["required"] = required
+        if self.mode == "input":
+            schema["additionalProperties"] = False
+        return schema
+
+    def _constrained(self, node: Node) -> dict[str, Any]:
+        schema = self._bare(node)
+        return {**schema, **keywords(node.constraints, node.kind)} if node.constraints else schema
+
+    def _bare(self, node: Node) -> dict[str, Any]:
+        if node.kind == "any":
+            return {}
+        if node.kind == "leaf":
+            return self._leaf(node)
+        if node.kind == "foreign":
+            return self._foreign(node)
+        if node.kind == "union":
+            return self._union(node)
+        if node.kind == "dict":
+            return self._dict(node)
+        if node.kind == "list":
+            schema: dict[str, Any] = {"type": "array", "items": self.of(node.items[0])}
+            unique = node.cls in (set, frozenset) and self.mode == "output"
+            return {**schema, "uniqueItems": True} if unique else schema
+        if node.kind == "tuple":
+            least = len(node.items)
+            if node.flavor == "namedtuple" and self.mode == "input":
+                least = sum(field.required for field in node.fields)
+            items: dict[str, Any] = {"prefixItems": [self.of(item) for item in node.items]} if node.items else {}
+            if node.flavor == "namedtuple" and node.identity not in self._names:
+                return self._definition(node, lambda: self._namedtuple(node, least))
+            if node.flavor == "namedtuple":
+                return self._reference(node)
+            return {"type": "array", **items, "items": False, "minItems": least, "maxItems": len(node.items)}
+        return self._definition(node, lambda: self._object(node))
+
+    def _namedtuple(self, node: Node, least: int) -> dict[str, Any]:
+        items = [{"title": field.name, **self.member(field)} for field in node.fields]
+        schema = {"type": "array", "prefixItems": items, "items": False, "minItems": least, "maxItems": len(items)}
+        return self._described(node, schema)
+
+    def _object(self, node: Node) -> dict[str, Any]:
+        schema = self.object(node.fields)
+        if node.tag is not None:
+            schema["properties"] = {node.tag[0]: {"const": node.tag[1]}, **schema["properties"]}
+            if self.mode == "output":
+                schema["required"] = [node.tag[0], *schema.get("required", [])]
+        return self._described(node, schema)
+
+    def _described(self, node: Node, schema: dict[str, Any]) -> dict[str, Any]:
+        text = described(node.cls)
+        return {**schema, "description": text} if text else schema
+
+    def _leaf(self, node: Node) -> dict[str, Any]:
+        if node.cls is typing.Literal:
+            values = list(literal_values(node))
+            return {"const": values[0]} if len(values) == 1 else {"enum": values}
+        if issubclass(node.cls, enum.Enum):
+            values = [member.value for member in node.cls]
+            kind = "string" if isinstance(values[0], str) else "integer"
+            return self._definition(node, lambda: self._described(node, {"type": kind, "enum": values}), node.cls)
+        schema = dict(_SCALARS[node.cls.__name__])
+        if node.cls.__name__ == "Decimal" and self.mode == "input":
+            return {"anyOf": [schema, {"type": "number"}]}
+        return schema
+
+    def _dict(self, node: Node) -> dict[str, Any]:
+        keys, values = node.items
+        schema: dict[str, Any] = {"type": "object", "additionalProperties": self.of(values)}
+        names = self._key(keys)
+        return {**schema, "propertyNames": names} if names else schema
+
+    def _key(self, keys: Node) -> dict[str, Any]:
+        """Return what a key's text has to be; a number's is left to the decoder."""
+        if keys.cls is typing.Literal:
+            return {"enum": [value if isinstance(value, str) else str(value) for value in literal_values(keys)]}
+        if issubclass(keys.cls, enum.Enum):
+            return {"enum": [str(member.value) for member in keys.cls]}
+        if keys.cls in (int, float, bool):
+            return {}
+        if keys.cls is str:
+            return keywords(keys.constraints, "leaf")
+        return {key: value for key, value in self.of(keys).items() if key == "format"}
+
+    def _union(self, node: Node) -> dict[str, Any]:
+        parts = [self.of(item) for item in node.items]
+        others = [part for part in parts if part != {"type": "null"}]
+        if len(others) == 1 and len(parts) == 2 and isinstance(others[0].get("type"), str):
+            found = dict(others[0])
+            if not {"enum", "const"} & found.keys():
+                return {**found, "type": [found["type"], "null"]}
+        return {"anyOf": parts}
+
+    def _foreign(self, node: Node) -> dict[str, Any]:
+        assert node.foreign is not None
+        schema = dict(node.foreign.schema(self.mode))
+        definitions: Mapping[str, Any] = schema.pop("$defs", {})
+        renamed = {name: self._unique(name, (id(node.foreign), name)) for name in definitions}
+        for name, definition in definitions.items():
+            self.definitions[renamed[name]] = _rereferred(definition, renamed, self.prefix)
+        schema = _rereferred(schema, renamed, self.prefix)
+        if schema.get("type") == "object" and "$ref" not in schema and isinstance(node.type, type):
+            return self._definition(node, lambda: schema, node.type)
+        return schema
+
+    def _definition(self, node: Node, make: Any, key: object = None) -> dict[str, Any]:
+        key = key if key is not None else node.identity
+        if key not in self._names:
+            name = self._unique(class_name(node), key)
+            self.definitions[name] = {}
+            self.definitions[name] = make()
+        return {"$ref": self.prefix + self._names[key]}
+
+    def _reference(self, node: Node) -> dict[str, Any]:
+        return {"$ref": self.prefix + self._names[node.identity]}
+
+    def _unique(self, name: str, key: object) -> str:
+        if key not in self._names:
+            taken = set(self._names.values())
+            number = 2
+            unique = name
+            while unique in taken:
+                unique, number = f"{name}{number}", number + 1
+            self._names[key] = unique
+        return self._names[key]
+
+
+def class_name(node: Node) -> str:
+    """Return the name of a class for a schema: ``Box_int`` for ``Box[int]``."""
+    tp = node.key if node.key is not None else node.cls
+    name = node.cls.__name__
+    for argument in typing.get_args(tp):
+        name += "_" + "".join(c if c.isalnum() else "_" for c in getattr(argument, "__name__", str(argument)))
+    return name.strip("_")
+
+
+def described(cls: Any) -> str:
+    """Return a class's own docstring, not the one that a dataclass makes up."""
+    text = vars(cls).get("__doc__") or ""
+    if not text or text.startswith((f"{cls.__name__}(", "Alias for field")):
+        return ""
+    if issubclass(cls, enum.Enum) and text in ("An enumeration.", enum.Enum.__doc__):
+        return ""
+    return inspect.cleandoc(text)
+
+
+def keywords(constraints: Constraints, kind: str) -> dict[str, Any]:
+    """Return the JSON-schema keywords of constraints; those JSON Schema cannot say are left out."""
+    found: dict[str, Any] = {}
+    for name, value in constraints.items():
+        if name in ("min_length", "max_length"):
+            suffix = {"list": "Items", "dict": "Properties"}.get(kind, "Length")
+            found[name[:3] + suffix] = value
+        elif name == "pattern" or (name in _KEYWORDS and isinstance(value, (int, float))):
+            found[_KEYWORDS[name]] = value
+    return found
+
+
+def default_wire(default: Any) -> Any:
+    """Return a default as JSON values, `MISSING` when it has none or cannot be written."""
+    if default is MISSING or default is UNSET:
+        return MISSING
+    try:
+        return to_wire(default)
+    except (ValueError, TypeError, RecursionError):
+        return MISSING
+
+
+def _always(field: Field) -> bool:
+    return (field.default is not MISSING and field.default is not UNSET) or field.default_factory is not None
+
+
+def _rereferred(schema: Any, names: Mapping[str, str], prefix: str) -> Any:
+    if isinstance(schema, dict):
+        members = typing.cast("dict[str, Any]", schema)
+        found = {key: _rereferred(value, names, prefix) for key, value in members.items()}
+        reference = found.get("$ref")
+        if isinstance(reference, str) and reference.startswith("#/$defs/"):
+            name = reference.removeprefix("#/$defs/")
+            found["$ref"] = prefix + names.get(name, name)
+        return found
+    if isinstance(schema, list):
+        return [_rereferred(item, names, prefix) for item in typing.cast("list[Any]", schema)]
+    return schema

@@ -1,0 +1,177 @@
+"""Text as JSON values: query strings, paths and flags have no types, so the declared one says how to read them.
+
+Reading is all that happens here; what is read is then decoded exactly as JSON would be, by the same rules.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+import re
+import typing
+from collections.abc import Callable
+from typing import Any, Literal
+
+import msgspec
+
+from servey.codec.failure import shown
+from servey.codec.node import Node
+from servey.codec.plan import ordered
+from servey.codec.shadow import literal_values
+
+TextKind = Literal["scalar", "list", "json"]
+Read = Callable[[str], Any]
+
+_INT = re.compile(r"-?[0-9]{1,4300}")
+_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+
+
+class TextError(ValueError):
+    """A text that is not of its type; the message says what was expected and what came."""
+
+
+def text_kind(node: Node) -> TextKind:
+    """Return how a value is written as text: plain, repeated, or as one JSON value."""
+    if _scalar(node):
+        return "scalar"
+    listed = _listed(node)
+    if listed is not None and all(_scalar(item) for item in listed.items):
+        return "list"
+    return "json"
+
+
+def reader(node: Node) -> Read:
+    """Return what makes a JSON value of one text of the type.
+
+    Args:
+        node: The type of a scalar; of one member, for a list.
+    """
+    if not _scalar(node):
+        return _json
+    if node.kind == "union":
+        return _union(node)
+    if node.cls is str:
+        return str
+    if node.cls is bool:
+        return _bool
+    if node.cls is int:
+        return _int
+    if node.cls is float:
+        return _float
+    if node.cls is type(None):
+        return _null
+    if isinstance(node.cls, type) and issubclass(node.cls, enum.Enum):
+        return _one_of([member.value for member in node.cls])
+    if node.cls is typing.Literal:
+        return _one_of(list(typing.get_args(node.type) if node.kind == "foreign" else literal_values(node)))
+    if node.kind == "foreign":
+        return str
+    return str
+
+
+def list_reader(node: Node) -> Callable[[list[str]], Any]:
+    """Return what makes a JSON value of a repeated text."""
+    listed = _listed(node)
+    assert listed is not None
+    if listed.kind == "tuple":
+        reads = [reader(item) for item in listed.items]
+
+        def read_tuple(texts: list[str]) -> Any:
+            if len(texts) != len(reads):
+                return texts  # decoding tells the length
+            return [read(text) for read, text in zip(reads, texts, strict=True)]
+
+        return read_tuple
+    read = reader(listed.items[0])
+    return lambda texts: [read(text) for text in texts]
+
+
+def _scalar(node: Node) -> bool:
+    if node.kind == "union":
+        return all(_scalar(item) for item in node.items)
+    return node.kind == "leaf" or (node.foreign is not None and node.foreign.text)
+
+
+def _listed(node: Node) -> Node | None:
+    """Return the list in a type that is a list, or an optional one."""
+    if node.kind in ("list", "tuple"):
+        return node
+    if node.kind == "union":
+        others = [item for item in node.items if item.cls is not type(None)]
+        return _listed(others[0]) if len(others) == 1 else None
+    return None
+
+
+def _json(text: str) -> Any:
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        raise TextError(f"expected a JSON value, got {shown(text)}") from None
+
+
+def _bool(text: str) -> bool:
+    lowered = text.lower()
+    if lowered not in ("true", "false"):
+        raise TextError(f"expected true or false, got {shown(text)}")
+    return lowered == "true"
+
+
+def _int(text: str) -> int:
+    if not _INT.fullmatch(text):
+        raise TextError(f"expected int, got {shown(text)}")
+    return int(text)
+
+
+def _float(text: str) -> float:
+    if not _NUMBER.fullmatch(text) or not math.isfinite(number := float(text)):
+        raise TextError(f"expected float, got {shown(text)}")
+    return number
+
+
+def _null(text: str) -> None:
+    if text != "null":
+        raise TextError(f"expected null, got {shown(text)}")
+
+
+def _one_of(values: list[Any]) -> Read:
+    wires = [value.value if isinstance(value, enum.Enum) else value for value in values]
+    reads: list[tuple[type, Read]] = [(type(None), _null), (bool, _bool), (int, _int), (float, _float)]
+    kinds = {type(wire) for wire in wires}
+    parts = [read for kind, read in reads if kind in kinds]
+
+    def read(text: str) -> Any:
+        if text in wires:
+            return text
+        for part in parts:
+            try:
+                return part(text)
+            except TextError:
+                continue
+        return text  # decoding tells which values there are
+
+    return read
+
+
+def _union(node: Node) -> Read:
+    """Read the first that fits: null, true or false, an int, a float, any other, text last."""
+    members = ordered(node)
+    rank = {type(None): 0, bool: 1, int: 2, float: 3, str: 9}
+    members.sort(key=lambda member: rank.get(member.cls, 5))
+    if any(member.cls is str for member in members):
+        # for an optional str, "null" is a text like any other
+        members = [member for member in members if member.cls is not type(None)]
+    reads = [reader(member) for member in members]
+
+    def read(text: str) -> Any:
+        for part in reads:
+            try:
+                return part(text)
+            except TextError:
+                continue
+        raise TextError(f"expected {' or '.join(_name(m) for m in members)}, got {shown(text)}")
+
+    return read
+
+
+def _name(node: Node) -> str:
+    return {"NoneType": "null", "bool": "true or false"}.get(getattr(node.cls, "__name__", ""), node.cls.__name__)

@@ -1,0 +1,339 @@
+"""The one walk over a type's hints, which makes the `Node` tree or says what cannot be served.
+
+msgspec builds decoders for many types without complaint and then fails, or lies, at the first request; so servey
+decides itself, when the service is built, and names the part of the type, the reason and the fix.
+"""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import enum
+import sys
+import types
+import typing
+import uuid
+from collections import abc, deque
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+
+from servey.codec import constraints as _constraints
+from servey.codec.classes import describe_class
+from servey.codec.engine import Engine
+from servey.codec.leaves import choice, foreign_leaf
+from servey.codec.node import Constraints, Node
+from servey.errors import DefinitionError
+
+LEAVES: frozenset[Any] = frozenset(
+    {
+        str,
+        int,
+        float,
+        bool,
+        bytes,
+        bytearray,
+        type(None),
+        datetime.datetime,
+        datetime.date,
+        datetime.time,
+        datetime.timedelta,
+        uuid.UUID,
+        decimal.Decimal,
+    }
+)
+_LISTS: dict[Any, type] = {
+    list: list,
+    set: set,
+    frozenset: frozenset,
+    deque: deque,
+    abc.Sequence: list,
+    abc.MutableSequence: list,
+    abc.Collection: list,
+    abc.Iterable: list,
+    abc.Reversible: list,
+    abc.Set: set,
+    abc.MutableSet: set,
+}
+_FOREIGN_TO_MSGSPEC = frozenset({deque, abc.Iterable, abc.Reversible})
+_DICTS: frozenset[Any] = frozenset({dict, abc.Mapping, abc.MutableMapping})
+
+
+def _typing(name: str) -> tuple[Any, ...]:
+    """Return a name of `typing`, and the one of typing_extensions when the user's code has imported it."""
+    modules = (typing, sys.modules.get("typing_extensions"))
+    return tuple(getattr(module, name) for module in modules if hasattr(module, name))
+
+
+Env = Mapping[Any, Any]
+
+
+class Walk:
+    """Walks one declared type.
+
+    Args:
+        where: The place in the user's source, for errors.
+        engines: The engines, those asked first first.
+    """
+
+    def __init__(self, where: str, engines: Sequence[Engine]) -> None:
+        self.where = where
+        self.engines = tuple(engines)
+        self.classes: list[type] = []
+        self._memo: dict[Any, Node] = {}
+        self._expanding: list[Any] = []
+        self._alias_types = _typing("TypeAliasType")
+        self._qualifiers = (typing.Final, typing.Required, typing.NotRequired, *_typing("ReadOnly"))
+
+    def node(self, tp: Any, at: str, env: Env | None = None) -> Node:
+        """Return the node of `tp`.
+
+        Args:
+            tp: The type, as annotated.
+            at: Its place, for messages.
+            env: What its type variables stand for.
+
+        Raises:
+            DefinitionError: Some part of the type cannot be served.
+        """
+        tp = self._bound(tp, at, env or {})
+        if isinstance(tp, (str, typing.ForwardRef)):
+            name = tp if isinstance(tp, str) else tp.__forward_arg__
+            raise self.error(
+                at, f"the name {name!r} cannot be resolved", "define the class at module level, or import it"
+            )
+        if tp is Any or tp is object:
+            return Node("any", Any, where=at)
+        if tp is None:
+            tp = type(None)
+        if isinstance(tp, typing.NewType):
+            return self._aliased(self.node(tp.__supertype__, at), tp, tp.__name__)
+        if isinstance(tp, self._alias_types):
+            return self._alias(tp, tp.__value__, at, {})
+        origin, args = typing.get_origin(tp), typing.get_args(tp)
+        if isinstance(origin, self._alias_types):
+            return self._alias(tp, origin.__value__, at, dict(zip(origin.__type_params__, args, strict=False)))
+        if origin in self._qualifiers:
+            return self.node(args[0], at)
+        if tp in self._qualifiers:
+            raise self.error(at, f"a bare {tp} says no type", "write the type, as Final[int]")
+        if origin is typing.Annotated:
+            return self._annotated(tp, at)
+        if origin is typing.Union or origin is types.UnionType:
+            return self._union(tp, args, at)
+        if origin is typing.Literal:
+            return self._literal(tp, at)
+        return self._concrete(tp, origin, args, at)
+
+    def error(self, at: str, why: str, fix: str) -> DefinitionError:
+        """Return the definition error for the part `at` of the type."""
+        return DefinitionError(f"{at}: {why}", where=self.where, fix=fix)
+
+    def claimed(self, tp: Any, at: str) -> Node | None:
+        """Return the foreign node for `tp` when an engine claims it."""
+        for engine in self.engines:
+            if foreign := engine.claim(tp):
+                self._meet(*foreign.classes)
+                cls = tp if isinstance(tp, type) else object
+                return Node("foreign", tp, cls, at, foreign=foreign, flavor="foreign", plain=_custom(cls))
+        return None
+
+    def _bound(self, tp: Any, at: str, env: Env) -> Any:
+        if isinstance(tp, typing.TypeVar):
+            if tp not in env:
+                raise self.error(
+                    at, f"the type variable {tp.__name__} is not bound", "say which type it is, as Box[int]"
+                )
+            return env[tp]
+        if isinstance(tp, (typing.ParamSpec, typing.TypeVarTuple)):
+            raise self.error(at, f"{tp.__name__} is not a data type", "use a data type")
+        parameters = () if isinstance(tp, type) and not typing.get_args(tp) else getattr(tp, "__parameters__", ())
+        if not parameters or isinstance(tp, self._alias_types):
+            return tp
+        return tp[tuple(self._bound(parameter, at, env) for parameter in parameters)]
+
+    def _aliased(self, node: Node, tp: Any, name: str) -> Node:
+        return replace(node, type=tp, alias=name)
+
+    def _alias(self, tp: Any, value: Any, at: str, env: Env) -> Node:
+        if tp in self._expanding:
+            raise self.error(
+                at, f"the alias {tp} refers to itself", "put the recursion into a dataclass, or use Any for free JSON"
+            )
+        self._expanding.append(tp)
+        try:
+            name = getattr(tp, "__name__", "") or typing.get_origin(tp).__name__
+            return self._aliased(self.node(value, at, env), tp, name)
+        finally:
+            self._expanding.pop()
+
+    def _annotated(self, tp: Any, at: str) -> Node:
+        if claimed := self._own_claim(tp, at):
+            return claimed
+        try:
+            constraints, description = _constraints.translate(tp.__metadata__)
+        except _constraints.UnknownConstraintError as unknown:
+            if claimed := self.claimed(tp, at):
+                return claimed
+            raise self.error(
+                at,
+                f"the constraint {unknown} is not understood",
+                "use msgspec.Meta or annotated-types, or check in the action",
+            ) from None
+        node = self.node(typing.get_args(tp)[0], at)
+        if constraints:
+            node = self._constrained(node, constraints, tp, at)
+        return replace(node, type=tp, description=description or node.description)
+
+    def _own_claim(self, tp: Any, at: str) -> Node | None:
+        """Ask the plugins' engines about an annotated type before servey reads its metadata."""
+        from servey.codec.pydantic_engine import PydanticEngine
+
+        for engine in self.engines:
+            if not isinstance(engine, PydanticEngine) and (foreign := engine.claim(tp)):
+                self._meet(*foreign.classes)
+                return Node("foreign", tp, object, at, foreign=foreign, flavor="foreign", plain=False)
+        return None
+
+    def _constrained(self, node: Node, constraints: Constraints, tp: Any, at: str) -> Node:
+        if node.kind == "union":
+            # a constraint on Optional[int] means the int; None is let through
+            parts = [
+                item if item.cls is type(None) else self._constrained(item, constraints, item.type, at)
+                for item in node.items
+            ]
+            return replace(node, items=parts, plain=False)
+        if node.kind == "foreign" and (claimed := self.claimed(tp, at)):
+            return claimed
+        if name := _constraints.misfit(constraints, node.cls, node.kind):
+            raise self.error(
+                at,
+                f"the constraint {name}={getattr(constraints, name)!r} does not fit {shown_type(node.type)}",
+                "remove it",
+            )
+        try:
+            merged = _constraints.joined(constraints, node.constraints)
+        except _constraints.UnknownConstraintError as unknown:
+            raise self.error(at, str(unknown), "give it once") from None
+        return replace(node, constraints=merged)
+
+    def _union(self, tp: Any, args: tuple[Any, ...], at: str) -> Node:
+        items = [self.node(arg, at) for arg in args if arg is not msgspec.UnsetType]
+        if any(item.kind == "any" for item in items):
+            return Node("any", Any, where=at)
+        if len(items) == 1:
+            return items[0]
+        return Node("union", tp, typing.Union, at, items=items, plain=all(item.plain for item in items))
+
+    def _literal(self, tp: Any, at: str) -> Node:
+        values = typing.get_args(tp)
+        if all(value is None or type(value) in (str, int) for value in values):
+            return Node("leaf", tp, typing.Literal, at)
+        return Node("foreign", tp, typing.Literal, at, foreign=choice(tp, values), plain=False)
+
+    def _concrete(self, tp: Any, origin: Any, args: tuple[Any, ...], at: str) -> Node:
+        base = origin or tp
+        if base in _LISTS:
+            item = self.node(args[0] if args else Any, f"{at}[]")
+            cls = _LISTS[base]
+            if cls in (set, frozenset) and not _hashable(item):
+                raise self.error(f"{at}[]", f"{shown_type(item.type)} is not hashable", "use a list, or make it frozen")
+            return Node("list", tp, cls, at, items=[item], plain=item.plain and base not in _FOREIGN_TO_MSGSPEC)
+        if base is tuple:
+            return self._tuple(tp, args, at)
+        if base in _DICTS:
+            key, value = args or (Any, Any)
+            keys = Node("leaf", str, str, f"{at}.key") if key is Any else self.node(key, f"{at}.key")
+            if keys.kind != "leaf" or keys.cls in (type(None), bytes, bytearray):
+                raise self.error(
+                    f"{at}.key", f"{shown_type(key)} cannot be a JSON object's key", "use str, int, an Enum or UUID"
+                )
+            values = self.node(value, f"{at}{{}}")
+            return Node("dict", tp, dict, at, items=[keys, values], plain=values.plain)
+        if not isinstance(base, type):
+            raise self.error(at, f"{shown_type(tp)} is not a data type", "use a data type, as a dataclass")
+        return self._class(tp, base, args, at)
+
+    def _tuple(self, tp: Any, args: tuple[Any, ...], at: str) -> Node:
+        if not args and tp is not tuple[()]:
+            args = (Any, Ellipsis)
+        if len(args) == 2 and args[1] is Ellipsis:
+            item = self.node(args[0], f"{at}[]")
+            return Node("list", tp, tuple, at, items=[item], plain=item.plain)
+        if any(arg is Ellipsis or typing.get_origin(arg) is typing.Unpack for arg in args):
+            raise self.error(at, f"{shown_type(tp)} is not a data type", "use tuple[int, str] or tuple[int, ...]")
+        items = [self.node(arg, f"{at}[{index}]") for index, arg in enumerate(args)]
+        return Node("tuple", tp, tuple, at, items=items, plain=all(item.plain for item in items))
+
+    def _class(self, tp: Any, base: type, args: tuple[Any, ...], at: str) -> Node:
+        if tp in self._memo:
+            return self._memo[tp]
+        if node := self.claimed(tp, at):
+            self._meet(*([base] if node.foreign and node.foreign.classes == () and _is_data(base) else []))
+            self._memo[tp] = node
+            return node
+        if base in LEAVES:
+            return Node("leaf", tp, base, at)
+        if issubclass(base, enum.Enum):
+            return self._enum(tp, base, at)
+        if leaf := foreign_leaf(base):
+            return Node("foreign", tp, base, at, foreign=leaf, plain=True)
+        node = Node("object", tp, base, base.__name__, key=tp)
+        self._memo[tp] = node
+        self._meet(base)
+        if not describe_class(self, node, args):
+            raise self.error(
+                at,
+                f"{base.__module__}.{base.__qualname__} is not a data type",
+                "use a dataclass, TypedDict, NamedTuple, msgspec.Struct, attrs or pydantic class, or a plugin's engine",
+            )
+        return node
+
+    def _enum(self, tp: Any, base: type[enum.Enum], at: str) -> Node:
+        values = [member.value for member in base]
+        if not values:
+            raise self.error(at, f"the enum {base.__name__} has no members", "give it some")
+        if bad := next((v for v in values if v is not None and type(v) not in (str, int, float, bool)), None):
+            raise self.error(
+                at, f"the enum {base.__name__} has the value {bad!r}, which is no JSON scalar", "use str or int values"
+            )
+        self._meet(base)
+        if not issubclass(base, enum.Flag) and (
+            all(type(v) is str for v in values) or all(type(v) is int for v in values)
+        ):
+            return Node("leaf", tp, base, at)
+        return Node("foreign", tp, base, at, foreign=choice(tp, tuple(base)), plain=False)
+
+    def _meet(self, *classes: type) -> None:
+        self.classes += [cls for cls in classes if cls not in self.classes]
+
+
+def shown_type(tp: Any) -> str:
+    """Return a type as a user writes it."""
+    return tp.__name__ if isinstance(tp, type) and not typing.get_args(tp) else str(tp).replace("typing.", "")
+
+
+def _is_data(cls: type) -> bool:
+    return not issubclass(cls, enum.Enum)
+
+
+def _custom(cls: type) -> bool:
+    """Whether msgspec sees the class as one it does not know, and so hands over to the hook."""
+    try:
+        return isinstance(msgspec.inspect.type_info(cls), msgspec.inspect.CustomType) and cls is not object
+    except (TypeError, NameError):
+        return False
+
+
+def _hashable(node: Node) -> bool:
+    if node.kind in ("any", "leaf"):
+        return node.cls is not bytearray
+    if node.kind in ("union", "tuple"):
+        return all(_hashable(item) for item in node.items)
+    if node.kind == "list":
+        return node.cls in (tuple, frozenset) and _hashable(node.items[0])
+    if node.kind == "foreign":
+        return getattr(node.cls, "__hash__", None) is not None
+    return node.kind == "object" and node.flavor != "typeddict" and node.cls.__hash__ is not None

@@ -1,0 +1,136 @@
+"""Any Python value as JSON values, by its runtime type, with servey's own wire rules.
+
+For what has no declared type: an example's arguments, a value declared `Any`, the parts of a pydantic model.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import enum
+import ipaddress
+import math
+import pathlib
+from collections import deque
+from collections.abc import Mapping, Set
+from typing import Any
+
+import msgspec
+
+_SAME = (str, int, bool, type(None))
+_STRINGS = (pathlib.PurePath, ipaddress._BaseAddress, ipaddress._BaseNetwork)  # pyright: ignore[reportPrivateUsage]
+
+
+def to_wire(value: Any) -> Any:
+    """Return the JSON values of any Python value.
+
+    Args:
+        value: A scalar, an enum, a dataclass, a model, a container of such.
+
+    Raises:
+        ValueError: NaN, an infinity, or an object that has no JSON form.
+    """
+    kind = type(value)
+    if kind in _SAME:
+        return value
+    if kind is float:
+        if not math.isfinite(value):
+            raise ValueError(f"{value} has no JSON form")
+        return value
+    if kind is list or kind is tuple:
+        return [to_wire(item) for item in value]
+    if kind is dict:
+        return {_key(key): to_wire(item) for key, item in value.items()}
+    return _scalar(value) if isinstance(value, _SCALARS) else _compound(value)
+
+
+_SCALARS = (
+    enum.Enum,
+    str,
+    int,
+    float,
+    bytes,
+    bytearray,
+    memoryview,
+    datetime.date,
+    datetime.time,
+    datetime.timedelta,
+    *_STRINGS,
+)
+
+
+def _scalar(value: Any) -> Any:
+    if isinstance(value, enum.Enum):
+        return to_wire(value.value)
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float):
+        return to_wire(float.__float__(value))
+    if isinstance(value, _STRINGS):
+        return str(value)
+    if isinstance(value, datetime.datetime) and value.tzinfo is None:
+        value = localized(value)
+    return msgspec.to_builtins(value)
+
+
+def _compound(value: Any) -> Any:
+    kind = type(value)
+    if isinstance(value, msgspec.Struct):
+        tag = {kind.__struct_config__.tag_field: kind.__struct_config__.tag} if kind.__struct_config__.tag else {}
+        members = {
+            field.encode_name: to_wire(member)
+            for field in msgspec.structs.fields(value)
+            if (member := getattr(value, field.name)) is not msgspec.UNSET
+        }
+        return {**tag, **members}
+    if hasattr(kind, "__pydantic_serializer__") and hasattr(value, "model_dump"):
+        return to_wire(value.model_dump(by_alias=True))
+    if hasattr(kind, "__marshaller_factory__"):
+        import marshy
+
+        return marshy.dump(value)
+    if dataclasses.is_dataclass(value):
+        return {field.name: to_wire(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if hasattr(kind, "__attrs_attrs__"):
+        return {field.name: to_wire(getattr(value, field.name)) for field in kind.__attrs_attrs__}
+    if isinstance(value, Mapping):
+        return {_key(key): to_wire(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, Set, deque)):
+        return [to_wire(item) for item in value]
+    try:
+        builtins = msgspec.to_builtins(value, str_keys=True)
+    except TypeError:
+        raise ValueError(f"a {kind.__name__} has no JSON form") from None
+    if builtins in ("NaN", "Infinity", "-Infinity", "sNaN", "-NaN", "-sNaN"):
+        raise ValueError(f"{builtins} has no JSON form")
+    return builtins
+
+
+def _key(key: Any) -> str:
+    if type(key) is str:
+        return key
+    wire = to_wire(key)
+    if isinstance(wire, (dict, list)) or wire is None:
+        raise ValueError(f"{type(key).__name__} cannot be the key of a JSON object")
+    return wire if isinstance(wire, str) else msgspec.json.encode(wire).decode()
+
+
+_warned = False
+
+
+def localized(value: datetime.datetime) -> datetime.datetime:
+    """Return a naive datetime as local time with its offset, Python's own convention; warns once per process."""
+    global _warned
+    if not _warned:
+        import logging
+
+        _warned = True
+        logging.getLogger("servey").warning(
+            "a datetime without a time zone was returned; it is written as local time (use datetime.now(UTC))"
+        )
+    try:
+        return value.astimezone()
+    except (OverflowError, OSError, ValueError):  # the first and last year
+        return value.replace(tzinfo=datetime.UTC)
