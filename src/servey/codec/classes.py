@@ -20,6 +20,9 @@ Hint = tuple[Any, Mapping[Any, Any]]
 """An annotation and what its type variables stand for."""
 
 
+_NO_INIT = ("init=False: callers could not set it, or would set it unasked", "make it a property")
+
+
 def describe_class(walk: Walk, node: Node, args: tuple[Any, ...]) -> bool:
     """Fill in `node` what its class is made of.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import decimal
+import typing
 from collections.abc import Sequence
 from typing import Any, Generic, TypeVar
 
@@ -192,9 +193,10 @@ def any_not_finite(builtins: Any) -> bool:
     if isinstance(builtins, str):
         return builtins.strip().lstrip("+-").lower().startswith(("nan", "snan", "inf"))
     if isinstance(builtins, dict):
-        return any(any_not_finite(key) or any_not_finite(value) for key, value in builtins.items())  # pyright: ignore
+        members = typing.cast("dict[Any, Any]", builtins)
+        return any(any_not_finite(key) or any_not_finite(value) for key, value in members.items())
     if isinstance(builtins, (list, tuple)):
-        return any(map(any_not_finite, builtins))  # pyright: ignore
+        return any(map(any_not_finite, typing.cast("list[Any]", builtins)))
     return isinstance(builtins, (float, decimal.Decimal)) and not decimal.Decimal(builtins).is_finite()
 
 

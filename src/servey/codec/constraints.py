@@ -145,7 +145,7 @@ def _annotated_types(item: Any) -> list[tuple[str, Any]]:
 def _field_info(item: Any) -> list[tuple[str, Any]]:
     if not item.is_required() or item.alias or item.validation_alias or item.serialization_alias or item.discriminator:
         raise UnknownConstraintError(repr(item))
-    if item.exclude or item.strict is False or item.frozen:
+    if item.exclude or item.frozen:
         raise UnknownConstraintError(repr(item))
     found: list[tuple[str, Any]] = []
     for part in item.metadata:

@@ -7,6 +7,8 @@ run on clean members, each once: its time is linear in the value's size.
 
 from __future__ import annotations
 
+import contextlib
+import enum
 import typing
 from typing import Any
 
@@ -16,10 +18,12 @@ from servey.codec.constraints import violated
 from servey.codec.failure import PROBLEM_LIMIT, IslandError, below, first_problem, nearest, reworded, shown, step
 from servey.codec.node import Node
 from servey.codec.plan import Compiler, argument_of
-from servey.codec.shadow import checking, first_line, guarded_run, is_island, needs_check
+from servey.codec.shadow import checking, first_line, guarded_run, is_island, literal_values, needs_check
 from servey.errors import Problem
 
 _BAD: Any = object()
+_SHAPES = {"object": "object", "dict": "object", "list": "array", "tuple": "array", "leaf": "scalar"}
+_PRUNED = 2
 _SIMPLE = (str, int, bool, type(None))
 
 
@@ -41,10 +45,8 @@ class Explainer:
 
     def explain(self, node: Node, value: Any, at: str = "") -> list[Problem]:
         """Return every problem of `value`; none when this walk finds nothing wrong."""
-        try:
+        with contextlib.suppress(LimitError):
             self.read(node, value, at)
-        except LimitError:
-            pass
         return self.problems
 
     def add(self, *problems: Problem) -> Any:
@@ -103,12 +105,33 @@ class Explainer:
         if not isinstance(value, (list, tuple)):
             return self.add(Problem(at, f"expected array, got {shown(value)}"))
         values = typing.cast("list[Any]", value)
-        items = [self.read(node.items[0], item, f"{at}/{index}") for index, item in enumerate(values)]
+        prune = self._prunable(node.items[0], at)
+        items = [
+            self.read(node.items[0], item, f"{at}/{index}") if prune is None or (made := prune(item)) is _BAD else made
+            for index, item in enumerate(values)
+        ]
         if any(item is _BAD for item in items):
             return _BAD
         if wrong := violated(node.constraints, items):
             return self.add(Problem(at, f"{wrong}, got {len(items)}"))
         return node.cls(items)
+
+    def _prunable(self, node: Node, at: str) -> Any:
+        """Return what reads a good member quickly, for the members of the outer two levels.
+
+        In a long list most members are good. Further in, each level would read everything below it again.
+        """
+        if node.kind != "object" or at.count("/") > _PRUNED:
+            return None
+        attempt = self.compiler.plan(node).attempt
+
+        def prune(value: Any) -> Any:
+            try:
+                return attempt(value)
+            except (msgspec.ValidationError, IslandError):
+                return _BAD
+
+        return prune
 
     def _dict(self, node: Node, value: Any, at: str) -> Any:
         if not isinstance(value, dict):
@@ -196,10 +219,8 @@ class Explainer:
             nested = Explainer(self.compiler)
             nested._unions = self._unions
             made = _BAD
-            try:
+            with contextlib.suppress(LimitError):
                 made = nested.read(member, value, "")
-            except LimitError:
-                pass
             if not nested.problems:
                 return value, [], made
             if not best or len(nested.problems) < len(best):
@@ -212,27 +233,12 @@ class Explainer:
     def _likely(self, node: Node, value: Any) -> list[Node]:
         """Return the members that are of the value's JSON shape; all of them when none is."""
         shape = "object" if isinstance(value, dict) else "array" if isinstance(value, list) else "scalar"
-        members = [
-            member
-            for member in self.compiler.members(node, value)
-            if shape
-            in {
-                "object": ("object",),
-                "dict": ("object",),
-                "list": ("array",),
-                "tuple": ("array",),
-                "leaf": ("scalar",),
-            }.get(member.kind, (shape,))
-        ]
-        return members or list(self.compiler.members(node, value))
+        members = self.compiler.members(node, value)
+        return [member for member in members if _SHAPES.get(member.kind, shape) == shape] or list(members)
 
 
 def told(node: Node, message: str, value: Any) -> str:
     """Return why a scalar is refused."""
-    import enum
-
-    from servey.codec.shadow import literal_values
-
     if isinstance(node.cls, type) and issubclass(node.cls, enum.Enum):
         values = [member.value for member in node.cls]
     elif node.cls is typing.Literal:

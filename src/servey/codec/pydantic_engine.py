@@ -14,6 +14,8 @@ from servey.codec.failure import shown, step
 from servey.codec.wire import to_wire
 from servey.errors import InvalidError, Problem
 
+_MARKS = ("__pydantic_core_schema__", "__get_pydantic_core_schema__", "__pydantic_fields__")
+
 
 class PydanticEngine:
     """Claims pydantic's models, its dataclasses, and `Annotated` with what only pydantic knows."""

@@ -12,6 +12,7 @@ every object is an instance, so that the hook may return the real value, not a w
 from __future__ import annotations
 
 import datetime
+import decimal
 import typing
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -208,7 +209,7 @@ class Shadows:
         elif node.kind == "dict":
             tp = dict[self.of(node.items[0]), self.of(node.items[1])]
         elif node.kind == "union":
-            tp = typing.Union[tuple(self.of(item) for item in node.items)]
+            tp = typing.Union[tuple(self.of(item) for item in node.items)]  # noqa: UP007 - of a computed tuple
         elif node.flavor == "namedtuple":
             tp = self._namedtuple(node)
         elif node.kind == "tuple":
@@ -286,6 +287,8 @@ def checking(inner: Any, constraints: Constraints) -> Callable[[Any], Any]:
             found = msgspec.convert(value, inner, str_keys=True)
         except msgspec.ValidationError as error:
             raise ValueError(str(error)) from None
+        if isinstance(found, decimal.Decimal) and not found.is_finite():
+            raise ValueError(f"expected a finite decimal, got {shown(value)}")
         try:
             wrong = violated(constraints, found)
         except TypeError:  # an aware datetime compared with a naive one
