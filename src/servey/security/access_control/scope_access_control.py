@@ -38,5 +38,9 @@ class ScopeAccessControl:
         if not authorization.has_scope(self.execute_scope):
             raise ForbiddenError(f"this needs the scope {self.execute_scope!r}", scope=self.execute_scope)
 
+    def example_authorization(self) -> Authorization:
+        """Return somebody who is let in: as whom an example calls unless it says otherwise."""
+        return Authorization(subject="example", scopes=frozenset({self.execute_scope}))
+
     def __repr__(self) -> str:
         return f"scope {self.execute_scope}"
