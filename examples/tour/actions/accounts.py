@@ -1,0 +1,34 @@
+"""What not everybody may see."""
+
+from decimal import Decimal
+from sqlite3 import Connection
+
+from servey import WEB_GET, Authorization, Example
+from servey.action.action import action
+from servey.security.access_control.scope_access_control import ScopeAccessControl
+
+from .model import Country, Money
+
+
+@action(
+    triggers=(WEB_GET,),
+    access_control=ScopeAccessControl(execute_scope="accounts"),
+    tags=("accounts",),
+    examples=(
+        Example(
+            name="by_country",
+            description="Examples call as somebody whom the access control lets in, unless they say otherwise",
+            result={"AT": Decimal("23.49"), "DE": Decimal("10.98")},
+        ),
+        Example(name="a_driver", authorization=Authorization(subject="driver"), error="forbidden"),
+        Example(name="nobody", error="unauthorized"),
+    ),
+)
+def revenue(connection: Connection) -> dict[Country, Money]:
+    """Tell the revenue in each country, in euros.
+
+    Over a network this needs a token with the scope ``accounts``; from the command line it needs none, for who
+    can run commands here can read the database too.
+    """
+    rows = connection.execute("SELECT country, sum(cents) AS cents FROM parcels GROUP BY country ORDER BY country")
+    return {row["country"]: Decimal(row["cents"]).scaleb(-2) for row in rows}

@@ -1,0 +1,115 @@
+"""Where the parcels are kept, and the two resources that actions get it by.
+
+A resource is a generator function that yields one value; whoever has a parameter of the value's type gets it.
+"""
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from sqlite3 import Connection
+from tempfile import TemporaryDirectory
+
+from servey import resource
+
+
+@dataclass(frozen=True)
+class Database:
+    """The SQLite file.
+
+    Args:
+        path: Where it is.
+    """
+
+    path: Path
+
+    def connect(self) -> Connection:
+        """Return a new connection; a transaction begins with the first statement that writes."""
+        connection = sqlite3.connect(self.path, isolation_level="IMMEDIATE", timeout=10)
+        connection.row_factory = sqlite3.Row
+        connection.execute("PRAGMA foreign_keys = ON")
+        return connection
+
+
+@resource(scope="service")
+def database() -> Iterator[Database]:
+    """Open the database when the service starts.
+
+    It is the file that TOUR_DATABASE names, filled with the seed when it is new; without the variable, one in a
+    temporary directory that goes when the service stops.
+    """
+    with TemporaryDirectory() as directory:
+        path = Path(os.environ.get("TOUR_DATABASE") or Path(directory) / "parcels.sqlite3")
+        is_new = not path.exists()
+        opened = Database(path)
+        if is_new:
+            connection = opened.connect()
+            connection.executescript(SEED)
+            connection.close()
+        yield opened
+
+
+@resource(scope="call")
+def transaction(database: Database) -> Iterator[Connection]:
+    """Open a connection for each call. What the call wrote is committed when it succeeds, rolled back when it fails.
+
+    When the action fails, its error is raised here, at the ``yield``.
+    """
+    connection = database.connect()
+    try:
+        yield connection
+        connection.commit()
+    finally:
+        connection.close()  # without a commit this rolls back
+
+
+SEED = """
+PRAGMA journal_mode = WAL;
+
+CREATE TABLE depots (
+    code TEXT PRIMARY KEY,
+    city TEXT NOT NULL,
+    capacity INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE parcels (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    state TEXT NOT NULL,
+    name TEXT NOT NULL,
+    street TEXT NOT NULL,
+    postcode TEXT NOT NULL,
+    city TEXT NOT NULL,
+    country TEXT NOT NULL,
+    grams INTEGER NOT NULL,
+    cents INTEGER NOT NULL,
+    handling TEXT NOT NULL,
+    registered_at TEXT NOT NULL, -- all times in UTC, so that their order is that of the text
+    note TEXT
+) STRICT;
+
+CREATE TABLE events (
+    number INTEGER NOT NULL REFERENCES parcels ON DELETE CASCADE,
+    at TEXT NOT NULL,
+    depot TEXT NOT NULL REFERENCES depots,
+    state TEXT NOT NULL
+) STRICT;
+
+INSERT INTO depots VALUES ('BER', 'Berlin', 400), ('HAM', 'Hamburg', 250), ('VIE', 'Wien', 120);
+
+INSERT INTO parcels VALUES
+(1001, 'registered', 'Ada', 'Lindenweg 1', '10115', 'Berlin', 'DE', 800, 449, 'fragile upright',
+ '2026-03-01T08:00:00+00:00', NULL),
+(1002, 'in_transit', 'Ben', 'Kai 2', '20457', 'Hamburg', 'DE', 2400, 649, '',
+ '2026-03-02T09:30:00+00:00', NULL),
+(1003, 'delivered', 'Cleo', 'Ring 3', '1010', 'Wien', 'AT', 12000, 2349, 'cool',
+ '2026-03-03T10:45:00+00:00', 'Ring twice');
+
+INSERT INTO events VALUES
+(1001, '2026-03-01T08:00:00+00:00', 'BER', 'registered'),
+(1002, '2026-03-02T09:30:00+00:00', 'BER', 'registered'),
+(1002, '2026-03-02T21:15:00+00:00', 'HAM', 'in_transit'),
+(1003, '2026-03-03T10:45:00+00:00', 'BER', 'registered'),
+(1003, '2026-03-04T05:00:00+00:00', 'VIE', 'in_transit'),
+(1003, '2026-03-04T14:20:00+00:00', 'VIE', 'delivered');
+"""
