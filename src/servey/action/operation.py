@@ -13,7 +13,7 @@ from typing import Any
 from servey.action.action import Action
 from servey.action.context import CURRENT_CALL, CallContext, Origin
 from servey.action.example import NOT_GIVEN, Example
-from servey.action.injection import Injection, Values, compile_call
+from servey.action.injection import Injection, compile_call
 from servey.action.reply import Reply
 from servey.action.runtime import Runtime, Runtimes
 from servey.action.signature import ActionSignature
@@ -33,6 +33,7 @@ from servey.security.authorization import Authorization
 _log = logging.getLogger("servey.operation")
 
 Finish = Callable[[Any], Any]
+Execute = Callable[[Any, CallContext, Runtime, Finish | None], Awaitable[Any]]
 
 
 @dataclass(frozen=True)
@@ -95,12 +96,10 @@ class Operation:
         self.needs_caller = any(item.type is Authorization and not item.optional for item in signature.injected)
         self.is_open = action.access_control is ALLOW_ALL and not self.needs_caller
         """Whether `authorize` lets everybody in, so that it need not be called."""
-        self._timeouts = {
-            Origin.NETWORK: _seconds(timeout if action.timeout is None else action.timeout),
-            Origin.SYSTEM: _seconds(action.timeout),
-        }
+        self._network_timeout = _seconds(timeout if action.timeout is None else action.timeout)
+        self._system_timeout = _seconds(action.timeout)
         self._injection = injection
-        self._runtimes = runtimes
+        self._current_runtime = runtimes.current
         self._resources = injection.needed(signature.injected)
         self._call_resources = tuple(node for node in self._resources if node.resource.scope == "call")
         self._call = compile_call(
@@ -148,14 +147,21 @@ class Operation:
         Raises:
             CallError: The action's own, or `DeadlineError`, `OverloadedError`, `InternalError`.
         """
-        runtime = self._runtimes.current()
-        if context.deadline is None and (seconds := self._timeouts[context.origin]) is not None:
-            context.deadline = runtime.loop.time() + seconds
+        runtime = self._current_runtime()
+        at = context.deadline
+        if at is None:
+            seconds = self._network_timeout if context.origin is Origin.NETWORK else self._system_timeout
+            if seconds is not None:
+                at = context.deadline = runtime.loop.time() + seconds
         token = CURRENT_CALL.set(context)
         try:
             if self._resources and not runtime.started:
                 await runtime.start()
-            return await self._execute(arguments, context, runtime, finish)
+            if self._execute is not None:
+                return await self._execute(arguments, context, runtime, finish)
+            called = self._call(arguments, context, runtime.values)
+            value = await (called if at is None else runtime.deadlines.run(called, at))
+            return value if finish is None else finish(value)
         except CallError:
             raise
         except Exception as error:
@@ -174,22 +180,20 @@ class Operation:
 
     # --- how a call is executed, decided once -----------------------------------------------------------------
 
-    def _compile_execute(self) -> Callable[[Any, CallContext, Runtime, Finish | None], Awaitable[Any]]:
+    def _compile_execute(self) -> Execute | None:
+        """Return how a call is executed; None for an async function without resources, which `run` awaits itself."""
         in_thread = self.action.run_in == "thread"
-        if not self._call_resources:
-            return self._in_thread if in_thread else self._on_loop
-        if in_thread and not any(node.resource.is_async for node in self._call_resources):
+        if self._call_resources and not (
+            in_thread and not any(node.resource.is_async for node in self._call_resources)
+        ):
+            return self._with_resources
+        if in_thread:
             return self._in_thread
-        return self._with_resources
+        return None if self.action.is_async else self._at_once
 
-    def _on_loop(self, arguments: Any, context: CallContext, runtime: Runtime, finish: Finish | None) -> Awaitable[Any]:
-        called = self._call_on_loop(arguments, context, runtime.values, finish)
-        return called if context.deadline is None else runtime.deadlines.run(called, context.deadline)
-
-    async def _call_on_loop(self, arguments: Any, context: CallContext, values: Values, finish: Finish | None) -> Any:
-        value = self._call(arguments, context, values)
-        if self.action.is_async:
-            value = await value
+    async def _at_once(self, arguments: Any, context: CallContext, runtime: Runtime, finish: Finish | None) -> Any:
+        """Call a `def` that never blocks, on the loop."""
+        value = self._call(arguments, context, runtime.values)
         return value if finish is None else finish(value)
 
     def _in_thread(
@@ -221,13 +225,16 @@ class Operation:
                         runtime.on_loop(manager, node.label, context.request_id)
                     )
                 if self.action.run_in == "loop":
-                    return await self._call_on_loop(arguments, context, values, finish)
-                value = await runtime.workers.run(
-                    lambda: self._call(arguments, context, values),
-                    deadline=context.deadline,
-                    label=self.name,
-                    request_id=context.request_id,
-                )
+                    value = self._call(arguments, context, values)
+                    if self.action.is_async:
+                        value = await value
+                else:
+                    value = await runtime.workers.run(
+                        lambda: self._call(arguments, context, values),
+                        deadline=context.deadline,
+                        label=self.name,
+                        request_id=context.request_id,
+                    )
                 return value if finish is None else finish(value)
 
         called = call()

@@ -54,10 +54,15 @@ def query_pairs(query: bytes, limit: int) -> Sequence[tuple[str, str]]:
         raise UriTooLongError(f"the query string has {len(query)} bytes; the limit is {limit}")
     try:
         text = query.decode()
-        if query.count(b"&") >= _MAX_FIELDS:
-            raise MalformedError(f"the query string has more than {_MAX_FIELDS} fields")
         if "%" not in text and "+" not in text:
-            return [(name, value) for name, _, value in [part.partition("=") for part in text.split("&") if part]]
+            if "&" not in text:
+                name, _, value = text.partition("=")
+                return ((name, value),) if text else ()
+            parts = text.split("&")
+            if len(parts) <= _MAX_FIELDS:
+                return [(name, value) for name, _, value in [part.partition("=") for part in parts if part]]
+        if text.count("&") >= _MAX_FIELDS:
+            raise MalformedError(f"the query string has more than {_MAX_FIELDS} fields")
         _check_escapes(text)
         return parse_qsl(text, keep_blank_values=True, errors="strict")
     except UnicodeDecodeError as error:

@@ -103,7 +103,7 @@ class ActionTable:
         except MalformedError as error:
             return problem_endpoint(error)
         values: list[str] = []
-        node = _walk(self._root, segments, 0, values)
+        node = _walk(self._root, segments, values)
         if node is None or node.methods is None:
             return None
         method: str = scope["method"]
@@ -115,20 +115,30 @@ class ActionTable:
         return endpoint
 
 
-def _walk(node: _Segment, segments: list[str], at: int, values: list[str]) -> _Segment | None:
+def _walk(root: _Segment, segments: list[str], values: list[str]) -> _Segment | None:
     """Return the node that `segments` lead to, a fixed segment before a parameter; collect the parameters."""
-    if at == len(segments):
-        return node if node.methods is not None else None
-    if (fixed := node.fixed.get(segments[at])) is not None and (
-        found := _walk(fixed, segments, at + 1, values)
-    ) is not None:
-        return found
-    if node.parameter is not None and segments[at]:
-        values.append(segments[at])
-        if (found := _walk(node.parameter, segments, at + 1, values)) is not None:
-            return found
-        values.pop()
-    return None
+    node = root
+    turns: list[tuple[int, _Segment, int]] = []  # where a parameter could have been taken instead
+    at, end = 0, len(segments)
+    while True:
+        segment = segments[at] if at < end else None
+        if segment is None:
+            if node.methods is not None:
+                return node
+            following = None
+        elif (following := node.fixed.get(segment)) is not None:
+            if node.parameter is not None and segment:
+                turns.append((at, node.parameter, len(values)))
+        elif segment and (following := node.parameter) is not None:
+            values.append(segment)
+        if following is None:
+            if not turns:
+                return None
+            at, following, kept = turns.pop()
+            del values[kept:]
+            values.append(segments[at])
+        node = following
+        at += 1
 
 
 class ActionRouter(Router):
