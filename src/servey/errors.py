@@ -47,7 +47,12 @@ class DefinitionError(ServeyError):
         message: What is wrong and why.
         where: The place in the user's source, as ``file:line`` (several for a duplicate).
         fix: What to write instead.
+
+    Attributes:
+        joined: The single errors that `join` made this one of.
     """
+
+    joined: tuple[DefinitionError, ...] = ()
 
     def __init__(self, message: str, *, where: str | Sequence[str] = (), fix: str = "") -> None:
         self.message = message
@@ -64,8 +69,10 @@ class DefinitionError(ServeyError):
         """Return one error that tells all of `errors`, so that a user mends them in one go."""
         if len(errors) == 1:
             return errors[0]
-        joined = cls(f"{len(errors)} definitions are wrong:\n\n" + "\n\n".join(map(str, errors)))
-        joined.where = tuple(place for error in errors for place in error.where)
+        each = [single for error in errors for single in error.joined or (error,)]
+        joined = cls(f"{len(each)} definitions are wrong:\n\n" + "\n\n".join(map(str, each)))
+        joined.joined = tuple(each)
+        joined.where = tuple(place for error in each for place in error.where)
         return joined
 
 
@@ -94,6 +101,7 @@ class Problem(NamedTuple):
     message: str
 
 
+_REGISTERED = frozenset(map(int, HTTPStatus))
 _EX_USAGE, _EX_DATAERR, _EX_NOINPUT, _EX_UNAVAILABLE = 64, 65, 66, 69
 _EX_SOFTWARE, _EX_CANTCREAT, _EX_TEMPFAIL, _EX_NOPERM = 70, 73, 75, 77
 """Exit codes of ``sysexits.h``; `os.EX_*` has them on POSIX only."""
@@ -110,6 +118,9 @@ class CallError(ServeyError):
         errors: Every single problem, where there are several.
         headers: HTTP headers that belong to the answer.
         data: Further members for the caller (a problem's extension members, RFC 9457 §3.2).
+
+    Raises:
+        ValueError: A header is not valid.
     """
 
     code: ClassVar[str] = "error"
@@ -127,14 +138,14 @@ class CallError(ServeyError):
     ) -> None:
         self.detail = detail
         self.errors = tuple(errors)
-        self.headers: dict[str, str] = dict(headers or {})
+        self.headers = checked_headers(headers or {})
         self.data: dict[str, Any] = dict(data or {})
         super().__init__(detail or self.title)
 
     @property
     def title(self) -> str:
-        """The status's standard phrase (RFC 9110 §15)."""
-        return HTTPStatus(self.status).phrase
+        """The status's standard phrase (RFC 9110 §15); "Error" for a status that nobody registered."""
+        return HTTPStatus(self.status).phrase if self.status in _REGISTERED else "Error"
 
     def problem(self, request_id: str = "") -> dict[str, Any]:
         """Return the RFC 9457 problem details of this error, as every transport shows it."""
@@ -290,6 +301,10 @@ class DeadlineError(CallError):
     code, status, exit_code, close_code = "timeout", 504, _EX_TEMPFAIL, 1013
 
 
+_CODE = re.compile(r"[a-z][a-z0-9_]*\Z")
+_CLOSE_CODES = frozenset((1001, 1002, 1003, *range(1007, 1015), *range(3000, 5000)))
+
+
 @dataclass(frozen=True)
 class ErrorMapping:
     """How an exception class of the user's own is shown to callers.
@@ -302,7 +317,10 @@ class ErrorMapping:
         status: The HTTP status, 400 to 599.
         code: The stable code, snake case.
         exit_code: The exit code of the command line, 1 to 125.
-        close_code: The websocket close code.
+        close_code: The websocket close code: one that may be sent (RFC 6455 §7.4) and is an error's, or 3000 to 4999.
+
+    Raises:
+        DefinitionError: One of them is not valid.
     """
 
     type: type[Exception]
@@ -312,19 +330,27 @@ class ErrorMapping:
     close_code: int = 1008
 
     def __post_init__(self) -> None:
-        if not 400 <= self.status <= 599 or self.status not in HTTPStatus._value2member_map_:
-            raise DefinitionError(
-                f"the error {self.type.__name__} has the status {self.status!r}, which is no HTTP error status",
-                fix="use a registered status from 400 to 599",
-            )
+        if not (isinstance(self.type, type) and issubclass(self.type, Exception)):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise DefinitionError(f"{self.type!r} is no exception class", fix="name a subclass of Exception")
         if not self.code:
             object.__setattr__(self, "code", _snake_case(self.type.__name__.removesuffix("Error") or "error"))
+        for name, valid, fix in (
+            ("status", self.status in _REGISTERED and self.status >= 400, "use a registered status from 400 to 599"),
+            ("code", isinstance(self.code, str) and _CODE.match(self.code), "use snake case, as in 'parcel_lost'"),  # pyright: ignore[reportUnnecessaryIsInstance]
+            ("exit_code", self.exit_code in range(1, 126), "use 1 to 125; sysexits.h has the usual ones"),
+            ("close_code", self.close_code in _CLOSE_CODES, "use 1008, or 4000 to 4999 for one of your own"),
+        ):
+            if not valid:
+                raise DefinitionError(
+                    f"the error {self.type.__name__} has the {name} {getattr(self, name)!r}, which cannot be", fix=fix
+                )
 
     @classmethod
     def of(cls, error: type[Exception] | ErrorMapping) -> ErrorMapping:
         """Return the mapping of an exception class, or the mapping itself."""
         if isinstance(error, ErrorMapping):
             return error
+        # where the class has an attribute of the name for another purpose, the checks tell it
         return cls(
             error,
             status=getattr(error, "status", 400),
@@ -342,6 +368,22 @@ class ErrorMapping:
         for name in ("code", "status", "exit_code", "close_code"):
             object.__setattr__(error, name, getattr(self, name))
         return error
+
+
+_FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
+_FIELD_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*\Z")
+
+
+def checked_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return a copy of `headers`.
+
+    Raises:
+        ValueError: A name or a value is none (RFC 9110 §5.1, §5.5): a line break would begin a header of its own.
+    """
+    for name, value in headers.items():
+        if not _FIELD_NAME.match(name) or not _FIELD_VALUE.match(value):
+            raise ValueError(f"{name!r}: {value!r} is no header field")
+    return dict(headers)
 
 
 def located(path: str, line: int) -> str:

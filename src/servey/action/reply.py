@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-T = TypeVar("T")
+from servey.errors import checked_headers
 
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
-_FIELD_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*\Z")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -39,6 +37,4 @@ class Reply(Generic[T]):
     def __post_init__(self) -> None:
         if self.status is not None and not 200 <= self.status <= 399:
             raise ValueError(f"a reply's status is 200 to 399, not {self.status!r}; raise an error for others")
-        for name, value in self.headers.items():
-            if not _TOKEN.match(name) or not _FIELD_VALUE.match(value):
-                raise ValueError(f"{name!r}: {value!r} is no header field")
+        checked_headers(self.headers)
