@@ -91,7 +91,12 @@ class MissingExtraError(ServeyError, ImportError):
     def __init__(self, package: str, extra: str) -> None:
         self.package = package
         self.extra = extra
-        super().__init__(f"{package!r} is not installed. Run: pip install 'servey[{extra}]'")
+        super().__init__(f"{package!r} is not installed; run {self.command(extra)}")
+
+    @staticmethod
+    def command(extra: str) -> str:
+        """Return the command that installs what an extra brings."""
+        return f"pip install 'servey[{extra}]'"
 
 
 class Problem(NamedTuple):

@@ -178,12 +178,12 @@ class Service:
     def _check_trigger(self, operation: Operation, trigger: Any) -> None:
         served = [support for support in self._triggers if isinstance(trigger, support.type)]
         if not served:
-            name = type(trigger).__name__ if not isinstance(trigger, type) else trigger.__name__
-            extra = extra_serving(type(trigger))
+            kind: type = trigger if isinstance(trigger, type) else type(trigger)
+            name, extra = kind.__name__, extra_serving(kind)
             raise DefinitionError(
                 f"no loaded plugin serves {name}, a trigger of {operation.name}",
                 where=operation.action.where,
-                fix=str(MissingExtraError("starlette", extra)).partition(". ")[2]
+                fix=MissingExtraError.command(extra)
                 if extra
                 else "load the plugin that serves it (SERVEY_PLUGINS=module:Name), or take the trigger away",
             )
@@ -194,19 +194,17 @@ class Service:
     def _nested_problems(self, nested: Operation, operations: Iterable[Operation]) -> Iterable[DefinitionError]:
         """Over a network, ``self`` is an object that the client may have invented."""
         owner, action = nested.signature.owner, nested.action
-        if owner is None or action.access_control is not ALLOW_ALL or nested.needs_caller:
+        if owner is None or action.access_control is not ALLOW_ALL or not _on_the_web(nested):
             return
-        if not any(isinstance(trigger, WebTrigger) for trigger in action.triggers):
-            return
-        for operation in operations:
-            if operation.is_open or not any(issubclass(cls, owner) for cls in operation.result.classes()):
-                continue
-            yield DefinitionError(
-                f"{nested.name} is open and takes a {owner.__name__} from its caller, which {operation.name} "
-                "gives only to some",
-                where=[action.where, operation.action.where],
-                fix=f"give {action.fn.__name__} an access_control of its own, or take its web trigger away",
-            )
+        operations = tuple(operations)
+        for operation in _yielding(owner, operations):
+            if not _open_to_all(operation, operations, {nested.name}):
+                yield DefinitionError(
+                    f"{nested.name} is open and takes a {owner.__name__} from its caller, which {operation.name} "
+                    "gives only to some",
+                    where=[action.where, operation.action.where],
+                    fix=f"give {action.fn.__name__} an access_control of its own, or take its web trigger away",
+                )
 
     @asynccontextmanager
     async def _opened(self, runtime: Runtime) -> AsyncGenerator[None]:
@@ -225,6 +223,26 @@ class Service:
                     ]
                     await stack.enter_async_context(support.start(served))
             yield
+
+
+def _on_the_web(operation: Operation) -> bool:
+    return any(isinstance(trigger, WebTrigger) for trigger in operation.action.triggers)
+
+
+def _yielding(owner: type, operations: Iterable[Operation]) -> Iterable[Operation]:
+    """Return the operations that give their callers objects of a class."""
+    return [item for item in operations if any(issubclass(cls, owner) for cls in item.result.classes())]
+
+
+def _open_to_all(operation: Operation, operations: Sequence[Operation], seen: set[str]) -> bool:
+    """Return whether everybody may get what `operation` yields; a nested one is reached through its owner."""
+    if not operation.is_open:
+        return False
+    owner = operation.signature.owner
+    if owner is None or _on_the_web(operation) or operation.name in seen:
+        return True
+    seen = seen | {operation.name}
+    return all(_open_to_all(item, operations, seen) for item in _yielding(owner, operations))
 
 
 def _flat(items: Iterable[Sequence[Any]]) -> tuple[Any, ...]:

@@ -86,7 +86,9 @@ class Operation:
         self.arguments = ArgumentsCodec(
             signature.parameters, where=action.where, label=f"the arguments of {self.name}", engines=engines
         )
-        self.result = Codec(signature.result, where=action.where, label=f"the result of {self.name}", engines=engines)
+        self.result: Codec[Any] = Codec(
+            signature.result, where=action.where, label=f"the result of {self.name}", engines=engines
+        )
         self.decode_json = self.arguments.decode_json
         self.decode_text = self.arguments.decode_text
         self.decode = self.arguments.decode

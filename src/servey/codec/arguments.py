@@ -103,12 +103,13 @@ class ArgumentsCodec:
         """Return how a parameter is written as text: plain, repeated, or as one JSON value."""
         return self._kinds[name]
 
-    def decode_json(self, data: bytes, extra: Mapping[str, str] | None = None) -> Any:
+    def decode_json(self, data: bytes, extra: Mapping[str, str | Sequence[str]] | None = None) -> Any:
         """Return the arguments in a JSON object.
 
         Args:
             data: The JSON text.
-            extra: Arguments given as text elsewhere (the path); the object must not name them again.
+            extra: Arguments given as text elsewhere (the path, flags), a repeated one as a sequence; the object must
+                not name them again.
 
         Raises:
             MalformedError: It is no JSON, not UTF-8, or nested too deeply.
@@ -225,7 +226,7 @@ class ArgumentsCodec:
                     raise IslandError(below(step("", name), error.errors)) from None
         return value
 
-    def _merged(self, body: Any, extra: Mapping[str, str]) -> Any:
+    def _merged(self, body: Any, extra: Mapping[str, str | Sequence[str]]) -> Any:
         if not isinstance(body, dict):
             return self.decode(body)
         members: dict[str, Any] = dict(body)  # pyright: ignore[reportUnknownArgumentType]
@@ -238,12 +239,20 @@ class ArgumentsCodec:
         return self._decoded(members, problems) if problems else self.decode(members)
 
     def _read_rest(
-        self, lists: Mapping[str, list[str]], extra: Mapping[str, str], found: dict[str, Any], problems: list[Problem]
+        self,
+        lists: Mapping[str, list[str]],
+        extra: Mapping[str, str | Sequence[str]],
+        found: dict[str, Any],
+        problems: list[Problem],
     ) -> None:
-        for name, texts in (*lists.items(), *((name, [text]) for name, text in extra.items())):
+        given = ((name, [text] if isinstance(text, str) else list(text)) for name, text in extra.items())
+        for name, texts in (*lists.items(), *given):
             try:
                 if name in self._lists:
                     found[name] = self._lists[name](texts)
+                elif name in self._scalars and len(texts) != 1:
+                    found[name] = None
+                    problems.append(Problem(step("", name), "given more than once"))
                 elif name in self._scalars:
                     found[name] = self._scalars[name](texts[0])
                 else:

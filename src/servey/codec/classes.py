@@ -34,18 +34,18 @@ def describe_class(walk: Walk, node: Node, args: tuple[Any, ...]) -> bool:
     Returns:
         Whether it is a class of a known kind.
     """
-    cls = node.cls
+    cls: Any = node.cls
     at = node.where
     if typing.is_typeddict(cls) or _is_extension_typeddict(cls):
         node.flavor = "typeddict"
         _typeddict(walk, node, _hints(walk, cls, args, at))
-    elif dataclasses.is_dataclass(cls):
+    elif hasattr(cls, "__dataclass_fields__"):
         node.flavor = "dataclass"
         _dataclass(walk, node, _hints(walk, cls, args, at))
     elif issubclass(cls, msgspec.Struct):
         node.flavor = "struct"
         _struct(walk, node, _hints(walk, cls, args, at))
-    elif issubclass(cls, tuple) and hasattr(cls, "_fields"):
+    elif is_namedtuple(cls):
         node.kind, node.flavor = "tuple", "namedtuple"
         _namedtuple(walk, node, _hints(walk, cls, args, at))
     elif hasattr(cls, "__attrs_attrs__"):
@@ -215,8 +215,19 @@ def _environments(cls: type, args: tuple[Any, ...]) -> dict[Any, dict[Any, Any]]
 def _substituted(tp: Any, env: Mapping[Any, Any]) -> Any:
     if isinstance(tp, typing.TypeVar):
         return env.get(tp, tp)
-    parameters = () if isinstance(tp, type) and not typing.get_args(tp) else getattr(tp, "__parameters__", ())
+    parameters = type_parameters(tp)
     return tp[tuple(env.get(parameter, parameter) for parameter in parameters)] if parameters else tp
+
+
+def is_namedtuple(cls: Any) -> bool:
+    """Whether a class is a NamedTuple, of either kind."""
+    return issubclass(cls, tuple) and hasattr(cls, "_fields")  # pyright: ignore[reportUnknownArgumentType]
+
+
+def type_parameters(tp: Any) -> tuple[Any, ...]:
+    """Return the type variables left in a type; none for a bare generic class."""
+    bare = isinstance(tp, type) and not typing.get_args(tp)
+    return () if bare else getattr(tp, "__parameters__", ())
 
 
 def _qualifiers(hint: Any) -> set[Any]:

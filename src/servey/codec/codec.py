@@ -62,9 +62,8 @@ class Codec(Generic[T]):
         except (TypeError, ValueError) as error:
             raise DefinitionError(f"{shown_type(tp)}: {error}", where=where, fix="use another type") from error
         self._decimals = has_decimals(self.root)
-        self._identical = type(None) if self.root.kind != "leaf" or self.root.constraints else self.root.cls
-        if self._identical not in _IDENTICAL:
-            self._identical = _Nothing
+        simple = self.root.kind == "leaf" and not self.root.constraints and self.root.cls in _IDENTICAL
+        self._identical: type = self.root.cls if simple else _Nothing
 
     def classes(self) -> tuple[type, ...]:
         """Return every class met in the type, in order of meeting, for finding nested actions."""
@@ -142,13 +141,13 @@ class Codec(Generic[T]):
         Raises:
             ResultError: It is not of the type.
         """
-        if type(value) is self._identical:
+        if type(value) is self._identical and (not isinstance(value, str) or value.isascii()):
             return value
         try:
             builtins = self._plan.to_builtins(value)
         except (msgspec.ValidationError, IslandError, TypeError, ValueError, OverflowError, RecursionError):
             return self._projected(value)
-        if self._decimals and any_not_finite(builtins):
+        if (self._decimals and any_not_finite(builtins)) or (isinstance(builtins, str) and not is_text(builtins)):
             return self._projected(value)
         return builtins
 
@@ -175,6 +174,15 @@ class Codec(Generic[T]):
 
 class _Nothing:
     """No value is of this type."""
+
+
+def is_text(text: str) -> bool:
+    """Whether a str can be written in UTF-8: one with a lone surrogate cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def has_decimals(node: Node) -> bool:

@@ -7,6 +7,7 @@ or is a definition error. Metadata that constrains nothing (documentation, a use
 from __future__ import annotations
 
 import re
+import typing
 from typing import Any
 
 import msgspec
@@ -176,11 +177,12 @@ def _general_metadata(item: Any) -> list[tuple[str, Any]] | None:
 def _plain(item: Any, names: tuple[str, ...]) -> list[tuple[str, Any]]:
     found: list[tuple[str, Any]] = []
     for name in names:
-        value = getattr(item, name)
-        if isinstance(value, re.Pattern):
-            if value.flags & ~re.UNICODE:
+        value: Any = getattr(item, name)
+        if type(value) is re.Pattern:
+            compiled = typing.cast("re.Pattern[str]", value)
+            if compiled.flags & ~re.UNICODE:
                 raise UnknownConstraintError(repr(item))
-            value = value.pattern
+            value = compiled.pattern
         if value is not None:
             found.append((name, value))
     return found

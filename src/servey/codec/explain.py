@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import math
 import typing
 from typing import Any
 
@@ -87,10 +88,20 @@ class Explainer:
         try:
             found = self.compiler.plan(node).attempt(value)
         except msgspec.ValidationError as error:
-            return self.add(Problem(at, told(node, str(error), value)))
+            return self.add(Problem(at, self._violated(node, value) or told(node, str(error), value)))
         if getattr(node.cls, "__name__", "") == "Decimal" and not found.is_finite():
             return self.add(Problem(at, f"expected a finite decimal, got {shown(value)}"))
         return found
+
+    def _violated(self, node: Node, value: Any) -> str:
+        """Return which constraint is violated, as it is declared (msgspec words > 3 as >= 4)."""
+        if not node.constraints:
+            return ""
+        try:
+            wrong = violated(node.constraints, msgspec.convert(value, self.compiler.shadows.bare(node)))
+        except (msgspec.ValidationError, TypeError):
+            return ""
+        return f"{wrong}, got {shown(value)}" if wrong else ""
 
     def _foreign(self, node: Node, value: Any, at: str) -> Any:
         return self._run(self.compiler.foreign(node).decode, value, at)
@@ -213,6 +224,8 @@ class Explainer:
         """Return the value read by the first member that accepts it, or the problems of the nearest one."""
         if not is_island(node) and value is None and node.optional:
             return value, [], None
+        if _is_dict(value) and not self.compiler.members(node, value):
+            return value, [_untagged(node, value)], _BAD
         best: list[Problem] = []
         kinds: list[str] = []
         for member in self._likely(node, value):
@@ -237,12 +250,33 @@ class Explainer:
         return [member for member in members if _SHAPES.get(member.kind, shape) == shape] or list(members)
 
 
+def _is_dict(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+def _untagged(node: Node, value: Any) -> Problem:
+    """Return the problem of an object without the tag of any member."""
+    tags = [member.tag for member in node.items if member.tag is not None]
+    name = tags[0][0]
+    listed = ", ".join(shown(tag) for _, tag in tags)
+    if name not in value:
+        return Problem(step("", name), f"required: one of {listed}")
+    return Problem(step("", name), f"expected one of {listed}, got {shown(value[name])}")
+
+
+def is_enum(cls: Any) -> bool:
+    """Whether a node's class is an Enum."""
+    return isinstance(cls, type) and issubclass(cls, enum.Enum)
+
+
 def told(node: Node, message: str, value: Any) -> str:
     """Return why a scalar is refused."""
-    if isinstance(node.cls, type) and issubclass(node.cls, enum.Enum):
+    if is_enum(node.cls):
         values = [member.value for member in node.cls]
     elif node.cls is typing.Literal:
         values = list(literal_values(node))
+    elif isinstance(value, float) and not math.isfinite(value):
+        return f"expected a finite number, got {value}"
     else:
         return reworded(message, value)
     listed = ", ".join(shown(item) for item in values[:20]) + (", ..." if len(values) > 20 else "")

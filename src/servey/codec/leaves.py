@@ -38,14 +38,17 @@ def choice(tp: Any, values: tuple[Any, ...]) -> ForeignType:
         tp: The type.
         values: The values, or the members of the enum.
     """
-    wires = [value.value if isinstance(value, enum.Enum) else value for value in values]
+    wires: list[Any] = [value.value if isinstance(value, enum.Enum) else value for value in values]
     # 1 == True in Python, and not in JSON
-    table = {(type(wire), wire): value for wire, value in zip(wires, values, strict=True)}
+    table: dict[tuple[type, Any], Any] = {(type(wire), wire): value for wire, value in zip(wires, values, strict=True)}
     flags = tp if isinstance(tp, type) and issubclass(tp, enum.Flag) else None
+    bits = sum({wire for wire in wires if wire.bit_count() == 1}) if flags is not None else 0
     expected = "expected one of " + ", ".join(shown(wire) for wire in wires[:20])
 
     def decode(wire: Any) -> Any:
         if flags is not None and type(wire) is int:
+            if wire & ~bits or wire < 0:
+                raise ValueError(f"expected flags of {bits}, got {shown(wire)}")
             return flags(wire)
         try:
             return table[type(wire), wire]
@@ -63,7 +66,7 @@ def choice(tp: Any, values: tuple[Any, ...]) -> ForeignType:
         raise ValueError(f"{expected}, got {shown(value)}")
 
     def schema(_mode: SchemaMode) -> dict[str, Any]:
-        return {"type": "integer", "minimum": 0} if flags is not None else {"enum": wires}
+        return {"type": "integer", "minimum": 0, "maximum": bits} if flags is not None else {"enum": wires}
 
     return ForeignType(decode, encode, schema, text=True)
 

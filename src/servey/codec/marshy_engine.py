@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import typing
 from typing import Any
 
@@ -27,10 +28,11 @@ class MarshyEngine:
 def marshy_type(tp: Any, cls: type) -> ForeignType:
     """Return how a class travels through marshy, checked by its schemey schema."""
     try:
-        import marshy
-        import schemey
+        marshy: Any = importlib.import_module("marshy")
+        schemey: Any = importlib.import_module("schemey")
     except ModuleNotFoundError as error:
         raise MissingExtraError(error.name or "marshy", "marshy") from error
+    marshall_error: type[Exception] = importlib.import_module("marshy.errors").MarshallError
     found: Any = schemey.schema_from_type(tp)
 
     def decode(builtins: Any) -> Any:
@@ -38,9 +40,7 @@ def marshy_type(tp: Any, cls: type) -> ForeignType:
             raise InvalidError(errors=[problem for error in errors for problem in problems(error)])
         try:
             return marshy.load(tp, builtins)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise ValueError(str(error)) from error
-        except marshy.errors.MarshallError as error:
+        except (ValueError, TypeError, KeyError, AttributeError, marshall_error) as error:
             raise ValueError(str(error)) from error
 
     def encode(value: Any) -> Any:

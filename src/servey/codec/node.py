@@ -105,6 +105,7 @@ class Node:
         description: From the annotation's metadata.
         tag: The (member, value) by which a tagged Struct is told.
         checked: Whether building the class runs checks of the user's own (``__post_init__``, validators).
+        inner: What a foreign annotated type annotates; says how its text is read.
         plain: Whether msgspec can build the value of the declared type from a shadow of it.
         key: Shared by all nodes of one class.
     """
@@ -122,6 +123,7 @@ class Node:
     description: str = ""
     tag: tuple[str, Any] | None = None
     checked: bool = False
+    inner: Node | None = None
     plain: bool = True
     key: object = None
 

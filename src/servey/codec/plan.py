@@ -168,7 +168,8 @@ class Compiler:
         members = ordered(node)
         if isinstance(builtins, dict):
             value = typing.cast("dict[Any, Any]", builtins)
-            return [m for m in members if m.tag is not None and value.get(m.tag[0]) == m.tag[1]] or members
+            tagged = [m for m in members if m.tag is not None and value.get(m.tag[0]) == m.tag[1]]
+            return tagged or [m for m in members if m.tag is None]
         return members
 
     def candidates(self, node: Node, builtins: Any) -> Sequence[Node]:
@@ -315,9 +316,10 @@ class Builder:
         expected = tuple if made is tuple else list
 
         def build(value: Any) -> Any:
-            if type(value) is not expected:
+            if not _is_exactly(value, expected):
                 return value
-            return made([_at(part, index, item) for index, item in enumerate(value)])
+            items = typing.cast("list[Any]", value)
+            return made([_at(part, index, item) for index, item in enumerate(items)])
 
         return build
 
@@ -355,6 +357,10 @@ def _at(part: Build, key: object, value: Any) -> Any:
         return part(value)
     except IslandError as error:
         raise IslandError(below(step("", key), error.errors)) from None
+
+
+def _is_exactly(value: Any, cls: type) -> bool:
+    return type(value) is cls
 
 
 def _same(value: Any) -> Any:

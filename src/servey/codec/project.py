@@ -130,8 +130,9 @@ class Projector:
         if node.tag is not None:
             members[node.tag[0]] = node.tag[1]
         keyed = isinstance(value, Mapping)
+        get: Any = getattr(value, "get", None)
         for field in node.fields:
-            member = value.get(field.wire, _ABSENT) if keyed else getattr(value, field.name, _ABSENT)
+            member: Any = get(field.wire, _ABSENT) if keyed else getattr(value, field.name, _ABSENT)
             if member is UNSET or (member is _ABSENT and not field.required):
                 continue
             if member is _ABSENT:

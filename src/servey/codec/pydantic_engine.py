@@ -12,7 +12,7 @@ from typing import Any
 from servey.codec.engine import ForeignType, SchemaMode
 from servey.codec.failure import shown, step
 from servey.codec.wire import to_wire
-from servey.errors import InvalidError, Problem
+from servey.errors import DefinitionError, InvalidError, Problem
 
 _MARKS = ("__pydantic_core_schema__", "__get_pydantic_core_schema__", "__pydantic_fields__")
 
@@ -45,6 +45,7 @@ def pydantic_type(tp: Any) -> ForeignType | None:
         adapter.core_schema  # noqa: B018 - built here, or an error
     except pydantic.PydanticUserError:
         return None
+    _refuse_plain_bytes(adapter.core_schema, tp, {})
     cls: Any = typing.get_origin(tp) or tp
     is_class = isinstance(cls, type)
 
@@ -73,6 +74,25 @@ def pydantic_type(tp: Any) -> ForeignType | None:
         return closed(found) if mode == "input" else found
 
     return ForeignType(decode, encode, schema, classes_of(tp), text=False)
+
+
+def _refuse_plain_bytes(schema: Any, tp: Any, config: dict[str, Any]) -> None:
+    """Refuse bytes that pydantic reads as UTF-8: servey writes base64, and what is written must be readable."""
+    if isinstance(schema, list):
+        for item in typing.cast("list[Any]", schema):
+            _refuse_plain_bytes(item, tp, config)
+    if not isinstance(schema, dict):
+        return
+    members = typing.cast("dict[str, Any]", schema)
+    config = members.get("config") or config
+    if members.get("type") == "bytes" and config.get("val_json_bytes") != "base64":
+        raise DefinitionError(
+            f"{getattr(tp, '__name__', tp)}: pydantic would read bytes as UTF-8, and servey's bytes are base64",
+            fix="model_config = ConfigDict(val_json_bytes='base64', ser_json_bytes='base64')",
+        )
+    for key, value in members.items():
+        if key not in ("metadata", "config", "default", "cls", "expected") and isinstance(value, (dict, list)):
+            _refuse_plain_bytes(value, tp, config)
 
 
 def pydantic_core_error() -> type[Exception]:

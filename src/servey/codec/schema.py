@@ -221,7 +221,7 @@ def class_name(node: Node) -> str:
 
 def described(cls: Any) -> str:
     """Return a class's own docstring, not the one that a dataclass makes up."""
-    text = vars(cls).get("__doc__") or ""
+    text: str = cls.__dict__.get("__doc__") or ""
     if not text or text.startswith((f"{cls.__name__}(", "Alias for field")):
         return ""
     if issubclass(cls, enum.Enum) and text in ("An enumeration.", enum.Enum.__doc__):

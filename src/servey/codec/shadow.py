@@ -222,9 +222,8 @@ class Shadows:
         item = self.of(node.items[0])
         if node.cls is tuple:
             return tuple[item, ...]
-        if node.cls in (set, frozenset) and not is_built(node.items[0]):
-            return node.cls[item]
-        return list[item]
+        cls: Any = node.cls if node.cls in (set, frozenset) and not is_built(node.items[0]) else list
+        return cls[item]
 
     def _struct(self, node: Node) -> Any:
         if node.identity in self.structs:
@@ -268,7 +267,9 @@ class Shadows:
 
         defaults = [field.default for field in node.fields if field.default is not MISSING]
         names = [field.name for field in node.fields]
-        shadow: Any = namedtuple(node.cls.__name__, names, defaults=defaults if self.side == "in" else ())
+        shadow: Any = namedtuple(  # pyright: ignore[reportUntypedNamedTuple]
+            node.cls.__name__, names, defaults=defaults if self.side == "in" else ()
+        )
         self.structs[node.identity] = shadow
         shadow.__annotations__ = {field.name: self.of(field.node) for field in node.fields}
         return shadow

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from servey.codec.explain import is_enum
 from servey.codec.failure import shown
 from servey.codec.node import Node
 from servey.codec.plan import ordered
@@ -46,6 +47,7 @@ def reader(node: Node) -> Read:
     Args:
         node: The type of a scalar; of one member, for a list.
     """
+    node = _bare(node)
     if not _scalar(node):
         return _json
     if node.kind == "union":
@@ -60,7 +62,7 @@ def reader(node: Node) -> Read:
         return _float
     if node.cls is type(None):
         return _null
-    if isinstance(node.cls, type) and issubclass(node.cls, enum.Enum):
+    if is_enum(node.cls):
         return _one_of([member.value for member in node.cls])
     if node.cls is typing.Literal:
         return _one_of(list(typing.get_args(node.type) if node.kind == "foreign" else literal_values(node)))
@@ -86,7 +88,13 @@ def list_reader(node: Node) -> Callable[[list[str]], Any]:
     return lambda texts: [read(text) for text in texts]
 
 
+def _bare(node: Node) -> Node:
+    """Return the node that says how a text is read: for an annotated foreign type, what it annotates."""
+    return node.inner if node.inner is not None else node
+
+
 def _scalar(node: Node) -> bool:
+    node = _bare(node)
     if node.kind == "union":
         return all(_scalar(item) for item in node.items)
     return node.kind == "leaf" or (node.foreign is not None and node.foreign.text)
@@ -94,6 +102,7 @@ def _scalar(node: Node) -> bool:
 
 def _listed(node: Node) -> Node | None:
     """Return the list in a type that is a list, or an optional one."""
+    node = _bare(node)
     if node.kind in ("list", "tuple"):
         return node
     if node.kind == "union":
@@ -136,7 +145,7 @@ def _null(text: str) -> None:
 def _one_of(values: list[Any]) -> Read:
     wires = [value.value if isinstance(value, enum.Enum) else value for value in values]
     reads: list[tuple[type, Read]] = [(type(None), _null), (bool, _bool), (int, _int), (float, _float)]
-    kinds = {type(wire) for wire in wires}
+    kinds: set[Any] = {type(wire) for wire in wires}
     parts = [read for kind, read in reads if kind in kinds]
 
     def read(text: str) -> Any:
@@ -174,4 +183,5 @@ def _union(node: Node) -> Read:
 
 
 def _name(node: Node) -> str:
-    return {"NoneType": "null", "bool": "true or false"}.get(getattr(node.cls, "__name__", ""), node.cls.__name__)
+    name: str = getattr(node.cls, "__name__", "") or "a literal"
+    return {"NoneType": "null", "bool": "true or false"}.get(name, name)

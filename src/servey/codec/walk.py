@@ -21,7 +21,7 @@ from typing import Any
 import msgspec
 
 from servey.codec import constraints as _constraints
-from servey.codec.classes import describe_class
+from servey.codec.classes import describe_class, type_parameters
 from servey.codec.engine import Engine
 from servey.codec.leaves import choice, foreign_leaf
 from servey.codec.node import Constraints, Node
@@ -134,7 +134,11 @@ class Walk:
     def claimed(self, tp: Any, at: str) -> Node | None:
         """Return the foreign node for `tp` when an engine claims it."""
         for engine in self.engines:
-            if foreign := engine.claim(tp):
+            try:
+                foreign = engine.claim(tp)
+            except DefinitionError as error:
+                raise self.error(at, error.message, error.fix) from None
+            if foreign:
                 self._meet(*foreign.classes)
                 cls = tp if isinstance(tp, type) else object
                 return Node("foreign", tp, cls, at, foreign=foreign, flavor="foreign", plain=_custom(cls))
@@ -149,7 +153,7 @@ class Walk:
             return env[tp]
         if isinstance(tp, (typing.ParamSpec, typing.TypeVarTuple)):
             raise self.error(at, f"{tp.__name__} is not a data type", "use a data type")
-        parameters = () if isinstance(tp, type) and not typing.get_args(tp) else getattr(tp, "__parameters__", ())
+        parameters = type_parameters(tp)
         if not parameters or isinstance(tp, self._alias_types):
             return tp
         return tp[tuple(self._bound(parameter, at, env) for parameter in parameters)]
@@ -176,7 +180,7 @@ class Walk:
             constraints, description = _constraints.translate(tp.__metadata__)
         except _constraints.UnknownConstraintError as unknown:
             if claimed := self.claimed(tp, at):
-                return claimed
+                return self._around(claimed, typing.get_args(tp)[0], at)
             raise self.error(
                 at,
                 f"the constraint {unknown} is not understood",
@@ -186,6 +190,13 @@ class Walk:
         if constraints:
             node = self._constrained(node, constraints, tp, at)
         return replace(node, type=tp, description=description or node.description)
+
+    def _around(self, node: Node, annotated: Any, at: str) -> Node:
+        """Return an engine's node with what it annotates, where servey knows that."""
+        try:
+            return replace(node, inner=self.node(annotated, at))
+        except DefinitionError:
+            return node
 
     def _own_claim(self, tp: Any, at: str) -> Node | None:
         """Ask the plugins' engines about an annotated type before servey reads its metadata."""
@@ -206,7 +217,7 @@ class Walk:
             ]
             return replace(node, items=parts, plain=False)
         if node.kind == "foreign" and (claimed := self.claimed(tp, at)):
-            return claimed
+            return replace(claimed, inner=node.inner or node)
         if name := _constraints.misfit(constraints, node.cls, node.kind):
             raise self.error(
                 at,
@@ -262,12 +273,15 @@ class Walk:
         if len(args) == 2 and args[1] is Ellipsis:
             item = self.node(args[0], f"{at}[]")
             return Node("list", tp, tuple, at, items=[item], plain=item.plain)
-        if any(arg is Ellipsis or typing.get_origin(arg) is typing.Unpack for arg in args):
+        if any(
+            arg is Ellipsis or typing.get_origin(arg) is typing.Unpack or getattr(arg, "__unpacked__", False)
+            for arg in args
+        ):
             raise self.error(at, f"{shown_type(tp)} is not a data type", "use tuple[int, str] or tuple[int, ...]")
         items = [self.node(arg, f"{at}[{index}]") for index, arg in enumerate(args)]
         return Node("tuple", tp, tuple, at, items=items, plain=all(item.plain for item in items))
 
-    def _class(self, tp: Any, base: type, args: tuple[Any, ...], at: str) -> Node:
+    def _class(self, tp: Any, base: Any, args: tuple[Any, ...], at: str) -> Node:
         if tp in self._memo:
             return self._memo[tp]
         if node := self.claimed(tp, at):

@@ -8,17 +8,18 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import enum
+import importlib
 import ipaddress
 import math
 import pathlib
 from collections import deque
 from collections.abc import Mapping, Set
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
 _SAME = (str, int, bool, type(None))
-_STRINGS = (pathlib.PurePath, ipaddress._BaseAddress, ipaddress._BaseNetwork)  # pyright: ignore[reportPrivateUsage]
+_STRINGS: tuple[Any, ...] = (pathlib.PurePath, ipaddress._BaseAddress, ipaddress._BaseNetwork)  # pyright: ignore[reportPrivateUsage]
 
 
 def to_wire(value: Any) -> Any:
@@ -30,7 +31,7 @@ def to_wire(value: Any) -> Any:
     Raises:
         ValueError: NaN, an infinity, or an object that has no JSON form.
     """
-    kind = type(value)
+    kind: Any = value.__class__
     if kind in _SAME:
         return value
     if kind is float:
@@ -44,7 +45,7 @@ def to_wire(value: Any) -> Any:
     return _scalar(value) if isinstance(value, _SCALARS) else _compound(value)
 
 
-_SCALARS = (
+_SCALARS: tuple[Any, ...] = (
     enum.Enum,
     str,
     int,
@@ -76,7 +77,7 @@ def _scalar(value: Any) -> Any:
 
 
 def _compound(value: Any) -> Any:
-    kind = type(value)
+    kind: Any = value.__class__
     if isinstance(value, msgspec.Struct):
         tag = {kind.__struct_config__.tag_field: kind.__struct_config__.tag} if kind.__struct_config__.tag else {}
         members = {
@@ -88,17 +89,16 @@ def _compound(value: Any) -> Any:
     if hasattr(kind, "__pydantic_serializer__") and hasattr(value, "model_dump"):
         return to_wire(value.model_dump(by_alias=True))
     if hasattr(kind, "__marshaller_factory__"):
-        import marshy
-
-        return marshy.dump(value)
+        return to_wire(importlib.import_module("marshy").dump(value))
     if dataclasses.is_dataclass(value):
         return {field.name: to_wire(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if hasattr(kind, "__attrs_attrs__"):
         return {field.name: to_wire(getattr(value, field.name)) for field in kind.__attrs_attrs__}
     if isinstance(value, Mapping):
-        return {_key(key): to_wire(item) for key, item in value.items()}
+        members = cast("Mapping[Any, Any]", value)
+        return {_key(key): to_wire(item) for key, item in members.items()}
     if isinstance(value, (list, tuple, Set, deque)):
-        return [to_wire(item) for item in value]
+        return [to_wire(item) for item in cast("list[Any]", value)]
     try:
         builtins = msgspec.to_builtins(value, str_keys=True)
     except TypeError:

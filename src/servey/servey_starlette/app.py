@@ -117,7 +117,7 @@ def create_app(
             return JSONResponse({"status": "ready"})
         return JSONResponse({"status": "not ready"}, status_code=503, headers={"Retry-After": "1"})
 
-    own = [Route(LIVENESS_PATH, live), Route(READINESS_PATH, ready)]
+    own: list[BaseRoute] = [Route(LIVENESS_PATH, live), Route(READINESS_PATH, ready)]
     for plugin in service.plugins:
         if isinstance(plugin, StarletteExtension):
             own.extend(plugin.starlette_routes(service))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable, Mapping, MutableMapping
+from collections.abc import AsyncGenerator, Iterable, Mapping, MutableMapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -64,7 +64,7 @@ class Client:
         query: str | Iterable[tuple[str, str]] = "",
         json: Any = None,
         content: bytes | Iterable[bytes] | None = None,
-        headers: Mapping[str, str] | Iterable[tuple[str, str]] = (),
+        headers: Mapping[str, str] | Sequence[tuple[str, str]] = (),
         authorization: Authorization | None = None,
     ) -> Response:
         """Send a request and return the whole response.
@@ -81,7 +81,7 @@ class Client:
         from urllib.parse import unquote
 
         pieces = [content] if isinstance(content, bytes) else list(content or [b""])
-        pairs = list(headers.items() if isinstance(headers, Mapping) else headers)
+        pairs: list[tuple[str, str]] = [*(headers.items() if isinstance(headers, Mapping) else headers)]
         if json is not None:
             pieces = [msgspec.json.encode(json)]
             pairs.append(("content-type", "application/json"))

@@ -34,14 +34,14 @@ def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config
     if root not in sys.path:
         sys.path.insert(0, root)
     for run in example_runs(Service.from_settings()):
-        items.append(ExampleItem.from_parent(session, name=run.name, run=run))
+        items.append(ExampleItem.from_parent(session, name=run.name, run=run))  # pyright: ignore[reportUnknownMemberType]
 
 
 class ExampleItem(pytest.Item):
     """One example over one transport."""
 
     def __init__(self, *, run: ExampleRun, **arguments: Any) -> None:
-        super().__init__(**arguments)
+        super().__init__(**arguments)  # pyright: ignore[reportUnknownMemberType]
         self._run = run
 
     def runtest(self) -> None:
