@@ -1,0 +1,1 @@
+"""The ``servey`` program, which ``python -m servey`` is too."""

@@ -1,0 +1,203 @@
+"""``servey call``: one command per action, with flags made from its signature."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from contextlib import redirect_stdout
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+from click.shell_completion import CompletionItem
+
+from servey.action.context import CallContext, Origin, new_request_id
+from servey.action.operation import Operation
+from servey.cli.errors import CommandError, show_call_error
+from servey.cli.flags import Flag, command_line, flags_of
+from servey.cli.output import write_json
+from servey.cli.project import Project, project_of, quiet
+from servey.errors import CallError
+from servey.servey_direct import direct
+
+_EX_NOINPUT = 66
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+class ActionGroup(click.Group):
+    """The group whose commands are the project's actions."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of the actions; none, quietly, when a shell asks and the project cannot be loaded."""
+        if ctx.resilient_parsing:
+            project = _completed(ctx)
+            return [] if project is None else list(project.service.operations)
+        return list(project_of(ctx).service.operations)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return the command of an action; dashes may stand for underscores."""
+        project = _completed(ctx) if ctx.resilient_parsing else project_of(ctx)
+        if project is None:
+            return None
+        for name in (cmd_name, cmd_name.replace("-", "_")):
+            try:
+                return ActionCommand(project.service.operation(name))
+            except KeyError:
+                continue
+        return None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the action's command and its arguments; an unknown action is told with the nearest name."""
+        if ctx.resilient_parsing or self.get_command(ctx, args[0]) is not None:
+            return super().resolve_command(ctx, args)
+        names = list(project_of(ctx).service.operations)
+        near = get_close_matches(args[0].replace("-", "_"), names, 1)
+        if len(shared := [name for name in names if name.endswith("_" + args[0])]) > 1:
+            hint = f"Several nested actions are called so; name one of: {', '.join(shared)}."
+        elif near:
+            hint = f"Did you mean {near[0]!r}?"
+        else:
+            hint = "`servey list` shows those that there are."
+        raise click.UsageError(f"There is no action {args[0]!r}. {hint}", ctx)
+
+
+class ActionCommand(click.Command):
+    """The command of one action.
+
+    Its documentation is read when it is shown: a call does without the docstring's parser.
+
+    Args:
+        operation: The action.
+    """
+
+    def __init__(self, operation: Operation) -> None:
+        self.operation = operation
+        self.flags = flags_of(operation, taken=("--event", "--help"))
+        self._keys = {f"p{number}": flag for number, flag in enumerate(self.flags)}
+        event = click.Option(
+            ["--event"],
+            multiple=True,
+            metavar="JSON|@FILE|-",
+            help="Arguments as one JSON object: the text itself, @ and a file's name, or - for standard input. "
+            "Flags may give what it leaves out.",
+        )
+        super().__init__(
+            operation.name,
+            params=[*(flag.option(key) for key, flag in self._keys.items()), event],
+            callback=self._call,
+            deprecated=operation.action.deprecated,
+        )
+
+    def get_help(self, ctx: click.Context) -> str:
+        """Return the whole help."""
+        self._document()
+        return super().get_help(ctx)
+
+    def get_short_help_str(self, limit: int = 45) -> str:
+        """Return the summary."""
+        self._document()
+        return super().get_short_help_str(limit)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Return the flags that begin with `incomplete`."""
+        self._document()
+        return super().shell_complete(ctx, incomplete)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write what is returned, and the examples as command lines."""
+        if returns := self.operation.signature.documentation.returns:
+            with formatter.section("Returns"):
+                formatter.write_text(returns)
+        shown = [checked for checked in self.operation.examples if checked.example.include_in_schema]
+        if not shown:
+            return
+        with formatter.section("Examples"):
+            for checked in shown:
+                title = " ".join((checked.example.description or checked.example.name).split())
+                line = f"{ctx.command_path} {command_line(self.flags, checked.params)}".rstrip()
+                formatter.write(f"{'':{formatter.current_indent}}# {title}\n{'':{formatter.current_indent}}{line}\n")
+
+    def _document(self) -> None:
+        told = self.operation.signature.documentation
+        self.help = f"{told.summary}\n\n{told.description}".strip() or None
+        for option in self.params:
+            flag = self._keys.get(option.name or "")
+            if flag is not None and isinstance(option, click.Option):
+                option.help = flag.help(told.parameters.get(flag.name, ""))
+
+    def _call(self, event: Sequence[str], **values: Any) -> None:
+        ctx = click.get_current_context()
+        given = [flag for key, flag in self._keys.items() if values[key] not in (None, ())]
+        texts = [text for key, flag in self._keys.items() for text in flag.texts(values[key])]
+        if len(event) > 1:
+            raise click.UsageError("--event is given more than once.", ctx)
+        data = _read(event[0]) if event else None
+        if data is not None:
+            _refuse_both(ctx, data, given)
+        context = CallContext(Origin.SYSTEM, "cli", new_request_id())
+        service = project_of(ctx).service
+        try:
+            with redirect_stdout(sys.stderr):  # what the action prints is no part of the result
+                result = direct.run(direct.call(service, self.operation.name, data, texts=texts, context=context))
+        except CallError as error:
+            show_call_error(error, context.request_id, lambda path: self._place(path, given, data is not None))
+            if self.operation.needs_caller and error.code == "unauthorized":
+                click.echo("  The action takes an Authorization, and nobody is logged in on a command line.", err=True)
+            ctx.exit(error.exit_code)
+        write_json(result)
+
+    def _place(self, path: str, given: Sequence[Flag], by_event: bool) -> str:
+        """Return what the caller wrote that a JSON pointer points to: a flag, or a part of the event."""
+        _, _, rest = path.partition("/")
+        name, slash, inner = rest.partition("/")
+        for flag in self.flags:
+            if flag.name == name and (flag in given or not by_event):
+                return flag.on + (f" at {slash}{inner}" if inner else "")
+        return path or "--event"
+
+
+def _completed(ctx: click.Context) -> Project | None:
+    """Return the project with its service loaded, or None when it cannot be; nothing is written."""
+    project = project_of(ctx)
+    try:
+        with quiet():
+            _ = project.service
+    except (Exception, SystemExit):  # noqa: BLE001 - whatever a user's module does when it is imported
+        return None
+    return project
+
+
+def _read(event: str) -> bytes:
+    """Return the JSON text that ``--event`` stands for."""
+    if event == "-":
+        data = sys.stdin.buffer.read()
+    elif event.startswith("@"):
+        try:
+            data = Path(event[1:]).read_bytes()
+        except OSError as error:
+            raise CommandError(f"cannot read {event[1:]}: {error.strerror}", _EX_NOINPUT) from error
+    else:
+        data = event.encode("utf-8", "surrogateescape")
+    return data.removeprefix(_BYTE_ORDER_MARK)
+
+
+def _refuse_both(ctx: click.Context, data: bytes, given: Sequence[Flag]) -> None:
+    try:
+        event = msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return  # the operation tells what is wrong with it
+    twice = [flag.on for flag in given if isinstance(event, dict) and flag.name in event]
+    if twice:
+        raise click.UsageError(f"--event gives a value for {', '.join(twice)}, too: which one is meant?", ctx)
+
+
+@click.group("call", cls=ActionGroup, subcommand_metavar="ACTION [FLAGS]...")
+def call() -> None:
+    """Call an action and print its result as JSON.
+
+    `servey call ACTION --help` shows the flags of an action.
+    """

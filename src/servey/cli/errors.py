@@ -1,0 +1,108 @@
+"""How errors are told on standard error, and what exit code each gives."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from importlib.util import find_spec
+
+import click
+
+from servey.cli.project import Project, raised_on_import
+from servey.errors import CallError, DefinitionError, MissingExtraError, SettingsError
+
+EX_USAGE, EX_UNAVAILABLE, EX_SOFTWARE, EX_IOERR, EX_CONFIG = 64, 69, 70, 74, 78
+"""Of ``sysexits.h``; `os.EX_*` has them on POSIX only."""
+
+_SAMPLE = """
+  from servey.action.action import action
+  from servey.trigger.web_trigger import WEB_GET
+
+
+  @action(triggers=(WEB_GET,))
+  def say_hello(name: str) -> str:
+      \"\"\" Greet a user! \"\"\"
+      return f"Hello {name}!"
+"""
+
+
+class CommandError(click.ClickException):
+    """A command cannot do what it was asked.
+
+    Args:
+        message: Why.
+        code: The program's exit code.
+    """
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def show_usage_error(error: click.ClickException) -> int:
+    """Tell what is wrong with the command line; return the exit code."""
+    if not isinstance(error, click.UsageError):
+        _say(error.format_message())
+        return error.code if isinstance(error, CommandError) else error.exit_code
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        click.echo(error.format_message(), err=True)
+        return EX_USAGE
+    if error.ctx is not None:
+        click.echo(f"{error.ctx.get_usage()}\nTry `{error.ctx.command_path} --help`.\n", err=True)
+    _say(error.format_message())
+    return EX_USAGE
+
+
+def show_call_error(error: CallError, request_id: str, place: Callable[[str], str]) -> None:
+    """Tell why a call failed: its code and detail, and every problem on a line of its own.
+
+    Args:
+        error: The error.
+        request_id: What the log knows the call by; told when the log has more.
+        place: Returns what the caller wrote at a JSON pointer.
+    """
+    detail = error.detail or ("" if error.errors else error.title)
+    if error.exit_code == EX_SOFTWARE:
+        detail = f"the service has a defect; its log has more on request {request_id}"
+    _say(detail, error.code)
+    for path, message in error.errors:
+        click.echo(f"  {place(path)}: {message}", err=True)
+    for name, value in error.data.items():
+        click.echo(f"  {name} = {value}", err=True)
+
+
+def show_error(error: Exception, project: Project) -> int:
+    """Tell of any other error; return the exit code."""
+    if isinstance(error, CallError):
+        show_call_error(error, "", str)
+        return error.exit_code
+    if isinstance(error, (DefinitionError, SettingsError)):
+        _say(str(error))
+        if isinstance(error, DefinitionError) and _has_no_module(project):
+            click.echo(f"\nA first one, say:\n{_SAMPLE}", err=True)
+        return EX_CONFIG
+    if isinstance(error, MissingExtraError):
+        _say(str(error))
+        return EX_UNAVAILABLE
+    ours = not raised_on_import(error)
+    click.echo("".join(traceback.format_exception(error)).rstrip(), err=True)
+    if not ours:
+        _say("your modules cannot be loaded; see above")
+        return EX_CONFIG
+    _say("this is a defect of servey, or of a plugin")
+    return EX_SOFTWARE
+
+
+def _say(message: str, code: str = "") -> None:
+    label = click.style("Error:", fg="red", bold=True)
+    click.echo(
+        " ".join([label, *([f"{code}:"] if code and message else [code] if code else []), message]).rstrip(), err=True
+    )
+
+
+def _has_no_module(project: Project) -> bool:
+    settings = vars(project).get("settings")
+    try:
+        return settings is not None and find_spec(settings.action_path.split(",")[0].strip().split(".")[0]) is None
+    except (ImportError, ValueError):
+        return False

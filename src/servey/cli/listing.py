@@ -1,0 +1,64 @@
+"""``servey list``: the actions of the service, what calls them and who may."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+import msgspec
+
+from servey.action.operation import Operation
+from servey.cli.output import write_json, write_table
+from servey.cli.project import project_of
+from servey.security.access_control import ALLOW_ALL
+from servey.service import Service
+from servey.trigger.cron_trigger import CronTrigger
+from servey.trigger.fixed_rate_trigger import FixedRateTrigger
+from servey.trigger.web_trigger import WebTrigger
+
+
+@click.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Write a JSON array, for programs.")
+@click.pass_context
+def list_actions(context: click.Context, as_json: bool) -> None:
+    """List the actions, what calls them and who may."""
+    project = project_of(context)
+    rows = [_row(project.service, operation) for operation in project.service.operations.values()]
+    if as_json:
+        write_json(msgspec.json.encode(rows))
+    elif rows:
+        columns = ("action", "triggers", "schedule", "access", "summary")
+        write_table(
+            [column.upper() for column in columns],
+            [[_items(row[column]) for column in columns] for row in rows],
+        )
+    else:
+        click.echo(f"There are no actions in {project.settings.action_path}: put @action on a function.", err=True)
+
+
+def _row(service: Service, operation: Operation) -> dict[str, Any]:
+    action = operation.action
+    schedule = [item for item in action.triggers if isinstance(item, (CronTrigger, FixedRateTrigger))]
+    others = [item for item in action.triggers if not isinstance(item, (CronTrigger, FixedRateTrigger, WebTrigger))]
+    routes = [f"{route.method} {route.path}" for route in service.web_routes if route.operation is operation]
+    documentation = operation.signature.documentation
+    return {
+        "action": operation.name,
+        "triggers": [*routes, *map(str, others)],
+        "schedule": [str(item) for item in schedule],
+        "access": _access(operation),
+        "summary": " ".join(documentation.summary.split()),
+        "deprecated": action.deprecated,
+        "nested_in": operation.signature.owner.__name__ if operation.signature.owner else None,
+        "where": action.where,
+    }
+
+
+def _access(operation: Operation) -> str:
+    if operation.needs_caller and operation.action.access_control is ALLOW_ALL:
+        return "any caller"  # it takes an Authorization, so there has to be one
+    return repr(operation.action.access_control)
+
+
+def _items(value: str | list[str]) -> list[str]:
+    return [value] if isinstance(value, str) else value

@@ -1,0 +1,236 @@
+"""The program: its commands, and how ``python -m servey --run=…`` names them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from difflib import get_close_matches
+from importlib import import_module
+from itertools import takewhile
+from typing import Any, NoReturn
+
+import click
+
+import servey
+from servey.cli.errors import EX_SOFTWARE, CommandError, show_error, show_usage_error
+from servey.cli.output import silence
+from servey.cli.project import Project, project_of, quiet
+from servey.plugin import Command
+
+COMMANDS = (
+    Command("serve", "servey.cli.serve:serve", "Serve the actions over HTTP."),
+    Command("call", "servey.cli.call:call", "Call an action and print its result as JSON."),
+    Command("list", "servey.cli.listing:list_actions", "List the actions, what calls them and who may."),
+    Command("config", "servey.cli.config:show_config", "Show the effective settings."),
+    Command("completion", "servey.cli.completion:print_completion", "Print a shell's completion script."),
+)
+"""The program's own commands. A plugin adds to them and replaces none."""
+
+RUNS = {"server": "serve", "action": "call"}
+"""The commands that ``--run=NAME`` calls by another name than their own."""
+
+_ALIASES = {command: name for name, command in RUNS.items()}
+
+SIGINT_EXIT_CODE = 130
+SIGPIPE_EXIT_CODE = 141
+
+
+class Program(click.Group):
+    """The group of all commands; each is loaded when it is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of the commands, the program's own first."""
+        return list(_commands(ctx))
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command; for one of a plugin, the plugins are loaded."""
+        own = {command.name: command for command in COMMANDS}
+        found = own.get(cmd_name) or _commands(ctx).get(cmd_name)
+        return None if found is None else _load(found)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command and its arguments; an unknown one is told with those that there are."""
+        if ctx.resilient_parsing or self.get_command(ctx, args[0]) is not None:
+            return super().resolve_command(ctx, args)
+        near = get_close_matches(args[0], [*_commands(ctx), *RUNS], 1)
+        known = [f"{name} (--run={alias})" if (alias := _ALIASES.get(name)) else name for name in _commands(ctx)]
+        hint = f"Did you mean {near[0]!r}? " if near else ""
+        raise click.UsageError(f"There is no command {args[0]!r}. {hint}There are: {', '.join(known)}.", ctx)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands with their summaries, and load none."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(command.name, command.summary) for command in _commands(ctx).values()])
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """Read the options."""
+        with _readable():
+            return super().make_context(info_name, args, parent, **extra)
+
+    def invoke(self, ctx: click.Context) -> None:
+        """Run the command; an error is told and becomes the exit code."""
+        try:
+            with _readable():
+                super().invoke(ctx)
+                sys.stdout.flush()
+        except (click.ClickException, click.Abort, click.exceptions.Exit):
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, the user is told and the exit code is right
+            ctx.exit(show_error(error, project_of(ctx)))
+
+
+class _Whatever(click.ParamType[bool]):
+    """The value of NO_COLOR, which any value sets (https://no-color.org)."""
+
+    name = "boolean"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> bool:
+        return bool(value)
+
+
+def _set_color(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
+    if value:
+        ctx.color = False
+
+
+@click.group(
+    "servey",
+    cls=Program,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    no_args_is_help=True,
+    epilog="python -m servey is this program, too: without arguments it serves; --run=server, --run=config and "
+    "--run=action --action=NAME --event=JSON are the commands serve, config and call.",
+)
+@click.option(
+    "--no-color",
+    is_flag=True,
+    default=False,
+    type=_Whatever(),
+    envvar="NO_COLOR",
+    is_eager=True,
+    expose_value=False,
+    callback=_set_color,
+    help="Write no colours; so does the variable NO_COLOR.",
+)
+@click.version_option(servey.__version__, message="servey %(version)s")
+def program() -> None:
+    """Serve and call the actions that the modules in this directory declare."""
+
+
+def main(args: Sequence[str] | None = None, *, program_name: str = "servey", default: str = "") -> NoReturn:
+    """Run the program and exit.
+
+    Args:
+        args: The arguments; default: those of the process.
+        program_name: What the user called it.
+        default: The command that is meant when none is named.
+    """
+    sys.exit(run(sys.argv[1:] if args is None else args, program_name=program_name, default=default))
+
+
+def run(args: Sequence[str], *, program_name: str = "servey", default: str = "", project: Project | None = None) -> int:
+    """Run the program and return its exit code. The arguments are those of `main`."""
+    if not sys.flags.safe_path and sys.path[:1] != [""]:
+        sys.path.insert(0, "")  # as `python -m` does; a program's own path begins with where it is installed
+    try:
+        code: Any = program.main(
+            words(args, default),
+            prog_name=program_name,
+            complete_var="_SERVEY_COMPLETE",
+            standalone_mode=False,
+            obj=project or Project(),
+        )
+    except click.ClickException as error:
+        return show_usage_error(error)
+    except click.Abort:
+        return SIGINT_EXIT_CODE
+    except KeyboardInterrupt:
+        return SIGINT_EXIT_CODE
+    return code if isinstance(code, int) else 0
+
+
+def words(args: Sequence[str], default: str = "") -> list[str]:
+    """Return the arguments with ``--run=NAME`` replaced by the command that it means.
+
+    Args:
+        args: The arguments.
+        default: The command that is meant when none is named.
+
+    Raises:
+        click.UsageError: ``--run`` or ``--action`` stands without the other, or has no value.
+
+    Example:
+        >>> words(["--run=action", "--action=say_hello", "--event={}"])
+        ['call', 'say_hello', '--event={}']
+        >>> words([], "serve")
+        ['serve']
+    """
+    lead = list(takewhile(lambda word: word == "--no-color", args))
+    rest = list(args[len(lead) :])
+    if not rest:
+        return [*lead, default] if default else lead
+    if not rest[0].startswith("-") or rest[0] in ("-h", "--help", "--version"):
+        return [*lead, *rest]
+    options = {word.partition("=")[0] for word in rest}
+    if "--run" not in options:
+        if "--action" in options:
+            raise click.UsageError("--action needs --run=action before it.")
+        return [*lead, default, *rest] if default else [*lead, *rest]
+    name = _taken(rest, "--run")
+    if name != "action":
+        return [*lead, RUNS.get(name, name), *rest]
+    if "--action" not in options:
+        raise click.UsageError("--run=action needs --action=NAME; `servey list` shows the actions.")
+    return [*lead, RUNS[name], _taken(rest, "--action"), *rest]
+
+
+def _taken(rest: list[str], option: str) -> str:
+    """Take an option out of `rest` and return its value."""
+    for index, word in enumerate(rest):
+        if word.startswith(f"{option}="):
+            del rest[index]
+            return word.partition("=")[2]
+        if word == option and index + 1 < len(rest):
+            value = rest[index + 1]
+            del rest[index : index + 2]
+            return value
+    raise click.UsageError(f"{option} needs a value.")
+
+
+def _commands(ctx: click.Context) -> dict[str, Command]:
+    """Return every command by name. For completion, a plugin that cannot be loaded is left out, quietly."""
+    added: tuple[Command, ...] = ()
+    project = project_of(ctx)
+    try:
+        if ctx.resilient_parsing:
+            with quiet():
+                added = project.commands
+        else:
+            added = project.commands
+    except Exception:
+        if not ctx.resilient_parsing:
+            raise
+    return {command.name: command for command in (*reversed(added), *COMMANDS)}
+
+
+def _load(command: Command) -> click.Command:
+    module, _, name = command.target.partition(":")
+    loaded = getattr(import_module(module), name, None)
+    if not isinstance(loaded, click.Command):
+        raise CommandError(f"the plugin's command {command.name} is to be at {command.target}, and is not", EX_SOFTWARE)
+    return loaded
+
+
+@contextmanager
+def _readable() -> Generator[None]:
+    """Exit, and say nothing, when nobody reads what is written (``servey list | head -1``)."""
+    try:
+        yield
+    except BrokenPipeError:
+        silence()
+        raise click.exceptions.Exit(SIGPIPE_EXIT_CODE) from None

@@ -1,0 +1,70 @@
+"""What goes to standard output: results and tables, for a person on a terminal or for the next program."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import textwrap
+from collections.abc import Sequence
+from contextlib import suppress
+
+import click
+import msgspec
+
+_GAP = "  "
+_NARROWEST = 24
+"""The last column is wrapped to no less than this many characters, however narrow the terminal is."""
+
+
+def write_json(data: bytes) -> None:
+    """Write a JSON text: indented on a terminal, otherwise as it is, in UTF-8, with a newline."""
+    if sys.stdout.isatty():
+        write(msgspec.json.format(data, indent=2).decode())
+        return
+    sys.stdout.flush()
+    sys.stdout.buffer.write(data + b"\n")
+    sys.stdout.buffer.flush()
+
+
+def write(text: str) -> None:
+    """Write lines of text; colours are taken out unless this is a terminal."""
+    click.echo(text)
+    sys.stdout.flush()
+
+
+def write_table(headings: Sequence[str], rows: Sequence[Sequence[Sequence[str]]]) -> None:
+    """Write rows of cells, each a sequence of items.
+
+    On a terminal the items of a cell stand below each other and the last column is wrapped to fit. Elsewhere a row
+    is one line, whole. A column that is empty in every row is left out.
+    """
+    wanted = [index for index in range(len(headings)) if any(any(row[index]) for row in rows)]
+    terminal = sys.stdout.isatty()
+    cells = [[list(row[index]) if terminal else [", ".join(row[index])] for index in wanted] for row in rows]
+    titles = [headings[index] for index in wanted]
+    widths = [
+        max([len(title), *(len(line) for row in cells for line in row[column])]) for column, title in enumerate(titles)
+    ]
+    if terminal and widths:
+        left = shutil.get_terminal_size().columns - 1 - sum(width + len(_GAP) for width in widths[:-1])
+        for row in cells:
+            row[-1] = [part for line in row[-1] for part in textwrap.wrap(line, max(left, _NARROWEST))]
+    lines = [click.style(_line(titles, widths), bold=True)]
+    for row in cells:
+        for position in range(max(1, *map(len, row))):
+            lines.append(_line([cell[position] if position < len(cell) else "" for cell in row], widths))
+    write("\n".join(lines))
+
+
+def silence() -> None:
+    """Drop what is still to be written to a standard output that nobody reads any more.
+
+    Python flushes it at exit and would complain (https://docs.python.org/3/library/signal.html#note-on-sigpipe).
+    """
+    with suppress(OSError, ValueError):  # it may be replaced by something that is no file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    return _GAP.join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()

@@ -1,0 +1,114 @@
+"""What the user has in the working directory: settings and a service, loaded when a command needs them."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from functools import cached_property
+
+import click
+import msgspec
+
+import servey
+from servey import log
+from servey.plugin import Command
+from servey.service import Service
+from servey.settings import Settings
+
+_HOME = os.path.dirname(os.path.abspath(servey.__file__))
+_LOADERS = (os.path.join(_HOME, "finder") + os.sep, os.path.join(_HOME, "builtin.py"))
+"""Where servey imports modules of the user's."""
+
+
+class Project:
+    """The settings and the service that the commands work on.
+
+    Args:
+        settings: Default: read from the environment when first asked for.
+        service: Default: found by the settings when first asked for.
+    """
+
+    def __init__(self, *, settings: Settings | None = None, service: Service | None = None) -> None:
+        if service is not None:
+            self.service = service
+            settings = service.settings
+        if settings is not None:
+            self.settings = settings
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The environment's settings; reading them sets up logging.
+
+        Raises:
+            SettingsError: A setting is wrong.
+        """
+        log.configure()  # so that what reading them warns of is seen
+        settings = Settings.from_environment()
+        log.configure(settings.log_level)
+        return settings
+
+    @cached_property
+    def service(self) -> Service:
+        """The service of the user's modules. What they print goes to standard error: standard output is for results.
+
+        Raises:
+            SettingsError: A setting is wrong.
+            DefinitionError: A declaration is wrong.
+            MissingExtraError: They need a package that is not installed. What else they raise comes as it is.
+        """
+        return self._loaded(self.settings)
+
+    @cached_property
+    def commands(self) -> tuple[Command, ...]:
+        """The commands of the plugins, for which no module of actions is imported.
+
+        Raises:
+            SettingsError: A setting is wrong.
+            DefinitionError: There is no such plugin. What a plugin's module raises comes as it is.
+        """
+        if "service" in vars(self):
+            return self.service.commands
+        return self._loaded(msgspec.structs.replace(self.settings, action_path="")).commands
+
+    def _loaded(self, settings: Settings) -> Service:
+        with redirect_stdout(sys.stderr):
+            return Service.from_settings(settings)
+
+
+def project_of(context: click.Context) -> Project:
+    """Return the project that the program works on."""
+    return context.ensure_object(Project)
+
+
+@contextmanager
+def quiet() -> Generator[None]:
+    """Let nothing be written, for the time that a shell asks for completions."""
+    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+        yield
+
+
+def raised_on_import(error: BaseException) -> bool:
+    """Return whether `error` comes from importing a module of the user's; its traceback begins there, then."""
+    trace = error.__traceback__
+    importing = False
+    while trace is not None:
+        file = trace.tb_frame.f_code.co_filename
+        if importing and not _imports(file):
+            break
+        importing = importing or file.startswith(_LOADERS)
+        trace = trace.tb_next
+    if importing:
+        error.__traceback__ = trace
+    return importing
+
+
+def _imports(file: str) -> bool:
+    """Return whether a source file is one that imports the user's modules: servey's own finder, or Python's."""
+    return (
+        file.startswith(("<frozen ", *_LOADERS))
+        or file.endswith(os.path.join("importlib", "__init__.py"))
+        or os.path.basename(file) == "pkgutil.py"
+    )

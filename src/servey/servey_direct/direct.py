@@ -1,0 +1,158 @@
+"""Calling actions in this process: for the command line, for direct invocations of a Lambda, and for tests.
+
+It has no rule of its own: what may be called, what it takes and what it answers is the operation's matter.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+import logging
+import signal
+import threading
+from collections.abc import Coroutine, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any, TypeVar, overload
+
+from servey.action.context import CallContext, Origin, new_request_id
+from servey.action.operation import Operation
+from servey.action.reply import Reply
+from servey.errors import NotFoundError
+from servey.service import Service
+
+T = TypeVar("T")
+Texts = Sequence[tuple[str, str]]
+
+SIGTERM_EXIT_CODE = 128 + signal.SIGTERM
+
+_log = logging.getLogger("servey.direct")
+
+
+@overload
+async def call(service: Service, name: str, event: Mapping[str, Any], *, context: CallContext | None = None) -> Any: ...
+@overload
+async def call(
+    service: Service,
+    name: str,
+    event: bytes | None = None,
+    *,
+    texts: Texts = (),
+    context: CallContext | None = None,
+) -> bytes: ...
+async def call(
+    service: Service,
+    name: str,
+    event: bytes | Mapping[str, Any] | None = None,
+    *,
+    texts: Texts = (),
+    context: CallContext | None = None,
+) -> Any:
+    """Call an action; JSON is answered with JSON, a mapping with what JSON holds (dicts, lists, scalars).
+
+    The service is open during the call; whoever calls often enters `service.running()` around all of it.
+
+    Args:
+        service: The service.
+        name: The action; a nested action's bare function name where that is unique.
+        event: The arguments by name: a JSON object, or a mapping of parsed JSON.
+        texts: Further arguments as text, as flags give them; not together with a mapping.
+        context: The call's surroundings; by default the operating system calls.
+
+    Returns:
+        The result, without the `Reply` around it.
+
+    Raises:
+        CallError: The call failed, or there is no such action.
+
+    Example:
+        >>> from servey.action.action import action
+        >>> @action
+        ... def say_hello(name: str) -> str:
+        ...     return f"Hello {name}!"
+        >>> asyncio.run(call(Service([say_hello]), "say_hello", b'{"name": "World"}'))
+        b'"Hello World!"'
+    """
+    operation = _operation(service, name)
+    if context is None:
+        context = CallContext(Origin.SYSTEM, "direct", new_request_id())
+    async with service.running():
+        await operation.authorize(context)
+        arguments = _decoded(operation, event, texts)
+        finish = operation.encode if isinstance(event, Mapping) else operation.encode_json
+        try:
+            result = await operation.run(arguments, context, finish)
+        except asyncio.CancelledError:
+            _log.info("%s is given up; what it began gets %g s", name, service.settings.shutdown_timeout)
+            raise
+    return result.value if isinstance(result, Reply) else result  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+
+
+def run(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run `coroutine` in a new event loop until it is done, or until the operating system asks to stop.
+
+    The first Ctrl-C or SIGTERM cancels it, so that it closes what it opened; the second ends it at once.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C.
+        SystemExit: SIGTERM; its code is 143.
+    """
+    with asyncio.Runner() as runner:
+        return runner.run(_terminable(coroutine))
+
+
+async def _terminable(coroutine: Coroutine[Any, Any, T]) -> T:
+    with _cancelled_by_sigterm() as received:
+        try:
+            return await coroutine
+        except asyncio.CancelledError:
+            if received:
+                raise SystemExit(SIGTERM_EXIT_CODE) from None
+            raise
+
+
+@contextmanager
+def _cancelled_by_sigterm() -> Generator[list[int]]:
+    """Do for SIGTERM what `asyncio.Runner` does for SIGINT, unless somebody handles it already."""
+    received: list[int] = []
+    if (
+        threading.current_thread() is not threading.main_thread()
+        or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+    ):
+        yield received
+        return
+    task = asyncio.current_task()
+    loop = asyncio.get_running_loop()
+
+    def terminate(number: int, _frame: FrameType | None) -> None:
+        received.append(number)
+        if len(received) > 1 or task is None:
+            raise SystemExit(SIGTERM_EXIT_CODE)
+        task.cancel()
+        loop.call_soon_threadsafe(lambda: None)  # wakes a loop that sleeps in select()
+
+    signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield received
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _operation(service: Service, name: str) -> Operation:
+    try:
+        return service.operation(name)
+    except KeyError:
+        near = difflib.get_close_matches(name, service.operations, 1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise NotFoundError(f"there is no action {name!r}{hint}") from None
+
+
+def _decoded(operation: Operation, event: bytes | Mapping[str, Any] | None, texts: Texts) -> Any:
+    if isinstance(event, Mapping):
+        return operation.decode(event)
+    if event is None:
+        return operation.decode_text(texts)
+    by_name: dict[str, list[str]] = {}
+    for name, text in texts:
+        by_name.setdefault(name, []).append(text)
+    return operation.decode_json(event, by_name)
