@@ -202,7 +202,7 @@ def _check_action(declared: Action) -> None:
         raise DefinitionError(
             f"{declared.name} is async and cannot run in a thread", fix="leave run_in out, or write a plain def"
         )
-    listed: tuple[tuple[str, type, Any], ...] = (("example", Example, declared.examples), ("tag", str, declared.tags))
+    listed: tuple[tuple[str, Any, Any], ...] = (("example", Example, declared.examples), ("tag", str, declared.tags))
     for kind, cls, items in listed:
         for item in items:
             if not isinstance(item, cls):

@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Protocol, runtime_checkable
 
 from servey.errors import CallError, InternalError, MissingExtraError
-from servey.servey_starlette.request import Receive, Scope, Send, request_id_of
+from servey.servey_starlette.request import request_id_of
 from servey.service import Service
 
 try:
@@ -26,7 +26,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
-from servey.servey_starlette.router import ActionRouter, ActionTable, check_reserved
+from servey.servey_starlette.router import ActionRouter, ActionTable, actions_first, check_reserved
 
 _log = logging.getLogger("servey.rest")
 
@@ -59,7 +59,7 @@ class ServiceApplication(Starlette):
         """Return the stack: CORS, then the actions where no middleware stands before them, then Starlette's."""
         stack = super().build_middleware_stack()
         if not self.user_middleware:
-            stack = _actions_first(self._table, stack)
+            stack = actions_first(self._table, stack)
         settings = self.service.settings
         if settings.cors_origins:
             # outermost, so that errors carry the headers too and a page can read them
@@ -130,22 +130,6 @@ def create_app(
         debug=debug,
         exception_handlers={HTTPException: _http_exception, CallError: _call_error, Exception: _unexpected},
     )
-
-
-def _actions_first(table: ActionTable, otherwise: ASGIApp) -> ASGIApp:
-    """Return an application that goes straight to an action.
-
-    An action's endpoint answers every error itself, so Starlette's error middleware, a third of a small request's
-    cost, has nothing to do around it.
-    """
-    find = table.find
-
-    def app(scope: Scope, receive: Receive, send: Send) -> Any:
-        if scope["type"] == "http" and (endpoint := find(scope)) is not None:
-            return endpoint(scope, receive, send)
-        return otherwise(scope, receive, send)
-
-    return app
 
 
 class _StatusError(CallError):
