@@ -1,0 +1,86 @@
+"""Measure, print the tables, and with --write put them into docs/benchmarks.md.
+
+make bench                     everything, under six minutes
+make bench ARGS=--quick        does it all work? no figure to trust
+make bench ARGS=--write        the figures into docs/benchmarks.md
+make bench ARGS="--only in_process --app servey=module:app"
+"""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from benchmarks import in_process, served, startup
+from benchmarks.report import Results, render, write
+from benchmarks.workload import APPS, REQUESTS, DisagreementError, load
+
+PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
+PARTS = ("in_process", "served", "startup")
+SERVED = ("hello", "hello_sync", "echo", "users_100")
+
+
+def measure(parts: list[str], targets: dict[str, str], quick: bool) -> Results:
+    apps, missing = load(targets)
+    for name, reason in missing.items():
+        _say(f"left out: {name} ({reason})")
+    targets = {name: target for name, target in targets.items() if name in apps}
+    results = Results()
+    if "in_process" in parts:
+        _say("in process …")
+        rounds, seconds = (3, 0.01) if quick else (21, 0.05)
+        results.in_process = in_process.measure(apps, REQUESTS, rounds=rounds, seconds=seconds)
+    if quick:
+        targets = {name: target for name, target in targets.items() if name in ("by hand", "servey")}
+    if "served" in parts:
+        _say("served …")
+        chosen = {name: REQUESTS[name] for name in (SERVED[:1] if quick else SERVED)}
+        results.served = served.measure(
+            {name: target for name, target in targets.items() if name != "FastAPI, models"},
+            chosen,
+            rounds=1 if quick else 4,
+            seconds=0.3 if quick else 1.0,
+        )
+    if "startup" in parts:
+        _say("imports, start-up and memory …")
+        frameworks = [name for name in startup.FACTORIES if name in targets]
+        results.imports = startup.imports(1 if quick else 9)
+        results.start_up = startup.start_up(frameworks, 1 if quick else 5)
+        for name in frameworks:
+            results.request_cost[name] = startup.request_cost(name, 3 if quick else 21, 0.01 if quick else 0.03)
+        results.memory = startup.memory(targets, 700 if quick else 10_000)
+    return results
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="servey beside its peers")
+    parser.add_argument("--quick", action="store_true", help="a smoke: every part, shortly")
+    parser.add_argument("--write", action="store_true", help="put the figures into docs/benchmarks.md")
+    parser.add_argument("--only", action="append", choices=PARTS, help="this part only; may be repeated")
+    parser.add_argument(
+        "--app", action="append", default=[], metavar="NAME=MODULE:ATTRIBUTE", help="add or replace an app"
+    )
+    options = parser.parse_args()
+    if options.write and (options.quick or options.only or options.app):
+        parser.error("--write takes the whole run, as it is")
+    targets = APPS | dict(item.split("=", 1) for item in options.app)
+    begin = time.monotonic()
+    try:
+        results = measure(options.only or list(PARTS), targets, options.quick)
+    except DisagreementError as error:
+        sys.exit(str(error))
+    text = render(results)
+    if options.quick:
+        text = "A SMOKE RUN: it shows that everything works; its figures mean nothing.\n\n" + text
+    print(text)
+    _say(f"took {time.monotonic() - begin:.0f} s")
+    if options.write:
+        write(text, PAGE)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""One service, written with each of the peers as its documentation recommends."""
