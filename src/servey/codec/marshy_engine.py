@@ -9,7 +9,7 @@ from typing import Any
 from servey.codec.engine import ForeignType, SchemaMode
 from servey.codec.failure import shown, step
 from servey.codec.wire import to_wire
-from servey.errors import InvalidError, MissingExtraError, Problem
+from servey.errors import DefinitionError, InvalidError, MissingExtraError, Problem
 
 
 class MarshyEngine:
@@ -33,7 +33,14 @@ def marshy_type(tp: Any, cls: type) -> ForeignType:
     except ModuleNotFoundError as error:
         raise MissingExtraError(error.name or "marshy", "marshy") from error
     marshall_error: type[Exception] = importlib.import_module("marshy.errors").MarshallError
-    found: Any = schemey.schema_from_type(tp)
+    try:
+        found: Any = schemey.schema_from_type(tp)
+        marshy.get_default_marshy_context().get_marshaller(tp)
+    except (ValueError, TypeError, AttributeError, marshall_error) as error:
+        raise DefinitionError(
+            f"{cls.__name__}: marshy or schemey does not know a part of it: {error}",
+            fix="write Optional[int] for int | None; or remove the factory, and servey reads the class itself",
+        ) from error
 
     def decode(builtins: Any) -> Any:
         if errors := sorted(found.iter_errors(builtins), key=lambda error: [str(part) for part in error.absolute_path]):

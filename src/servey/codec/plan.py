@@ -18,7 +18,7 @@ from msgspec import UNSET
 from servey.codec.engine import ForeignType
 from servey.codec.failure import IslandError, below, step
 from servey.codec.node import Node
-from servey.codec.shadow import Shadows, first_line, hook, is_built, is_plain, keep
+from servey.codec.shadow import Shadows, first_line, hook, is_built, is_plain, keep, reachable
 from servey.codec.wire import to_wire
 
 Build = Callable[[Any], Any]
@@ -97,7 +97,12 @@ class Plan:
 
     def to_builtins(self, value: Any) -> Any:
         """Return the JSON values of `value`; raises `ValidationError` when it is not of the declared type."""
-        return msgspec.to_builtins(self.reflect(value), str_keys=True)
+        builtins = msgspec.to_builtins(self.reflect(value), str_keys=True)
+        return _listed(builtins) if self._tuples else builtins
+
+    @functools.cached_property
+    def _tuples(self) -> bool:
+        return any(node.kind == "tuple" for node in reachable(self.node))
 
 
 class Compiler:
@@ -357,6 +362,15 @@ def _at(part: Build, key: object, value: Any) -> Any:
         return part(value)
     except IslandError as error:
         raise IslandError(below(step("", key), error.errors)) from None
+
+
+def _listed(builtins: Any) -> Any:
+    """Return JSON values with lists for the tuples that msgspec leaves."""
+    if isinstance(builtins, dict):
+        return {key: _listed(value) for key, value in typing.cast("dict[str, Any]", builtins).items()}
+    if isinstance(builtins, (list, tuple)):
+        return [_listed(item) for item in typing.cast("list[Any]", builtins)]
+    return builtins
 
 
 def _is_exactly(value: Any, cls: type) -> bool:

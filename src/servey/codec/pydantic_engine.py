@@ -129,6 +129,8 @@ def closed(schema: Any) -> Any:
     if not isinstance(schema, dict):
         return schema
     found = {key: closed(value) for key, value in typing.cast("dict[str, Any]", schema).items()}
+    if found.get("type") == "array":
+        found.pop("uniqueItems", None)  # a set reads what is given twice once
     if found.get("type") == "object" and "properties" in found:
         found.setdefault("additionalProperties", False)
     return found

@@ -220,7 +220,7 @@ class Shadows:
 
     def _list(self, node: Node) -> Any:
         item = self.of(node.items[0])
-        if node.cls is tuple:
+        if node.cls is tuple and self.side == "in":
             return tuple[item, ...]
         cls: Any = node.cls if node.cls in (set, frozenset) and not is_built(node.items[0]) else list
         return cls[item]
