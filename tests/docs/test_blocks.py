@@ -29,6 +29,7 @@ import urllib.error
 import urllib.request
 from importlib.metadata import distribution
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import pytest
@@ -87,7 +88,9 @@ class Reader:
             script = tools / "curl"
             script.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} {shlex.quote(str(STAND_IN))} "$@"\n')
             script.chmod(0o755)
+        (tools / ".curlrc").write_text("silent\nshow-error\n")  # as on a terminal, where no progress is shown
         self.environment = {
+            "CURL_HOME": str(tools),
             **{name: os.environ[name] for name in ("HOME", "LANG", "TMPDIR") if name in os.environ},
             "PATH": os.pathsep.join([str(tools), str(Path(sys.executable).parent), os.environ["PATH"]]),
             "PYTHONDONTWRITEBYTECODE": "1",  # a file that is replaced within a second would be taken for the old one
@@ -124,12 +127,20 @@ class Reader:
         assert block.language == "python", f"line {block.line}: nobody checks a file in {block.language}"
         self.python(f"import {block.file.removesuffix('.py').replace('/', '.')}")
         if path.name == "actions.py":
-            self.python(RUN_EXAMPLES)
+            with TemporaryDirectory() as aside:  # what examples leave behind is not the reader's
+                shutil.copytree(self.directory, aside, dirs_exist_ok=True)
+                self.python(RUN_EXAMPLES, Path(aside))
 
-    def python(self, code: str) -> str:
+    def python(self, code: str, directory: Path | None = None) -> str:
         command = [sys.executable, "-W", "error", "-c", code]
         done = subprocess.run(
-            command, cwd=self.directory, env=self.environment, capture_output=True, text=True, timeout=60, check=False
+            command,
+            cwd=directory or self.directory,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
         )
         assert done.returncode == 0, f"{code}\n{done.stdout}{done.stderr}"
         return done.stdout
