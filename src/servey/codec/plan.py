@@ -318,10 +318,10 @@ class Builder:
     def _list(self, node: Node) -> Build:
         part = self.of(node.items[0]) or _same
         made: Any = node.cls
-        expected = tuple if made is tuple else list
+        expected = tuple if node.cls is tuple else list
 
         def build(value: Any) -> Any:
-            if not _is_exactly(value, expected):
+            if type(value) is not expected:
                 return value
             items = typing.cast("list[Any]", value)
             return made([_at(part, index, item) for index, item in enumerate(items)])
@@ -371,10 +371,6 @@ def _listed(builtins: Any) -> Any:
     if isinstance(builtins, (list, tuple)):
         return [_listed(item) for item in typing.cast("list[Any]", builtins)]
     return builtins
-
-
-def _is_exactly(value: Any, cls: type) -> bool:
-    return type(value) is cls
 
 
 def _same(value: Any) -> Any:

@@ -30,7 +30,8 @@ _SCALARS: dict[str, dict[str, Any]] = {
     "NoneType": {"type": "null"},
     "datetime": {"type": "string", "format": "date-time"},
     "date": {"type": "string", "format": "date"},
-    "time": {"type": "string", "format": "time"},
+    # JSON Schema's format "time" wants an offset, which a time of day mostly has not
+    "time": {"type": "string", "pattern": r"^[0-9]{2}:[0-9]{2}:[0-9]{2}"},
     "timedelta": {"type": "string", "format": "duration"},
     "UUID": {"type": "string", "format": "uuid"},
     "Decimal": {"type": "string", "format": "decimal"},
