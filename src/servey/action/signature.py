@@ -7,7 +7,7 @@ import re
 import types
 import typing
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -47,7 +47,7 @@ class Documentation:
 
     summary: str = ""
     description: str = ""
-    parameters: typing.Mapping[str, str] = types.MappingProxyType({})
+    parameters: typing.Mapping[str, str] = field(default_factory=dict[str, str])
     returns: str = ""
 
     @classmethod
