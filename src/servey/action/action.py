@@ -50,8 +50,8 @@ class Action:
 
     @property
     def is_async(self) -> bool:
-        """Whether the function is a coroutine function."""
-        return inspect.iscoroutinefunction(inspect.unwrap(self.fn))
+        """Whether the function is a coroutine function, or wraps one."""
+        return _is_async(self.fn)
 
 
 @overload
@@ -125,15 +125,27 @@ def action(
         >>> say_hello("World"), say_hello.__servey_action__.name
         ('Hello World!', 'say_hello')
     """
-    namespace = defining_namespace(sys._getframe(1))  # pyright: ignore[reportPrivateUsage]
+    frame = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
+    namespace = defining_namespace(frame)
+    file, line = frame.f_code.co_filename, frame.f_lineno
+    del frame
+    given_tuples: dict[str, Any] = {"triggers": triggers, "examples": examples, "errors": errors, "tags": tags}
+
+    def where(function: Any) -> str:
+        return _where(function) if inspect.isfunction(function) else located(file, line)
 
     def declare(function: F) -> F:
-        _check_function(function)
-        is_async = inspect.iscoroutinefunction(inspect.unwrap(function))
         try:
+            _check_function(function)
+            for argument, given in given_tuples.items():
+                if not isinstance(given, tuple | list):
+                    raise DefinitionError(
+                        f"{argument} of {function.__name__} is no tuple, but {type(given).__name__}",
+                        fix=f"write a tuple, for one item with a comma: {argument}=(…,)",
+                    )
             declared = Action(
                 fn=function,
-                name=name or function.__name__,
+                name=function.__name__ if name is None else name,
                 description=description,
                 triggers=tuple(triggers),
                 access_control=access_control,
@@ -144,15 +156,15 @@ def action(
                 deprecated=deprecated,
                 include_in_schema=include_in_schema,
                 status=status,
-                run_in=run_in or ("loop" if is_async else "thread"),
+                run_in=run_in or ("loop" if _is_async(function) else "thread"),
                 named=name is not None,
                 namespace=namespace,
             )
             _check_action(declared)
         except DefinitionError as error:
-            raise DefinitionError(error.message, where=error.where or _where(function), fix=error.fix) from None
-        except TypeError as error:  # an argument that is no tuple, a timeout that is no number
-            raise DefinitionError(f"an argument of @action is wrong: {error}", where=_where(function)) from None
+            raise DefinitionError(error.message, where=error.where or where(function), fix=error.fix) from None
+        except TypeError as error:  # a timeout or a status that is no number
+            raise DefinitionError(f"an argument of @action is wrong: {error}", where=where(function)) from None
         function.__servey_action__ = declared  # type: ignore[attr-defined]
         return function
 
@@ -175,19 +187,20 @@ def _check_function(function: Any) -> None:
         raise DefinitionError(f"{function!r} is no function", fix="put @action on a def or an async def")
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise DefinitionError(
-            f"{function.__name__} is a generator function", where=_where(function), fix="return a list instead"
+            f"{function.__name__} is a generator function",
+            fix="return a list instead",
         )
     if get_action(function) is not None:
-        raise DefinitionError(f"{function.__name__} is declared an action twice", where=_where(function))
+        raise DefinitionError(f"{function.__name__} is declared an action twice", fix="take one @action away")
 
 
 def _check_action(declared: Action) -> None:
-    if not _NAME.match(declared.name):
+    if not isinstance(declared.name, str) or not _NAME.match(declared.name):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise DefinitionError(
             f"{declared.name!r} is no name for an action", fix="use letters, digits and underscores, a letter first"
         )
     control: Any = declared.access_control  # whatever its type is said to be, users pass what they pass
-    if not isinstance(control, AccessControl):
+    if not isinstance(control, AccessControl) or isinstance(control, type):
         raise DefinitionError(
             f"the access control of {declared.name} is {control!r}",
             fix="give an object with a method check(authorization), such as ALLOW_ALL or ScopeAccessControl('root')",
@@ -198,12 +211,14 @@ def _check_action(declared: Action) -> None:
         )
     if not 200 <= declared.status <= 299:
         raise DefinitionError(f"the status of {declared.name} is {declared.status!r}", fix="use 200 to 299")
+    if declared.run_in not in ("thread", "loop"):
+        raise DefinitionError(f"the run_in of {declared.name} is {declared.run_in!r}", fix='use "thread" or "loop"')
     if declared.is_async and declared.run_in == "thread":
         raise DefinitionError(
             f"{declared.name} is async and cannot run in a thread", fix="leave run_in out, or write a plain def"
         )
-    listed: tuple[tuple[str, Any, Any], ...] = (("example", Example, declared.examples), ("tag", str, declared.tags))
-    for kind, cls, items in listed:
+    for kind, cls in (("example", Example), ("tag", str)):
+        items: tuple[Any, ...] = declared.examples if cls is Example else declared.tags
         for item in items:
             if not isinstance(item, cls):
                 raise DefinitionError(f"{item!r} is no {kind} of {declared.name}", fix=f"list every {kind} in a tuple")
@@ -213,6 +228,10 @@ def _check_action(declared: Action) -> None:
             raise DefinitionError(
                 f"{declared.name} has two examples called {example_name!r}", fix="give each its own name"
             )
+
+
+def _is_async(function: Any) -> bool:
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(inspect.unwrap(function))
 
 
 def _where(function: Any) -> str:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Iterator
+from functools import cached_property
+from typing import Any
 
 from servey.action.action import Action, get_action
+from servey.errors import DefinitionError
 
 
 def nested_actions(classes: Iterable[type]) -> Iterator[tuple[type, Action]]:
@@ -13,12 +17,37 @@ def nested_actions(classes: Iterable[type]) -> Iterator[tuple[type, Action]]:
     Example:
         >>> list(nested_actions([int]))
         []
+
+    Raises:
+        DefinitionError: Another decorator stands above ``@action``, or the function takes no ``self``.
     """
     for cls in classes:
         taken: set[str] = set()
         for owner in cls.__mro__:
             for name, value in vars(owner).items():
-                action = get_action(value)
+                action = get_action(_inner(value))
                 if action is not None and name not in taken:
+                    _check(action, value)
                     yield owner, action
                 taken.add(name)  # a subclass's attribute of the name hides the base's
+
+
+def _inner(value: Any) -> Any:
+    """Return the function inside a descriptor: what ``@classmethod`` and ``@property`` stand above."""
+    descriptors: Any = (classmethod, staticmethod, property, cached_property)
+    for attribute in ("__func__", "fget", "func"):
+        if isinstance(value, descriptors) and hasattr(value, attribute):
+            return getattr(value, attribute)
+    return value
+
+
+def _check(action: Action, value: Any) -> None:
+    if action.fn is not value:
+        raise DefinitionError(
+            f"another decorator stands above @action on {action.fn.__qualname__}; calls would go past it",
+            where=action.where,
+            fix="put @action on top of a plain method",
+        )
+    first = next(iter(inspect.signature(inspect.unwrap(action.fn)).parameters.values()), None)
+    if first is None or first.kind not in (first.POSITIONAL_ONLY, first.POSITIONAL_OR_KEYWORD):
+        raise DefinitionError(f"{action.fn.__qualname__} takes no self", where=action.where, fix="write it as a method")
