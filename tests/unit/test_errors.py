@@ -304,7 +304,5 @@ def test_a_mapping_is_of_an_exception_class(wrong):
 def test_a_place_is_relative_where_it_is_below_the_working_directory(tmp_path, monkeypatch):
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
-    assert located(str(tmp_path / "work" / "app" / "actions.py"), 3) == "app/actions.py:3".replace(
-        "/", __import__("os").sep
-    )
+    assert located(str(tmp_path / "work" / "app" / "actions.py"), 3) == f"{Path('app', 'actions.py')}:3"
     assert located(str(tmp_path / "other.py"), 3) == f"{tmp_path / 'other.py'}:3"
