@@ -5,7 +5,7 @@ A page is read from top to bottom, in a directory of its own. What a block is de
 python    a program. What it prints is in the `text` or `json` block that follows; without one, it prints nothing.
 console   commands behind a ``$``, each followed by what it prints. A server runs until the page ends or another
           one is started; what is shown of its log appears in it. ``pip install`` installs nothing here, and must
-          name extras and packages that exist.
+          name extras and packages that exist; ``make`` makes nothing, and must name a target that exists.
 text, json  what the block before prints.
 
 After a comment ``<!-- file: NAME -->`` the block is a file. A Python module is imported; the examples of an
@@ -38,6 +38,7 @@ ROOT = Path(__file__).parents[2]
 TOUR = ROOT / "examples" / "tour"
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), TOUR / "README.md"]
 EXTRAS = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"])
+MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 STAND_IN = Path(__file__).with_name("curl.py")
 
 FENCE = re.compile(r"^(?:<!-- file: (?P<file>\S+) -->\n+)?```(?P<language>.*)\n(?P<text>(?:.*\n)*?)```$", re.M)
@@ -148,6 +149,14 @@ class Reader:
     def command(self, block: Block, command: str, shown: str) -> None:
         if command.startswith("pip install "):
             check_requirements(shlex.split(command)[2:])
+            return
+        if command.startswith("make "):
+            assert re.search(rf"^{re.escape(command.split()[1])}:", MAKEFILE, re.M), (
+                f"line {block.line}: no such target"
+            )
+            return
+        if command.startswith("export "):  # each command has a shell of its own
+            self.environment.update(word.split("=", 1) for word in shlex.split(command)[1:])
             return
         command = command.replace("localhost:8000", f"localhost:{self.port}").replace("port 8000", f"port {self.port}")
         if SERVER.fullmatch(command):
@@ -305,6 +314,7 @@ def test_the_blocks_of_a_page_do_what_it_says(page, curl, tmp_path):
         "```console\necho 1\n```\n",
         "```console\n$ echo 1\n2\n```\n",
         "```console\n$ pip install 'servey[nothing]'\n```\n",
+        "```console\n$ make nothing\n```\n",
         "<!-- file: x.rb -->\n```ruby\nputs 1\n```\n",
         "<!-- file: x.py -->\n```python\n1 / 0\n```\n",
     ],
