@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import decimal
+import functools
 import typing
 from collections.abc import Sequence
 from typing import Any, Generic, TypeVar
@@ -24,7 +25,7 @@ from servey.errors import DefinitionError, InvalidError, MalformedError, Problem
 T = TypeVar("T")
 
 TOO_DEEP = "nested too deeply"
-_IDENTICAL = frozenset({str, bool, type(None)})
+_IDENTICAL = frozenset({str, int, bool, type(None)})
 _encode = msgspec.json.Encoder().encode
 
 
@@ -56,14 +57,17 @@ class Codec(Generic[T]):
         self._compiler = Compiler()
         self._plan: Plan = self._compiler.plan(self.root)
         try:
-            self._decoder = msgspec.json.Decoder(self._plan.shadow, dec_hook=hook)
-            _ = self._plan.mirror, self._plan.build
             msgspec.json.Decoder(self._plan.mirror)
         except (TypeError, ValueError) as error:
             raise DefinitionError(f"{shown_type(tp)}: {error}", where=where, fix="use another type") from error
         self._decimals = has_decimals(self.root)
         simple = self.root.kind == "leaf" and not self.root.constraints and self.root.cls in _IDENTICAL
         self._identical: type = self.root.cls if simple else _Nothing
+
+    @functools.cached_property
+    def _decoder(self) -> Any:
+        """Made when first needed: most codecs are of results."""
+        return msgspec.json.Decoder(self._plan.shadow, dec_hook=hook)
 
     def classes(self) -> tuple[type, ...]:
         """Return every class met in the type, in order of meeting, for finding nested actions."""
@@ -122,7 +126,7 @@ class Codec(Generic[T]):
         if type(value) is self._identical:
             try:
                 return _encode(value)
-            except UnicodeEncodeError as error:
+            except ValueError as error:  # a lone surrogate, an int of thousands of digits
                 raise ResultError(self.label, [Problem("", str(error))]) from None
         try:
             data = _encode(self._plan.reflect(value))

@@ -24,11 +24,16 @@ class UnknownConstraintError(Exception):
     """A constraint that only the library that made it understands."""
 
 
+class MisplacedError(Exception):
+    """Metadata that would be ignored where it stands."""
+
+
 def translate(metadata: tuple[Any, ...]) -> tuple[Constraints, str]:
     """Return the constraints in an `Annotated`'s metadata, and its description.
 
     Raises:
         UnknownConstraintError: One of them is a constraint that servey does not understand.
+        MisplacedError: One of them would be ignored here.
     """
     found: dict[str, Any] = {}
     description = ""
@@ -144,9 +149,9 @@ def _annotated_types(item: Any) -> list[tuple[str, Any]]:
 
 
 def _field_info(item: Any) -> list[tuple[str, Any]]:
-    if not item.is_required() or item.alias or item.validation_alias or item.serialization_alias or item.discriminator:
-        raise UnknownConstraintError(repr(item))
-    if item.exclude or item.frozen:
+    if not item.is_required() or item.alias or item.validation_alias or item.serialization_alias:
+        raise MisplacedError("pydantic.Field(default=... or alias=...) means something in a pydantic model only")
+    if item.exclude or item.frozen or item.discriminator:
         raise UnknownConstraintError(repr(item))
     found: list[tuple[str, Any]] = []
     for part in item.metadata:

@@ -47,7 +47,7 @@ def pydantic_type(tp: Any) -> ForeignType | None:
         return None
     _refuse_plain_bytes(adapter.core_schema, tp, {})
     cls: Any = typing.get_origin(tp) or tp
-    is_class = isinstance(cls, type) and cls is not typing.Annotated  # it is a class up to Python 3.12
+    is_class = typing.get_origin(tp) is not typing.Annotated and isinstance(cls, type)
 
     def decode(builtins: Any) -> Any:
         import msgspec

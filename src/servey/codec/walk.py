@@ -186,6 +186,8 @@ class Walk:
                 f"the constraint {unknown} is not understood",
                 "use msgspec.Meta or annotated-types, or check in the action",
             ) from None
+        except _constraints.MisplacedError as misplaced:
+            raise self.error(at, str(misplaced), "give the default to the parameter or the field itself") from None
         node = self.node(typing.get_args(tp)[0], at)
         if constraints:
             node = self._constrained(node, constraints, tp, at)
