@@ -31,9 +31,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, ClassVar, NamedTuple
+
+import msgspec
 
 
 class ServeyError(Exception):
@@ -310,8 +311,7 @@ _CODE = re.compile(r"[a-z][a-z0-9_]*\Z")
 _CLOSE_CODES = frozenset((1001, 1002, 1003, *range(1007, 1015), *range(3000, 5000)))
 
 
-@dataclass(frozen=True)
-class ErrorMapping:
+class ErrorMapping(msgspec.Struct, frozen=True):
     """How an exception class of the user's own is shown to callers.
 
     `@action(errors=(MyError,))` makes one from the class: its `code` and `status` attributes where it has
@@ -338,7 +338,9 @@ class ErrorMapping:
         if not (isinstance(self.type, type) and issubclass(self.type, Exception)):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise DefinitionError(f"{self.type!r} is no exception class", fix="name a subclass of Exception")
         if not self.code:
-            object.__setattr__(self, "code", _snake_case(self.type.__name__.removesuffix("Error") or "error"))
+            msgspec.structs.force_setattr(
+                self, "code", _snake_case(self.type.__name__.removesuffix("Error") or "error")
+            )
         for name, valid, fix in (
             ("status", self.status in _REGISTERED and self.status >= 400, "use a registered status from 400 to 599"),
             ("code", isinstance(self.code, str) and _CODE.match(self.code), "use snake case, as in 'parcel_lost'"),  # pyright: ignore[reportUnnecessaryIsInstance]

@@ -10,8 +10,9 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from servey.action.context import CallContext
 from servey.errors import DefinitionError, ErrorMapping
@@ -23,8 +24,7 @@ if TYPE_CHECKING:
     from servey.service import Service
 
 
-@dataclass(frozen=True)
-class Injector:
+class Injector(msgspec.Struct, frozen=True):
     """Fill every parameter of a type from the call's context.
 
     Args:
@@ -40,8 +40,7 @@ class Injector:
             raise DefinitionError("an Injector takes a class and a function", fix="Injector(Tenant, tenant_of)")
 
 
-@dataclass(frozen=True)
-class TriggerSupport:
+class TriggerSupport(msgspec.Struct, frozen=True):
     """Serve a type of trigger.
 
     Args:
@@ -60,8 +59,7 @@ class TriggerSupport:
             raise DefinitionError("a TriggerSupport names a trigger's class", fix="TriggerSupport(WebTrigger)")
 
 
-@dataclass(frozen=True)
-class Command:
+class Command(msgspec.Struct, frozen=True):
     """A command of the ``servey`` program.
 
     Args:

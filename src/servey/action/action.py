@@ -7,9 +7,10 @@ import math
 import re
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Literal, TypeVar, overload
+
+import msgspec
 
 from servey.action.example import Example
 from servey.action.resource import defining_namespace
@@ -23,8 +24,7 @@ RunIn = Literal["thread", "loop"]
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Action:
+class Action(msgspec.Struct, frozen=True, kw_only=True):
     """What `action` declares of a function. See there for the arguments."""
 
     fn: Callable[..., Any]
@@ -40,8 +40,11 @@ class Action:
     include_in_schema: bool = True
     status: int = 200
     run_in: RunIn = "loop"
-    named: bool = field(default=False, repr=False)
-    namespace: dict[str, Any] = field(default_factory=dict[str, Any], repr=False, compare=False)
+    named: bool = False
+    namespace: dict[str, Any] = msgspec.field(default_factory=dict[str, Any])
+
+    def __repr__(self) -> str:
+        return f"Action({self.name!r}, {self.where!r})"
 
     @property
     def where(self) -> str:

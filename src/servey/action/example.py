@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, Final
+
+import msgspec
 
 from servey.security.authorization import Authorization
 
@@ -18,8 +19,7 @@ NOT_GIVEN: Final = _NotGiven()
 """Stands for a result that an example leaves open (None is a result)."""
 
 
-@dataclass(frozen=True)
-class Example:
+class Example(msgspec.Struct, frozen=True):
     """One call of an action, and what it answers.
 
     Args:
@@ -39,7 +39,7 @@ class Example:
 
     name: str
     description: str | None = None
-    params: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    params: Mapping[str, Any] = msgspec.field(default_factory=dict[str, Any])
     result: Any = NOT_GIVEN
     error: str | None = None
     authorization: Authorization | None = None

@@ -5,8 +5,9 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from servey.action.context import CallContext
 from servey.action.resource import Resource
@@ -19,8 +20,7 @@ Values = Mapping[type, Any]
 Provide = Callable[[CallContext], Any]
 
 
-@dataclass(frozen=True)
-class ResourceNode:
+class ResourceNode(msgspec.Struct, frozen=True):
     """A resource whose own parameters are resolved.
 
     Args:

@@ -7,8 +7,9 @@ import logging
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from servey.action.action import Action
 from servey.action.context import CURRENT_CALL, CallContext, Origin
@@ -36,8 +37,7 @@ Finish = Callable[[Any], Any]
 Execute = Callable[[Any, CallContext, Runtime, Finish | None], Awaitable[Any]]
 
 
-@dataclass(frozen=True)
-class CheckedExample:
+class CheckedExample(msgspec.Struct, frozen=True):
     """An example whose values fit the signature.
 
     Args:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Generic, TypeVar
+
+import msgspec
 
 from servey.errors import checked_headers
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Reply(Generic[T]):
+class Reply(msgspec.Struct, Generic[T], frozen=True):
     """What an action declared ``-> Reply[Parcel]`` returns to choose status and headers.
 
     Transports without a status or headers show the value alone.
@@ -32,7 +32,7 @@ class Reply(Generic[T]):
 
     value: T
     status: int | None = None
-    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    headers: Mapping[str, str] = msgspec.field(default_factory=dict[str, str])
 
     def __post_init__(self) -> None:
         if self.status is not None and not 200 <= self.status <= 399:

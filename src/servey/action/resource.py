@@ -7,8 +7,9 @@ import sys
 import typing
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
-from dataclasses import dataclass
 from typing import Any, Literal, TypeVar, overload
+
+import msgspec
 
 from servey.errors import DefinitionError, located
 
@@ -16,8 +17,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 Scope = Literal["service", "call"]
 
 
-@dataclass(frozen=True)
-class Resource:
+class Resource(msgspec.Struct, frozen=True):
     """A generator function that yields one value; actions ask for it by the value's type.
 
     Args:

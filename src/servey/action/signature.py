@@ -7,9 +7,10 @@ import re
 import types
 import typing
 from collections.abc import Collection
-from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
+
+import msgspec
 
 from servey.action.action import Action
 from servey.action.context import CallContext
@@ -19,8 +20,7 @@ from servey.errors import DefinitionError
 from servey.security.authorization import Authorization
 
 
-@dataclass(frozen=True)
-class Injected:
+class Injected(msgspec.Struct, frozen=True):
     """A parameter that is filled from the call's surroundings, never from its input.
 
     Args:
@@ -34,8 +34,7 @@ class Injected:
     optional: bool = False
 
 
-@dataclass(frozen=True)
-class Documentation:
+class Documentation(msgspec.Struct, frozen=True):
     """What a docstring says (Google, NumPy, reST and Epydoc forms are understood).
 
     Args:
@@ -47,7 +46,7 @@ class Documentation:
 
     summary: str = ""
     description: str = ""
-    parameters: typing.Mapping[str, str] = field(default_factory=dict[str, str])
+    parameters: typing.Mapping[str, str] = msgspec.field(default_factory=dict[str, str])
     returns: str = ""
 
     @classmethod
@@ -66,8 +65,7 @@ class Documentation:
         )
 
 
-@dataclass(frozen=True)
-class ActionSignature:
+class ActionSignature(msgspec.Struct, frozen=True, dict=True):
     """The types of an action's function.
 
     Args:
@@ -95,7 +93,7 @@ class ActionSignature:
         told = Documentation.of(inspect.getdoc(self.action.fn))
         if self.action.description is not None:
             summary, _, rest = self.action.description.strip().partition("\n")
-            told = replace(told, summary=summary, description=rest.strip())
+            told = msgspec.structs.replace(told, summary=summary, description=rest.strip())
         return told
 
     @classmethod

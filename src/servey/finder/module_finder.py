@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import pkgutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from importlib import import_module
 from types import ModuleType
 from typing import Any
+
+import msgspec
 
 from servey.action.action import Action, get_action
 from servey.action.resource import Resource
 from servey.errors import DefinitionError
 
 
-@dataclass(frozen=True)
-class Declarations:
+class Declarations(msgspec.Struct, frozen=True):
     """What was found, in the order of the modules and of the declarations in them.
 
     Args:
@@ -78,6 +77,8 @@ def _modules(name: str) -> Iterator[ModuleType]:
             fix=f"create {name.replace('.', '/')}.py here, or name another module in SERVEY_ACTION_PATH",
         ) from error
     yield module
+    import pkgutil  # a service built of functions needs no search
+
     for info in pkgutil.walk_packages(getattr(module, "__path__", ()), name + ".", onerror=_raise):
         if info.name.rpartition(".")[2] != "__main__":
             yield import_module(info.name)

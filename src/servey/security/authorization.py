@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+import msgspec
 
-@dataclass(frozen=True)
-class Authorization:
+
+class Authorization(msgspec.Struct, frozen=True):
     """Who calls, and what they may do. Injected from the call's context, never read from its input.
 
     Args:
@@ -30,7 +30,7 @@ class Authorization:
     issuer: str | None = None
     not_before: datetime | None = None
     expires_at: datetime | None = None
-    claims: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    claims: Mapping[str, Any] = msgspec.field(default_factory=dict[str, Any])
 
     def has_scope(self, scope: str) -> bool:
         """Return whether the token carries `scope`."""

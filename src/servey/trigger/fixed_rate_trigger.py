@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import timedelta
+
+import msgspec
 
 from servey.errors import DefinitionError
 
 
-@dataclass(frozen=True)
-class FixedRateTrigger:
+class FixedRateTrigger(msgspec.Struct, frozen=True):
     """Run an action, which must need no argument, at regular intervals.
 
     Args:
@@ -29,7 +29,7 @@ class FixedRateTrigger:
         interval = self.interval if isinstance(self.interval, timedelta) else timedelta(seconds=self.interval)
         if interval < timedelta(seconds=1):
             raise DefinitionError(f"an interval of {interval} is too short", fix="give at least one second")
-        object.__setattr__(self, "interval", interval)
+        msgspec.structs.force_setattr(self, "interval", interval)
 
     def __str__(self) -> str:
         return f"every {self.interval}"

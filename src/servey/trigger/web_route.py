@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from servey.errors import DefinitionError
 from servey.trigger.web_trigger import WebTrigger
@@ -14,8 +15,7 @@ if TYPE_CHECKING:
     from servey.action.operation import Operation
 
 
-@dataclass(frozen=True)
-class WebRoute:
+class WebRoute(msgspec.Struct, frozen=True):
     """One method and path of a service.
 
     Args:

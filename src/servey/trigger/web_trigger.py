@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import Enum
 from typing import Literal
+
+import msgspec
 
 from servey.errors import DefinitionError
 
@@ -23,8 +24,7 @@ class WebTriggerMethod(Enum):
 _SEGMENT = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=:@-]+|\{[A-Za-z_][A-Za-z0-9_]*\})\Z")
 
 
-@dataclass(frozen=True)
-class WebTrigger:
+class WebTrigger(msgspec.Struct, frozen=True):
     """Serve an action over HTTP.
 
     Args:

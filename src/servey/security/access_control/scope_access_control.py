@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from servey.errors import DefinitionError, ForbiddenError, UnauthorizedError
 from servey.security.authorization import Authorization
 
 
-@dataclass(frozen=True)
-class ScopeAccessControl:
+class ScopeAccessControl(msgspec.Struct, frozen=True):
     """Let those in whose token carries a scope.
 
     Args:
