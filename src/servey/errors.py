@@ -113,6 +113,10 @@ _EX_SOFTWARE, _EX_CANTCREAT, _EX_TEMPFAIL, _EX_NOPERM = 70, 73, 75, 77
 """Exit codes of ``sysexits.h``; `os.EX_*` has them on POSIX only."""
 
 
+_PHRASES = {413: "Content Too Large", 414: "URI Too Long", 416: "Range Not Satisfiable", 422: "Unprocessable Content"}
+"""The phrases of RFC 9110 that `http.HTTPStatus` has by their older names before Python 3.13."""
+
+
 class CallError(ServeyError):
     """One call failed for a reason the caller may know.
 
