@@ -92,6 +92,7 @@ def first_problem(message: str, cause: BaseException | None = None) -> list[Prob
     text, _, place = message.rpartition(" - at `")
     if not text:
         text, place = message, ""
+    place = place.rstrip("`")
     path = ""
     position = 1
     while found := _STEP.match(place, position):

@@ -160,6 +160,9 @@ class Projector:
 
 def _base_value(cls: Any, value: Any) -> Any:
     """Return a subclass's value as the declared scalar: a StrEnum as str, a bool or an IntEnum as int."""
+    if isinstance(cls, type) and issubclass(cls, enum.Enum):
+        # msgspec converts a member of an Enum of ints from nothing but its value
+        return value.value if type(value) is cls else value
     if type(value) is cls:
         return value
     if cls is str and isinstance(value, str):
@@ -172,8 +175,6 @@ def _base_value(cls: Any, value: Any) -> Any:
         return bytes(value)
     if cls is datetime.date and isinstance(value, datetime.datetime):
         return value.date()
-    if isinstance(cls, type) and issubclass(cls, enum.Enum):
-        return value
     return value
 
 

@@ -81,11 +81,19 @@ def list_reader(node: Node) -> Callable[[list[str]], Any]:
         def read_tuple(texts: list[str]) -> Any:
             if len(texts) != len(reads):
                 return texts  # decoding tells the length
-            return [read(text) for read, text in zip(reads, texts, strict=True)]
+            return [_or_text(read, text) for read, text in zip(reads, texts, strict=True)]
 
         return read_tuple
     read = reader(listed.items[0])
-    return lambda texts: [read(text) for text in texts]
+    return lambda texts: [_or_text(read, text) for text in texts]
+
+
+def _or_text(read: Read, text: str) -> Any:
+    """Return what was read, or the text as it is: decoding then tells the problem at the member's own place."""
+    try:
+        return read(text)
+    except TextError:
+        return text
 
 
 def _bare(node: Node) -> Node:

@@ -1,0 +1,161 @@
+import dataclasses
+import datetime as dt
+import enum
+from typing import Annotated, Any
+
+import annotated_types as at
+import pydantic
+import pytest
+
+from servey.codec import ArgumentsCodec, Parameter
+from servey.errors import InvalidError, MalformedError
+
+
+@dataclasses.dataclass
+class User:
+    name: str
+
+
+class Level(enum.IntEnum):
+    HIGH = 2
+
+
+def codec(**types: Any) -> ArgumentsCodec:
+    return ArgumentsCodec([Parameter(name, tp) for name, tp in types.items()])
+
+
+def refused(call: Any) -> list[tuple[str, str]]:
+    with pytest.raises(InvalidError) as caught:
+        call()
+    return [tuple(problem) for problem in caught.value.errors]
+
+
+def test_arguments_are_a_struct_with_one_attribute_per_parameter() -> None:
+    found = codec(user=User, n=int | None).decode_json(b'{"user": {"name": "a"}, "n": null}')
+    assert (found.user, found.n) == (User("a"), None)
+    assert codec().decode_json(b"{}") is not None
+
+
+def test_a_body_that_is_no_object_is_refused_at_the_root() -> None:
+    for body in (b"[]", b"null", b'"x"', b"1"):
+        assert [path for path, _ in refused(lambda body=body: codec(n=int).decode_json(body))] == [""]
+    with pytest.raises(MalformedError):
+        codec(n=int).decode_json(b"")
+
+
+def test_every_argument_has_its_problems() -> None:
+    body = b'{"user": {"nam": 1}, "m": "x", "lvel": 2}'
+    found = refused(lambda: codec(user=User, m=int, level=Level).decode_json(body))
+    assert [path for path, _ in found] == ["/user/name", "/user/nam", "/m", "/level", "/lvel"]
+    assert found[-1][1] == "unknown, did you mean `level`?"
+
+
+def test_a_default_is_any_object_and_the_same_one_each_time() -> None:
+    tags = ["a"]
+    other = object()
+    arguments = ArgumentsCodec(
+        [Parameter("tags", list[str], tags), Parameter("n", int, other), Parameter("user", User, None)]
+    )
+    for found in (arguments.decode_json(b"{}"), arguments.decode_text([]), arguments.decode({})):
+        assert found.tags is tags
+        assert found.n is other
+        assert found.user is None
+
+
+def test_path_parameters_are_text_and_the_body_may_not_name_them() -> None:
+    arguments = codec(id=int, user=User)
+    found = arguments.decode_json(b'{"user": {"name": "a"}}', {"id": "5"})
+    assert (found.id, found.user) == (5, User("a"))
+    assert refused(lambda: arguments.decode_json(b'{"id": 6, "user": {}}', {"id": "x"})) == [
+        ("/id", "unknown: it is given by the path"),
+        ("/id", "expected int, got 'x'"),
+        ("/user/name", "required"),
+    ]
+    assert refused(lambda: arguments.decode_json(b"[]", {"id": "5"}))[0][0] == ""
+    with pytest.raises(MalformedError):
+        arguments.decode_json(b"{", {"id": "5"})
+
+
+def test_text_given_twice_or_unknown_is_a_problem() -> None:
+    arguments = codec(name=str)
+    assert refused(lambda: arguments.decode_text([("name", "a"), ("name", "b")])) == [("/name", "given more than once")]
+    assert refused(lambda: arguments.decode_text([("nam", "a")])) == [
+        ("/nam", "unknown, did you mean `name`?"),
+        ("/name", "required"),
+    ]
+    assert arguments.decode_text([("name", "a"), ("utm", "b")], ignore_unknown=True).name == "a"
+
+
+def test_the_kind_of_text_follows_from_the_type() -> None:
+    arguments = codec(
+        a=int,
+        b=list[str] | None,
+        c=tuple[int, str],
+        d=User,
+        e=list[User],
+        f=list[list[int]],
+        g=int | str | None,
+        h=dict[str, int],
+        i=Any,
+        j=Annotated[str, pydantic.AfterValidator(str.upper)],
+        k=Annotated[dt.date, at.Ge(dt.date(2020, 1, 1))],
+    )
+    kinds = [arguments.text_kind(name) for name in arguments.parameters]
+    assert kinds == ["scalar", "list", "list", "json", "json", "json", "scalar", "json", "json", "scalar", "scalar"]
+    parameter, node = arguments.parameters["a"]
+    assert (parameter.name, node.cls) == ("a", int)
+
+
+@pytest.mark.parametrize(
+    ("tp", "text", "value"),
+    [
+        (int | str, "5", 5),
+        (int | str, "x", "x"),
+        (int | float, "1.5", 1.5),
+        (bool | int, "true", True),
+        (bool | int, "1", 1),
+        (int | None, "null", None),
+        (dt.date | None, "null", None),
+        (str | None, "null", "null"),
+        (Level, "2", Level.HIGH),
+        (Annotated[str, pydantic.AfterValidator(str.upper)], "a", "A"),
+        (list[User], '[{"name": "a"}]', [User("a")]),
+    ],
+)
+def test_text_is_read_by_its_type(tp: Any, text: str, value: Any) -> None:
+    found = codec(v=tp).decode_text([("v", text)]).v
+    assert (found, type(found)) == (value, type(value))
+
+
+def test_json_in_text_is_a_problem_of_its_parameter() -> None:
+    for text in ("{", '{"name": NaN}', "[" * 100_000, '"\ud800"', '"\\ud800"'):
+        assert [path for path, _ in refused(lambda text=text: codec(user=User).decode_text([("user", text)]))] == [
+            "/user"
+        ]
+    assert refused(lambda: codec(user=User).decode_text([("user", '{"name": 1}')])) == [
+        ("/user/name", "expected str, got 1")
+    ]
+
+
+def test_a_lists_members_have_their_own_places() -> None:
+    arguments = codec(n=list[Annotated[int, at.Gt(0)]])
+    assert refused(lambda: arguments.decode_text([("n", "1"), ("n", "0")])) == [("/n/1", "expected a value > 0, got 0")]
+    assert [path for path, _ in refused(lambda: arguments.decode_text([("n", "1"), ("n", "x")]))] == ["/n/1"]
+
+
+def test_the_schema_has_defaults_descriptions_and_closed_objects() -> None:
+    arguments = ArgumentsCodec(
+        [
+            Parameter("user", User, description="Who."),
+            Parameter("day", dt.date, dt.date(2026, 1, 1)),
+            Parameter("odd", int, object()),
+        ]
+    )
+    schema = arguments.json_schema("input")
+    assert schema["required"] == ["user"]
+    assert schema["additionalProperties"] is False
+    assert schema["properties"] == {
+        "user": {"$ref": "#/$defs/User", "description": "Who."},
+        "day": {"type": "string", "format": "date", "default": "2026-01-01"},
+        "odd": {"type": "integer"},
+    }

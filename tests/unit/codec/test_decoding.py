@@ -1,0 +1,399 @@
+import collections
+import contextlib
+import dataclasses
+import datetime as dt
+import decimal
+import enum
+import threading
+import time
+import typing
+from typing import Annotated, Any, NamedTuple
+
+import annotated_types as at
+import attrs
+import msgspec
+import pydantic
+import pytest
+
+from servey.codec import Codec
+from servey.errors import CallError, InvalidError, MalformedError, Problem
+
+
+@dataclasses.dataclass
+class Address:
+    street: str
+    zip: str | None = None
+
+
+@dataclasses.dataclass
+class User:
+    name: str
+    address: Address | None = None
+    tags: list[str] = dataclasses.field(default_factory=list)
+    scores: dict[int, float] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass
+class Positive:
+    n: int
+
+    def __post_init__(self) -> None:
+        if self.n < 0:
+            raise ValueError("negative")
+
+
+@dataclasses.dataclass
+class Chain:
+    value: int
+    next: list["Chain"] = dataclasses.field(default_factory=list)
+
+
+@dataclasses.dataclass
+class Plus:
+    left: "Plus | Times | int"
+    right: "Plus | Times | int"
+
+
+@dataclasses.dataclass
+class Times:
+    left: "Plus | Times | int"
+    right: "Plus | Times | int"
+
+
+def problems(tp: Any, text: bytes) -> list[Problem]:
+    with pytest.raises(InvalidError) as caught:
+        Codec(tp).decode_json(text)
+    return list(caught.value.errors)
+
+
+def paths(tp: Any, text: bytes) -> list[str]:
+    return [problem.path for problem in problems(tp, text)]
+
+
+def test_every_problem_is_told_with_its_pointer() -> None:
+    text = b'{"nam": 1, "address": {"street": 5, "zip": false}, "tags": ["a", 2], "scores": {"x": 1, "2": "y"}}'
+    assert paths(User, text) == [
+        "/name",
+        "/address/street",
+        "/address/zip",
+        "/tags/1",
+        "/scores/x",
+        "/scores/2",
+        "/nam",
+    ]
+
+
+def test_an_unknown_name_is_told_with_the_nearest_known_one() -> None:
+    assert ("/nam", "unknown, did you mean `name`?") in problems(User, b'{"nam": "x"}')
+    assert ("/zzz", "unknown") in problems(User, b'{"name": "x", "zzz": 1}')
+
+
+def test_pointers_escape_tildes_and_slashes() -> None:
+    assert paths(dict[str, int], b'{"a/b~c": "x"}') == ["/a~1b~0c"]
+
+
+def test_long_values_are_not_repeated_whole() -> None:
+    (problem,) = problems(int, b'"' + b"x" * 10_000 + b'"')
+    assert len(problem.message) < 200
+
+
+def test_no_more_than_a_hundred_problems_are_told() -> None:
+    assert len(problems(list[int], b"[" + b'"x",' * 500 + b"1]")) == 100
+
+
+def test_a_large_body_is_told_its_first_problem_only() -> None:
+    body = b'[{"name": "' + b"x" * 300_000 + b'"}, {"name": 1, "tags": 5}, {"address": {"street": 5}}]'
+    assert paths(list[User], body) == ["/1/name"]
+
+
+def test_a_large_body_with_an_unknown_or_missing_member_points_at_it() -> None:
+    padding = b'{"name": "' + b"x" * 300_000 + b'"}'
+    assert problems(list[User], b"[" + padding + b', {"nome": "x"}]') == [("/1/nome", "unknown")]
+    assert problems(list[User], b"[" + padding + b", {}]") == [("/1/name", "required")]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"{",
+        b"NaN",
+        b"[Infinity]",
+        b"\xff",
+        b'"\xff"',
+        b'"\\ud800"',
+        b"[" * 100_000,
+        b'{"a":' * 100_000,
+        b"{} {}",
+        b"'x'",
+    ],
+)
+@pytest.mark.parametrize("tp", [Any, int, User, list[Any], Chain, Plus | None])
+def test_what_is_no_json_is_malformed(tp: Any, text: bytes) -> None:
+    with pytest.raises(CallError) as caught:
+        Codec(tp).decode_json(text)
+    assert isinstance(caught.value, (MalformedError, InvalidError))
+    if text.startswith((b"[[", b'{"a":{')) or tp is Any:
+        assert caught.value.status in (400, 422)
+    if tp is Any:
+        assert isinstance(caught.value, MalformedError)
+
+
+@pytest.mark.parametrize("text", [b"1" * 5000, b"1e999", b"-1e999"])
+@pytest.mark.parametrize("tp", [int, float, Any, list[int], decimal.Decimal, int | str])
+def test_numbers_beyond_everything_never_crash(tp: Any, text: bytes) -> None:
+    with contextlib.suppress(InvalidError, MalformedError):
+        Codec(tp).decode_json(text)
+
+
+def test_a_nesting_bomb_in_builtins_is_malformed() -> None:
+    value: Any = {"value": 1}
+    for _ in range(200_000):
+        value = {"value": 1, "next": [value]}
+    try:
+        with pytest.raises(MalformedError):
+            Codec(Chain).decode(value)
+    finally:
+        while value.get("next"):  # Python's own deallocation of such a thing is deep as well
+            value = value.pop("next")[0]
+
+
+def test_a_duplicate_key_is_read_as_its_last_value() -> None:
+    assert Codec(User).decode_json(b'{"name": "a", "name": "b"}') == User("b")
+
+
+@pytest.mark.parametrize("text", [b"1.0", b"1e2", b"true", b'"1"', b"null"])
+def test_an_int_is_strict(text: bytes) -> None:
+    assert paths(int, text) == [""]
+
+
+def test_a_value_error_of_post_init_is_a_problem_with_its_path() -> None:
+    assert problems(list[Positive], b'[{"n": 1}, {"n": -1}, {"n": "x"}]') == [
+        ("/1", "negative"),
+        ("/2/n", "expected int, got 'x'"),
+    ]
+    with pytest.raises(InvalidError) as caught:
+        Codec(dict[str, Positive]).decode({"a": {"n": -2}})
+    assert caught.value.errors == (("/a", "negative"),)
+
+
+def test_another_exception_of_post_init_is_a_defect() -> None:
+    @dataclasses.dataclass
+    class Broken:
+        n: int
+
+        def __post_init__(self) -> None:
+            raise KeyError("oops")
+
+    with pytest.raises(KeyError):
+        Codec(Broken).decode_json(b'{"n": 1}')
+
+
+def test_defaults_are_the_classes_own_even_when_they_are_not_of_their_type() -> None:
+    @dataclasses.dataclass
+    class Odd:
+        n: int = None  # type: ignore[assignment]
+        ratio: float = float("nan")
+        tags: list[str] = None  # type: ignore[assignment]
+        address: Address = dataclasses.field(default_factory=lambda: Address("s"))
+
+    found = Codec(Odd).decode_json(b"{}")
+    assert (found.n, found.tags, found.address) == (None, None, Address("s"))
+    assert found.ratio != found.ratio
+    assert Codec(Odd).decode_json(b'{"n": 3}').n == 3
+
+
+def test_unknown_members_are_refused_in_typed_dicts_and_structs_too() -> None:
+    class Movie(typing.TypedDict):
+        title: str
+        year: typing.NotRequired[int]
+
+    class Lax(msgspec.Struct, forbid_unknown_fields=False):
+        x: int
+
+    assert Codec(Movie).decode_json(b'{"title": "t"}') == {"title": "t"}
+    assert paths(Movie, b'{"title": "t", "yaer": 1}') == ["/yaer"]
+    assert paths(list[Lax], b'[{"x": 1, "y": 2}]') == ["/0/y"]
+
+
+def test_a_named_tuple_is_an_array_with_its_defaults() -> None:
+    class Pair(NamedTuple):
+        a: int
+        b: Address = Address("d")
+
+    assert Codec(Pair).decode_json(b'[1, {"street": "s"}]') == Pair(1, Address("s"))
+    assert Codec(Pair).decode_json(b"[1]") == Pair(1, Address("d"))
+    assert paths(Pair, b"[]") == [""]
+    assert paths(Pair, b'["x", {"street": 1}]') == ["/0", "/1/street"]
+
+
+def test_attrs_run_their_converters_and_validators() -> None:
+    @attrs.define
+    class Sized:
+        _size: int = attrs.field(converter=lambda n: n * 2, validator=attrs.validators.lt(10))
+        made: int = attrs.field(default=attrs.Factory(lambda self: self._size + 1, takes_self=True))
+
+    assert Codec(Sized).decode_json(b'{"_size": 2}') == Sized(2)
+    assert Codec(Sized).decode_json(b'{"_size": 2}').made == 5
+    assert paths(list[Sized], b'[{"_size": 2}, {"_size": 5}]') == ["/1"]
+
+
+def test_structs_keep_their_renames_and_tags() -> None:
+    class Cat(msgspec.Struct, tag="cat", tag_field="kind", rename="camel"):
+        pet_name: str
+
+    class Dog(msgspec.Struct, tag="dog", tag_field="kind"):
+        name: str
+
+    codec = Codec(list[Cat | Dog])
+    assert codec.decode_json(b'[{"kind": "cat", "petName": "a"}, {"kind": "dog", "name": "b"}]') == [Cat("a"), Dog("b")]
+    assert paths(Cat | Dog, b'{"kind": "cow"}') == ["/kind"]
+    assert paths(Cat | Dog, b'{"petName": "a"}') == ["/kind"]
+    assert paths(Cat | Dog, b'{"kind": "cat", "pet_name": "a"}') == ["/petName", "/pet_name"]
+    assert codec.encode([Dog("b")]) == [{"kind": "dog", "name": "b"}]
+
+
+def test_an_untagged_union_takes_the_first_member_that_fits_exactly() -> None:
+    @dataclasses.dataclass
+    class A:
+        x: int
+
+    @dataclasses.dataclass
+    class B:
+        x: int
+        y: int = 0
+
+    codec = Codec(A | B)
+    assert codec.decode_json(b'{"x": 1}') == A(1)
+    assert codec.decode_json(b'{"x": 1, "y": 2}') == B(1, 2)
+    assert paths(A | B, b'{"x": 1, "y": "2"}') == ["/y"]
+
+
+def test_text_is_tried_last_in_a_union() -> None:
+    assert Codec(str | dt.date).decode_json(b'"2026-11-22"') == dt.date(2026, 11, 22)
+    assert Codec(str | dt.date).decode_json(b'"2026"') == "2026"
+    assert Codec(list[int] | set[str]).decode_json(b'["a"]') == {"a"}
+
+
+def test_a_deep_ambiguous_union_is_read_and_refused_in_linear_time() -> None:
+    text = b"1"
+    for _ in range(40):
+        text = b'{"left": 1, "right": ' + text + b"}"
+    assert isinstance(Codec(Plus | Times).decode_json(text), Plus)
+    started = time.perf_counter()
+    (problem,) = problems(Plus | Times, text.replace(b": 1}", b': "x"}', 1))
+    assert problem.path == "/right" * 40
+    assert time.perf_counter() - started < 2, "2 ** 40 trials would take for ever"
+
+
+def test_explaining_a_long_list_is_linear() -> None:
+    body = b"[" + b'{"n": 1},' * 20_000 + b'{"n": "x"}]'
+    codec = Codec(list[Positive])
+    started = time.perf_counter()
+    with pytest.raises(InvalidError) as caught:
+        codec.decode_json(body)
+    assert [problem.path for problem in caught.value.errors] == ["/20000/n"]
+    assert time.perf_counter() - started < 2
+
+
+def test_constraints_of_every_library_mean_the_same() -> None:
+    for tp in (
+        Annotated[int, at.Gt(3)],
+        Annotated[int, msgspec.Meta(gt=3)],
+        Annotated[int, pydantic.Field(gt=3)],
+        Annotated[int, at.Interval(gt=3)],
+        Annotated[int | None, at.Gt(3)],
+        Annotated[Annotated[int, at.Gt(3)], at.Gt(1)],
+    ):
+        assert Codec(tp).decode_json(b"4") == 4
+        assert problems(tp, b"3") == [("", "expected a value > 3, got 3")] or tp == Annotated[int | None, at.Gt(3)]
+        assert Codec(tp).root.constraints.gt == 3 or Codec(tp).root.items[0].constraints.gt == 3
+
+
+@pytest.mark.parametrize(
+    ("tp", "good", "bad"),
+    [
+        (Annotated[decimal.Decimal, at.Gt(0)], b'"1"', b'"0"'),
+        (Annotated[dt.date, at.Ge(dt.date(2026, 1, 1))], b'"2026-01-01"', b'"2025-12-31"'),
+        (Annotated[dt.datetime, at.Timezone(...)], b'"2026-01-01T00:00:00Z"', b'"2026-01-01T00:00:00"'),
+        (Annotated[dt.datetime, at.Timezone(None)], b'"2026-01-01T00:00:00"', b'"2026-01-01T00:00:00Z"'),
+        (Annotated[int, at.Lt(2**70)], b"1", str(2**70).encode()),
+        (Annotated[int, at.MultipleOf(3)], b"9", b"10"),
+        (Annotated[list[int], at.Len(1, 2)], b"[1]", b"[]"),
+        (Annotated[str, pydantic.StringConstraints(pattern="^a+$")], b'"aa"', b'"ab"'),
+        (Annotated[str, pydantic.StringConstraints(to_upper=True, max_length=2)], b'"aa"', b'"aaa"'),
+        (Annotated[str, at.Predicate(str.islower)], b'"a"', b'"A"'),
+        (Annotated[dict[str, int], at.MinLen(1)], b'{"a": 1}', b"{}"),
+    ],
+)
+def test_a_constraint_is_never_ignored(tp: Any, good: bytes, bad: bytes) -> None:
+    @dataclasses.dataclass
+    class Holder:
+        v: tp  # type: ignore[valid-type]
+
+    Codec(tp).decode_json(good)
+    assert paths(tp, bad) == [""]
+    assert paths(list[tp], b"[" + bad + b"]") == ["/0"]
+    assert Codec(Holder).decode_json(b'{"v": ' + good + b"}").v is not None
+    assert paths(Holder, b'{"v": ' + bad + b"}") == ["/v"]
+
+
+def test_metadata_that_constrains_nothing_is_let_be() -> None:
+    assert Codec(Annotated[int, "a doc", object()]).decode_json(b"1") == 1
+
+
+def test_an_enum_of_mixed_values_tells_true_from_one() -> None:
+    class Mixed(enum.Enum):
+        ONE = 1
+        TRUE = True.__class__(0)
+        TEXT = "x"
+
+    codec = Codec(Mixed)
+    assert codec.decode_json(b"1") is Mixed.ONE
+    assert codec.decode_json(b"false") is Mixed.TRUE
+    assert paths(Mixed, b"true") == [""]
+    assert codec.encode_json(Mixed.TRUE) == b"false"
+
+
+def test_a_flag_takes_combinations_of_its_bits_only() -> None:
+    class Access(enum.IntFlag):
+        READ = 1
+        WRITE = 2
+
+    assert Codec(Access).decode_json(b"3") == Access.READ | Access.WRITE
+    assert paths(Access, b"4") == [""]
+    assert Codec(Access).encode_json(Access(3)) == b"3"
+
+
+def test_islands_leave_their_neighbours_alone_and_hold_the_real_value() -> None:
+    class Model(pydantic.BaseModel):
+        n: int
+
+    @dataclasses.dataclass
+    class Holder:
+        model: Model
+        queue: collections.deque[Address]
+        many: list[Model | None]
+        name: str
+
+    text = b'{"model": {"n": 1}, "queue": [{"street": "s"}], "many": [null, {"n": 2}], "name": "x"}'
+    assert Codec(Holder).decode_json(text) == Holder(
+        Model(n=1), collections.deque([Address("s")]), [None, Model(n=2)], "x"
+    )
+    bad = b'{"model": {"n": "1", "m": 2}, "queue": [{"street": 1}], "many": [{}], "name": 1}'
+    assert paths(Holder, bad) == ["/model/n", "/model/m", "/queue/0/street", "/many/0/n", "/name"]
+
+
+def test_threads_do_not_see_each_others_trials() -> None:
+    codec = Codec(Plus | Times)
+    text = b'{"left": {"left": 1, "right": 2}, "right": 3}'
+    expected = codec.decode_json(text)
+    found: list[Any] = []
+    threads = [
+        threading.Thread(target=lambda: found.extend(codec.decode_json(text) for _ in range(50))) for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert found == [expected] * 400

@@ -1,0 +1,184 @@
+import dataclasses
+import datetime as dt
+import decimal
+import enum
+import logging
+import pathlib
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+import pydantic
+import pytest
+
+from servey.codec import Codec, ResultError, to_wire, wire
+
+
+@dataclasses.dataclass
+class User:
+    name: str
+    age: int = 0
+
+
+@dataclasses.dataclass
+class Admin(User):
+    password: str = "secret"
+
+
+class Name(str):
+    __slots__ = ()
+
+
+class Level(enum.IntEnum):
+    HIGH = 2
+
+
+class Tone(enum.StrEnum):
+    LOUD = "loud"
+
+
+def test_a_subclass_is_projected_on_the_declared_class() -> None:
+    assert Codec(User).encode_json(Admin("a")) == b'{"name":"a","age":0}'
+    assert Codec(list[User]).encode([Admin("a")]) == [{"name": "a", "age": 0}]
+
+
+@pytest.mark.parametrize(
+    ("tp", "value"),
+    [
+        (User, None),
+        (User, 5),
+        (User, User(5)),  # type: ignore[arg-type]
+        (User, object()),
+        (list[User], [User("a"), None]),
+        (str, None),
+        (str, 5),
+        (int, "5"),
+        (bool, 1),
+        (type(None), 5),
+        (float, float("nan")),
+        (dict[str, float], {"a": float("inf")}),
+        (Any, [float("nan")]),
+        (Any, object()),
+        (decimal.Decimal, decimal.Decimal("NaN")),
+        (list[decimal.Decimal], [decimal.Decimal("Infinity")]),
+        (str, "\ud800"),
+        (int, 10**5000),
+        (dict[str, int], {1: 2}),
+        (pathlib.PurePath, "x"),
+        (User | int, "x"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_is_not_the_declared_type_is_a_result_error(tp: Any, value: Any) -> None:
+    with pytest.raises(ResultError) as caught:
+        Codec(tp, label="the result of f").encode_json(value)
+    assert caught.value.errors
+    assert "the result of f" in str(caught.value)
+
+
+def test_every_problem_of_a_result_is_told() -> None:
+    with pytest.raises(ResultError) as caught:
+        Codec(list[User]).encode_json([User(1), User("a", "b"), User("c"), 5])  # type: ignore[arg-type]
+    assert [problem.path for problem in caught.value.errors] == ["/0/name", "/1/age", "/3"]
+
+
+def test_a_circular_result_is_a_result_error() -> None:
+    @dataclasses.dataclass
+    class Loop:
+        next: "Loop | None" = None
+
+    loop = Loop()
+    loop.next = loop
+    with pytest.raises(ResultError):
+        Codec(Loop).encode_json(loop)
+
+
+@pytest.mark.parametrize(
+    ("tp", "value", "text"),
+    [
+        (str, Name("x"), b'"x"'),
+        (list[str], [Name("x"), Tone.LOUD], b'["x","loud"]'),
+        (int, Level.HIGH, b"2"),
+        (int, True, b"1"),
+        (list[int], [True, Level.HIGH], b"[1,2]"),
+        (float, 3, b"3.0"),
+        (Iterable[int], (n for n in range(2)), b"[0,1]"),
+        (list[int], {1: 2}.values(), b"[2]"),
+        (dict[Level, int], {Level.HIGH: 1}, b'{"2":1}'),
+        (User, {"name": "a", "age": 1}, b'{"name":"a","age":1}'),
+        (dt.date, dt.datetime(2026, 1, 2, 3, 4, tzinfo=dt.UTC), b'"2026-01-02"'),
+        (dt.date | str, "x", b'"x"'),
+        (User | Admin, Admin("a"), b'{"name":"a","age":0,"password":"secret"}'),
+        (Any, {"a": User("a"), 3: [Level.HIGH, {1}]}, b'{"a":{"name":"a","age":0},"3":[2,[1]]}'),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_python_takes_for_the_declared_type_is_written_as_it(tp: Any, value: Any, text: bytes) -> None:
+    assert Codec(tp).encode_json(value) == text
+
+
+def test_a_naive_datetime_is_written_as_local_time_and_warned_about_once(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wire, "_warned", False)
+    moment = dt.datetime(2026, 11, 22, 12, 30)
+    with caplog.at_level(logging.WARNING, "servey"):
+        for tp, value in ((dt.datetime, moment), (list[dt.datetime], [moment]), (Any, moment)):
+            read = Codec(tp).decode_json(Codec(tp).encode_json(value))
+            found = read[0] if isinstance(read, list) else read
+            found = dt.datetime.fromisoformat(found) if isinstance(found, str) else found
+            assert found.tzinfo is not None
+            assert found == moment.astimezone()
+    assert len(caplog.records) == 1
+
+
+def test_a_pydantic_model_is_written_with_serveys_wire_rules() -> None:
+    class Model(pydantic.BaseModel):
+        price: decimal.Decimal
+        at: dt.datetime
+        every: dt.timedelta
+        user_name: str = pydantic.Field(alias="userName")
+
+    value = Model(
+        price=decimal.Decimal("1.10"),
+        at=dt.datetime(2026, 1, 1, tzinfo=dt.UTC),
+        every=dt.timedelta(hours=1),
+        userName="u",
+    )
+    expected = {"price": "1.10", "at": "2026-01-01T00:00:00Z", "every": "PT3600S", "userName": "u"}
+    assert Codec(Model).encode(value) == expected
+    assert Codec(list[Model]).decode([expected]) == [value]
+    with pytest.raises(ResultError):
+        Codec(Model).encode(User("a"))  # type: ignore[arg-type]
+    value.price = "x"  # type: ignore[assignment]
+    with pytest.raises(ResultError):
+        Codec(Model).encode(value)
+
+
+def test_unset_members_are_left_out() -> None:
+    class Patch(msgspec.Struct):
+        name: str | msgspec.UnsetType = msgspec.UNSET
+        age: int | msgspec.UnsetType | None = msgspec.UNSET
+
+    codec = Codec(Patch)
+    assert codec.encode_json(Patch(age=None)) == b'{"age":null}'
+    assert codec.decode_json(b'{"age": null}') == Patch(age=None)
+    assert codec.decode_json(b"{}").name is msgspec.UNSET
+
+
+def test_to_wire_writes_any_value_and_refuses_what_has_no_json() -> None:
+    moment = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+    assert to_wire(
+        [User("a"), Level.HIGH, moment, decimal.Decimal("1.0"), b"ab", (1, {2}), pathlib.PurePosixPath("/a")]
+    ) == [
+        {"name": "a", "age": 0},
+        2,
+        "2026-01-01T00:00:00Z",
+        "1.0",
+        "YWI=",
+        [1, [2]],
+        "/a",
+    ]
+    for bad in (float("nan"), [float("inf")], decimal.Decimal("NaN"), object(), {("a",): 1}, {None: 1}):
+        with pytest.raises(ValueError):
+            to_wire(bad)

@@ -1,0 +1,170 @@
+import dataclasses
+import typing
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any, Generic, NewType, TypeVar
+
+import annotated_types as at
+import attrs
+import msgspec
+import pydantic
+import pytest
+
+from servey.codec import ArgumentsCodec, Codec, Parameter
+from servey.errors import DefinitionError
+
+T = TypeVar("T")
+BigInt = NewType("BigInt", int)
+
+
+class Plain:
+    pass
+
+
+@dataclasses.dataclass
+class HoldsPlain:
+    things: list[Plain]
+
+
+@dataclasses.dataclass
+class OwnInit:
+    x: int
+
+    def __init__(self) -> None:
+        self.x = 1
+
+
+@dataclasses.dataclass
+class NoInit:
+    x: int = dataclasses.field(init=False, default=3)
+
+
+@dataclasses.dataclass
+class HasInitVar:
+    x: dataclasses.InitVar[int]
+
+
+@dataclasses.dataclass
+class PydanticDefault:
+    x: int = pydantic.Field(3)
+
+
+@dataclasses.dataclass
+class Unresolved:
+    x: "Nowhere"  # type: ignore[name-defined]  # noqa: F821
+
+
+@dataclasses.dataclass
+class Unhashable:
+    x: int
+
+
+@dataclasses.dataclass
+class Generic_(Generic[T]):
+    value: T
+    next: "Generic_[T] | None" = None
+
+
+@dataclasses.dataclass
+class Bound(Generic_[int]):
+    extra: str = ""
+
+
+class ArrayLike(msgspec.Struct, array_like=True):
+    x: int
+
+
+class ModelWithBytes(pydantic.BaseModel):
+    data: bytes
+
+
+class Untyped:
+    x = attrs.field()
+
+
+WRONG: list[tuple[Any, str]] = [
+    (Plain, "Plain"),
+    (HoldsPlain, "HoldsPlain.things[]"),
+    (list[dict[str, HoldsPlain]], "HoldsPlain.things[]"),
+    (OwnInit, "OwnInit"),
+    (NoInit, "NoInit.x"),
+    (HasInitVar, "HasInitVar.x"),
+    (PydanticDefault, "PydanticDefault.x"),
+    (Unresolved, "Unresolved"),
+    (Generic_, "Generic_.value"),
+    (T, "~T"),
+    (Callable[[int], int], "Callable[[int], int]"),
+    (Iterator[int], "Iterator[int]"),
+    (type[int], "type[int]"),
+    (complex, "complex"),
+    (OrderedDict[str, int], "OrderedDict[str, int]"),
+    (list["Nowhere"], "list['Nowhere'][]"),  # type: ignore[name-defined]  # noqa: F821
+    (set[Unhashable], "Unhashable"),
+    (dict[Unhashable, int], ".key"),
+    (dict[bytes, int], ".key"),
+    (tuple[int, *tuple[str, ...]], "tuple["),
+    (ArrayLike, "ArrayLike"),
+    (ModelWithBytes, "ModelWithBytes"),
+    (Annotated[str, at.Gt(3)], "gt=3"),
+    (Annotated[Generic_[int], at.Gt(3)], "gt=3"),
+    (Annotated[int, msgspec.Meta(pattern="x")], "pattern"),
+    (Annotated[Plain, at.Predicate(bool)], "Predicate"),
+    (Annotated[int, pydantic.Field(default=3)], "Field(default"),
+    (typing.Final, "Final"),
+]
+
+
+@pytest.mark.parametrize(("tp", "part"), WRONG, ids=[part for _, part in WRONG])
+def test_what_cannot_be_served_is_a_definition_error_with_place_and_fix(tp: Any, part: str) -> None:
+    for make in (Codec, lambda tp, where: ArgumentsCodec([Parameter("v", tp)], where=where)):
+        with pytest.raises(DefinitionError) as caught:
+            make(tp, where="app.py:7")
+        assert part in caught.value.message or make is not Codec
+        assert caught.value.where == ("app.py:7",)
+        assert caught.value.fix
+
+
+def test_an_alias_keeps_its_name_on_the_node() -> None:
+    assert Codec(BigInt).root.alias == "BigInt"
+    assert Codec(BigInt | None).root.items[0].alias == "BigInt"
+    assert Codec(Annotated[BigInt, at.Gt(0)]).root.alias == "BigInt"
+    assert Codec(list[BigInt]).root.items[0].alias == "BigInt"
+    assert Codec(int).root.alias == ""
+
+
+def test_generic_classes_are_read_with_their_arguments() -> None:
+    codec = Codec(Generic_[str])
+    assert codec.decode_json(b'{"value": "a", "next": {"value": "b"}}') == Generic_("a", Generic_("b"))
+    bound = Codec(Bound)
+    assert bound.decode_json(b'{"value": 1, "extra": "e"}') == Bound(1, None, "e")
+    assert bound.root.fields[0].node.cls is int
+
+
+def test_classes_are_met_in_order() -> None:
+    @dataclasses.dataclass
+    class Inner:
+        x: int
+
+    @dataclasses.dataclass
+    class Outer:
+        inner: dict[str, list[Inner] | None]
+        self: "Outer | None" = None
+
+    Outer.__annotations__["inner"] = dict[str, list[Inner] | None]
+    assert Codec(tuple[Outer, ...]).classes() == (Outer, Inner)
+
+
+def test_pydantic_marshy_and_attrs_are_not_imported_without_need() -> None:
+    import subprocess
+    import sys
+
+    code = (
+        "import sys, dataclasses\n"
+        "from servey.codec import Codec\n"
+        "@dataclasses.dataclass\n"
+        "class A:\n    x: int\n"
+        "assert Codec(A).decode_json(b'{\"x\": 1}') == A(1)\n"
+        "print([m for m in ('pydantic', 'marshy', 'schemey', 'attrs', 'attr', 'asyncio') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
