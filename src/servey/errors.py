@@ -155,7 +155,9 @@ class CallError(ServeyError):
     @property
     def title(self) -> str:
         """The status's standard phrase (RFC 9110 §15); "Error" for a status that nobody registered."""
-        return HTTPStatus(self.status).phrase if self.status in _REGISTERED else "Error"
+        if self.status not in _REGISTERED:
+            return "Error"
+        return _PHRASES.get(self.status) or HTTPStatus(self.status).phrase
 
     def problem(self, request_id: str = "") -> dict[str, Any]:
         """Return the RFC 9457 problem details of this error, as every transport shows it."""
