@@ -260,7 +260,10 @@ class Operation:
     def _call_error(self, error: Exception, context: CallContext) -> CallError:
         for mapping in self.errors:
             if isinstance(error, mapping.type):
-                return mapping.call_error(error)
+                try:
+                    return mapping.call_error(error)
+                except Exception as broken:  # noqa: BLE001 - the exception's own __str__
+                    return self._defect(broken, context, f"the message of a {type(error).__name__} failed")
         if isinstance(error, ResultError):
             return self._defect(None, context, str(error))
         return self._defect(error, context, "the action failed")
