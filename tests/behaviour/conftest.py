@@ -1,0 +1,410 @@
+"""Every transport behind one interface, so that a rule is stated once and holds everywhere.
+
+A test asks for `transport` (all of them), `json_transport`, `text_transport`, `network_transport`,
+`system_transport` or `concurrent_transport`, defines its actions inside itself, and looks at the `Outcome`.
+Actions that are called over REST carry ``triggers=(WEB_GET, WEB_POST)``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import httpx
+import pytest
+import uvicorn
+from click.testing import CliRunner
+
+from servey import Authorization, CallContext, CallError, Origin
+from servey.action.context import new_request_id
+from servey.cli.main import run as run_program
+from servey.cli.project import Project
+from servey.errors import ErrorMapping
+from servey.servey_direct import direct
+from servey.servey_starlette.app import create_app
+from servey.servey_starlette.request import AUTHORIZATION_KEY
+from servey.servey_test.client import client_of
+from servey.service import Service
+
+BOUND = 20.0
+"""Seconds after which a test that hangs fails."""
+
+Target = Service | Sequence[Callable[..., Any]]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a caller learns of one call."""
+
+    result: Any = None
+    code: str | None = None
+    errors: tuple[tuple[str, str], ...] = ()
+    status: int | None = None
+    exit_code: int | None = None
+    detail: str = ""
+    request_id: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    seen: str = ""
+    """Everything that reached the caller, as text."""
+
+    @property
+    def ok(self) -> bool:
+        return self.code is None
+
+    @property
+    def paths(self) -> set[str]:
+        return {path for path, _ in self.errors}
+
+    def is_error(self, row: type[CallError] | ErrorMapping) -> bool:
+        """Whether this is the error of that row of the one table: code, and status or exit code, or both."""
+        told = {"code": self.code, "status": self.status, "exit_code": self.exit_code}
+        expected = {
+            "code": row.code,
+            "status": None if self.status is None else row.status,
+            "exit_code": None if self.exit_code is None else row.exit_code,
+        }
+        return told == expected and (self.status, self.exit_code) != (None, None)
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call among several."""
+
+    name: str
+    params: Mapping[str, Any] | bytes = field(default_factory=dict[str, Any])
+    authorization: Authorization | None = None
+    request_id: str = ""
+
+
+class Transport:
+    """One way to call an action."""
+
+    name: ClassVar[str]
+    text: ClassVar[bool] = False
+    """Whether arguments travel as text."""
+    network: ClassVar[bool] = True
+    concurrent: ClassVar[bool] = True
+    http: ClassVar[bool] = False
+    Call: ClassVar[type[Call]] = Call
+
+    def call(
+        self,
+        target: Target,
+        name: str,
+        params: Mapping[str, Any] | bytes | None = None,
+        authorization: Authorization | None = None,
+        request_id: str = "",
+    ) -> Outcome:
+        """Call one action; the service runs for this call only."""
+        return self.call_all(target, [[Call(name, params or {}, authorization, request_id)]])[0][0]
+
+    def call_all(self, target: Target, lanes: Sequence[Sequence[Call]]) -> list[list[Outcome]]:
+        """Run lanes of calls side by side, the calls of a lane one after another."""
+        service = target if isinstance(target, Service) else Service(target)
+
+        async def main() -> list[list[Outcome]]:
+            async with asyncio.timeout(BOUND):
+                return await self._lanes(service, lanes)
+
+        return asyncio.run(main())
+
+    async def _lanes(self, service: Service, lanes: Sequence[Sequence[Call]]) -> list[list[Outcome]]:
+        async def lane(calls: Sequence[Call]) -> list[Outcome]:
+            return [await self._one(service, call) for call in calls]
+
+        async with service.running():
+            return await asyncio.gather(*map(lane, lanes))
+
+    async def _one(self, service: Service, call: Call) -> Outcome:
+        raise NotImplementedError
+
+
+class DirectJson(Transport):
+    """In this process, JSON text in and out, as the network would be let in."""
+
+    name = "direct-json"
+
+    async def _one(self, service: Service, call: Call) -> Outcome:
+        context = CallContext(
+            Origin.NETWORK, "direct", call.request_id or new_request_id(), authorization=call.authorization
+        )
+        try:
+            body = await direct.call(service, call.name, _event(call.params), context=context)
+        except CallError as error:
+            return _of_error(error, context.request_id)
+        return Outcome(json.loads(body), request_id=context.request_id, seen=body.decode())
+
+
+class DirectValues(Transport):
+    """In this process, parsed JSON in and out."""
+
+    name = "direct-values"
+
+    async def _one(self, service: Service, call: Call) -> Outcome:
+        assert isinstance(call.params, Mapping), "there is no text here"
+        context = CallContext(
+            Origin.NETWORK, "direct", call.request_id or new_request_id(), authorization=call.authorization
+        )
+        try:
+            value = await direct.call(service, call.name, dict(call.params), context=context)
+        except CallError as error:
+            return _of_error(error, context.request_id)
+        return Outcome(value, request_id=context.request_id, seen=repr(value))
+
+
+class RestPost(Transport):
+    """An HTTP request with a JSON body, without a socket."""
+
+    name, http = "rest-post", True
+
+    async def _lanes(self, service: Service, lanes: Sequence[Sequence[Call]]) -> list[list[Outcome]]:
+        async def lane(calls: Sequence[Call]) -> list[Outcome]:
+            return [await self._request(client, service, call) for call in calls]
+
+        async with client_of(create_app(service)) as client:
+            return await asyncio.gather(*map(lane, lanes))
+
+    async def _request(self, client: Any, service: Service, call: Call) -> Outcome:
+        method, path, query, body = _http(service, call, text=self.text)
+        headers = {"x-request-id": call.request_id} if call.request_id else {}
+        if body:
+            headers["content-type"] = "application/json"
+        response = await client.request(
+            method, path, query=query, content=body, headers=headers, authorization=call.authorization
+        )
+        return _of_response(response.status, response.headers, response.content)
+
+
+class RestGet(RestPost):
+    """An HTTP request with a query string, without a socket."""
+
+    name, text = "rest-get", True
+
+
+class UvicornPost(RestPost):
+    """The same through uvicorn and a socket."""
+
+    name = "uvicorn-post"
+
+    def call_all(self, target: Target, lanes: Sequence[Sequence[Call]]) -> list[list[Outcome]]:
+        service = target if isinstance(target, Service) else Service(target)
+
+        async def main(base: str) -> list[list[Outcome]]:
+            async with asyncio.timeout(BOUND), httpx.AsyncClient(base_url=base, timeout=BOUND) as client:
+
+                async def lane(calls: Sequence[Call]) -> list[Outcome]:
+                    return [await self._request(client, service, call) for call in calls]
+
+                return await asyncio.gather(*map(lane, lanes))
+
+        with uvicorn_of(_identified(create_app(service))) as base:
+            return asyncio.run(main(base))
+
+    async def _request(self, client: httpx.AsyncClient, service: Service, call: Call) -> Outcome:
+        method, path, query, body = _http(service, call, text=self.text)
+        headers = {"x-request-id": call.request_id} if call.request_id else {}
+        if body:
+            headers["content-type"] = "application/json"
+        if call.authorization is not None:
+            subject, scopes = call.authorization.subject or "", " ".join(call.authorization.scopes)
+            headers["x-test-caller"] = json.dumps([subject, scopes])
+        response = await client.request(method, httpx.URL(path, params=query or None), content=body, headers=headers)
+        return _of_response(response.status_code, response.headers, response.content)
+
+
+class UvicornGet(UvicornPost):
+    """A query string through uvicorn and a socket."""
+
+    name, text = "uvicorn-get", True
+
+
+class CliEvent(Transport):
+    """``servey call NAME --event JSON``."""
+
+    name, network, concurrent = "cli-event", False, False
+
+    def call_all(self, target: Target, lanes: Sequence[Sequence[Call]]) -> list[list[Outcome]]:
+        service = target if isinstance(target, Service) else Service(target)
+        return [[self._invoke(service, call) for call in calls] for calls in lanes]
+
+    def _invoke(self, service: Service, call: Call) -> Outcome:
+        assert call.authorization is None, "the operating system is the caller"
+        path = list(sys.path)
+        try:
+            with CliRunner().isolation() as (out, err, _):
+                exit_code = run_program(["call", call.name, *self._words(call)], project=Project(service=service))
+                stdout, stderr = out.getvalue().decode(), err.getvalue().decode()
+        finally:
+            sys.path[:] = path
+        if exit_code == 0:
+            return Outcome(json.loads(stdout), exit_code=0, seen=stdout + stderr)
+        assert stdout == ""
+        code = re.search(r"^Error: ([a-z_]+)(?:: (.*))?$", stderr, re.MULTILINE)
+        problems = [re.match(r"  (\S+)(?: at (/\S+))?: (.*)", line) for line in stderr.splitlines()]
+        errors = tuple((_pointer(found[1]) + (found[2] or ""), found[3]) for found in problems if found)
+        return Outcome(
+            code=code[1] if code else "usage",
+            errors=errors,
+            exit_code=exit_code,
+            detail=(code[2] or "") if code else stderr,
+            seen=stdout + stderr,
+        )
+
+    def _words(self, call: Call) -> list[str]:
+        return ["--event", _event(call.params).decode("utf-8", "surrogateescape")]
+
+
+class CliFlags(CliEvent):
+    """``servey call NAME --flag text``."""
+
+    name, text = "cli-flags", True
+
+    def _words(self, call: Call) -> list[str]:
+        return [f"--{name.replace('_', '-')}={text}" for name, text in _texts(call.params)]
+
+
+TRANSPORTS = (DirectJson, DirectValues, RestPost, RestGet, UvicornPost, CliEvent, CliFlags)
+ALL = (*TRANSPORTS, UvicornGet)
+
+
+def _fixture(*kinds: type[Transport]) -> Any:
+    @pytest.fixture(params=kinds, ids=[kind.name for kind in kinds])
+    def transport(request: pytest.FixtureRequest) -> Transport:
+        return request.param()
+
+    return transport
+
+
+transport = _fixture(*TRANSPORTS)
+json_transport = _fixture(*(kind for kind in ALL if not kind.text))
+"""Arguments keep their JSON types."""
+raw_transport = _fixture(DirectJson, RestPost, UvicornPost, CliEvent)
+"""Takes a JSON text as it is."""
+text_transport = _fixture(*(kind for kind in ALL if kind.text))
+network_transport = _fixture(*(kind for kind in TRANSPORTS if kind.network))
+system_transport = _fixture(*(kind for kind in TRANSPORTS if not kind.network))
+concurrent_transport = _fixture(*(kind for kind in TRANSPORTS if kind.concurrent and kind is not RestGet))
+http_transport = _fixture(*(kind for kind in ALL if kind.http))
+
+
+@contextmanager
+def uvicorn_of(app: Any, **options: Any) -> Iterator[str]:
+    """Serve `app` from a thread on a free port; yields the base URL."""
+
+    class Server(uvicorn.Server):
+        up = threading.Event()
+
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            self.up.set()
+
+        async def main_loop(self) -> None:
+            # uvicorn's own looks every 0.1 s whether it shall end
+            self.loop, self.leave = asyncio.get_running_loop(), asyncio.Event()
+            if not await self.on_tick(0):
+                await self.leave.wait()
+
+    listener = socket.create_server(("127.0.0.1", 0))
+    port = listener.getsockname()[1]
+    config = uvicorn.Config(
+        app, log_config=None, access_log=False, ws="none", lifespan="on", timeout_graceful_shutdown=10, **options
+    )
+    server = Server(config)
+    thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
+    thread.start()
+    try:
+        assert server.up.wait(BOUND), "uvicorn did not start"
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        if hasattr(server, "leave"):
+            server.loop.call_soon_threadsafe(server.leave.set)
+        thread.join(BOUND)
+        listener.close()
+        assert not thread.is_alive(), "uvicorn did not stop"
+
+
+def _identified(app: Any) -> Any:
+    """Let a test say who calls, as an authenticating middleware in front would."""
+
+    async def wrapped(scope: Any, receive: Any, send: Any) -> None:
+        for name, value in scope.get("headers", ()):
+            if name == b"x-test-caller":
+                subject, scopes = json.loads(value)
+                scope[AUTHORIZATION_KEY] = Authorization(subject, frozenset(scopes.split()))
+        await app(scope, receive, send)
+
+    return wrapped
+
+
+def _http(service: Service, call: Call, *, text: bool) -> tuple[str, str, list[tuple[str, str]], bytes]:
+    method = "GET" if text else "POST"
+    route = next(
+        item for item in service.web_routes if item.method == method and item.operation is service.operation(call.name)
+    )
+    if text:
+        return method, route.path, _texts(call.params), b""
+    return method, route.path, [], _event(call.params)
+
+
+def _event(params: Mapping[str, Any] | bytes) -> bytes:
+    return params if isinstance(params, bytes) else json.dumps(params).encode()
+
+
+def _texts(params: Mapping[str, Any] | bytes) -> list[tuple[str, str]]:
+    """Write arguments as text, by DESIGN §4: scalars plain, lists repeated, anything deeper one JSON value."""
+    assert isinstance(params, Mapping), "there is no body here"
+    pairs: list[tuple[str, str]] = []
+    for name, value in params.items():
+        items = value if isinstance(value, list) and not any(isinstance(i, dict | list) for i in value) else [value]
+        pairs += [(name, item if isinstance(item, str) else json.dumps(item)) for item in items]
+    return pairs
+
+
+def _pointer(place: str) -> str:
+    """Return the JSON pointer of what the command line calls ``--some-flag``, ``--event`` or ``/some/pointer``."""
+    if place.startswith("--"):
+        return "" if place == "--event" else "/" + place[2:].replace("-", "_")
+    return place
+
+
+def _of_error(error: CallError, request_id: str) -> Outcome:
+    problem = error.problem(request_id)
+    return Outcome(
+        code=error.code,
+        errors=tuple((path, message) for path, message in error.errors),
+        status=error.status,
+        exit_code=error.exit_code,
+        detail=error.detail,
+        request_id=request_id,
+        headers={name.lower(): value for name, value in error.headers.items()},
+        seen=json.dumps(problem),
+    )
+
+
+def _of_response(status: int, headers: Mapping[str, str], content: bytes) -> Outcome:
+    request_id = headers["x-request-id"]
+    seen = content.decode() + repr(dict(headers))
+    if status < 400:
+        result = json.loads(content) if content else None
+        return Outcome(result, status=status, headers=headers, request_id=request_id, seen=seen)
+    assert headers["content-type"] == "application/problem+json"
+    problem = json.loads(content)
+    assert (problem["status"], problem["request_id"]) == (status, request_id)
+    return Outcome(
+        code=problem["code"],
+        errors=tuple((item["path"], item["message"]) for item in problem.get("errors", ())),
+        status=status,
+        detail=problem.get("detail", ""),
+        request_id=request_id,
+        headers=headers,
+        seen=seen,
+    )
