@@ -25,6 +25,8 @@ from servey.errors import CallError, DeadlineError, OverloadedError
 
 T = TypeVar("T")
 
+_Failure = tuple[type[CallError], str]
+
 _LOG = logging.getLogger("servey.workers")
 
 
@@ -53,11 +55,11 @@ class _Job(Generic[T]):
 
     value: T
 
-    def __init__(self, call: Callable[[], T], future: Future[CallError | None], label: str, request_id: str) -> None:
+    def __init__(self, call: Callable[[], T], future: Future[_Failure | None], label: str, request_id: str) -> None:
         self.call = call
         self.context: Context = copy_context()
-        # why there is no result, or None. Never an exception of the Future itself, which asyncio complains of
-        # when nobody retrieves it, as when the caller is cancelled at the same moment.
+        # Done with why there is no result, or None. No exception: a thread that hangs holds on to it, and would
+        # keep alive the traceback, and with it the frames of the call that was answered long ago.
         self.future = future
         self.label = label
         self.request_id = request_id
@@ -132,12 +134,11 @@ class Workers:
         self._idle: list[_Worker] = []
         self._waiting: OrderedDict[_Job[Any], None] = OrderedDict()  # a job in the middle can be withdrawn
         self._done: list[_Job[Any]] = []
-        self._woken = False
         self._threads = 0
         self._running = 0
         self._closed = False
         # the loop's thread only
-        self._drains: list[Future[None]] = []
+        self._drained = asyncio.Event()
 
     @property
     def waiting(self) -> int:
@@ -200,14 +201,17 @@ class Workers:
         except BaseException:
             self._give_up(job, _GivenUp.CANCELLED)
             raise
-        error = job.error if failure is None else failure
+        if failure is not None:
+            kind, detail = failure
+            raise kind(detail)
+        error = job.error
         if error is None:
             return job.value
         job.error = None
         try:
             raise error
         finally:
-            del error, failure, job  # its traceback has this frame, and would keep all of it alive as a cycle
+            del error  # its traceback has this frame: no cycle, please
 
     async def drain(self, timeout: float) -> int:  # noqa: ASYNC109 - cancels nothing
         """Wait until every job is done, those that wait for a thread included.
@@ -220,13 +224,11 @@ class Workers:
         Returns:
             How many jobs are not done, 0 when all are.
         """
+        self._drained.clear()
         if self._unfinished():
-            drained: Future[None] = self._loop.create_future()
-            self._drains.append(drained)
-            try:
-                await asyncio.wait((drained,), timeout=timeout)
-            finally:
-                self._drains.remove(drained)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(timeout):
+                    await self._drained.wait()
         return self._unfinished()
 
     def close(self) -> None:
@@ -282,10 +284,10 @@ class Workers:
         if job.given_up:  # told before it counts as done: who waited for that may end the process
             self._tell(job, job.given_up)
         with self._lock:
-            # First the result, then the flag: a loop that has just cleared the flag finds the result, and a loop
-            # that has not will be woken.
+            # Append and look with the lock held, as `_deliver` takes all with the lock held: were the lock let go
+            # between, a result could be left behind that nobody is woken for.
             self._done.append(job)
-            wake, self._woken = not self._woken, True
+            wake = len(self._done) == 1
             if self._waiting:
                 worker.job, _ = self._waiting.popitem(last=False)
                 parked = False
@@ -300,31 +302,27 @@ class Workers:
             except RuntimeError:  # the loop is closed: nobody is left to care
                 with self._lock:
                     self._done.clear()
-                    self._woken = False
         return parked
 
     def _deliver(self) -> None:
         """Wake the tasks whose jobs are done, in the event loop."""
         with self._lock:
-            self._woken = False
             done, self._done = self._done, []
             unfinished = len(self._waiting) + self._running
         for job in done:
             if not job.future.done():
                 job.future.set_result(None)
         if not unfinished:
-            for drained in self._drains:
-                if not drained.done():
-                    drained.set_result(None)
+            self._drained.set()
 
     def _expire(self, job: _Job[Any]) -> None:
         """Give a job up because its deadline has passed."""
         if job.future.done():
             return
         if self._give_up(job, _GivenUp.DEADLINE):
-            job.future.set_result(OverloadedError("every worker thread was busy until the call's deadline"))
+            job.future.set_result((OverloadedError, "every worker thread was busy until the call's deadline"))
         elif job.given_up is _GivenUp.DEADLINE:  # else it has ended, and its result is on the way
-            job.future.set_result(DeadlineError("the call took longer than it may"))
+            job.future.set_result((DeadlineError, "the call took longer than it may"))
 
     def _give_up(self, job: _Job[Any], why: _GivenUp) -> bool:
         """Withdraw a job if it has no thread yet, and return whether; have the end of one that runs logged."""
