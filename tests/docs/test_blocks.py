@@ -2,7 +2,8 @@
 
 A page is read from top to bottom, in a directory of its own. What a block is depends on its language:
 
-python    a program. What it prints is in the `text` or `json` block that follows; without one, it prints nothing.
+python    a program, which goes on from those before it on the page. What it prints is in the `text` or `json` block
+          that follows; without one, it prints nothing.
 console   commands behind a ``$``, each followed by what it prints. A server runs until the page ends or another
           one is started; what is shown of its log appears in it. ``pip install`` installs nothing here, and must
           name extras and packages that exist; ``make`` makes nothing, and must name a target that exists.
@@ -42,6 +43,14 @@ MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 STAND_IN = Path(__file__).with_name("curl.py")
 
 FENCE = re.compile(r"^(?:<!-- file: (?P<file>\S+) -->\n+)?```(?P<language>.*)\n(?P<text>(?:.*\n)*?)```$", re.M)
+GO_ON = """
+import contextlib, io, json, sys
+*_before, _last = json.load(sys.stdin)
+with contextlib.redirect_stdout(io.StringIO()):
+    for _block in _before:
+        exec(compile(_block, "<earlier on the page>", "exec"), globals())
+exec(compile(_last, "<the block>", "exec"), globals())
+"""
 SERVER = re.compile(r"(?:\w+=\S+ )*(?:python -m servey|servey serve|uvicorn .*)")
 RUN_EXAMPLES = (
     "from servey.service import Service; from servey.servey_test.example_run import example_runs\n"
@@ -98,6 +107,7 @@ class Reader:
             "SERVER_PORT": str(self.port),
         }
         self.server: Server | None = None
+        self.programs: list[str] = []
 
     def read(self, blocks: list[Block]) -> None:
         shown: str | None = None
@@ -108,7 +118,8 @@ class Reader:
             elif block.language == "python":
                 is_shown = follower is not None and follower.language in ("text", "json") and not follower.file
                 shown = follower.text if is_shown else ""
-                self.compare(block, shown, self.python(block.text))
+                self.programs.append(block.text)
+                self.compare(block, shown, self.python(GO_ON, given=json.dumps(self.programs)))
             elif block.language == "console":
                 for command, output in commands_of(block):
                     self.command(block, command, output)
@@ -132,18 +143,19 @@ class Reader:
                 shutil.copytree(self.directory, aside, dirs_exist_ok=True)
                 self.python(RUN_EXAMPLES, Path(aside))
 
-    def python(self, code: str, directory: Path | None = None) -> str:
+    def python(self, code: str, directory: Path | None = None, given: str = "") -> str:
         command = [sys.executable, "-W", "error", "-c", code]
         done = subprocess.run(
             command,
             cwd=directory or self.directory,
             env=self.environment,
+            input=given,
             capture_output=True,
             text=True,
             timeout=60,
             check=False,
         )
-        assert done.returncode == 0, f"{code}\n{done.stdout}{done.stderr}"
+        assert done.returncode == 0, f"{given or code}\n{done.stdout}{done.stderr}"
         return done.stdout
 
     def command(self, block: Block, command: str, shown: str) -> None:
