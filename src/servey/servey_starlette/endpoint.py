@@ -94,6 +94,15 @@ def action_endpoint(route: WebRoute, service: Service) -> Endpoint:
             return
         except Disconnected:
             return
+        except Exception:  # noqa: BLE001 - a plugin's authorizer; the operation raises nothing but CallError
+            _log.exception(
+                "%s: the request failed (request %s)",
+                operation.name,
+                context.request_id,
+                extra={"action": operation.name, "request_id": context.request_id},
+            )
+            await send_problem(InternalError(), context.request_id, scope, send)
+            return
         request_id = (b"x-request-id", context.request_id.encode("ascii"))
         if status in _BODILESS:
             await send({"type": "http.response.start", "status": status, "headers": [request_id, *extra]})
