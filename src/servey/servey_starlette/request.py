@@ -93,6 +93,8 @@ def check_content_type(headers: Mapping[bytes, bytes]) -> None:
     Raises:
         UnsupportedMediaError: It is of another type, or of none.
     """
+    if b"content-encoding" in headers and headers[b"content-encoding"].strip().lower() != b"identity":
+        raise UnsupportedMediaError("the content is encoded; send it as it is")
     given = headers.get(b"content-type", b"")
     if given == b"application/json":
         return
@@ -105,8 +107,6 @@ def check_content_type(headers: Mapping[bytes, bytes]) -> None:
     if not is_json:
         shown = given.decode("latin-1")[:100] if given else "not said"
         raise UnsupportedMediaError(f"the content type is {shown}; send application/json in UTF-8")
-    if headers.get(b"content-encoding", b"identity").strip().lower() != b"identity":
-        raise UnsupportedMediaError("the content is encoded; send it as it is")
 
 
 async def read_body(receive: Receive, headers: Mapping[bytes, bytes], limit: int) -> bytes:
