@@ -83,21 +83,24 @@ class ActionTable:
     def find(self, scope: Scope) -> Endpoint | None:
         """Return what serves the path of an HTTP request (for a method not served, the 405), or None."""
         path: str = scope["path"]
-        if (root := scope.get("root_path")) and path.startswith(root):
+        root: str = scope.get("root_path", "")
+        # as Starlette does: what does not begin with the root path has been taken off it by a proxy already
+        if root and path.startswith(root) and path[len(root) : len(root) + 1] in ("", "/"):
             path = path[len(root) :]
+        else:
+            root = ""
         methods = self._plain.get(path)
         if methods is not None:
             return methods.get(scope["method"]) or methods.other
         if self._has_templates:
-            return self._find_template(scope, path)
+            return self._find_template(scope, root, path)
         return None
 
-    def _find_template(self, scope: Scope, path: str) -> Endpoint | None:
+    def _find_template(self, scope: Scope, root: str, path: str) -> Endpoint | None:
         raw: bytes = scope.get("raw_path") or b""
         try:
             if b"%" in raw:  # an escaped slash must not split a segment, nor a wrong escape pass
-                skip = scope.get("root_path", "").rstrip("/").count("/")
-                escaped = raw.decode("latin-1").partition("?")[0].split("/")[1 + skip :]
+                escaped = raw.decode("latin-1").partition("?")[0].split("/")[1 + root.count("/") :]
                 segments = [unescape_segment(segment) for segment in escaped]
             else:
                 segments = path.split("/")[1:]
