@@ -35,13 +35,15 @@ class CronTrigger(msgspec.Struct, frozen=True):
 
         try:
             zone = ZoneInfo(self.timezone)
-        except (ValueError, OSError, KeyError) as error:  # ZoneInfoNotFoundError is a KeyError
+        except (TypeError, ValueError, OSError, KeyError) as error:  # ZoneInfoNotFoundError is a KeyError
             raise DefinitionError(
                 f"{self.timezone!r} is no time zone of this machine", fix="use an IANA name such as 'Europe/Berlin'"
             ) from error
         try:
+            if len(self.expression.split()) != 5:  # CronSim takes a sixth for seconds, which no scheduler here keeps
+                raise CronSimError("it has not five fields")
             CronSim(self.expression, datetime.now(zone))
-        except CronSimError as error:
+        except (AttributeError, CronSimError) as error:
             raise DefinitionError(
                 f"{self.expression!r} is no cron expression: {error}",
                 fix="write five fields, as in '0 7 * * MON-FRI'",

@@ -16,7 +16,7 @@ class FixedRateTrigger(msgspec.Struct, frozen=True):
         interval: The time between the starts of two runs; a number is seconds. At least one second.
 
     Raises:
-        DefinitionError: The interval is shorter than a second.
+        DefinitionError: The interval is none, or is shorter than a second.
 
     Example:
         >>> str(FixedRateTrigger(90))
@@ -26,7 +26,10 @@ class FixedRateTrigger(msgspec.Struct, frozen=True):
     interval: timedelta | float
 
     def __post_init__(self) -> None:
-        interval = self.interval if isinstance(self.interval, timedelta) else timedelta(seconds=self.interval)
+        try:
+            interval = self.interval if isinstance(self.interval, timedelta) else timedelta(seconds=self.interval)
+        except (TypeError, ValueError, OverflowError) as error:  # text; not a number; more than timedelta holds
+            raise DefinitionError(f"{self.interval!r} is no interval", fix="give seconds or a timedelta") from error
         if interval < timedelta(seconds=1):
             raise DefinitionError(f"an interval of {interval} is too short", fix="give at least one second")
         msgspec.structs.force_setattr(self, "interval", interval)

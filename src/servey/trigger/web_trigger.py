@@ -36,7 +36,7 @@ class WebTrigger(msgspec.Struct, frozen=True):
             Default: a query for GET, otherwise a mutation.
 
     Raises:
-        DefinitionError: The path is not a valid template.
+        DefinitionError: The path is not a valid template, or another argument is not one of those above.
 
     Example:
         >>> WebTrigger(WebTriggerMethod.GET, "/parcels/{id}").path_parameters
@@ -48,10 +48,18 @@ class WebTrigger(msgspec.Struct, frozen=True):
     graphql: Literal["query", "mutation", "by method"] | None = "by method"
 
     def __post_init__(self) -> None:
-        if self.path is None:
+        if not isinstance(self.method, WebTriggerMethod):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise DefinitionError(
+                f"{self.method!r} is no method", fix="write WebTrigger(WebTriggerMethod.GET, '/users/{id}')"
+            )
+        if self.graphql not in ("query", "mutation", "by method", None):
+            raise DefinitionError(
+                f"graphql={self.graphql!r} is nothing an action can be", fix="use 'query', 'mutation' or None"
+            )
+        if self.path is None or self.path == "/":
             return
         segments = self.path.split("/")
-        if segments[0] or not all(map(_SEGMENT.match, segments[1:])):
+        if segments[0] or not segments[1:] or not all(map(_SEGMENT.match, segments[1:])):
             raise DefinitionError(
                 f"{self.path!r} is no path template",
                 fix="begin with a slash, no empty segment, a parameter is a whole segment: '/users/{id}'",
