@@ -3,7 +3,6 @@
 import ast
 import inspect
 import re
-from dataclasses import FrozenInstanceError
 from http import HTTPStatus
 from pathlib import Path
 
@@ -192,7 +191,8 @@ def test_everything_is_a_servey_error():
 def test_a_missing_extra_is_an_import_error_with_the_pip_command():
     error = MissingExtraError("starlette", "server")
     assert isinstance(error, ImportError)
-    assert str(error) == "'starlette' is not installed. Run: pip install 'servey[server]'"
+    assert str(error) == "'starlette' is not installed; run pip install 'servey[server]'"
+    assert MissingExtraError.command("server") == "pip install 'servey[server]'"
 
 
 def test_a_definition_error_tells_what_where_and_how_to_mend():
@@ -247,7 +247,7 @@ def test_a_mapping_takes_the_attributes_of_the_class():
 def test_a_mapping_stays_itself_and_cannot_be_changed():
     mapping = ErrorMapping(ParcelLostError, status=410)
     assert ErrorMapping.of(mapping) is mapping
-    with pytest.raises(FrozenInstanceError):
+    with pytest.raises(AttributeError):
         mapping.status = 200
 
 

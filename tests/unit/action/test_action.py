@@ -4,7 +4,7 @@ import asyncio
 import functools
 import inspect
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import timedelta
 
 import pytest
@@ -26,7 +26,7 @@ def line_of(function):
 def declared(fn):
     """The members of an action, but for its function and namespace."""
     skipped = ("fn", "namespace")
-    return {item.name: getattr(get_action(fn), item.name) for item in fields(Action) if item.name not in skipped}
+    return {name: getattr(get_action(fn), name) for name in Action.__struct_fields__ if name not in skipped}
 
 
 DEFAULTS = {
