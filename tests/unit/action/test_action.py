@@ -317,8 +317,8 @@ class Callable:
     ],
 )
 def test_only_functions_are_actions(wrong):
+    line = inspect.currentframe().f_lineno + 2
     with pytest.raises(DefinitionError) as caught:
-        line = inspect.currentframe().f_lineno + 1
         action(wrong)
     assert caught.value.fix
     assert len(caught.value.where) == 1
