@@ -88,6 +88,11 @@ class ArgumentsCodec:
         self._scalars: dict[str, Read] = {}
         self._lists: dict[str, Callable[[list[str]], Any]] = {}
         self._kinds: dict[str, TextKind] = {}
+        # what is read of the text of a plain scalar is of its type already
+        self._exact = all(
+            node.kind == "leaf" and node.cls in (str, int, float, bool) and not node.constraints
+            for _, node in self.parameters.values()
+        )
         for name, (_, node) in self.parameters.items():
             self._kinds[name] = kind = text_kind(node)
             if kind == "list":
@@ -170,24 +175,32 @@ class ArgumentsCodec:
         problems: list[Problem] = []
         lists: dict[str, list[str]] = {}
         scalars = self._scalars
+        if extra:
+            self._read_rest({}, extra, found, problems)
         for name, text in pairs:
             read = scalars.get(name)
-            if read is None and name in self._lists and not (extra and name in extra):
-                lists.setdefault(name, []).append(text)
-            elif read is None or (extra and name in extra):
-                if not ignore_unknown:
-                    problems.append(Problem(step("", name), self._unknown(name, extra)))
-            elif name in found:
-                problems.append(Problem(step("", name), "given more than once"))
-            else:
+            if read is not None and name not in found:
                 try:
                     found[name] = read(text)
                 except TextError as error:
                     found[name] = None
                     problems.append(Problem(step("", name), str(error)))
-        if extra or lists:
-            self._read_rest(lists, extra or {}, found, problems)
-        return self._decoded(found, problems) if problems else self.decode(found)
+            elif name in self._lists and not (extra and name in extra):
+                lists.setdefault(name, []).append(text)
+            elif read is not None and not (extra and name in extra):
+                problems.append(Problem(step("", name), "given more than once"))
+            elif not ignore_unknown:
+                problems.append(Problem(step("", name), self._unknown(name, extra)))
+        if lists:
+            self._read_rest(lists, {}, found, problems)
+        if problems:
+            return self._decoded(found, problems)
+        if self._exact:
+            try:
+                return self.struct(**found)
+            except TypeError:  # something is missing
+                pass
+        return self.decode(found)
 
     def json_schema(self, mode: SchemaMode = "input") -> dict[str, Any]:
         """Return the JSON schema (2020-12) of the arguments as one object.
@@ -245,18 +258,20 @@ class ArgumentsCodec:
         found: dict[str, Any],
         problems: list[Problem],
     ) -> None:
-        given = ((name, [text] if isinstance(text, str) else list(text)) for name, text in extra.items())
-        for name, texts in (*lists.items(), *given):
+        for name, given in (*lists.items(), *extra.items()):
+            read = self._scalars.get(name)
             try:
-                if name in self._lists:
-                    found[name] = self._lists[name](texts)
-                elif name in self._scalars and len(texts) != 1:
+                if read is not None and isinstance(given, str):
+                    found[name] = read(given)
+                elif name in self._lists:
+                    found[name] = self._lists[name]([given] if isinstance(given, str) else list(given))
+                elif read is None:
+                    problems.append(Problem(step("", name), nearest(name, self.parameters)))
+                elif len(given) == 1:
+                    found[name] = read(given[0])
+                else:
                     found[name] = None
                     problems.append(Problem(step("", name), "given more than once"))
-                elif name in self._scalars:
-                    found[name] = self._scalars[name](texts[0])
-                else:
-                    problems.append(Problem(step("", name), nearest(name, self.parameters)))
             except TextError as error:
                 found[name] = None
                 problems.append(Problem(step("", name), str(error)))

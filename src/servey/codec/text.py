@@ -53,7 +53,7 @@ def reader(node: Node) -> Read:
     if node.kind == "union":
         return _union(node)
     if node.cls is str:
-        return str
+        return _str
     if node.cls is bool:
         return _bool
     if node.cls is int:
@@ -117,6 +117,15 @@ def _listed(node: Node) -> Node | None:
         others = [item for item in node.items if item.cls is not type(None)]
         return _listed(others[0]) if len(others) == 1 else None
     return None
+
+
+def _str(text: str) -> str:
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:  # an argument of the command line that is not UTF-8
+            raise TextError("expected UTF-8") from None
+    return text
 
 
 def _json(text: str) -> Any:
