@@ -250,13 +250,7 @@ class Workers:
         with self._lock:
             if self._closed:
                 raise OverloadedError("the service is shutting down")
-            if self._idle:
-                worker = self._idle.pop()  # the last one idle: its stack and caches are warm
-                self._running += 1
-                worker.hand(job)
-                return
-            if self._threads == self._limit:
-                self._waiting[job] = None
+            if self._hand_or_queue(job, self._limit):
                 return
             self._threads += 1
             self._running += 1
@@ -268,10 +262,20 @@ class Workers:
             with self._lock:
                 self._threads -= 1
                 self._running -= 1
-                if self._threads:  # they will come to it
-                    self._waiting[job] = None
+                if self._threads and self._hand_or_queue(job, self._threads):
                     return
             raise OverloadedError("the service has no thread to run this") from error
+
+    def _hand_or_queue(self, job: _Job[Any], limit: int) -> bool:
+        """With the lock held, give `job` to an idle thread or let it wait; return False for fewer than `limit`."""
+        if self._idle:
+            self._running += 1
+            self._idle.pop().hand(job)  # the last one idle: its stack and caches are warm
+            return True
+        if self._threads < limit:
+            return False
+        self._waiting[job] = None
+        return True
 
     def _finish(self, worker: _Worker, job: _Job[Any]) -> bool:
         """Send a job's result, in its worker thread, and give the worker what comes next.
@@ -308,11 +312,11 @@ class Workers:
         """Wake the tasks whose jobs are done, in the event loop."""
         with self._lock:
             done, self._done = self._done, []
-            unfinished = len(self._waiting) + self._running
+            quiet = not self._running  # then none waits either
         for job in done:
             if not job.future.done():
                 job.future.set_result(None)
-        if not unfinished:
+        if quiet:
             self._drained.set()
 
     def _expire(self, job: _Job[Any]) -> None:

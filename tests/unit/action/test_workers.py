@@ -285,6 +285,28 @@ def test_a_job_for_which_the_system_has_no_thread_waits_for_one_or_is_refused(
     run(main)
 
 
+def test_a_job_for_which_the_system_has_no_thread_takes_one_that_became_idle_meanwhile(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main(workers: Workers) -> None:
+        def no_thread(_: threading.Thread) -> None:
+            gate.let_go.set()
+            end = time.monotonic() + BOUND
+            while workers.running > 1:  # the job that has no thread yet is counted
+                assert time.monotonic() < end
+            raise RuntimeError("can't start new thread")
+
+        gate = Gate("first")
+        first = asyncio.create_task(call(workers, gate))
+        await until(gate.begun.is_set)
+        with monkeypatch.context() as patched:
+            patched.setattr(threading.Thread, "start", no_thread)
+            assert await call(workers, lambda: "second") == "second"
+        assert await first == "first"
+
+    run(main)
+
+
 def test_no_result_of_20000_jobs_is_lost(run: Run) -> None:
     async def main(workers: Workers) -> None:
         async def ask(task: int) -> int:
@@ -540,6 +562,8 @@ def test_drain_waits_for_jobs_that_run_and_for_jobs_that_wait(run: Run) -> None:
 def test_drain_waits_for_a_job_that_nobody_waits_for(run: Run) -> None:
     async def main(workers: Workers) -> None:
         gate = Gate()
+        await call(workers, str)
+        assert await workers.drain(BOUND) == 0
         with pytest.raises(DeadlineError):
             await call(workers, gate, now())
         assert await workers.drain(0) == 1
@@ -610,6 +634,11 @@ def test_a_job_that_ends_after_the_loop_was_closed_harms_nobody(
             assert not thread.is_alive()
     assert (left[0].running, left[0].waiting) == (0, 0)
     assert not gates[2].begun.is_set()
+    kept = weakref.ref(gates[0])
+    gates.clear()
+    del gate
+    gc.collect()
+    assert kept() is None
     assert [record for record in caplog.records if record.name != "servey.workers"] == []
 
 
