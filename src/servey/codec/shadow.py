@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import datetime
 import decimal
+import threading
 import typing
-from collections import deque
+from collections import deque, namedtuple
 from collections.abc import Callable, Iterator
 from typing import Annotated, Any
 
@@ -29,6 +30,7 @@ from servey.errors import InvalidError, Problem
 _MOST = 1.7976931348623157e308
 _STRINGS = ("str", "bytes", "bytearray", "datetime", "date", "time", "timedelta", "UUID", "Decimal")
 _INT64 = 2**63
+_BUILDING = threading.RLock()
 
 
 class _AnyInstance(type):
@@ -176,6 +178,10 @@ class Shadows:
 
     def of(self, node: Node) -> Any:
         """Return the type that msgspec decodes, or converts, in place of the node's."""
+        with _BUILDING:  # another thread must not see a class that contains itself half made
+            return self._of(node)
+
+    def _of(self, node: Node) -> Any:
         if node.kind == "foreign" or is_island(node) or (node.kind == "any" and self.side == "out"):
             return self._marker(node, self.run(node))
         if node.kind == "any":
@@ -263,8 +269,6 @@ class Shadows:
     def _namedtuple(self, node: Node) -> Any:
         if node.identity in self.structs:
             return self.structs[node.identity]
-        from collections import namedtuple
-
         defaults = [field.default for field in node.fields if field.default is not MISSING]
         names = [field.name for field in node.fields]
         shadow: Any = namedtuple(  # pyright: ignore[reportUntypedNamedTuple]
