@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Protocol, runtime_checkable
@@ -138,7 +139,7 @@ class _StatusError(CallError):
     def __init__(self, exception: HTTPException) -> None:
         super().__init__(headers=exception.headers)
         self.status = exception.status_code  # type: ignore[misc]
-        self.code = self.title.lower().replace(" ", "_").replace("-", "_")  # type: ignore[misc]
+        self.code = re.sub(r"\W+", "_", self.title.lower().replace("'", ""))  # type: ignore[misc]
         if exception.detail != self.title:
             self.detail = exception.detail
 
