@@ -48,12 +48,23 @@ class ActionGroup(click.Group):
                 continue
         return None
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the actions with their summaries."""
+        names = self.list_commands(ctx)
+        if not names:
+            return
+        limit = formatter.width - 6 - max(map(len, names))
+        operations = project_of(ctx).service.operations
+        with formatter.section("Actions"):
+            formatter.write_dl([(name, ActionCommand(operations[name]).get_short_help_str(limit)) for name in names])
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Return the action's command and its arguments; an unknown action is told with the nearest name."""
-        if ctx.resilient_parsing or self.get_command(ctx, args[0]) is not None:
-            return super().resolve_command(ctx, args)
+        command = self.get_command(ctx, args[0])
+        if command is not None or ctx.resilient_parsing:
+            return args[0], command, args[1:]
         names = list(project_of(ctx).service.operations)
         near = get_close_matches(args[0].replace("-", "_"), names, 1)
         if len(shared := [name for name in names if name.endswith("_" + args[0])]) > 1:
@@ -146,7 +157,7 @@ class ActionCommand(click.Command):
         except CallError as error:
             show_call_error(error, context.request_id, lambda path: self._place(path, given, data is not None))
             if self.operation.needs_caller and error.code == "unauthorized":
-                click.echo("  The action takes an Authorization, and nobody is logged in on a command line.", err=True)
+                click.echo("  it takes an Authorization, and nobody is logged in on a command line", err=True)
             ctx.exit(error.exit_code)
         write_json(result)
 

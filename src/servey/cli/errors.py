@@ -39,17 +39,22 @@ class CommandError(click.ClickException):
         self.code = code
 
 
-def show_usage_error(error: click.ClickException) -> int:
-    """Tell what is wrong with the command line; return the exit code."""
+def show_usage_error(error: click.ClickException, color: bool | None = None) -> int:
+    """Tell what is wrong with the command line; return the exit code.
+
+    Args:
+        error: What is wrong.
+        color: Whether to use colours; None: as the command's context says.
+    """
     if not isinstance(error, click.UsageError):
-        _say(error.format_message())
+        _say(error.format_message(), color=color)
         return error.code if isinstance(error, CommandError) else error.exit_code
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         click.echo(error.format_message(), err=True)
         return EX_USAGE
     if error.ctx is not None:
         click.echo(f"{error.ctx.get_usage()}\nTry `{error.ctx.command_path} --help`.\n", err=True)
-    _say(error.format_message())
+    _say(error.format_message(), color=color)
     return EX_USAGE
 
 
@@ -61,7 +66,7 @@ def show_call_error(error: CallError, request_id: str, place: Callable[[str], st
         request_id: What the log knows the call by; told when the log has more.
         place: Returns what the caller wrote at a JSON pointer.
     """
-    detail = error.detail or ("" if error.errors else error.title)
+    detail = error.detail
     if error.exit_code == EX_SOFTWARE:
         detail = f"the service has a defect; its log has more on request {request_id}"
     _say(detail, error.code)
@@ -93,11 +98,9 @@ def show_error(error: Exception, project: Project) -> int:
     return EX_SOFTWARE
 
 
-def _say(message: str, code: str = "") -> None:
+def _say(message: str, code: str = "", color: bool | None = None) -> None:
     label = click.style("Error:", fg="red", bold=True)
-    click.echo(
-        " ".join([label, *([f"{code}:"] if code and message else [code] if code else []), message]).rstrip(), err=True
-    )
+    click.echo(f"{label} {': '.join(filter(None, [code, message]))}", err=True, color=color)
 
 
 def _has_no_module(project: Project) -> bool:

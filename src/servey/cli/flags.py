@@ -6,7 +6,9 @@ import json
 import shlex
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import Enum
+from pathlib import PurePath
 from typing import Any, Literal, get_args
 
 import click
@@ -22,6 +24,7 @@ _NAMES: dict[Any, str] = {
     float: "NUMBER",
     bytes: "BASE64",
     bytearray: "BASE64",
+    timedelta: "DURATION",
 }
 _LIMITS = {
     "gt": "more than {}",
@@ -70,7 +73,11 @@ class Flag:
             return click.Option([key, f"{self.on}/{self.off}"], is_flag=True, default=None)
         choices = _choices(self._item)
         return click.Option(
-            [key, self.on], type=_Text(choices), multiple=True, metavar=self._metavar(choices), help=self.help("")
+            [key, self.on],
+            type=_Text(choices, self._is_path),
+            multiple=True,
+            metavar=self._metavar(choices),
+            help=self.help(""),
         )
 
     def texts(self, value: Any) -> list[tuple[str, str]]:
@@ -111,28 +118,37 @@ class Flag:
         node = _without_none(self.node)
         return _without_none(node.items[0]) if self.kind == "list" else node
 
+    @property
+    def _is_path(self) -> bool:
+        cls: Any = self._item.cls
+        return self.kind != "json" and isinstance(cls, type) and issubclass(cls, PurePath)
+
     def _metavar(self, choices: Sequence[str]) -> str:
         if choices:
             return f"[{'|'.join(choices)}]"
         if self.kind == "json":
             return "JSON"
         node = self._item
+        if self._is_path:
+            return "PATH"
         if node.foreign is not None:
-            schema = node.foreign.schema("input")
-            return str(schema.get("format") or schema.get("type") or "value").upper()
+            return str(node.foreign.schema("input").get("format", "text")).upper()
         return _NAMES.get(node.cls) or getattr(node.cls, "__name__", "value").upper()
 
 
 class _Text(click.ParamType[str]):
-    """Any text; the codec judges it, together with all the others. The choices are for completion only."""
+    """Any text; the codec judges it, together with all the others. What is known of it is for completion only."""
 
     name = "text"
 
-    def __init__(self, choices: Sequence[str]) -> None:
+    def __init__(self, choices: Sequence[str], is_path: bool) -> None:
         self.choices = choices
+        self.is_path = is_path
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        """Return the choices that begin with `incomplete`."""
+        """Return the choices that begin with `incomplete`, or leave it to the shell to complete a path."""
+        if self.is_path:
+            return [CompletionItem(incomplete, type="file")]
         return [CompletionItem(choice) for choice in self.choices if choice.startswith(incomplete)]
 
 
@@ -168,6 +184,8 @@ def command_line(flags: Sequence[Flag], params: Mapping[str, Any]) -> str:
     by_name = {flag.name: flag for flag in flags}
     words: list[str] = []
     for name, wire in params.items():
+        if wire is None and name in by_name and by_name[name].parameter.default is None:
+            continue
         given = by_name[name].words(wire) if name in by_name else None
         if given is None:
             return shlex.join(["--event", _json(params)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
@@ -53,8 +54,9 @@ class Program(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Return the command and its arguments; an unknown one is told with those that there are."""
-        if ctx.resilient_parsing or self.get_command(ctx, args[0]) is not None:
-            return super().resolve_command(ctx, args)
+        command = self.get_command(ctx, args[0])
+        if command is not None or ctx.resilient_parsing:
+            return args[0], command, args[1:]
         near = get_close_matches(args[0], [*_commands(ctx), *RUNS], 1)
         known = [f"{name} (--run={alias})" if (alias := _ALIASES.get(name)) else name for name in _commands(ctx)]
         hint = f"Did you mean {near[0]!r}? " if near else ""
@@ -78,19 +80,19 @@ class Program(click.Group):
             with _readable():
                 super().invoke(ctx)
                 sys.stdout.flush()
-        except (click.ClickException, click.Abort, click.exceptions.Exit):
+        except (click.Abort, click.exceptions.Exit):
             raise
+        except click.ClickException as error:
+            ctx.exit(show_usage_error(error))
         except Exception as error:  # noqa: BLE001 - whatever it is, the user is told and the exit code is right
             ctx.exit(show_error(error, project_of(ctx)))
 
 
-class _Whatever(click.ParamType[bool]):
-    """The value of NO_COLOR, which any value sets (https://no-color.org)."""
+class _SetByAnyValue(click.Option):
+    """A flag whose variable sets it whatever its value is, ``NO_COLOR=0`` too (https://no-color.org)."""
 
-    name = "boolean"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> bool:
-        return bool(value)
+    def value_from_envvar(self, ctx: click.Context) -> Any:
+        return True if self.resolve_envvar_value(ctx) else None
 
 
 def _set_color(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
@@ -103,14 +105,17 @@ def _set_color(ctx: click.Context, _param: click.Parameter, value: bool) -> None
     cls=Program,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     no_args_is_help=True,
-    epilog="python -m servey is this program, too: without arguments it serves; --run=server, --run=config and "
-    "--run=action --action=NAME --event=JSON are the commands serve, config and call.",
+    epilog="""\b
+`python -m servey` is this program, too:
+  python -m servey                                             servey serve
+  python -m servey --run=NAME                                  servey NAME
+  python -m servey --run=action --action=NAME --event=JSON     servey call NAME --event=JSON
+""",
 )
 @click.option(
     "--no-color",
+    cls=_SetByAnyValue,
     is_flag=True,
-    default=False,
-    type=_Whatever(),
     envvar="NO_COLOR",
     is_eager=True,
     expose_value=False,
@@ -135,7 +140,7 @@ def main(args: Sequence[str] | None = None, *, program_name: str = "servey", def
 
 def run(args: Sequence[str], *, program_name: str = "servey", default: str = "", project: Project | None = None) -> int:
     """Run the program and return its exit code. The arguments are those of `main`."""
-    if not sys.flags.safe_path and sys.path[:1] != [""]:
+    if not sys.flags.safe_path and not {"", os.getcwd()}.intersection(sys.path):
         sys.path.insert(0, "")  # as `python -m` does; a program's own path begins with where it is installed
     try:
         code: Any = program.main(
@@ -146,10 +151,8 @@ def run(args: Sequence[str], *, program_name: str = "servey", default: str = "",
             obj=project or Project(),
         )
     except click.ClickException as error:
-        return show_usage_error(error)
-    except click.Abort:
-        return SIGINT_EXIT_CODE
-    except KeyboardInterrupt:
+        return show_usage_error(error, color=False)  # the arguments could not be read, --no-color among them
+    except (click.Abort, KeyboardInterrupt):
         return SIGINT_EXIT_CODE
     return code if isinstance(code, int) else 0
 
@@ -215,7 +218,10 @@ def _commands(ctx: click.Context) -> dict[str, Command]:
     except Exception:
         if not ctx.resilient_parsing:
             raise
-    return {command.name: command for command in (*reversed(added), *COMMANDS)}
+    commands = {command.name: command for command in COMMANDS}
+    for command in added:
+        commands.setdefault(command.name, command)
+    return commands
 
 
 def _load(command: Command) -> click.Command:

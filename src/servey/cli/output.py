@@ -23,7 +23,9 @@ def write_json(data: bytes) -> None:
         write(msgspec.json.format(data, indent=2).decode())
         return
     sys.stdout.flush()
-    sys.stdout.buffer.write(data + b"\n")
+    rest = memoryview(data + b"\n")
+    while rest:  # with PYTHONUNBUFFERED the buffer is the file itself, which may take a part only
+        rest = rest[sys.stdout.buffer.write(rest) :]
     sys.stdout.buffer.flush()
 
 

@@ -97,29 +97,33 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
         KeyboardInterrupt: Ctrl-C.
         SystemExit: SIGTERM; its code is 143.
     """
-    with asyncio.Runner() as runner:
-        return runner.run(_terminable(coroutine))
+    received: list[int] = []
+    try:
+        with asyncio.Runner() as runner:
+            return runner.run(_terminable(coroutine, received))
+    except asyncio.CancelledError:
+        if received:
+            raise SystemExit(SIGTERM_EXIT_CODE) from None
+        raise
 
 
-async def _terminable(coroutine: Coroutine[Any, Any, T]) -> T:
-    with _cancelled_by_sigterm() as received:
-        try:
-            return await coroutine
-        except asyncio.CancelledError:
-            if received:
-                raise SystemExit(SIGTERM_EXIT_CODE) from None
-            raise
+async def _terminable(coroutine: Coroutine[Any, Any, T], received: list[int]) -> T:
+    with _cancelled_by_sigterm(received):
+        return await coroutine
 
 
 @contextmanager
-def _cancelled_by_sigterm() -> Generator[list[int]]:
-    """Do for SIGTERM what `asyncio.Runner` does for SIGINT, unless somebody handles it already."""
-    received: list[int] = []
+def _cancelled_by_sigterm(received: list[int]) -> Generator[None]:
+    """Do for SIGTERM what `asyncio.Runner` does for SIGINT, unless somebody handles it already.
+
+    Args:
+        received: Is added the signals that came.
+    """
     if (
         threading.current_thread() is not threading.main_thread()
         or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
     ):
-        yield received
+        yield
         return
     task = asyncio.current_task()
     loop = asyncio.get_running_loop()
@@ -133,7 +137,7 @@ def _cancelled_by_sigterm() -> Generator[list[int]]:
 
     signal.signal(signal.SIGTERM, terminate)
     try:
-        yield received
+        yield
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
