@@ -47,11 +47,17 @@ class Injection:
         injectors: The functions of plugins, by type.
 
     Raises:
-        DefinitionError: Two resources yield one type, one asks for what nobody provides, they ask for each other,
+        DefinitionError: Two things provide one type, a resource asks for what nobody provides, they ask for each other,
             or one of the service's asks for one of a call's.
     """
 
     def __init__(self, resources: Iterable[Resource] = (), injectors: Mapping[type, Provide] | None = None) -> None:
+        for own in (Authorization, CallContext):
+            if own in (injectors or {}):
+                raise DefinitionError(
+                    f"a plugin has an Injector of {own.__name__}, which servey injects itself",
+                    fix="inject a class of its own; who the caller is, an authorizer says",
+                )
         self.providers: dict[type, Provide] = {
             Authorization: lambda context: context.authorization,
             CallContext: lambda context: context,

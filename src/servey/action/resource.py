@@ -46,7 +46,9 @@ class Resource(msgspec.Struct, frozen=True):
             return typing.get_type_hints(self.fn, localns=self.namespace, include_extras=True)
         except NameError as error:
             raise DefinitionError(
-                f"an annotation of the resource {self.fn.__name__} cannot be resolved: {error}", where=self.where
+                f"an annotation of the resource {self.fn.__name__} cannot be resolved: {error}",
+                where=self.where,
+                fix="import or define the name before the resource; not under `if TYPE_CHECKING`",
             ) from error
 
     def provides(self) -> type:
@@ -68,8 +70,42 @@ class Resource(msgspec.Struct, frozen=True):
         )
 
     def manager(self) -> Callable[..., AbstractContextManager[Any] | AbstractAsyncContextManager[Any]]:
-        """Return the function as a factory of context managers."""
-        return asynccontextmanager(self.fn) if self.is_async else contextmanager(self.fn)
+        """Return the function as a factory of context managers, which swallow no error."""
+        if self.is_async:
+            open_async = asynccontextmanager(self.fn)
+            return lambda *args, **kwargs: _AsyncOpen(open_async(*args, **kwargs))
+        open_sync = contextmanager(self.fn)
+        return lambda *args, **kwargs: _Open(open_sync(*args, **kwargs))
+
+
+class _Open(AbstractContextManager[Any]):
+    """An open resource. What it does not raise again is raised all the same: a rollback makes no failure a success."""
+
+    __slots__ = ("_manager",)
+
+    def __init__(self, manager: AbstractContextManager[Any]) -> None:
+        self._manager = manager
+
+    def __enter__(self) -> Any:
+        return self._manager.__enter__()
+
+    def __exit__(self, *raised: Any) -> None:
+        self._manager.__exit__(*raised)
+
+
+class _AsyncOpen(AbstractAsyncContextManager[Any]):
+    """The same of an asynchronous resource."""
+
+    __slots__ = ("_manager",)
+
+    def __init__(self, manager: AbstractAsyncContextManager[Any]) -> None:
+        self._manager = manager
+
+    async def __aenter__(self) -> Any:
+        return await self._manager.__aenter__()
+
+    async def __aexit__(self, *raised: Any) -> None:
+        await self._manager.__aexit__(*raised)
 
 
 @overload
@@ -81,14 +117,15 @@ def resource(fn: Any = None, /, *, scope: Scope = "call") -> Any:
 
     An action with a parameter of the yielded type gets the value; a resource may itself ask for others, for the
     `Authorization` and (scope ``"call"``) for the `CallContext`. When the call fails, its error is raised at the
-    ``yield``, so a transaction can be rolled back; a result that cannot be encoded counts as a failure.
+    ``yield``, so a transaction can be rolled back; a result that cannot be encoded counts as a failure. The caller
+    gets that error even where the resource does not raise it again.
 
     Args:
         fn: The generator function; sync ones run in a worker thread, with a sync action in the very same one.
         scope: ``"service"`` (a connection pool) or ``"call"`` (a session).
 
     Raises:
-        DefinitionError: `fn` is no generator function.
+        DefinitionError: `fn` is no generator function, or `scope` is none of the two.
 
     Example:
         >>> from collections.abc import Iterator
@@ -107,6 +144,12 @@ def resource(fn: Any = None, /, *, scope: Scope = "call") -> Any:
                 if inspect.isfunction(function)
                 else (),
                 fix="open, yield the value once, close",
+            )
+        if scope not in ("service", "call"):
+            raise DefinitionError(
+                f"the scope of the resource {function.__name__} is {scope!r}",
+                where=located(function.__code__.co_filename, function.__code__.co_firstlineno),
+                fix='use "service" or "call"',
             )
         function.__servey_resource__ = Resource(function, scope, namespace)  # type: ignore[attr-defined]
         return function

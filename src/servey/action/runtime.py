@@ -10,7 +10,6 @@ from typing import Any
 
 from servey.action.deadlines import Deadlines
 from servey.action.workers import Workers
-from servey.errors import OverloadedError
 
 
 class Runtime:
@@ -36,20 +35,14 @@ class Runtime:
         self.stopping = False
         self._opened = opened
         self._stack = AsyncExitStack()
-        self._starting = asyncio.Lock()
+        self._changing = asyncio.Lock()
         self._users = 0
 
     async def start(self) -> None:
-        """Open what the service needs; at once when that is done already.
-
-        Raises:
-            OverloadedError: The service is stopping.
-        """
-        if self.started:
+        """Open what the service needs; at once when that is done already, and after it has closed when it stops."""
+        if self.started and not self.stopping:
             return
-        async with self._starting:
-            if self.stopping:
-                raise OverloadedError("the service is stopping")
+        async with self._changing:
             if not self.started:
                 async with AsyncExitStack() as stack:
                     await stack.enter_async_context(self._opened(self))
@@ -71,12 +64,15 @@ class Runtime:
         if self._users:
             return
         self.stopping = True
-        try:
-            await self.workers.drain(grace)
-            await self._stack.aclose()
-        finally:
-            self.started = self.stopping = False
-            self.values.clear()
+        async with self._changing:  # who enters now waits, and opens everything anew
+            try:
+                await self.workers.drain(grace)
+            finally:
+                try:
+                    await self._stack.aclose()
+                finally:
+                    self.started = self.stopping = False
+                    self.values.clear()
 
     def on_loop(
         self, manager: AbstractContextManager[Any] | AbstractAsyncContextManager[Any], label: str, request_id: str = ""
@@ -117,7 +113,7 @@ class _InWorkers(AbstractAsyncContextManager[Any]):
         value = self._manager.__enter__()
         with self._lock:
             self._entered = not self._abandoned
-        if self._abandoned:
+        if not self._entered:
             self._manager.__exit__(None, None, None)
         return value
 
