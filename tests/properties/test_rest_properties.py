@@ -237,12 +237,7 @@ def check(answer: tuple[int, dict[bytes, bytes], bytes], *, head: bool = False) 
 
 
 def examples(number: int) -> Any:
-    return settings(
-        max_examples=number,
-        deadline=None,
-        derandomize=True,
-        suppress_health_check=[HealthCheck.function_scoped_fixture],
-    )
+    return settings(max_examples=number, deadline=None, derandomize=True)
 
 
 ACTIONS = st.integers(0, len(EXAMPLES) - 1).map(lambda number: f"/actions/take{number}")
