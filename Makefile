@@ -10,7 +10,7 @@
 # PYTHON=/path/to/python chooses the interpreter of .venv.
 
 .DEFAULT_GOAL := test
-.PHONY: serve test test-all test-others check bench clean
+.PHONY: serve test test-all test-other test-version check bench clean
 
 SHELL := /bin/sh
 VENV := .venv
@@ -37,20 +37,32 @@ PYTEST := PYTHONPATH=tests $(RUN) -m pytest -n 2 -p no_skips
 test: $(VENV)/.synced
 	$(PYTEST) $(ARGS)
 
-test-all: test test-others
+test-all: test
+	@for version in $(VERSIONS); do $(MAKE) --no-print-directory test-version VERSION=$$version || exit 1; done
 
-# OTHERS=3.11 limits it to one. pyenv's shims exist for versions that are not active, hence the trial run.
-test-others: $(VENV)/.synced
-	@own=$$($(RUN) -c 'import sys; print("3.%d" % sys.version_info[1])'); uv=$$PWD/$(VENV)/bin/uv; \
-	for version in $(or $(OTHERS),3.11 3.12 3.13 3.14 3.15); do \
-	  [ "$$version" = "$$own" ] && continue; \
-	  for python in "$$(command -v python$$version)" "$$HOME"/.pyenv/versions/$$version.*/bin/python; do \
-	    [ "$$("$$python" -c 'import sys; print("3.%d" % sys.version_info[1])' 2>/dev/null)" = "$$version" ] || continue; \
-	    echo "== Python $$version: $$python"; \
-	    UV_PROJECT_ENVIRONMENT=$(VENV)/other/$$version "$$uv" sync --frozen --quiet --python "$$python" || exit 1; \
-	    PYTHONPATH=tests $(VENV)/other/$$version/bin/python -m pytest -n 2 -p no_skips $(ARGS) || exit 1; \
-	    break; \
-	  done; \
+# one more Python, the one farthest from that of .venv
+test-other: $(VENV)/.synced
+	@order="$(VERSIONS)"; case "$$($(RUN) -V)" in *" 3.11."*) order="$(REVERSED)";; esac; \
+	for version in $$order; do \
+	  if [ -n "$$($(FIND))" ]; then exec $(MAKE) --no-print-directory test-version VERSION=$$version; fi; \
+	done; \
+	echo "no other Python found"
+
+# does nothing for the version of .venv, and where there is no such Python
+test-version: $(VENV)/.synced
+	@version=$(VERSION); python="$$($(FIND))"; [ -n "$$python" ] || exit 0; \
+	echo "== Python $$version: $$python"; \
+	UV_PROJECT_ENVIRONMENT=$(VENV)/other/$$version $(VENV)/bin/uv sync --frozen --quiet --python "$$python" && \
+	PYTHONPATH=tests $(VENV)/other/$$version/bin/python -m pytest -n 2 -p no_skips $(ARGS)
+
+VERSIONS := 3.11 3.12 3.13 3.14 3.15
+REVERSED := 3.15 3.14 3.13 3.12 3.11
+
+# prints the path of Python $$version, unless .venv is of that version. Each candidate is tried: pyenv's shims are
+# there for versions that are not active too.
+FIND = case "$$($(RUN) -V)" in *" $$version."*) exit 0;; esac; \
+	for python in "$$(command -v python$$version)" "$$HOME"/.pyenv/versions/$$version.*/bin/python; do \
+	  if "$$python" -c 1 2>/dev/null; then echo "$$python"; break; fi; \
 	done
 
 check: $(VENV)/.synced

@@ -133,6 +133,14 @@ def machine() -> list[str]:
     ]
 
 
+def busyness() -> str:
+    """Say so when other processes keep this machine busy; to be asked before the measurement."""
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    if load < 0.3 * (os.cpu_count() or 1):
+        return ""
+    return f"**the machine was busy with other work** (load {load:.1f}): above all the served figures suffer from that"
+
+
 def _processor() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
@@ -162,9 +170,9 @@ def _number(values: list[float]) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
 
 
-def render(results: Results) -> str:
+def render(results: Results, busy: str = "") -> str:
     """Return everything as Markdown."""
-    parts = ["\n".join(f"- {line}" for line in machine())]
+    parts = ["\n".join(f"- {line}" for line in [*machine(), busy] if line)]
     if judged := verdicts(results):
         met = sum(verdict.met for verdict in judged)
         parts += [
