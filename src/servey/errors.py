@@ -31,7 +31,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-from http import HTTPStatus
 from typing import Any, ClassVar, NamedTuple
 
 import msgspec
@@ -107,7 +106,6 @@ class Problem(NamedTuple):
     message: str
 
 
-_REGISTERED = frozenset(map(int, HTTPStatus))
 _EX_USAGE, _EX_DATAERR, _EX_NOINPUT, _EX_UNAVAILABLE = 64, 65, 66, 69
 _EX_SOFTWARE, _EX_CANTCREAT, _EX_TEMPFAIL, _EX_NOPERM = 70, 73, 75, 77
 """Exit codes of ``sysexits.h``; `os.EX_*` has them on POSIX only."""
@@ -155,9 +153,7 @@ class CallError(ServeyError):
     @property
     def title(self) -> str:
         """The status's standard phrase (RFC 9110 §15); "Error" for a status that nobody registered."""
-        if self.status not in _REGISTERED:
-            return "Error"
-        return _PHRASES.get(self.status) or HTTPStatus(self.status).phrase
+        return _phrase(self.status) or "Error"
 
     def problem(self, request_id: str = "") -> dict[str, Any]:
         """Return the RFC 9457 problem details of this error, as every transport shows it."""
@@ -313,7 +309,8 @@ class DeadlineError(CallError):
     code, status, exit_code, close_code = "timeout", 504, _EX_TEMPFAIL, 1013
 
 
-_CODE = re.compile(r"[a-z][a-z0-9_]*\Z")
+# patterns are compiled when first used: compiling all of them takes longer than the rest of the import
+_CODE = r"[a-z][a-z0-9_]*\Z"
 _CLOSE_CODES = frozenset((1001, 1002, 1003, *range(1007, 1015), *range(3000, 5000)))
 
 
@@ -348,8 +345,8 @@ class ErrorMapping(msgspec.Struct, frozen=True):
                 self, "code", _snake_case(self.type.__name__.removesuffix("Error") or "error")
             )
         for name, valid, fix in (
-            ("status", self.status in _REGISTERED and self.status >= 400, "use a registered status from 400 to 599"),
-            ("code", isinstance(self.code, str) and _CODE.match(self.code), "use snake case, as in 'parcel_lost'"),  # pyright: ignore[reportUnnecessaryIsInstance]
+            ("status", _phrase(self.status) and self.status >= 400, "use a registered status from 400 to 599"),
+            ("code", isinstance(self.code, str) and re.match(_CODE, self.code), "use snake case, as in 'parcel_lost'"),  # pyright: ignore[reportUnnecessaryIsInstance]
             ("exit_code", self.exit_code in range(1, 126), "use 1 to 125; sysexits.h has the usual ones"),
             ("close_code", self.close_code in _CLOSE_CODES, "use 1008, or 4000 to 4999 for one of your own"),
         ):
@@ -383,8 +380,8 @@ class ErrorMapping(msgspec.Struct, frozen=True):
         return error
 
 
-_FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
-_FIELD_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*\Z")
+_FIELD_NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z"
+_FIELD_VALUE = r"[\t\x20-\x7e\x80-\xff]*\Z"
 
 
 def checked_headers(headers: Mapping[str, str]) -> dict[str, str]:
@@ -394,9 +391,18 @@ def checked_headers(headers: Mapping[str, str]) -> dict[str, str]:
         ValueError: A name or a value is none (RFC 9110 §5.1, §5.5): a line break would begin a header of its own.
     """
     for name, value in headers.items():
-        if not _FIELD_NAME.match(name) or not _FIELD_VALUE.match(value):
+        if not re.match(_FIELD_NAME, name) or not re.match(_FIELD_VALUE, value):
             raise ValueError(f"{name!r}: {value!r} is no header field")
     return dict(headers)
+
+
+def _phrase(status: int) -> str:
+    """Return the standard phrase of a registered status, otherwise an empty text."""
+    from http import HTTPStatus
+
+    if status not in HTTPStatus._value2member_map_:
+        return ""
+    return _PHRASES.get(status) or HTTPStatus(status).phrase
 
 
 def located(path: str, line: int) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import math
-import re
 import sys
 from collections.abc import Callable
 from datetime import timedelta
@@ -20,8 +19,6 @@ from servey.security.access_control import ALLOW_ALL
 
 F = TypeVar("F", bound=Callable[..., Any])
 RunIn = Literal["thread", "loop"]
-
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z")
 
 
 class Action(msgspec.Struct, frozen=True, kw_only=True):
@@ -198,7 +195,7 @@ def _check_function(function: Any) -> None:
 
 
 def _check_action(declared: Action) -> None:
-    if not isinstance(declared.name, str) or not _NAME.match(declared.name):  # pyright: ignore[reportUnnecessaryIsInstance]
+    if not isinstance(declared.name, str) or not _is_name(declared.name):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise DefinitionError(
             f"{declared.name!r} is no name for an action", fix="use letters, digits and underscores, a letter first"
         )
@@ -235,6 +232,10 @@ def _check_action(declared: Action) -> None:
 
 def _is_async(function: Any) -> bool:
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(inspect.unwrap(function))
+
+
+def _is_name(name: str) -> bool:
+    return name.isascii() and name.isidentifier() and not name.startswith("_")
 
 
 def _where(function: Any) -> str:

@@ -21,7 +21,7 @@ class WebTriggerMethod(Enum):
     DELETE = "DELETE"
 
 
-_SEGMENT = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=:@-]+|\{[A-Za-z_][A-Za-z0-9_]*\})\Z")
+_SEGMENT = r"(?:[A-Za-z0-9._~!$&'()*+,;=:@-]+|\{[A-Za-z_][A-Za-z0-9_]*\})\Z"
 
 
 class WebTrigger(msgspec.Struct, frozen=True):
@@ -30,7 +30,7 @@ class WebTrigger(msgspec.Struct, frozen=True):
     Args:
         method: The HTTP method. GET and DELETE take the action's parameters from the query string, the
             others from a JSON object in the body; names in the path are taken out of either.
-        path: The path, absolute, with parameters as whole segments in braces: ``/users/{id}``.
+        path: The path, absolute (``/`` is one), with parameters as whole segments in braces: ``/users/{id}``.
             Default: ``/actions/`` and the action's name with dashes.
         graphql: What the action is in GraphQL: ``"query"``, ``"mutation"`` or None (not served).
             Default: a query for GET, otherwise a mutation.
@@ -58,8 +58,8 @@ class WebTrigger(msgspec.Struct, frozen=True):
             )
         if self.path is None or self.path == "/":
             return
-        segments = self.path.split("/")
-        if segments[0] or not segments[1:] or not all(map(_SEGMENT.match, segments[1:])):
+        first, *segments = self.path.split("/")
+        if first or not segments or (self.path != "/" and not all(re.match(_SEGMENT, part) for part in segments)):
             raise DefinitionError(
                 f"{self.path!r} is no path template",
                 fix="begin with a slash, no empty segment, a parameter is a whole segment: '/users/{id}'",
