@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
-from servey.codec.codec import TOO_DEEP, check_decimals, has_decimals, malformed, maybe_not_finite, refusal
+from servey.codec.codec import TOO_DEEP, check_decimals, explained, has_decimals, malformed, maybe_not_finite, refusal
 from servey.codec.engine import Engine, SchemaMode
 from servey.codec.engines import ENGINES
-from servey.codec.explain import explained
 from servey.codec.failure import IslandError, below, nearest, step
 from servey.codec.node import MISSING, Field, Node
 from servey.codec.plan import Compiler, Plan
-from servey.codec.schema import DIALECT, SchemaWriter
 from servey.codec.shadow import hook
 from servey.codec.text import Read, TextError, TextKind, list_reader, reader, text_kind
 from servey.codec.walk import Walk
 from servey.errors import DefinitionError, InvalidError, MalformedError, Problem
 
 
-@dataclass(frozen=True)
-class Parameter:
+class Parameter(msgspec.Struct, frozen=True):
     """One parameter of an action.
 
     Args:
@@ -208,6 +204,8 @@ class ArgumentsCodec:
         Args:
             mode: Whether classes are described as they are sent or as they are got.
         """
+        from servey.codec.schema import DIALECT, SchemaWriter  # for documentation only
+
         writer = SchemaWriter(mode)
         schema = {"$schema": DIALECT, **writer.object(self.root.fields)}
         return {**schema, "$defs": writer.definitions} if writer.definitions else schema

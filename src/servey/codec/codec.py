@@ -12,12 +12,9 @@ import msgspec
 
 from servey.codec.engine import Engine, SchemaMode
 from servey.codec.engines import ENGINES
-from servey.codec.explain import explained
 from servey.codec.failure import EXPLAIN_LIMIT, IslandError, ResultError, first_problem
 from servey.codec.node import Node
 from servey.codec.plan import Compiler, Plan
-from servey.codec.project import Projector
-from servey.codec.schema import DIALECT, SchemaWriter
 from servey.codec.shadow import hook, reachable
 from servey.codec.walk import Walk, shown_type
 from servey.errors import DefinitionError, InvalidError, MalformedError, Problem
@@ -161,11 +158,15 @@ class Codec(Generic[T]):
         Args:
             mode: Whether it describes what callers send or what they get.
         """
+        from servey.codec.schema import DIALECT, SchemaWriter  # for documentation only
+
         writer = SchemaWriter(mode)
         schema = {"$schema": DIALECT, **writer.of(self.root)}
         return {**schema, "$defs": writer.definitions} if writer.definitions else schema
 
     def _projected(self, value: Any) -> Any:
+        from servey.codec.project import Projector  # for results that are not as declared
+
         projector = Projector(self._compiler)
         try:
             builtins = projector.project(self.root, value, "")
@@ -187,6 +188,13 @@ def is_text(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def explained(compiler: Compiler, node: Node, builtins: Any, error: Exception, at: str = "") -> list[Problem]:
+    """Return every problem of refused JSON values; see `servey.codec.explain`, which is imported for the first."""
+    from servey.codec import explain
+
+    return explain.explained(compiler, node, builtins, error, at)
 
 
 def has_decimals(node: Node) -> bool:

@@ -7,15 +7,15 @@ fields stay with msgspec.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Literal, Protocol
+
+import msgspec
 
 SchemaMode = Literal["input", "output"]
 """Which side a JSON schema describes: what callers send, or what they get."""
 
 
-@dataclass(frozen=True)
-class ForeignType:
+class ForeignType(msgspec.Struct, frozen=True):
     """How one foreign type travels.
 
     Args:

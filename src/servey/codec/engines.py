@@ -1,9 +1,47 @@
-"""The engines that come with servey, in the order in which they are asked."""
+"""The engines that come with servey, in the order in which they are asked.
+
+Each only recognizes its types here; how they travel is in a module of its own, imported for the first that is claimed.
+"""
 
 from __future__ import annotations
 
-from servey.codec.engine import Engine
-from servey.codec.marshy_engine import MarshyEngine
-from servey.codec.pydantic_engine import PydanticEngine
+import sys
+import typing
+from typing import Any
+
+from servey.codec.engine import Engine, ForeignType
+
+_PYDANTIC_MARKS = ("__pydantic_core_schema__", "__get_pydantic_core_schema__", "__pydantic_fields__")
+_MARSHY_MARKS = ("__marshaller_factory__", "__schema_factory__")
+
+
+class MarshyEngine:
+    """Claims classes with a ``__marshaller_factory__`` or a ``__schema_factory__``."""
+
+    def claim(self, tp: Any, /) -> ForeignType | None:
+        """Return how a type of marshy's travels."""
+        cls = typing.get_origin(tp) or tp
+        if not isinstance(cls, type) or not any(hasattr(cls, name) for name in _MARSHY_MARKS):
+            return None
+        from servey.codec.marshy_engine import marshy_type
+
+        return marshy_type(tp, cls)
+
+
+class PydanticEngine:
+    """Claims pydantic's models, its dataclasses, and `Annotated` with what only pydantic knows."""
+
+    def claim(self, tp: Any, /) -> ForeignType | None:
+        """Return how a type of pydantic's travels."""
+        if "pydantic" not in sys.modules:  # a type that needs it has imported it
+            return None
+        cls = typing.get_origin(tp) or tp
+        marked = isinstance(cls, type) and any(hasattr(cls, name) for name in _PYDANTIC_MARKS)
+        if cls is not typing.Annotated and not marked:
+            return None
+        from servey.codec.pydantic_engine import pydantic_type
+
+        return pydantic_type(tp)
+
 
 ENGINES: tuple[Engine, ...] = (MarshyEngine(), PydanticEngine())

@@ -8,7 +8,6 @@ run on clean members, each once: its time is linear in the value's size.
 from __future__ import annotations
 
 import contextlib
-import enum
 import math
 import typing
 from typing import Any
@@ -17,6 +16,7 @@ import msgspec
 
 from servey.codec.constraints import violated
 from servey.codec.failure import PROBLEM_LIMIT, IslandError, below, first_problem, nearest, reworded, shown, step
+from servey.codec.leaves import is_enum
 from servey.codec.node import Node
 from servey.codec.plan import Compiler, argument_of
 from servey.codec.shadow import checking, first_line, guarded_run, is_island, literal_values, needs_check
@@ -262,11 +262,6 @@ def _untagged(node: Node, value: Any) -> Problem:
     if name not in value:
         return Problem(step("", name), f"required: one of {listed}")
     return Problem(step("", name), f"expected one of {listed}, got {shown(value[name])}")
-
-
-def is_enum(cls: Any) -> bool:
-    """Whether a node's class is an Enum."""
-    return isinstance(cls, type) and issubclass(cls, enum.Enum)
 
 
 def told(node: Node, message: str, value: Any) -> str:

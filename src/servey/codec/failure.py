@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -16,7 +15,7 @@ EXPLAIN_LIMIT = 256 * 1024
 """Bodies over this many bytes are told their first problem only: the walk for all of them holds the loop."""
 
 _SHOWN = 60
-_STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]")
+_STEP = r"\.([^.\[\]]+)|\[(\d+)\]"
 
 
 class ResultError(ServeyError):
@@ -69,6 +68,8 @@ def shown(value: Any) -> str:
 
 def nearest(name: object, names: Iterable[str]) -> str:
     """Return ``unknown``, with the known name most like `name` where one is."""
+    import difflib
+
     near = difflib.get_close_matches(str(name)[:200], list(names), 1)
     return f"unknown, did you mean `{near[0]}`?" if near else "unknown"
 
@@ -95,7 +96,7 @@ def first_problem(message: str, cause: BaseException | None = None) -> list[Prob
     place = place.rstrip("`")
     path = ""
     position = 1
-    while found := _STEP.match(place, position):
+    while found := re.compile(_STEP).match(place, position):
         path = step(path, found[1] or found[2])
         position = found.end()
     if isinstance(cause, IslandError) and cause.errors:

@@ -3,32 +3,37 @@
 from __future__ import annotations
 
 import enum
-import ipaddress
-import pathlib
 from collections.abc import Callable
 from typing import Any
 
 from servey.codec.engine import ForeignType, SchemaMode
 from servey.codec.failure import shown
 
-_PATHS = (pathlib.PurePath, pathlib.PurePosixPath, pathlib.Path)
-_ADDRESSES: dict[Any, str] = {
-    ipaddress.IPv4Address: "ipv4",
-    ipaddress.IPv6Address: "ipv6",
-    ipaddress.IPv4Network: "",
-    ipaddress.IPv6Network: "",
-    ipaddress.IPv4Interface: "",
-    ipaddress.IPv6Interface: "",
+# by name, for importing the modules takes longer than all of this package
+_PATHS = frozenset({"PurePath", "PurePosixPath", "Path"})
+_ADDRESSES = {
+    "IPv4Address": "ipv4",
+    "IPv6Address": "ipv6",
+    "IPv4Network": "",
+    "IPv6Network": "",
+    "IPv4Interface": "",
+    "IPv6Interface": "",
 }
 
 
 def foreign_leaf(cls: type) -> ForeignType | None:
     """Return how a scalar class that is written as a string travels, None for other classes."""
-    if cls in _PATHS:
+    package, name = cls.__module__.partition(".")[0], cls.__qualname__
+    if package == "pathlib" and name in _PATHS:
         return _string(cls, "path", "")
-    if cls in _ADDRESSES:
-        return _string(cls, cls.__name__, _ADDRESSES[cls])
+    if package == "ipaddress" and name in _ADDRESSES:
+        return _string(cls, name, _ADDRESSES[name])
     return None
+
+
+def is_enum(cls: Any) -> bool:
+    """Whether a node's class is an Enum."""
+    return isinstance(cls, type) and issubclass(cls, enum.Enum)
 
 
 def choice(tp: Any, values: tuple[Any, ...]) -> ForeignType:

@@ -3,26 +3,12 @@
 from __future__ import annotations
 
 import importlib
-import typing
 from typing import Any
 
 from servey.codec.engine import ForeignType, SchemaMode
 from servey.codec.failure import shown, step
 from servey.codec.wire import to_wire
 from servey.errors import DefinitionError, InvalidError, MissingExtraError, Problem
-
-
-class MarshyEngine:
-    """Claims classes with a ``__marshaller_factory__`` or a ``__schema_factory__``."""
-
-    def claim(self, tp: Any, /) -> ForeignType | None:
-        """Return how a type of marshy's travels."""
-        cls = typing.get_origin(tp) or tp
-        if not isinstance(cls, type):
-            return None
-        if not (hasattr(cls, "__marshaller_factory__") or hasattr(cls, "__schema_factory__")):
-            return None
-        return marshy_type(tp, cls)
 
 
 def marshy_type(tp: Any, cls: type) -> ForeignType:

@@ -7,8 +7,9 @@ schema, GraphQL and the command line all read the same nodes, so that they canno
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any, Final, Literal
+
+import msgspec
 
 from servey.codec.engine import ForeignType
 
@@ -30,8 +31,7 @@ MISSING: Final = _Missing()
 """The default of a field or a parameter that has none."""
 
 
-@dataclass(frozen=True)
-class Constraints:
+class Constraints(msgspec.Struct, frozen=True):
     """What a value has to satisfy beyond its type; `None` means no limit.
 
     Bounds compare with the value itself, lengths count characters, bytes or members, `pattern` is searched for
@@ -50,14 +50,13 @@ class Constraints:
 
     def items(self) -> list[tuple[str, Any]]:
         """Return the constraints that are set, as (name, value)."""
-        return [(name, value) for name, value in vars(self).items() if value is not None]
+        return [(name, value) for name in self.__struct_fields__ if (value := getattr(self, name)) is not None]
 
     def __bool__(self) -> bool:
-        return any(value is not None for value in vars(self).values())
+        return any(getattr(self, name) is not None for name in self.__struct_fields__)
 
 
-@dataclass(eq=False)
-class Field:
+class Field(msgspec.Struct, eq=False):
     """One member of a class.
 
     Args:
@@ -79,8 +78,7 @@ class Field:
     description: str = ""
 
 
-@dataclass(eq=False)
-class Node:
+class Node(msgspec.Struct, eq=False):
     """One place of a type.
 
     kind        cls                                   items                 fields
@@ -114,11 +112,11 @@ class Node:
     type: Any
     cls: Any = object
     where: str = ""
-    items: list[Node] = field(default_factory=list["Node"])
-    fields: list[Field] = field(default_factory=list[Field])
+    items: list[Node] = msgspec.field(default_factory=list["Node"])
+    fields: list[Field] = msgspec.field(default_factory=list[Field])
     flavor: Flavor = ""
     foreign: ForeignType | None = None
-    constraints: Constraints = field(default_factory=Constraints)
+    constraints: Constraints = Constraints()
     alias: str = ""
     description: str = ""
     tag: tuple[str, Any] | None = None

@@ -5,7 +5,6 @@ pydantic is imported when a user's type needs it; such a type has imported it al
 
 from __future__ import annotations
 
-import sys
 import typing
 from typing import Any
 
@@ -13,27 +12,6 @@ from servey.codec.engine import ForeignType, SchemaMode
 from servey.codec.failure import shown, step
 from servey.codec.wire import to_wire
 from servey.errors import DefinitionError, InvalidError, Problem
-
-_MARKS = ("__pydantic_core_schema__", "__get_pydantic_core_schema__", "__pydantic_fields__")
-
-
-class PydanticEngine:
-    """Claims pydantic's models, its dataclasses, and `Annotated` with what only pydantic knows."""
-
-    def claim(self, tp: Any, /) -> ForeignType | None:
-        """Return how a type of pydantic's travels."""
-        if "pydantic" not in sys.modules:
-            return None
-        origin = typing.get_origin(tp)
-        if origin is typing.Annotated:
-            return pydantic_type(tp)
-        cls = origin or tp
-        if isinstance(cls, type) and any(
-            hasattr(cls, name)
-            for name in ("__pydantic_core_schema__", "__get_pydantic_core_schema__", "__pydantic_fields__")
-        ):
-            return pydantic_type(tp)
-        return None
 
 
 def pydantic_type(tp: Any) -> ForeignType | None:

@@ -14,8 +14,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from servey.codec.explain import is_enum
 from servey.codec.failure import shown
+from servey.codec.leaves import is_enum
 from servey.codec.node import Node
 from servey.codec.plan import ordered
 from servey.codec.shadow import literal_values

@@ -15,7 +15,6 @@ import typing
 import uuid
 from collections import abc, deque
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -159,7 +158,7 @@ class Walk:
         return tp[tuple(self._bound(parameter, at, env) for parameter in parameters)]
 
     def _aliased(self, node: Node, tp: Any, name: str) -> Node:
-        return replace(node, type=tp, alias=name)
+        return msgspec.structs.replace(node, type=tp, alias=name)
 
     def _alias(self, tp: Any, value: Any, at: str, env: Env) -> Node:
         if tp in self._expanding:
@@ -191,18 +190,18 @@ class Walk:
         node = self.node(typing.get_args(tp)[0], at)
         if constraints:
             node = self._constrained(node, constraints, tp, at)
-        return replace(node, type=tp, description=description or node.description)
+        return msgspec.structs.replace(node, type=tp, description=description or node.description)
 
     def _around(self, node: Node, annotated: Any, at: str) -> Node:
         """Return an engine's node with what it annotates, where servey knows that."""
         try:
-            return replace(node, inner=self.node(annotated, at))
+            return msgspec.structs.replace(node, inner=self.node(annotated, at))
         except DefinitionError:
             return node
 
     def _own_claim(self, tp: Any, at: str) -> Node | None:
         """Ask the plugins' engines about an annotated type before servey reads its metadata."""
-        from servey.codec.pydantic_engine import PydanticEngine
+        from servey.codec.engines import PydanticEngine
 
         for engine in self.engines:
             if not isinstance(engine, PydanticEngine) and (foreign := engine.claim(tp)):
@@ -217,9 +216,9 @@ class Walk:
                 item if item.cls is type(None) else self._constrained(item, constraints, item.type, at)
                 for item in node.items
             ]
-            return replace(node, items=parts, plain=False)
+            return msgspec.structs.replace(node, items=parts, plain=False)
         if node.kind == "foreign" and (claimed := self.claimed(tp, at)):
-            return replace(claimed, inner=node.inner or node)
+            return msgspec.structs.replace(claimed, inner=node.inner or node)
         if name := _constraints.misfit(constraints, node.cls, node.kind):
             raise self.error(
                 at,
@@ -230,7 +229,7 @@ class Walk:
             merged = _constraints.joined(constraints, node.constraints)
         except _constraints.UnknownConstraintError as unknown:
             raise self.error(at, str(unknown), "give it once") from None
-        return replace(node, constraints=merged)
+        return msgspec.structs.replace(node, constraints=merged)
 
     def _union(self, tp: Any, args: tuple[Any, ...], at: str) -> Node:
         items = [self.node(arg, at) for arg in args if arg is not msgspec.UnsetType]

@@ -9,9 +9,8 @@ import dataclasses
 import datetime
 import enum
 import importlib
-import ipaddress
 import math
-import pathlib
+import sys
 from collections import deque
 from collections.abc import Mapping, Set
 from typing import Any, cast
@@ -19,7 +18,8 @@ from typing import Any, cast
 import msgspec
 
 _SAME = (str, int, bool, type(None))
-_STRINGS: tuple[Any, ...] = (pathlib.PurePath, ipaddress._BaseAddress, ipaddress._BaseNetwork)  # pyright: ignore[reportPrivateUsage]
+_STRINGS = (("pathlib", "PurePath"), ("ipaddress", "_BaseAddress"), ("ipaddress", "_BaseNetwork"))
+"""Classes that are written as their `str`; whoever has an instance has imported the module."""
 
 
 def to_wire(value: Any) -> Any:
@@ -42,7 +42,7 @@ def to_wire(value: Any) -> Any:
         return [to_wire(item) for item in value]
     if kind is dict:
         return {_key(key): to_wire(item) for key, item in value.items()}
-    return _scalar(value) if isinstance(value, _SCALARS) else _compound(value)
+    return _scalar(value) if isinstance(value, _SCALARS) or _is_string(value) else _compound(value)
 
 
 _SCALARS: tuple[Any, ...] = (
@@ -56,7 +56,6 @@ _SCALARS: tuple[Any, ...] = (
     datetime.date,
     datetime.time,
     datetime.timedelta,
-    *_STRINGS,
 )
 
 
@@ -69,7 +68,7 @@ def _scalar(value: Any) -> Any:
         return int(value)
     if isinstance(value, float):
         return to_wire(float.__float__(value))
-    if isinstance(value, _STRINGS):
+    if _is_string(value):
         return str(value)
     if isinstance(value, datetime.datetime) and value.tzinfo is None:
         value = localized(value)
@@ -106,6 +105,10 @@ def _compound(value: Any) -> Any:
     if builtins in ("NaN", "Infinity", "-Infinity", "sNaN", "-NaN", "-sNaN"):
         raise ValueError(f"{builtins} has no JSON form")
     return builtins
+
+
+def _is_string(value: Any) -> bool:
+    return any(name in sys.modules and isinstance(value, getattr(sys.modules[name], cls)) for name, cls in _STRINGS)
 
 
 def _key(key: Any) -> str:
