@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import cached_property
+from inspect import isfunction
 from types import MappingProxyType
 from typing import Any
 
@@ -14,7 +15,7 @@ from servey.action.operation import Operation
 from servey.action.runtime import Runtime, Runtimes
 from servey.action.signature import ActionSignature
 from servey.builtin import built_in_plugins, extra_serving, load_plugin
-from servey.errors import DefinitionError, MissingExtraError
+from servey.errors import DefinitionError, ErrorMapping, MissingExtraError, located
 from servey.finder import Declarations, find_declarations, nested_actions
 from servey.plugin import Plugin, TriggerSupport
 from servey.security.access_control import ALLOW_ALL
@@ -55,11 +56,16 @@ class Service:
         plugins: Iterable[Plugin] = (),
         settings: Settings | None = None,
     ) -> None:
+        actions, resources = list(actions), list(resources)
         declared = Declarations.of([*actions, *resources])
+        _check_declared(actions, "action")
+        _check_declared(resources, "resource")
         self.settings = settings or Settings()
         self.plugins: tuple[Plugin, ...] = (*plugins, *built_in_plugins())
         self._triggers: tuple[TriggerSupport, ...] = _flat(plugin.triggers() for plugin in self.plugins)
         self.authorizers = _flat(plugin.authorizers() for plugin in self.plugins)
+        self._engines = _flat(plugin.engines() for plugin in self.plugins)
+        self._errors: tuple[ErrorMapping, ...] = _flat(plugin.errors() for plugin in self.plugins)
         self._lifespans = _flat(plugin.lifespans() for plugin in self.plugins)
         self._injection = Injection(
             declared.resources,
@@ -155,7 +161,10 @@ class Service:
                 )
                 continue
             operations[operation.name] = operation
-            waiting += [(nested, defines) for defines, nested in nested_actions(operation.result.classes())]
+            try:
+                waiting += [(nested, defines) for defines, nested in nested_actions(operation.result.classes())]
+            except DefinitionError as error:
+                problems.append(error)
         for operation in operations.values():
             problems.extend(self._nested_problems(operation, operations.values()))
         if problems:
@@ -167,8 +176,8 @@ class Service:
             ActionSignature.of(action, self._injection.types, owner),
             runtimes=self._runtimes,
             injection=self._injection,
-            engines=_flat(plugin.engines() for plugin in self.plugins),
-            errors=_flat(plugin.errors() for plugin in self.plugins),
+            engines=self._engines,
+            errors=self._errors,
             timeout=self.settings.timeout,
         )
         for trigger in action.triggers:
@@ -176,9 +185,15 @@ class Service:
         return operation
 
     def _check_trigger(self, operation: Operation, trigger: Any) -> None:
+        kind: Any = type(trigger)
+        if isinstance(trigger, type):
+            raise DefinitionError(
+                f"a trigger of {operation.name} is the class {trigger.__name__}",
+                where=operation.action.where,
+                fix=f"make one: {trigger.__name__}(…)",
+            )
         served = [support for support in self._triggers if isinstance(trigger, support.type)]
         if not served:
-            kind: type = trigger if isinstance(trigger, type) else type(trigger)
             name, extra = kind.__name__, extra_serving(kind)
             raise DefinitionError(
                 f"no loaded plugin serves {name}, a trigger of {operation.name}",
@@ -243,6 +258,22 @@ def _open_to_all(operation: Operation, operations: Sequence[Operation], seen: se
         return True
     seen = seen | {operation.name}
     return all(_open_to_all(item, operations, seen) for item in _yielding(owner, operations))
+
+
+def _check_declared(functions: Iterable[Any], kind: str) -> None:
+    problems = [
+        DefinitionError(
+            f"{getattr(function, '__qualname__', repr(function))} is no {kind}",
+            where=located(function.__code__.co_filename, function.__code__.co_firstlineno)
+            if isfunction(function)
+            else (),
+            fix=f"put @{kind} above it",
+        )
+        for function in functions
+        if not hasattr(function, f"__servey_{kind}__")
+    ]
+    if problems:
+        raise DefinitionError.join(problems)
 
 
 def _flat(items: Iterable[Sequence[Any]]) -> tuple[Any, ...]:

@@ -108,7 +108,7 @@ class Operation:
             action.fn, signature.order, {item.name: item for item in signature.injected}, injection
         )
         self._execute = self._compile_execute()
-        self.examples = tuple(self._check_example(example) for example in action.examples)
+        self.examples = self._check_examples(action.examples)
 
     async def authorize(self, context: CallContext) -> None:
         """Return when the caller of `context` may run the action.
@@ -278,6 +278,18 @@ class Operation:
             extra={"action": self.name, "request_id": context.request_id},
         )
         return InternalError()
+
+    def _check_examples(self, examples: Sequence[Example]) -> tuple[CheckedExample, ...]:
+        checked: list[CheckedExample] = []
+        problems: list[DefinitionError] = []
+        for example in examples:
+            try:
+                checked.append(self._check_example(example))
+            except DefinitionError as error:
+                problems.append(error)
+        if problems:
+            raise DefinitionError.join(problems)
+        return tuple(checked)
 
     def _check_example(self, example: Example) -> CheckedExample:
         def wrong(what: str) -> DefinitionError:

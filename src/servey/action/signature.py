@@ -137,7 +137,7 @@ class ActionSignature(msgspec.Struct, frozen=True, dict=True):
                 )
                 continue
             asked, optional = without_none(hints[name])
-            if asked in kinds:
+            if isinstance(asked, type) and asked in kinds:
                 injected.append(Injected(name, asked, optional))
                 continue
             default = MISSING if parameter.default is parameter.empty else parameter.default

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from importlib import import_module
+from inspect import getattr_static
 from types import ModuleType
 from typing import Any
 
 import msgspec
 
-from servey.action.action import Action, get_action
+from servey.action.action import Action
 from servey.action.resource import Resource
 from servey.errors import DefinitionError
 
@@ -30,23 +31,29 @@ class Declarations(msgspec.Struct, frozen=True):
         """Return what is declared among `values`.
 
         Raises:
-            DefinitionError: Another decorator stands above ``@action``: calls would go past it.
+            DefinitionError: Another decorator stands above ``@action`` or ``@resource``: calls would go past it.
         """
         actions: dict[int, Action] = {}
         resources: dict[int, Resource] = {}
+        problems: dict[int, DefinitionError] = {}
         for value in values:
-            action = get_action(value)
-            if action is not None:
-                if action.fn is not value:
-                    raise DefinitionError(
-                        f"another decorator stands above @action on {action.fn.__name__}; calls would go past it",
-                        where=action.where,
-                        fix="put @action on top",
-                    )
-                actions[id(value)] = action
-            resource = getattr(value, "__servey_resource__", None)
-            if isinstance(resource, Resource):
-                resources[id(value)] = resource
+            # static: a proxy of another framework in the user's module may raise whatever it is asked for
+            action = getattr_static(value, "__servey_action__", None)
+            resource = getattr_static(value, "__servey_resource__", None)
+            declared = action if isinstance(action, Action) else resource
+            if isinstance(declared, Action | Resource) and declared.fn is not value:
+                kind = "action" if declared is action else "resource"
+                problems[id(value)] = DefinitionError(
+                    f"another decorator stands above @{kind} on {declared.fn.__name__}; calls would go past it",
+                    where=declared.where,
+                    fix=f"put @{kind} on top",
+                )
+            elif isinstance(declared, Action):
+                actions[id(value)] = declared
+            elif isinstance(declared, Resource):
+                resources[id(value)] = declared
+        if problems:
+            raise DefinitionError.join(list(problems.values()))
         return cls(tuple(actions.values()), tuple(resources.values()))
 
 
