@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-import ipaddress
 import logging
 import os
 from collections.abc import Iterator, Mapping
@@ -221,6 +219,8 @@ def _warn_of_unknown(variables: Mapping[str, Variable], environ: Mapping[str, st
     known = {name for variable in variables.values() for name in (variable.name, *variable.aliases)}
     for name in sorted(environ):
         if name.startswith("SERVEY_") and name not in known:
+            import difflib
+
             near = difflib.get_close_matches(name, known, 1)
             _log.warning("%s is no setting of servey%s", name, f"; did you mean {near[0]}?" if near else "")
 
@@ -228,6 +228,8 @@ def _warn_of_unknown(variables: Mapping[str, Variable], environ: Mapping[str, st
 def _is_loopback(host: str) -> bool:
     if host == "localhost":
         return True
+    import ipaddress
+
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

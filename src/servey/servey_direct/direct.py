@@ -6,7 +6,6 @@ It has no rule of its own: what may be called, what it takes and what it answers
 from __future__ import annotations
 
 import asyncio
-import difflib
 import logging
 import signal
 import threading
@@ -146,6 +145,8 @@ def _operation(service: Service, name: str) -> Operation:
     try:
         return service.operation(name)
     except KeyError:
+        import difflib
+
         near = difflib.get_close_matches(name, service.operations, 1)
         hint = f"; did you mean {near[0]}?" if near else ""
         raise NotFoundError(f"there is no action {name!r}{hint}") from None
