@@ -577,12 +577,13 @@ def test_drain_waits_for_a_job_that_nobody_waits_for(run: Run) -> None:
 
 def test_close_ends_idle_threads_at_once_and_busy_ones_after_their_jobs(run: Run) -> None:
     async def main(workers: Workers) -> None:
+        before = set(threading.enumerate())  # other tests may have left some
         gates = [Gate("first"), Gate(threading.current_thread)]
         jobs = [asyncio.create_task(call(workers, gate)) for gate in gates]
         await until(lambda: all(gate.begun.is_set() for gate in gates))
         waits = asyncio.create_task(call(workers, threading.current_thread))
         await until(lambda: workers.waiting == 1)
-        idle, busy = [thread for thread in threading.enumerate() if thread.name.startswith("servey-worker-")]
+        idle, busy = sorted(set(threading.enumerate()) - before, key=lambda thread: thread.name)
         workers.close()
         workers.close()
         with pytest.raises(OverloadedError):
@@ -618,20 +619,22 @@ def test_a_job_that_ends_after_the_loop_was_closed_harms_nobody(
 ) -> None:
     gates = [Gate(), Gate(KeyError("mine")), Gate()]
     left: list[Workers] = []
+    threads: set[threading.Thread] = set()
+    before = set(threading.enumerate())  # other tests may have left some
 
     async def main(workers: Workers) -> None:
         left.append(workers)
         for gate in gates:
             asyncio.create_task(call(workers, gate, now() + BOUND if deadline else None))  # noqa: RUF006
-        await until(lambda: gates[1].begun.is_set() and workers.waiting == 1)
+        await until(lambda: gates[0].begun.is_set() and gates[1].begun.is_set() and workers.waiting == 1)
+        threads.update(set(threading.enumerate()) - before)
 
     run(main)  # the loop's end cancels the tasks
     for gate in gates:
         gate.let_go.set()
-    for thread in threading.enumerate():
-        if thread.name.startswith("servey-worker-"):
-            thread.join(BOUND)
-            assert not thread.is_alive()
+    for thread in threads:
+        thread.join(BOUND)
+        assert not thread.is_alive()
     assert (left[0].running, left[0].waiting) == (0, 0)
     assert not gates[2].begun.is_set()
     kept = weakref.ref(gates[0])
