@@ -14,8 +14,8 @@ from servey.action.injection import Injection
 from servey.action.operation import Operation
 from servey.action.runtime import Runtime, Runtimes
 from servey.action.signature import ActionSignature
-from servey.builtin import built_in_plugins, extra_serving, load_plugin
-from servey.errors import DefinitionError, ErrorMapping, MissingExtraError, located
+from servey.builtin import built_in_plugins, load_plugin
+from servey.errors import DefinitionError, ErrorMapping, located
 from servey.finder import Declarations, find_declarations, nested_actions
 from servey.plugin import Plugin, TriggerSupport
 from servey.security.access_control import ALLOW_ALL
@@ -185,22 +185,13 @@ class Service:
         return operation
 
     def _check_trigger(self, operation: Operation, trigger: Any) -> None:
-        kind: Any = type(trigger)
-        if isinstance(trigger, type):
-            raise DefinitionError(
-                f"a trigger of {operation.name} is the class {trigger.__name__}",
-                where=operation.action.where,
-                fix=f"make one: {trigger.__name__}(…)",
-            )
         served = [support for support in self._triggers if isinstance(trigger, support.type)]
         if not served:
-            name, extra = kind.__name__, extra_serving(kind)
+            kind: type = trigger if isinstance(trigger, type) else type(trigger)
             raise DefinitionError(
-                f"no loaded plugin serves {name}, a trigger of {operation.name}",
+                f"no loaded plugin serves {kind.__name__}, a trigger of {operation.name}",
                 where=operation.action.where,
-                fix=MissingExtraError.command(extra)
-                if extra
-                else "load the plugin that serves it (SERVEY_PLUGINS=module:Name), or take the trigger away",
+                fix="load the plugin that serves it (SERVEY_PLUGINS=module:Name), or take the trigger away",
             )
         for support in served:
             if support.check is not None:
@@ -227,6 +218,7 @@ class Service:
             for node in self._injection.service_resources:
                 manager = self._injection.open(node, None, runtime.values)
                 runtime.values[node.type] = await stack.enter_async_context(runtime.on_loop(manager, node.label))
+            runtime.usable = True
             for lifespan in self._lifespans:
                 await stack.enter_async_context(lifespan(self))
             for support in self._triggers:
