@@ -1,42 +1,20 @@
 """The composition root: the plugins that servey brings, in order.
 
-Each stands with the package it needs and the extra that brings it; one whose package is missing is left out, and
-what it would serve says so. A plugin's module is light: it imports what it needs when that is used.
+A plugin's module is light. What it serves may need an extra; that is imported when it is used, and `MissingExtraError`
+says then what to install. So actions with a web trigger can be called from a command line without Starlette.
 """
 
 from __future__ import annotations
 
-from importlib.util import find_spec
-from typing import NamedTuple
-
 from servey.errors import DefinitionError
 from servey.plugin import Plugin
 
-
-class BuiltIn(NamedTuple):
-    """A plugin of servey's own: where it is, and what has to be installed for it."""
-
-    target: str
-    package: str
-    extra: str
-    triggers: tuple[str, ...] = ()
-
-
-BUILT_IN = (BuiltIn("servey.servey_starlette.plugin:StarlettePlugin", "starlette", "server", ("WebTrigger",)),)
+BUILT_IN = ("servey.servey_starlette.plugin:StarlettePlugin",)
 
 
 def built_in_plugins() -> tuple[Plugin, ...]:
-    """Return the built-in plugins whose packages are installed."""
-    return tuple(load_plugin(entry.target) for entry in BUILT_IN if find_spec(entry.package) is not None)
-
-
-def extra_serving(trigger: type) -> str | None:
-    """Return the extra whose plugin serves a trigger type and is not installed, or None."""
-    names = {base.__name__ for base in trigger.__mro__}
-    for entry in BUILT_IN:
-        if names.intersection(entry.triggers) and find_spec(entry.package) is None:
-            return entry.extra
-    return None
+    """Return the built-in plugins."""
+    return tuple(load_plugin(target) for target in BUILT_IN)
 
 
 def load_plugin(target: str) -> Plugin:

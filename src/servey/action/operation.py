@@ -157,7 +157,7 @@ class Operation:
                 at = context.deadline = runtime.loop.time() + seconds
         token = CURRENT_CALL.set(context)
         try:
-            if self._resources and not runtime.started:
+            if self._resources and not runtime.usable:
                 await runtime.start()
             if self._execute is not None:
                 return await self._execute(arguments, context, runtime, finish)

@@ -31,6 +31,8 @@ class Runtime:
         self.deadlines = Deadlines(loop)
         self.workers = Workers(loop, threads, self.deadlines)
         self.values: dict[type, Any] = {}
+        self.usable = False
+        """Whether the service's resources are open: calls may run, those of a trigger that starts included."""
         self.started = False
         self.stopping = False
         self._opened = opened
@@ -44,9 +46,13 @@ class Runtime:
             return
         async with self._changing:
             if not self.started:
-                async with AsyncExitStack() as stack:
-                    await stack.enter_async_context(self._opened(self))
-                    self._stack = stack.pop_all()
+                try:
+                    async with AsyncExitStack() as stack:
+                        await stack.enter_async_context(self._opened(self))
+                        self._stack = stack.pop_all()
+                except BaseException:
+                    self._forget()
+                    raise
                 self.started = True
 
     async def enter(self) -> None:
@@ -71,8 +77,11 @@ class Runtime:
                 try:
                     await self._stack.aclose()
                 finally:
-                    self.started = self.stopping = False
-                    self.values.clear()
+                    self._forget()
+
+    def _forget(self) -> None:
+        self.usable = self.started = self.stopping = False
+        self.values.clear()
 
     def on_loop(
         self, manager: AbstractContextManager[Any] | AbstractAsyncContextManager[Any], label: str, request_id: str = ""

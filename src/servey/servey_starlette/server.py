@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
+import socket
 
-from servey.errors import MissingExtraError
+from servey.errors import MissingExtraError, SettingsError
 from servey.servey_starlette.app import create_app
 from servey.service import Service
 from servey.settings import Settings
@@ -29,33 +31,83 @@ def serve(settings: Settings) -> None:
 
     Raises:
         DefinitionError: A declaration is wrong.
-        SystemExit: The address cannot be bound.
+        SettingsError: The address cannot be bound.
     """
     service = Service.from_settings(settings)
-    app = create_app(service)
-    for line in banner(service):
-        _log.info("%s", line)
-    uvicorn.run(
-        app,
-        host=settings.server_host,
-        port=settings.server_port,
+    config = uvicorn.Config(
+        create_app(service),
         log_config=None,  # the logging that is set up already
         log_level=settings.log_level.lower(),
         access_log=True,
         timeout_graceful_shutdown=max(1, round(settings.shutdown_timeout)),
         server_header=False,
     )
+    listening = bind(settings)
+    for line in banner(service, listening.getsockname()[1]):
+        _log.info("%s", line)
+    with listening:
+        _Server(config).run(sockets=[listening])
 
 
-def banner(service: Service) -> list[str]:
-    """Return what a user wants to see at start: the mode, the routes, and what is missing."""
+class _Server(uvicorn.Server):
+    """uvicorn tells no address of a socket that it is given."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            for listening in sockets or ():
+                host, port, *_ = listening.getsockname()
+                _log.info("Uvicorn running on http://%s:%s (Press CTRL+C to quit)", _named(host), port)
+
+
+def bind(settings: Settings) -> socket.socket:
+    """Return a socket bound to the address in the settings.
+
+    Raises:
+        SettingsError: The address cannot be bound; says why and what to set.
+    """
+    host, port = settings.server_host, settings.server_port
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listening = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise SettingsError(f"SERVER_HOST is {host!r}, which is no address of this machine: {error}") from error
+    try:
+        if os.name == "posix":  # elsewhere it would let two servers share the port
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+    except OSError as error:
+        listening.close()
+        raise SettingsError(
+            f"cannot listen on {host}:{port}: {error.strerror}; set SERVER_PORT (or SERVER_HOST) to another"
+        ) from error
+    listening.set_inheritable(True)
+    return listening
+
+
+def banner(service: Service, port: int) -> list[str]:
+    """Return what a user wants to see at start: the mode, the routes, and what is missing.
+
+    Args:
+        service: The service.
+        port: The port that was really bound.
+    """
     settings = service.settings
-    host = "localhost" if settings.server_host in ("127.0.0.1", "::1") else settings.server_host
+    host = _named(settings.server_host)
     lines = [f"{'production' if settings.production else 'development'}: {len(service.operations)} actions"]
     for route in service.web_routes:
         access = repr(route.operation.action.access_control)
-        lines.append(f"  {route.method:6} http://{host}:{settings.server_port}{route.path}  ({access})")
+        lines.append(f"  {route.method:6} http://{host}:{port}{route.path}  ({access})")
     guarded = [name for name, operation in service.operations.items() if not operation.is_open]
     if guarded and not service.authorizers:
         lines.append(f"nothing verifies tokens: over a network nobody can call {', '.join(guarded)}")
     return lines
+
+
+def _named(host: str) -> str:
+    """Return a host as a URL has it."""
+    if host in ("127.0.0.1", "::1"):
+        return "localhost"
+    return f"[{host}]" if ":" in host else host

@@ -71,7 +71,7 @@ class Client:
 
         Args:
             method: The HTTP method.
-            path: The path, percent-encoded where it has to be.
+            path: The path, percent-encoded where it has to be; it may end with a query string.
             query: The query string, or its names and values.
             json: What the body holds, as Python values; sets the content type.
             content: The body as it is; several pieces are sent as several ASGI messages.
@@ -85,7 +85,8 @@ class Client:
         if json is not None:
             pieces = [msgspec.json.encode(json)]
             pairs.append(("content-type", "application/json"))
-        query = query if isinstance(query, str) else urlencode(list(query))
+        path, _, given = path.partition("?")
+        query = "&".join(filter(None, (given, query if isinstance(query, str) else urlencode(list(query)))))
         scope: dict[str, Any] = {
             "type": "http",
             "asgi": {"version": "3.0", "spec_version": "2.3"},
