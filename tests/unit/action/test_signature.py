@@ -80,8 +80,8 @@ def test_a_signature_has_parameters_injections_order_and_result():
         c: float = 1.5,
         *,
         context: CallContext,
-        who: "Optional[Authorization]",
-        d: bool,  # noqa: UP045
+        who: "Optional[Authorization]",  # noqa: UP045
+        d: bool,
     ) -> list[int]:
         return []
 
