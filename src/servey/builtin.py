@@ -33,7 +33,10 @@ def load_plugin(target: str) -> Plugin:
     except ModuleNotFoundError as error:
         if error.name is None or not (module_name == error.name or module_name.startswith(error.name + ".")):
             raise  # something that the plugin's module imports is missing
-        raise DefinitionError(f"there is no module {module_name!r} for the plugin {target!r}") from error
+        raise DefinitionError(
+            f"there is no module {module_name!r} for the plugin {target!r}",
+            fix="install the package that has it, or correct the name",
+        ) from error
     plugin = getattr(module, name, None)
     if not (isinstance(plugin, type) and issubclass(plugin, Plugin)):
         raise DefinitionError(f"{target!r} is no plugin", fix="name a subclass of servey.plugin.Plugin")

@@ -94,7 +94,7 @@ class Service:
         return cls(
             [item.fn for item in found.actions],
             resources=[item.fn for item in found.resources],
-            plugins=[load_plugin(target) for target in (*installed, *settings.plugins)],
+            plugins=[load_plugin(target) for target in dict.fromkeys((*installed, *settings.plugins))],
             settings=settings,
         )
 
@@ -185,9 +185,15 @@ class Service:
         return operation
 
     def _check_trigger(self, operation: Operation, trigger: Any) -> None:
+        kind: type = trigger if isinstance(trigger, type) else type(trigger)
+        if kind is trigger:
+            raise DefinitionError(
+                f"a trigger of {operation.name} is the class {kind.__name__}",
+                where=operation.action.where,
+                fix=f"make one: {kind.__name__}(…)",
+            )
         served = [support for support in self._triggers if isinstance(trigger, support.type)]
         if not served:
-            kind: type = trigger if isinstance(trigger, type) else type(trigger)
             raise DefinitionError(
                 f"no loaded plugin serves {kind.__name__}, a trigger of {operation.name}",
                 where=operation.action.where,
