@@ -384,13 +384,19 @@ _FIELD_NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z"
 _FIELD_VALUE = r"[\t\x20-\x7e\x80-\xff]*\Z"
 
 
+_OWN_HEADERS = frozenset({"connection", "content-length", "content-type", "transfer-encoding", "x-request-id"})
+
+
 def checked_headers(headers: Mapping[str, str]) -> dict[str, str]:
     """Return a copy of `headers`.
 
     Raises:
-        ValueError: A name or a value is none (RFC 9110 §5.1, §5.5): a line break would begin a header of its own.
+        ValueError: A name or a value is none (RFC 9110 §5.1, §5.5): a line break would begin a header of its own. Or
+            it is one that the server sends itself, and a second one would contradict.
     """
     for name, value in headers.items():
+        if name.lower() in _OWN_HEADERS:
+            raise ValueError(f"the header {name} is the server's own to send")
         if not re.match(_FIELD_NAME, name) or not re.match(_FIELD_VALUE, value):
             raise ValueError(f"{name!r}: {value!r} is no header field")
     return dict(headers)

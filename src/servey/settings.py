@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, NamedTuple, get_type_hints
 
@@ -39,9 +40,12 @@ class SettingRow(NamedTuple):
     doc: str
 
 
+_ORIGIN = r"[a-z][a-z0-9+.-]*://[a-z0-9._:\[\]-]+"
+"""What a browser sends as ``Origin`` (RFC 6454 §6.2): a host in lower case, an international one in Punycode."""
+
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
-Seconds = Annotated[float, msgspec.Meta(gt=0)]
+Seconds = Annotated[float, msgspec.Meta(gt=0, le=1e9)]
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,18 +128,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = "INFO"
 
     def __post_init__(self) -> None:
+        problems = [
+            f"CORS_ALLOWED_ORIGINS has {origin!r}, which is no origin: write scheme and host in lower case, "
+            "as in https://example.com, without a path and without a pattern"
+            for origin in self.cors_origins
+            if origin != "*" and not re.fullmatch(_ORIGIN, origin)
+        ]
         if "*" in self.cors_origins and self.cors_credentials:
-            raise SettingsError(
+            problems.append(
                 "CORS_ALLOWED_ORIGINS is * and CORS_ALLOW_CREDENTIALS is on: every page of the web could act for "
                 "your users. List the origins, or switch credentials off."
             )
-        for origin in self.cors_origins:
-            scheme, colon, rest = origin.partition("://")
-            if origin != "*" and not (scheme and colon and rest and "/" not in rest):
-                raise SettingsError(
-                    f"CORS_ALLOWED_ORIGINS has {origin!r}, which is no origin: write scheme and host, "
-                    "as in https://example.com, without a path"
-                )
+        if problems:
+            raise SettingsError("\n".join(problems))
 
     @property
     def production(self) -> bool:
@@ -171,10 +176,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             except msgspec.ValidationError as error:
                 shown = "its value" if cls.variables()[field].secret else repr(text)
                 problems.append(f"{name} is {shown}: {error}")
-        if problems:
-            raise SettingsError("\n".join(problems))
-        _warn_of_unknown(cls.variables(), environ)
-        return cls(**values)
+        try:
+            settings = cls(**values)
+        except SettingsError as error:
+            problems.append(str(error))
+        else:
+            if not problems:
+                _warn_of_unknown(cls.variables(), environ)
+                return settings
+        raise SettingsError("\n".join(problems))
 
     def table(self, environ: Mapping[str, str] | None = None) -> tuple[SettingRow, ...]:
         """Return every variable with its effective value (secrets masked) and where that comes from."""

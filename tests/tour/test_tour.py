@@ -47,7 +47,7 @@ def start(directory: Path, **variables: str) -> Running:
             stderr=output,
         )
     until = time.monotonic() + 60
-    while (found := re.search(r"running on (http://[\d.]+:\d+)", log.read_text())) is None:
+    while (found := re.search(r"running on (http://[\w.]+:\d+)", log.read_text())) is None:
         try:
             process.wait(0.05)
         except subprocess.TimeoutExpired:

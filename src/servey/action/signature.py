@@ -57,9 +57,14 @@ class Documentation(msgspec.Struct, frozen=True):
         from docstring_parser import parse  # needed for documentation only, not by a call
 
         parsed = parse(docstring)
+        summary, description = parsed.short_description or "", parsed.long_description or ""
+        if description and not parsed.blank_after_short_description:
+            # the parser ends the summary with its line, PEP 257 and everybody else with its paragraph
+            more, _, description = description.partition("\n\n")
+            summary = " ".join([summary, *more.split("\n")])
         return cls(
-            summary=(parsed.short_description or "").strip(),
-            description=(parsed.long_description or "").strip(),
+            summary=summary.strip(),
+            description=description.strip(),
             parameters={item.arg_name: (item.description or "").strip() for item in parsed.params},
             returns=((parsed.returns and parsed.returns.description) or "").strip(),
         )

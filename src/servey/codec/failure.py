@@ -81,7 +81,8 @@ def reworded(message: str, value: Any) -> str:
         text = text.partition(", got")[0].replace("`", "")
         return f"{text[0].lower()}{text[1:]}, got {shown(value)}"
     if text.startswith("Invalid"):
-        return f"invalid{text[7:].partition(' ' + repr(value))[0]}, got {shown(value)}".replace("`", "")
+        # "Invalid UUID" and the like name the form that was expected
+        return f"expected{text[7:].partition(' ' + repr(value))[0]}, got {shown(value)}".replace("`", "")
     return text.replace("`", "") or "not acceptable"
 
 

@@ -133,13 +133,17 @@ def create_app(
     )
 
 
+_CODES = {error.status: error.code for error in CallError.__subclasses__()}
+
+
 class _StatusError(CallError):
     """An `HTTPException` of Starlette's as a problem."""
 
     def __init__(self, exception: HTTPException) -> None:
-        super().__init__(headers=exception.headers)
+        super().__init__()
+        self.headers.update(exception.headers or {})
         self.status = exception.status_code  # type: ignore[misc]
-        self.code = re.sub(r"\W+", "_", self.title.lower().replace("'", ""))  # type: ignore[misc]
+        self.code = _CODES.get(self.status) or re.sub(r"\W+", "_", self.title.lower().replace("'", ""))  # type: ignore[misc]
         if exception.detail != self.title:
             self.detail = exception.detail
 

@@ -91,7 +91,9 @@ class ActionTable:
             root = ""
         methods = self._plain.get(path)
         if methods is not None:
-            return methods.get(scope["method"]) or methods.other
+            raw: bytes | None = scope.get("raw_path")
+            if not raw or b"%" not in raw or b"%2F" not in raw.upper():  # an escaped slash divides no segments
+                return methods.get(scope["method"]) or methods.other
         if self._has_templates:
             return self._find_template(scope, root, path)
         return None
