@@ -6,7 +6,7 @@ import logging
 import os
 import re
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal, NamedTuple, get_type_hints
+from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -45,7 +45,8 @@ _ORIGIN = r"[a-z][a-z0-9+.-]*://[a-z0-9._:\[\]-]+"
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
-Seconds = Annotated[float, msgspec.Meta(gt=0, le=1e9)]
+Seconds = Annotated[float, msgspec.Meta(gt=0)]
+FiniteSeconds = Annotated[float, msgspec.Meta(gt=0, le=86400)]
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,7 +121,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = False
     shutdown_timeout: Annotated[
-        Seconds, Variable("SERVEY_SHUTDOWN_TIMEOUT", "Seconds that calls under way get when the service stops.")
+        FiniteSeconds, Variable("SERVEY_SHUTDOWN_TIMEOUT", "Seconds that calls under way get when the service stops.")
     ] = 10.0
     log_level: Annotated[
         Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"],
@@ -174,8 +175,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             try:
                 values[field] = _read(hints[field], text)
             except msgspec.ValidationError as error:
-                shown = "its value" if cls.variables()[field].secret else repr(text)
-                problems.append(f"{name} is {shown}: {error}")
+                shown = "not valid" if cls.variables()[field].secret else repr(text)
+                problems.append(f"{name} is {shown}: {_taken(hints[field]) or error}")
         try:
             settings = cls(**values)
         except SettingsError as error:
@@ -223,6 +224,13 @@ def _read(hint: Any, text: str) -> Any:
     if "DEBUG" in getattr(kind, "__args__", ()):
         text = text.upper()
     return msgspec.convert(text, hint, strict=False)
+
+
+def _taken(hint: Any) -> str:
+    """Return what a variable takes, where its type lists that."""
+    if get_origin(hint.__origin__) is not Literal:
+        return ""
+    return "it takes " + " or ".join(value for value in get_args(hint.__origin__) if value)
 
 
 def _warn_of_unknown(variables: Mapping[str, Variable], environ: Mapping[str, str]) -> None:
