@@ -1,0 +1,322 @@
+"""The settings: every variable, its aliases, its limits; wrong values all at once; secrets never shown."""
+
+import logging
+import math
+import os
+from typing import Annotated
+
+import msgspec
+import pytest
+
+from servey.errors import SettingsError
+from servey.settings import SettingRow, Settings, Variable
+
+DEFAULTS = {
+    "action_path": "actions",
+    "environment": "",
+    "server_host": "127.0.0.1",
+    "server_port": 8000,
+    "plugins": (),
+    "timeout": 15.0,
+    "threads": 40,
+    "max_body_size": 6 * 1024 * 1024,
+    "max_query_size": 64 * 1024,
+    "unknown_query": "refuse",
+    "cors_origins": (),
+    "cors_credentials": False,
+    "shutdown_timeout": 10.0,
+    "log_level": "INFO",
+}
+
+READ = [
+    # field, variable and aliases (the first set wins), text, value
+    ("action_path", ("SERVEY_ACTION_PATH",), "shop.actions, more", "shop.actions, more"),
+    ("environment", ("SERVEY_ENV",), "production", "production"),
+    ("server_host", ("SERVER_HOST", "SERVEY_SERVER_HOST", "HOST"), "0.0.0.0", "0.0.0.0"),
+    ("server_port", ("SERVER_PORT", "SERVEY_SERVER_PORT", "PORT"), "65535", 65535),
+    ("plugins", ("SERVEY_PLUGINS",), "a:B, c.d:E,", ("a:B", "c.d:E")),
+    ("timeout", ("SERVEY_TIMEOUT",), "2.5", 2.5),
+    ("threads", ("SERVEY_THREADS",), "1", 1),
+    ("max_body_size", ("SERVEY_MAX_BODY_SIZE",), "1", 1),
+    ("max_query_size", ("SERVEY_MAX_QUERY_SIZE",), "1", 1),
+    ("unknown_query", ("SERVEY_UNKNOWN_QUERY",), "ignore", "ignore"),
+    ("cors_origins", ("CORS_ALLOWED_ORIGINS", "SERVEY_CORS_ALLOWED_ORIGINS"), "https://a.b, *", ("https://a.b", "*")),
+    ("cors_credentials", ("CORS_ALLOW_CREDENTIALS", "SERVEY_CORS_ALLOW_CREDENTIALS"), "true", True),
+    ("shutdown_timeout", ("SERVEY_SHUTDOWN_TIMEOUT",), "30", 30.0),
+    ("log_level", ("LOG_LEVEL", "SERVEY_LOG_LEVEL", "LOGLEVEL"), "debug", "DEBUG"),
+]
+
+
+def members(settings):
+    return {name: getattr(settings, name) for name in settings.__struct_fields__}
+
+
+def refused(environ):
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_environment(environ)
+    return str(caught.value).splitlines()
+
+
+def warned(caplog):
+    return [record.getMessage() for record in caplog.records if record.name == "servey.settings"]
+
+
+def test_an_empty_environment_gives_the_defaults():
+    assert members(Settings.from_environment({})) == DEFAULTS
+    assert members(Settings()) == DEFAULTS
+
+
+def test_every_variable_is_in_the_tables_of_this_test():
+    variables = Settings.variables()
+    assert {name: (item.name, *item.aliases) for name, item in variables.items()} == {row[0]: row[1] for row in READ}
+    assert all(item.doc.endswith(".") for item in variables.values())
+
+
+@pytest.mark.parametrize(
+    ("field", "variable", "text", "value"),
+    [(field, variable, text, value) for field, variables, text, value in READ for variable in variables],
+)
+def test_every_variable_and_every_alias_is_read(field, variable, text, value, caplog):
+    assert members(Settings.from_environment({variable: text})) == {**DEFAULTS, field: value}
+    assert warned(caplog) == []
+
+
+def test_the_first_name_that_is_set_wins():
+    environ = {"PORT": "1", "SERVEY_SERVER_PORT": "2"}
+    assert Settings.from_environment(environ).server_port == 2
+    assert Settings.from_environment({**environ, "SERVER_PORT": "3"}).server_port == 3
+    assert Settings.from_environment({**environ, "SERVEY_SERVER_PORT": ""}).server_port == 1
+
+
+@pytest.mark.parametrize("text", ["", "  ", "\n"])
+def test_an_empty_value_counts_as_unset(text):
+    environ = {name: text for row in READ for name in row[1]}
+    assert members(Settings.from_environment(environ)) == DEFAULTS
+
+
+def test_spaces_around_a_value_do_not_count():
+    assert Settings.from_environment({"SERVER_PORT": " 80 ", "SERVER_HOST": " ::1\n"}).server_port == 80
+
+
+def test_the_process_environment_is_read_by_default(monkeypatch):
+    monkeypatch.setenv("SERVER_PORT", "81")
+    assert Settings.from_environment().server_port == 81
+    assert Settings().server_port == 8000
+
+
+@pytest.mark.parametrize("text", ["true", "TRUE", "1", "on", "ON", "yes"])
+def test_a_switch_is_on(text):
+    assert Settings.from_environment({"CORS_ALLOW_CREDENTIALS": text}).cors_credentials is True
+
+
+@pytest.mark.parametrize("text", ["false", "False", "0", "off", "no"])
+def test_a_switch_is_off(text):
+    assert Settings.from_environment({"CORS_ALLOW_CREDENTIALS": text}).cors_credentials is False
+
+
+@pytest.mark.parametrize("level", ["DEBUG", "info", "Warning", "ERROR", "critical"])
+def test_a_log_level_may_be_in_any_case(level):
+    assert Settings.from_environment({"LOG_LEVEL": level}).log_level == level.upper()
+    assert hasattr(logging, level.upper())
+
+
+def test_no_timeout_can_be_set():
+    assert Settings.from_environment({"SERVEY_TIMEOUT": "inf"}).timeout == math.inf
+
+
+WRONG = [
+    ("SERVER_PORT", "-1"),
+    ("SERVER_PORT", "65536"),
+    ("SERVER_PORT", "http"),
+    ("PORT", "8000x"),
+    ("SERVEY_TIMEOUT", "0"),
+    ("SERVEY_TIMEOUT", "-5"),
+    ("SERVEY_TIMEOUT", "15s"),
+    ("SERVEY_TIMEOUT", "nan"),
+    ("SERVEY_SHUTDOWN_TIMEOUT", "0"),
+    ("SERVEY_SHUTDOWN_TIMEOUT", "inf"),
+    ("SERVEY_THREADS", "0"),
+    ("SERVEY_THREADS", "many"),
+    ("SERVEY_THREADS", "1.5"),
+    ("SERVEY_MAX_BODY_SIZE", "0"),
+    ("SERVEY_MAX_BODY_SIZE", "6MB"),
+    ("SERVEY_MAX_QUERY_SIZE", "-1"),
+    ("SERVEY_UNKNOWN_QUERY", "warn"),
+    ("SERVEY_ENV", "staging"),
+    ("LOG_LEVEL", "verbose"),
+    ("CORS_ALLOW_CREDENTIALS", "maybe"),
+]
+
+
+@pytest.mark.parametrize(("variable", "text"), WRONG)
+def test_a_wrong_value_names_its_variable_and_itself(variable, text):
+    (line,) = refused({variable: text})
+    assert line.startswith(f"{variable} is {text!r}: ")
+
+
+def test_all_wrong_values_are_told_at_once(caplog):
+    environ = {
+        "SERVER_PORT": "http",
+        "SERVEY_THREADS": "0",
+        "SERVEY_ENV": "staging",
+        "CORS_ALLOWED_ORIGINS": "example.com,*,https://a/b",
+        "CORS_ALLOW_CREDENTIALS": "on",
+        "SERVEY_NOWHERE": "x",
+    }
+    told = refused(environ)
+    assert [line.split()[0] for line in told] == [
+        "SERVEY_ENV",
+        "SERVER_PORT",
+        "SERVEY_THREADS",
+        "CORS_ALLOWED_ORIGINS",
+        "CORS_ALLOWED_ORIGINS",
+        "CORS_ALLOWED_ORIGINS",
+    ]
+    assert [word in told[index] for index, word in ((3, "'example.com'"), (4, "'https://a/b'"), (5, "CREDENTIALS"))]
+
+
+def test_what_a_variable_takes_is_listed():
+    assert refused({"SERVEY_ENV": "staging"}) == ["SERVEY_ENV is 'staging': it takes development or production"]
+    assert refused({"LOG_LEVEL": "verbose"}) == [
+        "LOG_LEVEL is 'verbose': it takes DEBUG or INFO or WARNING or ERROR or CRITICAL"
+    ]
+
+
+# --- unknown variables ----------------------------------------------------------------------------------------------
+
+
+def test_an_unknown_variable_is_warned_about_with_the_nearest_name(caplog):
+    settings = Settings.from_environment({"SERVEY_TIMEOUTS": "3", "SERVEY_ACTIONPATH": "x", "OTHER_THING": "x"})
+    assert members(settings) == DEFAULTS
+    assert warned(caplog) == [
+        "SERVEY_ACTIONPATH is no setting of servey; did you mean SERVEY_ACTION_PATH?",
+        "SERVEY_TIMEOUTS is no setting of servey; did you mean SERVEY_TIMEOUT?",
+    ]
+
+
+def test_an_unknown_variable_that_resembles_nothing_is_only_named(caplog):
+    Settings.from_environment({"SERVEY_QQQQQQQQQQQQQQQQQQ": "the secret"})
+    assert warned(caplog) == ["SERVEY_QQQQQQQQQQQQQQQQQQ is no setting of servey"]
+
+
+# --- CORS -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "origin",
+    ["https://example.com", "http://localhost:3000", "http://[::1]:80", "https://xn--4ca.example", "*", "app+x://host"],
+)
+def test_an_origin_is_scheme_and_host(origin):
+    assert Settings.from_environment({"CORS_ALLOWED_ORIGINS": origin}).cors_origins == (origin,)
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        *("example.com", "https://", "://example.com", "https://example.com/", "https://example.com/a", "null"),
+        *("https://*.example.com", "https://Example.com", "HTTPS://example.com", "https://a b", "https://a?b"),
+        *("https://me@example.com", "https://ä.example", "https:/example.com", "*.example.com", "**"),
+    ],
+)
+def test_what_no_browser_sends_is_no_origin(origin):
+    (line,) = refused({"CORS_ALLOWED_ORIGINS": origin})
+    assert repr(origin) in line
+    with pytest.raises(SettingsError):
+        Settings(cors_origins=(origin,))
+
+
+def test_credentials_are_not_for_everybody():
+    environ = {"CORS_ALLOWED_ORIGINS": "*", "CORS_ALLOW_CREDENTIALS": "on"}
+    (line,) = refused(environ)
+    assert ("CORS_ALLOWED_ORIGINS" in line, "CORS_ALLOW_CREDENTIALS" in line) == (True, True)
+    with pytest.raises(SettingsError):
+        Settings(cors_origins=("https://a.b", "*"), cors_credentials=True)
+    assert Settings(cors_origins=("https://a.b",), cors_credentials=True).cors_credentials
+
+
+# --- production -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("host", "production"),
+    [
+        ("127.0.0.1", False),
+        ("127.8.9.10", False),
+        ("::1", False),
+        ("localhost", False),
+        ("0.0.0.0", True),
+        ("::", True),
+        ("192.168.1.5", True),
+        ("example.com", True),
+        ("localhost.example.com", True),
+        ("127.0.0.1.example.com", True),
+        ("", True),
+    ],
+)
+def test_production_is_what_more_than_this_machine_reaches(host, production):
+    assert Settings(server_host=host).production is production
+    assert Settings(server_host=host, environment="production").production is True
+    assert Settings(server_host=host, environment="development").production is False
+
+
+# --- the table ------------------------------------------------------------------------------------------------------
+
+
+class WithSecret(Settings, frozen=True, kw_only=True):
+    key: Annotated[str, msgspec.Meta(min_length=8), Variable("SERVEY_KEY", "A key.", ("KEY",), secret=True)] = ""
+    pin: Annotated[int, msgspec.Meta(ge=1000), Variable("SERVEY_PIN", "A number.", secret=True)] = 0
+
+
+def test_the_table_says_what_is_set_and_by_what():
+    environ = {"PORT": "81", "CORS_ALLOWED_ORIGINS": "https://a.b,https://c.d", "CORS_ALLOW_CREDENTIALS": "on"}
+    table = Settings.from_environment(environ).table(environ)
+    doc = {variable.name: variable.doc for variable in Settings.variables().values()}
+    assert [row.variable for row in table] == [row[1][0] for row in READ]
+    rows = {row.variable: row for row in table}
+    for name, value, source in (
+        ("SERVER_PORT", "81", "PORT"),
+        ("SERVER_HOST", "127.0.0.1", "default"),
+        ("CORS_ALLOWED_ORIGINS", "https://a.b,https://c.d", "CORS_ALLOWED_ORIGINS"),
+        ("CORS_ALLOW_CREDENTIALS", "true", "CORS_ALLOW_CREDENTIALS"),
+        ("SERVEY_PLUGINS", "", "default"),
+        ("SERVEY_TIMEOUT", "15.0", "default"),
+    ):
+        assert rows[name] == SettingRow(name, value, source, doc[name])
+
+
+def test_the_table_of_the_process_is_the_default(monkeypatch):
+    for name in list(os.environ):
+        if name in {item for row in READ for item in row[1]}:
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("SERVEY_THREADS", "3")
+    sources = {row.variable: row.source for row in Settings.from_environment().table()}
+    assert {name: source for name, source in sources.items() if source != "default"} == {
+        "SERVEY_THREADS": "SERVEY_THREADS"
+    }
+
+
+def test_a_secret_is_masked_in_the_table():
+    environ = {"KEY": "correct horse", "SERVEY_PIN": "4711"}
+    settings = WithSecret.from_environment(environ)
+    assert (settings.key, settings.pin) == ("correct horse", 4711)
+    table = settings.table(environ)
+    assert table[-2:] == (
+        SettingRow("SERVEY_KEY", "********", "KEY", "A key."),
+        SettingRow("SERVEY_PIN", "********", "SERVEY_PIN", "A number."),
+    )
+    assert "horse" not in str(table)
+    assert WithSecret().table({})[-2].value == ""
+
+
+@pytest.mark.parametrize("environ", [{"KEY": "horse"}, {"SERVEY_PIN": "horse"}, {"SERVEY_PIN": "47"}])
+def test_a_wrong_secret_is_not_shown(environ):
+    with pytest.raises(SettingsError) as caught:
+        WithSecret.from_environment(environ)
+    (variable, text), *_ = environ.items()
+    assert str(caught.value).startswith(f"{variable} is not valid: ")
+    assert text not in str(caught.value).removeprefix(variable)
+
+
+def test_settings_cannot_be_changed():
+    with pytest.raises(AttributeError):
+        Settings().server_port = 1
