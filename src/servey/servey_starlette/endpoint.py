@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
 
 import msgspec
 
-from servey.action.context import CallContext, Origin
+from servey.action.context import CallContext, Origin, new_request_id
 from servey.action.reply import Reply
-from servey.errors import CallError, InternalError, InvalidError
+from servey.errors import CallError, InternalError
 from servey.servey_starlette.request import (
     AUTHORIZATION_KEY,
     Disconnected,
@@ -18,10 +17,9 @@ from servey.servey_starlette.request import (
     Scope,
     Send,
     authorization_of,
-    check_content_type,
-    no_query_problem,
     query_pairs,
-    read_body,
+    read_json,
+    refuse_query,
     request_id_of,
 )
 from servey.service import Service
@@ -53,21 +51,11 @@ def action_endpoint(route: WebRoute, service: Service) -> Endpoint:
     max_query, max_body = settings.max_query_size, settings.max_body_size
     ignore_unknown = settings.unknown_query == "ignore"
 
-    async def arguments_of_body(scope: Scope, receive: Receive, headers: Mapping[bytes, bytes]) -> Any:
-        if scope["query_string"] and not ignore_unknown:
-            unknown = no_query_problem(query_pairs(scope["query_string"], max_query))
-            if unknown:
-                raise InvalidError(errors=unknown)
-        if b"content-type" in headers:
-            check_content_type(headers)
-        body = await read_body(receive, headers, max_body)
-        if body and b"content-type" not in headers:
-            check_content_type(headers)
-        return decode_json(body or b"{}", scope["path_params"] if has_path else _NO_PATH)
-
     async def endpoint(scope: Scope, receive: Receive, send: Send) -> None:
         headers: dict[bytes, bytes] = dict(scope["headers"])
-        context = CallContext(network, "rest", request_id_of(headers))
+        context = CallContext(
+            network, "rest", request_id_of(headers) if b"x-request-id" in headers else new_request_id()
+        )
         try:
             if AUTHORIZATION_KEY in scope:
                 context.authorization = scope[AUTHORIZATION_KEY]
@@ -82,7 +70,11 @@ def action_endpoint(route: WebRoute, service: Service) -> Endpoint:
                     ignore_unknown,
                 )
             else:
-                arguments = await arguments_of_body(scope, receive, headers)
+                if scope["query_string"] and not ignore_unknown:
+                    refuse_query(scope["query_string"], max_query)
+                arguments = decode_json(
+                    await read_json(receive, headers, max_body), scope["path_params"] if has_path else _NO_PATH
+                )
             body = await run(arguments, context, encode)
             status, extra = default_status, ()
             if replies:

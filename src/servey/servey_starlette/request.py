@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl
 
 from servey.action.context import new_request_id
 from servey.errors import (
+    InvalidError,
     MalformedError,
     Problem,
     TooLargeError,
@@ -109,13 +110,17 @@ def check_content_type(headers: Mapping[bytes, bytes]) -> None:
         raise UnsupportedMediaError(f"the content type is {shown}; send application/json in UTF-8")
 
 
-async def read_body(receive: Receive, headers: Mapping[bytes, bytes], limit: int) -> bytes:
-    """Return the whole body.
+async def read_json(receive: Receive, headers: Mapping[bytes, bytes], limit: int) -> bytes:
+    """Return the whole body, which has to be declared JSON; no body stands for an empty object.
 
     Raises:
+        UnsupportedMediaError: It is declared to be something else, or nothing.
         TooLargeError: It has, or is declared to have, more than `limit` bytes; the rest is not read.
         Disconnected: The client went away.
     """
+    content_type = headers.get(b"content-type")
+    if content_type is not None:
+        check_content_type(headers)
     declared = headers.get(b"content-length", b"")
     if declared.isdigit() and int(declared[:20]) > limit:
         raise _too_large(limit)
@@ -123,21 +128,27 @@ async def read_body(receive: Receive, headers: Mapping[bytes, bytes], limit: int
     if message["type"] == "http.disconnect":
         raise Disconnected
     body: bytes = message.get("body", b"")
-    if not message.get("more_body"):  # nearly always: one message has it all
-        if len(body) > limit:
-            raise _too_large(limit)
-        return body
-    parts, size = [body], len(body)
-    while message.get("more_body"):
-        if size > limit:
-            raise _too_large(limit)
+    if message.get("more_body"):  # hardly ever: one message has it all
+        body = await _whole_body(body, receive, limit)
+    if len(body) > limit:
+        raise _too_large(limit)
+    if not body:
+        return b"{}"
+    if content_type is None:
+        check_content_type(headers)
+    return body
+
+
+async def _whole_body(first: bytes, receive: Receive, limit: int) -> bytes:
+    """Return a body that comes in pieces; at most one piece over the limit is read."""
+    parts, size, more = [first], len(first), True
+    while more and size <= limit:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise Disconnected
         parts.append(message.get("body", b""))
         size += len(parts[-1])
-    if size > limit:
-        raise _too_large(limit)
+        more = message.get("more_body", False)
     return b"".join(parts)
 
 
@@ -160,12 +171,18 @@ async def authorization_of(scope: Scope, authorizers: Sequence[Authorizer]) -> A
     return await authorizers[0].authorize(token.strip())
 
 
-def no_query_problem(pairs: Sequence[tuple[str, str]]) -> list[Problem]:
-    """Return a problem for every field of a query string that an action with a body does not read."""
-    return [
+def refuse_query(query: bytes, limit: int) -> None:
+    """Refuse the query string of a request whose action reads its body, unless it is empty.
+
+    Raises:
+        InvalidError: It names something; has a problem for each.
+    """
+    unknown = [
         Problem("/" + name.replace("~", "~0").replace("/", "~1"), "unknown: this action reads its body, not the query")
-        for name, _ in pairs
+        for name, _ in query_pairs(query, limit)
     ]
+    if unknown:
+        raise InvalidError(errors=unknown)
 
 
 def _check_escapes(text: str) -> None:

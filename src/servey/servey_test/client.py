@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import AsyncGenerator, Iterable, Mapping, MutableMapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 from urllib.parse import quote, urlencode
 
 import msgspec
 
+from servey.codec import MISSING
 from servey.security.authorization import Authorization
 from servey.servey_starlette.request import AUTHORIZATION_KEY
 from servey.trigger.web_route import WebRoute
@@ -174,10 +175,28 @@ async def _first(running: asyncio.Future[Any], outbox: asyncio.Queue[MutableMapp
     return message.result()
 
 
+def can_say(route: WebRoute, params: Mapping[str, Any]) -> bool:
+    """Return whether a request to `route` can say `params`: a path has no place for nothing, a query few words."""
+    if any(params.get(name) in (None, "") for name in route.trigger.path_parameters):
+        return False
+    if not route.trigger.takes_query:
+        return True
+    for name, value in params.items():
+        if name in route.operation.arguments.parameters:
+            parameter, _ = route.operation.arguments.parameters[name]
+            if value is None and parameter.default is not None and str in get_args(parameter.type):
+                return False
+            if value == [] and (parameter.default is MISSING or parameter.default not in ([], (), set())):
+                return False
+    return True
+
+
 def _query(route: WebRoute, params: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
     arguments = route.operation.arguments
     for name, value in params.items():
         kind = arguments.text_kind(name) if name in arguments.parameters else "scalar"
+        if value is None and name in arguments.parameters and arguments.parameters[name][0].default is None:
+            continue  # the text "null" of a str is a text
         if kind == "json":
             yield name, msgspec.json.encode(value).decode()
         elif kind == "list" and isinstance(value, list):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import Any
 
@@ -29,19 +29,21 @@ class ExampleRun:
         operation: The example's operation.
         checked: The example.
         route: The web route to call; None to call directly.
+        number: Which of the runs that would have the same name.
     """
 
     service: Service
     operation: Operation
     checked: CheckedExample
     route: WebRoute | None = None
+    number: int = 1
 
     @property
     def name(self) -> str:
         """A name fit for a test: action, example, transport."""
         transport = "direct" if self.route is None else f"rest_{self.route.method.lower()}"
         example = "".join(char if char.isalnum() else "_" for char in self.checked.example.name)
-        return f"{self.operation.name}__{example}__{transport}"
+        return f"{self.operation.name}__{example}__{transport}" + (f"_{self.number}" if self.number > 1 else "")
 
     def run(self) -> None:
         """Run the example in an event loop of its own, the service running around it.
@@ -103,7 +105,21 @@ class ExampleRun:
 
 
 def example_runs(service: Service) -> Iterator[ExampleRun]:
-    """Yield every run of every example that is to be tested."""
+    """Yield every run of every example that is to be tested, each with a name of its own.
+
+    An example runs over every route that can say its parameters: ``/users/{id}`` cannot leave the id out.
+    """
+    taken: set[str] = set()
+    for run in _example_runs(service):
+        while run.name in taken:
+            run = replace(run, number=run.number + 1)
+        taken.add(run.name)
+        yield run
+
+
+def _example_runs(service: Service) -> Iterator[ExampleRun]:
+    from servey.servey_test.client import can_say
+
     for operation in service.operations.values():
         routes = [route for route in service.web_routes if route.operation is operation]
         for checked in operation.examples:
@@ -113,7 +129,8 @@ def example_runs(service: Service) -> Iterator[ExampleRun]:
             if operation.action.access_control is ALLOW_NONE and checked.example.error is None:
                 continue  # nobody can call it over a network
             for route in routes:
-                yield ExampleRun(service, operation, checked, route)
+                if can_say(route, checked.params):
+                    yield ExampleRun(service, operation, checked, route)
 
 
 def side_by_side(expected: Any, actual: Any) -> str:

@@ -1,6 +1,6 @@
 """The pytest plugin: ``pytest --servey-examples`` runs the examples of the service as tests.
 
-Every pytest run of an environment with servey loads this module, so it imports nothing until it is asked to.
+Every pytest run of an environment with servey loads this module, so it loads no more of it until it is asked to.
 """
 
 from __future__ import annotations
@@ -27,13 +27,18 @@ def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config
         return
     import sys
 
+    from servey.errors import ServeyError
     from servey.servey_test.example_run import example_runs
     from servey.service import Service
 
     root = str(config.rootpath)
     if root not in sys.path:
         sys.path.insert(0, root)
-    for run in example_runs(Service.from_settings()):
+    try:
+        service = Service.from_settings()
+    except ServeyError as error:  # it tells file and line; a traceback of pytest's and servey's own adds nothing
+        raise pytest.UsageError(str(error)) from error
+    for run in example_runs(service):
         items.append(ExampleItem.from_parent(session, name=run.name, run=run))  # pyright: ignore[reportUnknownMemberType]
 
 
