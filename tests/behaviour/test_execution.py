@@ -15,6 +15,7 @@ import pytest
 from servey import WEB_GET, WEB_POST, CallContext, DeadlineError, OverloadedError, resource
 from servey.action.action import action
 from servey.action.context import CURRENT_CALL
+from servey.errors import InternalError
 from servey.service import Service
 from servey.settings import Settings
 
@@ -48,6 +49,17 @@ def test_a_def_runs_off_the_event_loop_and_an_async_def_on_it(transport: Any) ->
     calls = [transport.Call(name) for name in ("plain", "asynchronous", "quick")]
     outcomes = transport.call_all([plain, asynchronous, quick], [calls])[0]
     assert [item.result for item in outcomes] == [False, True, True]
+
+
+def test_awaiting_what_was_cancelled_fails_the_call_and_cancels_nothing(transport: Any) -> None:
+    @action(triggers=WEB)
+    async def wait_for_a_cancelled_task() -> str:
+        task = asyncio.ensure_future(asyncio.sleep(BOUND))
+        task.cancel()
+        await task
+        return "never"
+
+    assert transport.call([wait_for_a_cancelled_task], "wait_for_a_cancelled_task").is_error(InternalError)
 
 
 def test_a_blocking_def_does_not_delay_an_async_call(concurrent_transport: Any) -> None:

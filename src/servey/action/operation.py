@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import logging
 import math
@@ -34,7 +35,11 @@ from servey.security.authorization import Authorization
 _log = logging.getLogger("servey.operation")
 
 Finish = Callable[[Any], Any]
-Execute = Callable[[Any, CallContext, Runtime, Finish | None], Awaitable[Any]]
+Execute = Callable[[Any, CallContext, Runtime, Finish], Awaitable[Any]]
+
+
+def _same(value: Any) -> Any:
+    return value
 
 
 class CheckedExample(msgspec.Struct, frozen=True):
@@ -134,14 +139,14 @@ class Operation:
             # somebody who returns False means to refuse, and somebody who returns True has not read the port
             raise self._defect(None, context, f"the access control returned {outcome!r}; it must raise or return None")
 
-    async def run(self, arguments: Any, context: CallContext, finish: Finish | None = None) -> Any:
+    async def run(self, arguments: Any, context: CallContext, finish: Finish = _same) -> Any:
         """Call the function, within its deadline, off the event loop when it is a `def`.
 
         Args:
             arguments: What one of the decoders returned.
             context: The call's surroundings; its `deadline` is set unless it has one.
-            finish: The last step, `encode_json` or `encode`. It runs while the call's resources are open, so that
-                a result that cannot be encoded undoes what they can undo.
+            finish: The last step, `encode_json` or `encode`; default: none. It runs while the call's resources are
+                open, so that a result that cannot be encoded undoes what they can undo.
 
         Returns:
             What the function returned, or what `finish` made of it.
@@ -162,10 +167,15 @@ class Operation:
             if self._execute is not None:
                 return await self._execute(arguments, context, runtime, finish)
             called = self._call(arguments, context, runtime.values)
-            value = await (called if at is None else runtime.deadlines.run(called, at))
-            return value if finish is None else finish(value)
+            return finish(await (called if at is None else runtime.deadlines.run(called, at)))
         except CallError:
             raise
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # nobody cancelled this call: the function awaited something else that was
+            raise self._defect(error, context, "the action failed") from error
         except Exception as error:
             raise self._call_error(error, context) from error
         finally:
@@ -193,14 +203,11 @@ class Operation:
             return self._in_thread
         return None if self.action.is_async else self._at_once
 
-    async def _at_once(self, arguments: Any, context: CallContext, runtime: Runtime, finish: Finish | None) -> Any:
+    async def _at_once(self, arguments: Any, context: CallContext, runtime: Runtime, finish: Finish) -> Any:
         """Call a `def` that never blocks, on the loop."""
-        value = self._call(arguments, context, runtime.values)
-        return value if finish is None else finish(value)
+        return finish(self._call(arguments, context, runtime.values))
 
-    def _in_thread(
-        self, arguments: Any, context: CallContext, runtime: Runtime, finish: Finish | None
-    ) -> Awaitable[Any]:
+    def _in_thread(self, arguments: Any, context: CallContext, runtime: Runtime, finish: Finish) -> Awaitable[Any]:
         def call() -> Any:
             if self._call_resources:
                 with ExitStack() as stack:
@@ -208,16 +215,12 @@ class Operation:
                     for node in self._call_resources:
                         manager: Any = self._injection.open(node, context, values)
                         values[node.type] = stack.enter_context(manager)
-                    value = self._call(arguments, context, values)
-                    return value if finish is None else finish(value)
-            value = self._call(arguments, context, runtime.values)
-            return value if finish is None else finish(value)
+                    return finish(self._call(arguments, context, values))
+            return finish(self._call(arguments, context, runtime.values))
 
         return runtime.workers.run(call, deadline=context.deadline, label=self.name, request_id=context.request_id)
 
-    def _with_resources(
-        self, arguments: Any, context: CallContext, runtime: Runtime, finish: Finish | None
-    ) -> Awaitable[Any]:
+    def _with_resources(self, arguments: Any, context: CallContext, runtime: Runtime, finish: Finish) -> Awaitable[Any]:
         async def call() -> Any:
             async with AsyncExitStack() as stack:
                 values: dict[type, Any] = dict(runtime.values)
@@ -237,7 +240,7 @@ class Operation:
                         label=self.name,
                         request_id=context.request_id,
                     )
-                return value if finish is None else finish(value)
+                return finish(value)
 
         called = call()
         return called if context.deadline is None else runtime.deadlines.run(called, context.deadline)
@@ -268,7 +271,7 @@ class Operation:
             return self._defect(None, context, str(error))
         return self._defect(error, context, "the action failed")
 
-    def _defect(self, error: Exception | None, context: CallContext, message: str) -> InternalError:
+    def _defect(self, error: BaseException | None, context: CallContext, message: str) -> InternalError:
         _log.error(
             "%s: %s (request %s)",
             self.name,

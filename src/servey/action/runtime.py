@@ -144,6 +144,7 @@ class Runtimes:
         self._threads = threads
         self._opened = opened
         self._last: Runtime | None = None
+        self._lock = threading.Lock()
         self._by_loop: dict[asyncio.AbstractEventLoop, Runtime] = {}
 
     def current(self) -> Runtime:
@@ -152,10 +153,11 @@ class Runtimes:
         last = self._last
         if last is not None and last.loop is loop:
             return last
-        runtime = self._by_loop.get(loop)
-        if runtime is None:
-            for closed in [other for other in self._by_loop if other.is_closed()]:
-                self._by_loop.pop(closed).workers.close()
-            runtime = self._by_loop[loop] = Runtime(loop, self._threads, self._opened)
+        with self._lock:  # other threads have loops of their own
+            runtime = self._by_loop.get(loop)
+            if runtime is None:
+                for closed in [other for other in self._by_loop if other.is_closed()]:
+                    self._by_loop.pop(closed).workers.close()
+                runtime = self._by_loop[loop] = Runtime(loop, self._threads, self._opened)
         self._last = runtime
         return runtime
