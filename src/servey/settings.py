@@ -145,7 +145,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def production(self) -> bool:
-        """Whether the service runs in production (DESIGN: unset means bound to more than this machine)."""
+        """Whether the service runs in production; with no `SERVEY_ENV`, when bound to more than this machine."""
         return self.environment == "production" or (self.environment == "" and not _is_loopback(self.server_host))
 
     @classmethod

@@ -360,7 +360,7 @@ def _event(params: Mapping[str, Any] | bytes) -> bytes:
 
 
 def _texts(params: Mapping[str, Any] | bytes) -> list[tuple[str, str]]:
-    """Write arguments as text, by DESIGN §4: scalars plain, lists repeated, anything deeper one JSON value."""
+    """Write arguments as text: scalars plain, lists repeated, anything deeper one JSON value."""
     assert isinstance(params, Mapping), "there is no body here"
     pairs: list[tuple[str, str]] = []
     for name, value in params.items():

@@ -1,4 +1,4 @@
-"""What callers send: mapping, types, unknown names, all problems at once (DESIGN §4)."""
+"""What callers send: mapping, types, unknown names, all problems at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One tree of errors, one table of what each means in every transport (DESIGN §4 "errors")."""
+"""One tree of errors, one table of what each means in every transport."""
 
 from __future__ import annotations
 

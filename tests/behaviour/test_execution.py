@@ -1,4 +1,4 @@
-"""Threads, deadlines, overload, contexts (DESIGN §4 "sync functions", "timeouts")."""
+"""Threads, deadlines, overload, contexts."""
 
 from __future__ import annotations
 

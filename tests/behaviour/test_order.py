@@ -1,4 +1,4 @@
-"""Authorize, then decode, then call (DESIGN §4, "order" and "origin")."""
+"""Authorize, then decode, then call."""
 
 from __future__ import annotations
 

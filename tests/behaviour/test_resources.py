@@ -1,4 +1,4 @@
-"""Resources and injectors: opened, closed, undone (DESIGN §3 "Injection")."""
+"""Resources and injectors: opened, closed, undone."""
 
 from __future__ import annotations
 

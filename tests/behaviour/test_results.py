@@ -1,4 +1,4 @@
-"""What callers get: the declared type, and nothing else (DESIGN §3 "Codec", §4)."""
+"""What callers get: the declared type, and nothing else."""
 
 from __future__ import annotations
 

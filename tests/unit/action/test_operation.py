@@ -44,7 +44,7 @@ def authorize(operation, given):
     return asyncio.run(operation.authorize(given))
 
 
-def run(operation, arguments=None, given=None, finish=None):
+def run(operation, arguments=None, given=None, finish=lambda value: value):
     async def main():
         return await operation.run(operation.decode(arguments or {}), given or context(Origin.SYSTEM), finish)
 

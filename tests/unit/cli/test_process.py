@@ -1,4 +1,4 @@
-"""The program in a process of its own: SPEC.md's commands, streams, terminals, signals, completion."""
+"""The program in a process of its own: the documented commands, streams, terminals, signals, completion."""
 
 import json
 import os
@@ -28,7 +28,7 @@ def say_hello(name: str) -> str:
     """ Greet a user! """
     return f"Hello {name}!"
 '''
-"""The actions.py of SPEC.md."""
+"""The first actions.py of the README."""
 
 
 class Outcome(NamedTuple):
@@ -102,7 +102,7 @@ def environment(**variables: str) -> dict[str, str]:
     return {**kept, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", **variables}
 
 
-# --- SPEC.md ------------------------------------------------------------------------------------------------------
+# --- the README ------------------------------------------------------------------------------------------------------
 
 
 def test_the_command_of_the_spec_word_for_word(project):
