@@ -8,9 +8,9 @@ from typing import Any
 
 from servey import WEB_GET
 from servey.action.action import action
-from servey.service import Service
 from servey.servey_starlette.app import create_app
 from servey.servey_test.client import client_of
+from servey.service import Service
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "servey"
