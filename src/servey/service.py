@@ -223,7 +223,7 @@ class Service:
         async with AsyncExitStack() as stack:
             for node in self._injection.service_resources:
                 manager = self._injection.open(node, None, runtime.values)
-                runtime.values[node.type] = await stack.enter_async_context(runtime.on_loop(manager, node.label))
+                runtime.values[node.type] = await stack.enter_async_context(runtime.kept(manager, node.label))
             runtime.usable = True
             for lifespan in self._lifespans:
                 await stack.enter_async_context(lifespan(self))

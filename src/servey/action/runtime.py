@@ -30,6 +30,7 @@ class Runtime:
         self.loop = loop
         self.deadlines = Deadlines(loop)
         self.workers = Workers(loop, threads, self.deadlines)
+        self._keeper = Workers(loop, 1, self.deadlines)
         self.values: dict[type, Any] = {}
         self.usable = False
         """Whether the service's resources are open: calls may run, those of a trigger that starts included."""
@@ -84,12 +85,29 @@ class Runtime:
         self.values.clear()
 
     def on_loop(
-        self, manager: AbstractContextManager[Any] | AbstractAsyncContextManager[Any], label: str, request_id: str = ""
+        self, manager: AbstractContextManager[Any] | AbstractAsyncContextManager[Any], label: str, request_id: str
     ) -> AbstractAsyncContextManager[Any]:
         """Return `manager` as the loop may enter it: a synchronous one is entered and left in worker threads."""
         if isinstance(manager, AbstractAsyncContextManager):
             return manager
         return _InWorkers(manager, self.workers, label, request_id)
+
+    def kept(
+        self, manager: AbstractContextManager[Any] | AbstractAsyncContextManager[Any], label: str
+    ) -> AbstractAsyncContextManager[Any]:
+        """Return `manager` as the loop may enter it for as long as the service runs.
+
+        A synchronous one is entered and left in one thread of its own kind: calls that hang in every worker cannot
+        keep the service from closing what it opened.
+        """
+        if isinstance(manager, AbstractAsyncContextManager):
+            return manager
+        return _InWorkers(manager, self._keeper, label, "")
+
+    def close(self) -> None:
+        """Let the threads end; the loop is closed."""
+        self.workers.close()
+        self._keeper.close()
 
 
 class _InWorkers(AbstractAsyncContextManager[Any]):
@@ -157,7 +175,7 @@ class Runtimes:
             runtime = self._by_loop.get(loop)
             if runtime is None:
                 for closed in [other for other in self._by_loop if other.is_closed()]:
-                    self._by_loop.pop(closed).workers.close()
+                    self._by_loop.pop(closed).close()
                 runtime = self._by_loop[loop] = Runtime(loop, self._threads, self._opened)
         self._last = runtime
         return runtime
