@@ -482,6 +482,47 @@ def test_a_sync_resource_of_an_async_action_never_runs_on_the_loop():
     assert threading.main_thread() not in threads
 
 
+def test_a_call_that_is_cancelled_while_its_resource_waits_for_a_thread_to_close_leaks_nothing():
+    events, blocked, go = [], threading.Event(), threading.Event()
+
+    @resource
+    def session() -> Iterator[Session]:
+        events.append("open")
+        yield Session()
+        events.append("close")
+
+    @action
+    def block() -> None:
+        blocked.set()
+        go.wait(BOUND)
+
+    async def main():
+        inside, leave = asyncio.Event(), asyncio.Event()
+
+        @action
+        async def act(session: Session) -> None:
+            inside.set()
+            await leave.wait()
+
+        service = Service([act, block], resources=[session], settings=Settings(threads=1))
+        async with service.running():
+            task = asyncio.ensure_future(call(service, "act", {}))
+            await inside.wait()
+            blocking = asyncio.ensure_future(call(service, "block", {}))
+            await asyncio.to_thread(blocked.wait, BOUND)
+            leave.set()
+            await asyncio.sleep(0.01)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert events == ["open"]
+            go.set()
+            await blocking
+
+    asyncio.run(asyncio.wait_for(main(), BOUND))
+    assert events == ["open", "close"]
+
+
 @pytest.mark.parametrize("when", ["while it opens", "before it has a thread", "while it is open", "while it closes"])
 def test_a_cancelled_call_leaks_no_sync_resource(when):
     events, opening, go = [], threading.Event(), threading.Event()

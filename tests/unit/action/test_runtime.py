@@ -278,6 +278,36 @@ def test_a_stop_waits_no_longer_than_the_shutdown_timeout():
     assert 0.04 < run(main()) < BOUND / 2
 
 
+def test_calls_that_hang_in_every_thread_keep_no_stop_from_closing():
+    events = []
+    started, go = threading.Event(), threading.Event()
+
+    @resource(scope="service")
+    def pool() -> Iterator[Pool]:
+        events.append(threading.current_thread())
+        yield Pool()
+        events.append(threading.current_thread())
+
+    @action
+    def hang(pool: Pool) -> None:
+        started.set()
+        go.wait(BOUND)
+
+    service = Service([hang], resources=[pool], settings=Settings(threads=1, shutdown_timeout=0.05))
+
+    async def main():
+        async with service.running():
+            task = asyncio.ensure_future(use(service, "hang"))
+            await until(started.is_set)
+        assert len(events) == 2
+        go.set()
+        await task
+
+    run(main())
+    assert len(set(events)) == 1  # what is bound to its thread, a sqlite3 connection, may be a service's resource
+    assert threading.main_thread() not in events
+
+
 def test_an_error_inside_leaves_the_service_closed():
     events = []
     service = pooled(events)
