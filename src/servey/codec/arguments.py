@@ -9,7 +9,6 @@ import msgspec
 
 from servey.codec.codec import TOO_DEEP, check_decimals, explained, has_decimals, malformed, maybe_not_finite, refusal
 from servey.codec.engine import Engine, SchemaMode
-from servey.codec.engines import ENGINES
 from servey.codec.failure import IslandError, below, nearest, step
 from servey.codec.node import MISSING, Field, Node
 from servey.codec.plan import Compiler, Plan
@@ -62,7 +61,7 @@ class ArgumentsCodec:
         engines: Sequence[Engine] = (),
     ) -> None:
         self.label = label
-        walk = Walk(where, (*engines, *ENGINES))
+        walk = Walk(label, where, engines)
         self.parameters: dict[str, tuple[Parameter, Node]] = {
             parameter.name: (parameter, walk.node(parameter.type, parameter.name)) for parameter in parameters
         }

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 Hint = tuple[Any, Mapping[Any, Any]]
 """An annotation and what its type variables stand for."""
 
-
 _NO_INIT = ("init=False: callers could not set it, or would set it unasked", "make it a property")
 
 
@@ -64,14 +63,13 @@ def _dataclass(walk: Walk, node: Node, hints: dict[str, Hint]) -> None:
     cls, at = node.cls, node.where
     _no_own_init(walk, cls, at)
     for field in cls.__dataclass_fields__.values():
-        if isinstance(field.type, dataclasses.InitVar) or field._field_type is dataclasses._FIELD_INITVAR:  # type: ignore[attr-defined]
+        # the annotation itself may be a text; only these private names tell what it stands for
+        if field._field_type is dataclasses._FIELD_INITVAR:  # type: ignore[attr-defined]
             raise walk.error(f"{at}.{field.name}", "an InitVar is not kept in the object", "make it a field")
     for field in dataclasses.fields(cls):
         place = f"{at}.{field.name}"
         if not field.init:
-            raise walk.error(
-                place, "init=False: callers could not set it, or would set it unasked", "make it a property"
-            )
+            raise walk.error(place, *_NO_INIT)
         if type(field.default).__module__.partition(".")[0] in ("pydantic", "pydantic_core"):
             raise walk.error(
                 place,
@@ -125,9 +123,7 @@ def _attrs(walk: Walk, node: Node, hints: dict[str, Hint]) -> None:
     for field in cls.__attrs_attrs__:
         place = f"{at}.{field.name}"
         if not field.init:
-            raise walk.error(
-                place, "init=False: callers could not set it, or would set it unasked", "make it a property"
-            )
+            raise walk.error(place, *_NO_INIT)
         if field.name not in hints:
             raise walk.error(place, "has no type", "annotate it")
         given = field.default is not attr.NOTHING

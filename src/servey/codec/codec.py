@@ -11,7 +11,6 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from servey.codec.engine import Engine, SchemaMode
-from servey.codec.engines import ENGINES
 from servey.codec.failure import EXPLAIN_LIMIT, IslandError, ResultError, first_problem
 from servey.codec.node import Node
 from servey.codec.plan import Compiler, Plan
@@ -48,7 +47,7 @@ class Codec(Generic[T]):
     def __init__(self, tp: Any, *, where: str = "", label: str = "the value", engines: Sequence[Engine] = ()) -> None:
         self.type = tp
         self.label = label
-        walk = Walk(where, (*engines, *ENGINES))
+        walk = Walk(label, where, engines)
         self.root: Node = walk.node(tp, shown_type(tp))
         self._classes = tuple(walk.classes)
         self._compiler = Compiler()
@@ -56,7 +55,7 @@ class Codec(Generic[T]):
         try:
             msgspec.json.Decoder(self._plan.mirror)
         except (TypeError, ValueError) as error:
-            raise DefinitionError(f"{shown_type(tp)}: {error}", where=where, fix="use another type") from error
+            raise DefinitionError(f"{label}: {shown_type(tp)}: {error}", where=where, fix="use another type") from error
         self._decimals = has_decimals(self.root)
         simple = self.root.kind == "leaf" and not self.root.constraints and self.root.cls in _IDENTICAL
         self._identical: type = self.root.cls if simple else _Nothing

@@ -15,13 +15,14 @@ import typing
 import uuid
 from collections import abc, deque
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
 from servey.codec import constraints as _constraints
 from servey.codec.classes import describe_class, type_parameters
 from servey.codec.engine import Engine
+from servey.codec.engines import ENGINES
 from servey.codec.leaves import choice, foreign_leaf
 from servey.codec.node import Constraints, Node
 from servey.errors import DefinitionError
@@ -70,14 +71,16 @@ Env = Mapping[Any, Any]
 
 
 class Walk:
-    """Walks one declared type.
+    """Walks what is declared together: a result's type, or those of an action's parameters.
 
     Args:
+        label: What has the types, for errors: ``the result of say_hello``.
         where: The place in the user's source, for errors.
-        engines: The engines, those asked first first.
+        engines: The plugins' engines, asked before servey's.
     """
 
-    def __init__(self, where: str, engines: Sequence[Engine]) -> None:
+    def __init__(self, label: str, where: str, engines: Sequence[Engine]) -> None:
+        self.label = label
         self.where = where
         self.engines = tuple(engines)
         self.classes: list[type] = []
@@ -128,11 +131,11 @@ class Walk:
 
     def error(self, at: str, why: str, fix: str) -> DefinitionError:
         """Return the definition error for the part `at` of the type."""
-        return DefinitionError(f"{at}: {why}", where=self.where, fix=fix)
+        return DefinitionError(f"{self.label}: {at}: {why}", where=self.where, fix=fix)
 
-    def claimed(self, tp: Any, at: str) -> Node | None:
-        """Return the foreign node for `tp` when an engine claims it."""
-        for engine in self.engines:
+    def _claimed(self, tp: Any, at: str, engines: Sequence[Engine]) -> Node | None:
+        """Return the foreign node for `tp` when one of `engines` claims it."""
+        for engine in engines:
             try:
                 foreign = engine.claim(tp)
             except DefinitionError as error:
@@ -173,12 +176,12 @@ class Walk:
             self._expanding.pop()
 
     def _annotated(self, tp: Any, at: str) -> Node:
-        if claimed := self._own_claim(tp, at):
+        if claimed := self._claimed(tp, at, self.engines):  # before servey reads its metadata
             return claimed
         try:
             constraints, description = _constraints.translate(tp.__metadata__)
         except _constraints.UnknownConstraintError as unknown:
-            if claimed := self.claimed(tp, at):
+            if claimed := self._claimed(tp, at, ENGINES):
                 return self._around(claimed, typing.get_args(tp)[0], at)
             raise self.error(
                 at,
@@ -199,25 +202,17 @@ class Walk:
         except DefinitionError:
             return node
 
-    def _own_claim(self, tp: Any, at: str) -> Node | None:
-        """Ask the plugins' engines about an annotated type before servey reads its metadata."""
-        from servey.codec.engines import PydanticEngine
-
-        for engine in self.engines:
-            if not isinstance(engine, PydanticEngine) and (foreign := engine.claim(tp)):
-                self._meet(*foreign.classes)
-                return Node("foreign", tp, object, at, foreign=foreign, flavor="foreign", plain=False)
-        return None
-
     def _constrained(self, node: Node, constraints: Constraints, tp: Any, at: str) -> Node:
         if node.kind == "union":
             # a constraint on Optional[int] means the int; None is let through
             parts = [
-                item if item.cls is type(None) else self._constrained(item, constraints, item.type, at)
+                item
+                if item.cls is type(None)
+                else self._constrained(item, constraints, Annotated[item.type, *tp.__metadata__], at)
                 for item in node.items
             ]
             return msgspec.structs.replace(node, items=parts, plain=False)
-        if node.kind == "foreign" and (claimed := self.claimed(tp, at)):
+        if node.kind == "foreign" and (claimed := self._claimed(tp, at, (*self.engines, *ENGINES))):
             return msgspec.structs.replace(claimed, inner=node.inner or node)
         if name := _constraints.misfit(constraints, node.cls, node.kind):
             raise self.error(
@@ -285,8 +280,9 @@ class Walk:
     def _class(self, tp: Any, base: Any, args: tuple[Any, ...], at: str) -> Node:
         if tp in self._memo:
             return self._memo[tp]
-        if node := self.claimed(tp, at):
-            self._meet(*([base] if node.foreign and node.foreign.classes == () and _is_data(base) else []))
+        if node := self._claimed(tp, at, (*self.engines, *ENGINES)):
+            if node.foreign is not None and not node.foreign.classes and not issubclass(base, enum.Enum):
+                self._meet(base)
             self._memo[tp] = node
             return node
         if base in LEAVES:
@@ -328,10 +324,6 @@ class Walk:
 def shown_type(tp: Any) -> str:
     """Return a type as a user writes it."""
     return tp.__name__ if isinstance(tp, type) and not typing.get_args(tp) else str(tp).replace("typing.", "")
-
-
-def _is_data(cls: type) -> bool:
-    return not issubclass(cls, enum.Enum)
 
 
 def _custom(cls: type) -> bool:

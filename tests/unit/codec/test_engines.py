@@ -1,6 +1,7 @@
 import dataclasses
-from typing import Annotated, Any
+from typing import Annotated, Any, Union
 
+import annotated_types as at
 import pydantic
 import pytest
 from marshy.marshaller.marshaller_abc import MarshallerABC
@@ -90,12 +91,32 @@ def test_a_plugins_schema_is_used_for_each_mode() -> None:
 def test_a_plugin_comes_before_serveys_own() -> None:
     class Text:
         def claim(self, tp: Any, /) -> ForeignType | None:
-            if tp is not pydantic.BaseModel and tp != Annotated[str, "shout"]:
+            if tp not in (Model, Annotated[str, "shout"]):
                 return None
             return ForeignType(str.upper, str.lower, lambda mode: {"type": "string"}, text=True)
 
+    class Model(pydantic.BaseModel):
+        pass
+
     assert Codec(list[Annotated[str, "shout"]], engines=[Text()]).decode_json(b'["a"]') == ["A"]
     assert Codec(list[Annotated[str, "shout"]]).decode_json(b'["a"]') == ["a"]
+    assert Codec[Any](Model, engines=[Text()]).decode_json(b'"a"') == "A"
+    assert Codec(Model).decode_json(b"{}") == Model()
+
+
+@pytest.mark.parametrize("others", [(), (None,), (int,)])
+def test_a_constraint_on_a_model_is_never_silently_ignored(others: tuple[Any, ...]) -> None:
+    class Model(pydantic.BaseModel):
+        n: int
+
+        def __gt__(self, other: int) -> bool:
+            return self.n > other
+
+    either = Union[(Model, *others)]
+    codec = Codec[Any](Annotated[either, at.Gt(3)])
+    assert codec.decode_json(b'{"n": 4}') == Model(n=4)
+    with pytest.raises(InvalidError):
+        codec.decode_json(b'{"n": 3}')
 
 
 class Celsius:

@@ -115,13 +115,20 @@ WRONG: list[tuple[Any, str]] = [
 
 
 @pytest.mark.parametrize(("tp", "part"), WRONG, ids=[part for _, part in WRONG])
-def test_what_cannot_be_served_is_a_definition_error_with_place_and_fix(tp: Any, part: str) -> None:
-    for make in (Codec, lambda tp, where: ArgumentsCodec([Parameter("v", tp)], where=where)):
-        with pytest.raises(DefinitionError) as caught:
-            make(tp, where="app.py:7")
-        assert part in caught.value.message or make is not Codec
-        assert caught.value.where == ("app.py:7",)
-        assert caught.value.fix
+def test_what_cannot_be_served_is_a_definition_error_with_owner_place_and_fix(tp: Any, part: str) -> None:
+    with pytest.raises(DefinitionError) as caught:
+        Codec(tp, where="app.py:7", label="the result of c")
+    result = caught.value
+    assert result.message.startswith("the result of c: ")
+    assert part in result.message
+    assert (result.where, bool(result.fix)) == (("app.py:7",), True)
+
+    with pytest.raises(DefinitionError) as caught:
+        ArgumentsCodec([Parameter("v", tp)], where="app.py:7", label="the arguments of c")
+    arguments = caught.value
+    name = part.partition(".")[0].partition("[")[0]
+    assert arguments.message.startswith(("the arguments of c: v", f"the arguments of c: {name}"))
+    assert (arguments.where, arguments.fix) == (result.where, result.fix)
 
 
 def test_an_alias_keeps_its_name_on_the_node() -> None:
