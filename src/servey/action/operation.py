@@ -121,6 +121,7 @@ class Operation:
         Raises:
             UnauthorizedError: Nobody calls, and somebody has to.
             ForbiddenError: The caller may not.
+            DeadlineError: An asynchronous access control took longer than the whole call may.
             InternalError: The access control itself failed; nobody is let in by a defect.
         """
         if self.needs_caller and context.authorization is None:
@@ -130,7 +131,9 @@ class Operation:
         try:
             outcome: Any = self.action.access_control.check(context.authorization)
             if inspect.isawaitable(outcome):
-                outcome = await outcome
+                runtime = self._current_runtime()
+                at = self._deadline(context, runtime)
+                outcome = await (outcome if at is None else runtime.deadlines.run(outcome, at))
         except CallError:
             raise
         except Exception as error:
@@ -155,11 +158,7 @@ class Operation:
             CallError: The action's own, or `DeadlineError`, `OverloadedError`, `InternalError`.
         """
         runtime = self._current_runtime()
-        at = context.deadline
-        if at is None:
-            seconds = self._network_timeout if context.origin is Origin.NETWORK else self._system_timeout
-            if seconds is not None:
-                at = context.deadline = runtime.loop.time() + seconds
+        at = self._deadline(context, runtime)
         token = CURRENT_CALL.set(context)
         try:
             if self._resources and not runtime.usable:
@@ -180,6 +179,14 @@ class Operation:
             raise self._call_error(error, context) from error
         finally:
             CURRENT_CALL.reset(token)
+
+    def _deadline(self, context: CallContext, runtime: Runtime) -> float | None:
+        """Return when the call is given up; sets it in its context the first time."""
+        if context.deadline is None:
+            seconds = self._network_timeout if context.origin is Origin.NETWORK else self._system_timeout
+            if seconds is not None:
+                context.deadline = runtime.loop.time() + seconds
+        return context.deadline
 
     def example_authorization(self, example: Example) -> Authorization | None:
         """Return as whom an example calls: as it says, or as somebody whom the access control lets in."""

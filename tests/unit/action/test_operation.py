@@ -501,3 +501,18 @@ def test_an_access_control_of_ones_own_says_as_whom():
     example = Example("a", params={"x": 1})
     operation = operation_of(with_examples(example, access_control=Tenants(None)))
     assert operation.example_authorization(example) is ME
+
+
+def test_an_access_control_that_never_answers_is_given_up_with_the_call():
+    class Asleep:
+        async def check(self, authorization):
+            await asyncio.sleep(60)
+
+    @action(access_control=Asleep(), timeout=0.05)
+    def f() -> int:
+        return 1
+
+    operation = Service([f]).operations["f"]
+
+    with pytest.raises(DeadlineError):
+        asyncio.run(operation.authorize(context(Origin.NETWORK)))
