@@ -3,6 +3,7 @@
     ServeyError
     ├── DefinitionError            a declaration is wrong; raised at start, names file:line and the fix
     ├── SettingsError              a setting (environment variable) is wrong or contradicts another
+    ├── ResourceError              a resource of the service cannot be opened; the service does not start
     ├── MissingExtraError          an optional dependency is not installed; holds the pip command
     └── CallError                  one call failed; has `code`, `status`, `exit_code`, `close_code`
         ├── MalformedError         400  the request cannot be read at all (syntax, encoding)
@@ -78,6 +79,21 @@ class DefinitionError(ServeyError):
 
 class SettingsError(ServeyError):
     """A setting is wrong; the message names the environment variable and what it takes."""
+
+
+class ResourceError(ServeyError):
+    """A resource that lives as long as the service cannot be opened; what happened is its ``__cause__``.
+
+    Args:
+        name: The resource's function.
+        where: Its ``file:line``, and the place in that file where it failed.
+        cause: What was raised.
+    """
+
+    def __init__(self, name: str, where: Sequence[str], cause: BaseException) -> None:
+        self.where = tuple(dict.fromkeys(where))
+        lines = [f"the resource {name!r} cannot be opened: {type(cause).__name__}: {cause}"]
+        super().__init__("\n".join([*lines, *(f"  at {place}" for place in self.where)]))
 
 
 class MissingExtraError(ServeyError, ImportError):
@@ -418,6 +434,17 @@ def located(path: str, line: int) -> str:
     except ValueError:  # another drive, on Windows
         relative = path
     return f"{path if relative.startswith('..') else relative}:{line}"
+
+
+def raised_in(error: BaseException, file: str) -> str:
+    """Return the innermost place in a file that an error went through, as ``file:line``; empty when none is."""
+    place = ""
+    trace = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == file:
+            place = located(file, trace.tb_lineno)
+        trace = trace.tb_next
+    return place
 
 
 def _snake_case(name: str) -> str:

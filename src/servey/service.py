@@ -15,7 +15,7 @@ from servey.action.operation import Operation
 from servey.action.runtime import Runtime, Runtimes
 from servey.action.signature import ActionSignature
 from servey.builtin import built_in_plugins, load_plugin
-from servey.errors import DefinitionError, ErrorMapping, located
+from servey.errors import DefinitionError, ErrorMapping, ResourceError, located, raised_in
 from servey.finder import Declarations, find_declarations, nested_actions
 from servey.plugin import Plugin, TriggerSupport
 from servey.security.access_control import ALLOW_ALL
@@ -108,6 +108,9 @@ class Service:
         """Open the service's resources and whatever plugins start; close them at the end.
 
         Every host enters this: the server, the command line, tests. It may be entered again while it is open.
+
+        Raises:
+            ResourceError: A resource cannot be opened.
         """
         runtime = self._runtimes.current()
         await runtime.enter()
@@ -197,7 +200,9 @@ class Service:
             raise DefinitionError(
                 f"no loaded plugin serves {kind.__name__}, a trigger of {operation.name}",
                 where=operation.action.where,
-                fix="load the plugin that serves it (SERVEY_PLUGINS=module:Name), or take the trigger away",
+                fix="write a trigger, such as WEB_GET"
+                if kind.__module__ == "builtins"
+                else "load the plugin that serves it (SERVEY_PLUGINS=module:Name), or take the trigger away",
             )
         for support in served:
             if support.check is not None:
@@ -222,8 +227,13 @@ class Service:
     async def _opened(self, runtime: Runtime) -> AsyncGenerator[None]:
         async with AsyncExitStack() as stack:
             for node in self._injection.service_resources:
-                manager = self._injection.open(node, None, runtime.values)
-                runtime.values[node.type] = await stack.enter_async_context(runtime.kept(manager, node.label))
+                try:
+                    manager = self._injection.open(node, None, runtime.values)
+                    runtime.values[node.type] = await stack.enter_async_context(runtime.kept(manager, node.label))
+                except Exception as error:
+                    fn = node.resource.fn
+                    failed = raised_in(error, fn.__code__.co_filename)
+                    raise ResourceError(fn.__name__, [node.resource.where, failed], error) from error
             runtime.usable = True
             for lifespan in self._lifespans:
                 await stack.enter_async_context(lifespan(self))

@@ -7,7 +7,8 @@ import math
 import sys
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any, Literal, TypeVar, overload
+from types import ModuleType
+from typing import Any, Literal, NoReturn, TypeVar, overload
 
 import msgspec
 
@@ -184,7 +185,10 @@ def _check_function(function: Any) -> None:
             fix="declare a plain function or a plain method",
         )
     if not inspect.isfunction(function):
-        raise DefinitionError(f"{function!r} is no function", fix="put @action on a def or an async def")
+        fix = "put @action on a def or an async def"
+        if not callable(function):
+            fix = "name the argument, as in @action(triggers=(WEB_GET,))"
+        raise DefinitionError(f"{function!r} is no function", fix=fix)
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise DefinitionError(
             f"{function.__name__} is a generator function",
@@ -205,12 +209,12 @@ def _check_action(declared: Action) -> None:
             f"the access control of {declared.name} is {control!r}",
             fix="give an object with a method check(authorization), such as ALLOW_ALL or ScopeAccessControl('root')",
         )
-    if declared.timeout is not None and not declared.timeout > 0:
-        raise DefinitionError(
-            f"the timeout of {declared.name} is {declared.timeout!r}", fix="give seconds above 0, or math.inf"
-        )
-    if not 200 <= declared.status <= 299:
-        raise DefinitionError(f"the status of {declared.name} is {declared.status!r}", fix="use 200 to 299")
+    timeout: Any = declared.timeout
+    if timeout is not None and not (isinstance(timeout, int | float) and timeout > 0):
+        raise DefinitionError(f"the timeout of {declared.name} is {timeout!r}", fix="give seconds above 0, or math.inf")
+    status: Any = declared.status
+    if not (isinstance(status, int) and 200 <= status <= 299):
+        raise DefinitionError(f"the status of {declared.name} is {status!r}", fix="use 200 to 299")
     if declared.run_in not in ("thread", "loop"):
         raise DefinitionError(f"the run_in of {declared.name} is {declared.run_in!r}", fix='use "thread" or "loop"')
     if declared.is_async and declared.run_in == "thread":
@@ -245,3 +249,13 @@ def _where(function: Any) -> str:
 
 NO_TIMEOUT = math.inf
 """For `@action(timeout=…)`: a call may take as long as it takes."""
+
+
+class _Module(ModuleType):
+    """Tells those who took the module for the decorator, as ``from servey.action import action`` does."""
+
+    def __call__(self, *arguments: Any, **named: Any) -> NoReturn:
+        raise TypeError("this is a module; the decorator is: from servey.action.action import action")
+
+
+sys.modules[__name__].__class__ = _Module

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
+from servey.errors import DefinitionError
 from servey.security.authorization import Authorization
 
 
@@ -32,6 +33,9 @@ class Example(msgspec.Struct, frozen=True):
         include_in_tests: Whether `define_test_class` and ``--servey-examples`` run it.
         include_in_schema: Whether the documentation shows it.
 
+    Raises:
+        DefinitionError: `params` is no mapping.
+
     Example:
         >>> Example(name="greet", params={"name": "World"}, result="Hello World!").error is None
         True
@@ -45,3 +49,10 @@ class Example(msgspec.Struct, frozen=True):
     authorization: Authorization | None = None
     include_in_tests: bool = True
     include_in_schema: bool = True
+
+    def __post_init__(self) -> None:
+        params: Any = self.params  # whatever its type is said to be, users pass what they pass
+        if not isinstance(params, Mapping) or not all(isinstance(name, str) for name in params):  # pyright: ignore[reportUnknownVariableType]
+            raise DefinitionError(
+                f"the params of the example {self.name!r} are {params!r}", fix="give a dict of arguments by name"
+            )

@@ -162,7 +162,7 @@ class Operation:
         token = CURRENT_CALL.set(context)
         try:
             if self._resources and not runtime.usable:
-                await runtime.start()
+                await runtime.start_for_a_call()
             if self._execute is not None:
                 return await self._execute(arguments, context, runtime, finish)
             called = self._call(arguments, context, runtime.values)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack
@@ -10,6 +11,8 @@ from typing import Any
 
 from servey.action.deadlines import Deadlines
 from servey.action.workers import Workers
+
+_log = logging.getLogger("servey.runtime")
 
 
 class Runtime:
@@ -55,6 +58,15 @@ class Runtime:
                     self._forget()
                     raise
                 self.started = True
+
+    async def start_for_a_call(self) -> None:
+        """Start because a call needs it, nobody having entered before; nobody will close it, and the log says so."""
+        if not self._users:
+            _log.warning(
+                "the service was started by a call and nothing will close its resources; enter service.running() in "
+                "the lifespan of the application that it is mounted in"
+            )
+        await self.start()
 
     async def enter(self) -> None:
         """Start, and stay started until as many `leave` as `enter` were called."""

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 import click
 
 from servey.cli.project import Project, raised_on_import
-from servey.errors import CallError, DefinitionError, MissingExtraError, SettingsError
+from servey.errors import CallError, DefinitionError, MissingExtraError, ResourceError, SettingsError
 
 EX_USAGE, EX_UNAVAILABLE, EX_SOFTWARE, EX_IOERR, EX_CONFIG = 64, 69, 70, 74, 78
 """Of ``sysexits.h``; `os.EX_*` has them on POSIX only."""
@@ -86,7 +86,7 @@ def show_error(error: Exception, project: Project) -> int:
         if isinstance(error, DefinitionError) and _has_no_module(project):
             click.echo(f"\nA first one, say:\n{_SAMPLE}", err=True)
         return EX_CONFIG
-    if isinstance(error, MissingExtraError):
+    if isinstance(error, (MissingExtraError, ResourceError)):
         _say(str(error))
         return EX_UNAVAILABLE
     ours = not raised_on_import(error)

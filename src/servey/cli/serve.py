@@ -18,7 +18,7 @@ from servey.cli.project import project_of
 )
 @click.pass_context
 def serve(context: click.Context, host: str | None, port: int | None) -> None:
-    """Serve the actions over HTTP, with their documentation, until Ctrl-C or SIGTERM.
+    """Serve the actions over HTTP, until Ctrl-C or SIGTERM.
 
     Everything else is set by environment variables; `servey config` lists them.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from importlib import import_module
 from inspect import getattr_static
@@ -12,7 +13,10 @@ import msgspec
 
 from servey.action.action import Action
 from servey.action.resource import Resource
-from servey.errors import DefinitionError
+from servey.errors import DefinitionError, located
+
+_HOME = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+"""Where servey's own modules are."""
 
 
 class Declarations(msgspec.Struct, frozen=True):
@@ -68,6 +72,11 @@ def find_declarations(path: str) -> Declarations:
     """
     values: list[Any] = []
     for name in filter(None, (part.strip() for part in path.split(","))):
+        if not all(part.isidentifier() for part in name.split(".")) or name.endswith(".py"):
+            module = name.removesuffix(".py").strip("./").replace("/", ".")
+            raise DefinitionError(
+                f"SERVEY_ACTION_PATH names {name!r}, which is no module", fix=f"write its name, as in {module!r}"
+            )
         for module in _modules(name):
             values.extend(vars(module).values())
     return Declarations.of(values)
@@ -75,20 +84,50 @@ def find_declarations(path: str) -> Declarations:
 
 def _modules(name: str) -> Iterator[ModuleType]:
     try:
-        module = import_module(name)
+        module = _imported(name)
     except ModuleNotFoundError as error:
         if error.name is None or not (name == error.name or name.startswith(error.name + ".")):
             raise  # something that the user's module imports is missing
-        raise DefinitionError(
-            f"there is no module {name!r} to find actions in",
-            fix=f"create {name.replace('.', '/')}.py here, or name another module in SERVEY_ACTION_PATH",
-        ) from error
+        raise DefinitionError(f"there is no module {name!r} to find actions in", fix=_fix_for_missing(name)) from error
     yield module
     import pkgutil  # a service built of functions needs no search
 
     for info in pkgutil.walk_packages(getattr(module, "__path__", ()), name + ".", onerror=_raise):
         if info.name.rpartition(".")[2] != "__main__":
-            yield import_module(info.name)
+            yield _imported(info.name)
+
+
+def _imported(name: str) -> ModuleType:
+    """Import a module; a wrong declaration that knows no place of its own gets that of the user's line."""
+    try:
+        return import_module(name)
+    except DefinitionError as error:
+        trace, place = error.__traceback__, ""
+        while trace is not None:
+            code = trace.tb_frame.f_code
+            if not code.co_filename.startswith((_HOME, "<")):
+                place = located(code.co_filename, trace.tb_lineno)
+            trace = trace.tb_next
+        if any(error.where) or not place:
+            raise
+        raise DefinitionError(error.message, where=place, fix=error.fix) from error
+
+
+def _fix_for_missing(name: str) -> str:
+    import difflib
+    import pkgutil
+    from pathlib import Path
+
+    path = Path(*name.split("."))
+    if path.with_suffix(".py").exists() or path.exists():
+        return (
+            "it is in this directory, which is not on sys.path: run `python -m pytest` rather than `pytest`, "
+            "or put `pythonpath = ['.']` into pytest's settings"
+        )
+    near = difflib.get_close_matches(name, [info.name for info in pkgutil.iter_modules(["."])], 1)
+    if near:
+        return f"did you mean {near[0]!r}? Name it in SERVEY_ACTION_PATH, or rename it"
+    return f"create {path.with_suffix('.py').as_posix()} here, or name another module in SERVEY_ACTION_PATH"
 
 
 def _raise(name: str) -> None:

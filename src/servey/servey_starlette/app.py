@@ -146,6 +146,8 @@ class _StatusError(CallError):
         self.code = _CODES.get(self.status) or re.sub(r"\W+", "_", self.title.lower().replace("'", ""))  # type: ignore[misc]
         if exception.detail != self.title:
             self.detail = exception.detail
+        elif self.status == 404:
+            self.detail = "nothing is served at this path"
 
 
 async def _http_exception(request: Request, exception: Exception) -> Response:

@@ -6,13 +6,14 @@ is one look-up, a template one look-up for each segment.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import sys
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from starlette.routing import Router
 from starlette.types import ASGIApp
 
-from servey.errors import DefinitionError, MalformedError, MethodNotAllowedError
+from servey.errors import DefinitionError, MalformedError, MethodNotAllowedError, ServeyError
 from servey.servey_starlette.endpoint import Endpoint, action_endpoint, options_endpoint, problem_endpoint
 from servey.servey_starlette.request import Receive, Scope, Send, unescape_segment
 from servey.service import Service
@@ -158,6 +159,17 @@ class ActionRouter(Router):
     def __init__(self, table: ActionTable, **arguments: Any) -> None:
         super().__init__(redirect_slashes=False, **arguments)
         self._find = table.find
+
+    async def lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve the lifespan; an error of servey's own tells itself, without a traceback of the framework's."""
+
+        async def send_brief(message: MutableMapping[str, Any]) -> None:
+            error = sys.exc_info()[1]  # Starlette sends while it handles what was raised
+            if message["type"] == "lifespan.startup.failed" and isinstance(error, ServeyError):
+                message = {**message, "message": str(error)}
+            await send(message)
+
+        await super().lifespan(scope, receive, send_brief)
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:  # type: ignore[override]
         """Hand an action's coroutine through, without one of its own."""

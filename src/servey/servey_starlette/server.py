@@ -21,6 +21,10 @@ except ModuleNotFoundError as error:
 _log = logging.getLogger("servey.server")
 
 
+EX_UNAVAILABLE = 69
+"""The exit code (sysexits.h) of a service that cannot start, because a resource cannot be opened."""
+
+
 def serve(settings: Settings) -> None:
     """Find what `settings` name and serve it over HTTP until a signal ends it.
 
@@ -32,6 +36,7 @@ def serve(settings: Settings) -> None:
     Raises:
         DefinitionError: A declaration is wrong.
         SettingsError: The address cannot be bound.
+        SystemExit: A resource cannot be opened.
     """
     service = Service.from_settings(settings)
     config = uvicorn.Config(
@@ -53,7 +58,10 @@ class _Server(uvicorn.Server):
     """uvicorn tells no address of a socket that it is given."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
+        try:
+            await super().startup(sockets)
+        except SystemExit:
+            raise SystemExit(EX_UNAVAILABLE) from None  # uvicorn's own code means something else elsewhere
         if self.started:
             for listening in sockets or ():
                 host, port, *_ = listening.getsockname()
@@ -96,10 +104,14 @@ def banner(service: Service, port: int) -> list[str]:
     """
     settings = service.settings
     host = _named(settings.server_host)
-    lines = [f"{'production' if settings.production else 'development'}: {len(service.operations)} actions"]
+    count = len(service.operations)
+    mode = "production" if settings.production else "development"
+    lines = [f"{mode}: {count} action{'' if count == 1 else 's'}"]
     for route in service.web_routes:
         access = repr(route.operation.action.access_control)
         lines.append(f"  {route.method:6} http://{host}:{port}{route.path}  ({access})")
+    if not service.web_routes:
+        lines.append("nothing to serve: give an action a web trigger, @action(triggers=(WEB_GET,))")
     guarded = [name for name, operation in service.operations.items() if not operation.is_open]
     if guarded and not service.authorizers:
         lines.append(f"nothing verifies tokens: over a network nobody can call {', '.join(guarded)}")

@@ -26,6 +26,7 @@ def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config
     if not config.getoption("--servey-examples"):
         return
     import sys
+    import traceback
 
     from servey.errors import ServeyError
     from servey.servey_test.example_run import example_runs
@@ -38,6 +39,9 @@ def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config
         service = Service.from_settings()
     except ServeyError as error:  # it tells file and line; a traceback of pytest's and servey's own adds nothing
         raise pytest.UsageError(str(error)) from error
+    except Exception as error:
+        told = "".join(traceback.format_exception(error)).rstrip()
+        raise pytest.UsageError(f"{told}\nthe modules of actions cannot be loaded; see above") from error
     for run in example_runs(service):
         items.append(ExampleItem.from_parent(session, name=run.name, run=run))  # pyright: ignore[reportUnknownMemberType]
 

@@ -49,7 +49,15 @@ def web_routes(operations: Iterable[Operation]) -> tuple[WebRoute, ...]:
             route = WebRoute(trigger, trigger.path or f"/actions/{operation.name.replace('_', '-')}", operation)
             problems.extend(_path_problems(route))
             shape = (route.method, re.sub(r"\{\w+\}", "{}", route.path))
-            if (other := routes.get(shape)) is not None:
+            if (other := routes.get(shape)) is not None and other.operation is operation:
+                problems.append(
+                    DefinitionError(
+                        f"{operation.name} has two triggers for {route.method} {route.path}",
+                        where=operation.action.where,
+                        fix="take one of them away",
+                    )
+                )
+            elif other is not None:
                 problems.append(
                     DefinitionError(
                         f"{other.operation.name} and {operation.name} both serve {route.method} {route.path}",

@@ -11,7 +11,7 @@ import pytest
 from servey.action.action import action
 from servey.action.context import CallContext, Origin
 from servey.action.resource import resource
-from servey.errors import ConflictError, DefinitionError, InternalError
+from servey.errors import ConflictError, DefinitionError, InternalError, ResourceError
 from servey.plugin import Injector, Plugin
 from servey.security.authorization import Authorization
 from servey.servey_direct.direct import call
@@ -436,13 +436,16 @@ def test_a_service_resource_that_cannot_be_opened_stops_the_start_and_undoes_the
 
     async def main():
         for _ in range(2):
-            with pytest.raises(OSError, match="no cart"):
+            with pytest.raises(ResourceError, match="'cart' cannot be opened: OSError: no cart") as caught:
                 async with service.running():
                     raise AssertionError("ran")
+            assert isinstance(caught.value.__cause__, OSError)
+            first = cart.__code__.co_firstlineno
+            assert [place.rpartition(":")[2] for place in caught.value.where] == [str(first), str(first + 2)]
             assert not service.ready
 
     asyncio.run(main())
-    assert events == ["open pool", "undo pool OSError"] * 2
+    assert events == ["open pool", "undo pool ResourceError"] * 2
 
 
 def test_a_sync_resource_and_a_sync_action_share_one_thread():

@@ -230,3 +230,42 @@ def test_a_definition_error_inside_a_module_names_its_line(project):
     with pytest.raises(DefinitionError) as caught:
         find_declarations("actions")
     assert caught.value.where[0].endswith("actions.py:3")
+
+
+@pytest.mark.parametrize(
+    ("path", "fix"),
+    [("actions.py", "'actions'"), ("./actions", "'actions'"), ("shop/actions", "'shop.actions'")],
+)
+def test_a_path_that_is_no_module_name_is_told_its_name(path, fix):
+    with pytest.raises(DefinitionError) as caught:
+        find_declarations(path)
+    assert fix in caught.value.fix
+
+
+def test_a_module_that_is_nearly_named_so_is_suggested(project, monkeypatch):
+    monkeypatch.chdir(project({"actions.py": ""}))
+    with pytest.raises(DefinitionError) as caught:
+        find_declarations("action")
+    assert "'actions'" in caught.value.fix
+
+
+def test_a_module_that_is_here_and_not_on_the_path_is_told_so(tmp_path, monkeypatch):
+    (tmp_path / "unreachable.py").write_text("")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry not in ("", str(tmp_path))])
+    with pytest.raises(DefinitionError) as caught:
+        find_declarations("unreachable")
+    assert "sys.path" in caught.value.fix
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    ["WebTrigger(WebTriggerMethod.GET, 'a/{x}')", "FixedRateTrigger(0)", "Example('a', params=5)"],
+)
+def test_a_declaration_that_knows_no_place_gets_the_users_line(project, wrong):
+    directory = project({"actions.py": f"from servey import *\n\n{wrong}\n"})
+    with pytest.raises(DefinitionError) as caught:
+        find_declarations("actions")
+    (place,) = caught.value.where
+    assert place.endswith("actions.py:3")
+    assert directory.name in place or place.startswith("actions.py")

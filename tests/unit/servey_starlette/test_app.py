@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.util import find_spec
@@ -411,3 +412,39 @@ async def test_calls_under_way_end_before_what_they_use_is_closed() -> None:
         loop.call_later(0.05, leave.set)
     assert events == ["done", "close"]
     assert (await call).status == 200
+
+
+async def test_a_service_that_a_call_starts_warns_that_nobody_will_close_it(caplog: pytest.LogCaptureFixture) -> None:
+    class Pool:
+        pass
+
+    @resource(scope="service")
+    async def pool() -> AsyncIterator[Pool]:
+        yield Pool()
+
+    @action(triggers=(WEB_GET,))
+    async def use(pool: Pool) -> bool:
+        return True
+
+    http = Client(create_app(Service([use], resources=[pool])))
+    assert (await http.request("GET", "/actions/use")).json() is True
+    assert (await http.request("GET", "/actions/use")).json() is True
+    (record,) = [item for item in caplog.records if item.name == "servey.runtime"]
+    assert record.levelno == logging.WARNING
+
+
+async def test_a_resource_that_cannot_be_opened_fails_the_start_with_its_own_words() -> None:
+    class Pool:
+        pass
+
+    @resource(scope="service")
+    async def pool() -> AsyncIterator[Pool]:
+        raise OSError("no database")
+        yield Pool()
+
+    with pytest.raises(RuntimeError) as caught:
+        async with client_of(create_app(Service(resources=[pool]))):
+            raise AssertionError("started")
+    told = str(caught.value).splitlines()
+    assert told[0] == "the resource 'pool' cannot be opened: OSError: no database"
+    assert all(line.startswith("  at ") for line in told[1:])

@@ -107,6 +107,7 @@ async def test_a_path_that_nobody_serves_is_a_404_problem(path: str) -> None:
         "title": "Not Found",
         "status": 404,
         "code": "not_found",
+        "detail": "nothing is served at this path",
         "request_id": response.headers["x-request-id"],
     }
 
