@@ -11,7 +11,7 @@ import msgspec
 
 from servey.action.context import CallContext
 from servey.action.resource import Resource
-from servey.action.signature import Injected, without_none
+from servey.action.signature import Injected, asked_for
 from servey.errors import DefinitionError
 from servey.security.authorization import Authorization
 
@@ -112,7 +112,7 @@ class Injection:
     def _parameters(self, resource: Resource, declared: Mapping[type, Resource]) -> Iterable[Injected]:
         hints = resource.hints()
         for name in inspect.signature(resource.fn).parameters:
-            asked, optional = without_none(hints.get(name))
+            asked, optional = asked_for(hints.get(name))
             known = isinstance(asked, type) and (asked in self.providers or asked in declared)
             if not known:
                 raise DefinitionError(

@@ -91,6 +91,7 @@ class Operation:
         self.arguments = ArgumentsCodec(
             signature.parameters, where=action.where, label=f"the arguments of {self.name}", engines=engines
         )
+        self._refuse_invented_callers()
         self.result: Codec[Any] = Codec(
             signature.result, where=action.where, label=f"the result of {self.name}", engines=engines
         )
@@ -114,6 +115,17 @@ class Operation:
         )
         self._execute = self._compile_execute()
         self.examples = self._check_examples(action.examples)
+
+    def _refuse_invented_callers(self) -> None:
+        """Refuse an `Authorization` or a `CallContext` as a part of what a caller sends."""
+        for cls in self.arguments.classes():
+            if issubclass(cls, (Authorization, CallContext)):
+                raise DefinitionError(
+                    f"{self.name} takes a {cls.__name__} as a part of its arguments, where a caller could invent it",
+                    where=self.action.where,
+                    fix="ask for it by a parameter of its own, annotated with Authorization, Authorization | None "
+                    "or CallContext",
+                )
 
     async def authorize(self, context: CallContext) -> None:
         """Return when the caller of `context` may run the action.

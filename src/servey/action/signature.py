@@ -141,7 +141,7 @@ class ActionSignature(msgspec.Struct, frozen=True, dict=True):
                     _no_annotation(action, f"the parameter {name!r} of {action.fn.__name__}", f"{name}: str")
                 )
                 continue
-            asked, optional = without_none(hints[name])
+            asked, optional = asked_for(hints[name])
             if isinstance(asked, type) and asked in kinds:
                 injected.append(Injected(name, asked, optional))
                 continue
@@ -194,13 +194,28 @@ def _no_annotation(action: Action, what: str, fix: str) -> DefinitionError:
     return DefinitionError(f"{what} has no annotation", where=action.where, fix=f"annotate it, as in {fix}")
 
 
-def without_none(hint: Any) -> tuple[Any, bool]:
-    """Return the one other member of an Optional and True, or the hint and False."""
-    if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        members = [member for member in typing.get_args(hint) if member is not type(None)]
-        if len(members) == 1 and len(typing.get_args(hint)) == 2:
-            return members[0], True
-    return hint, False
+def asked_for(hint: Any) -> tuple[Any, bool]:
+    """Return the type that a parameter asks for, and whether None will do.
+
+    What stands around the type (`Annotated`, `Final`, a NewType, an alias) changes nothing: who writes a note to an
+    `Authorization` must not get one that the caller has made up.
+    """
+    optional = False
+    while True:
+        origin, args = typing.get_origin(hint), typing.get_args(hint)
+        if origin in (typing.Annotated, typing.Final):
+            hint = args[0]
+        elif origin in (typing.Union, types.UnionType) and len(args) == 2 and type(None) in args:
+            hint, optional = args[args[0] is type(None)], True
+        elif isinstance(hint, typing.NewType):
+            hint = hint.__supertype__
+        elif type(hint).__name__ == "TypeAliasType" and not hint.__type_params__:
+            try:
+                hint = hint.__value__
+            except Exception:  # noqa: BLE001 - evaluated here for the first time; the codec tells what is wrong
+                return hint, optional
+        else:
+            return hint, optional
 
 
 def _nested_name(action: Action, owner: type) -> str:

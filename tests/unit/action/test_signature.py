@@ -7,9 +7,10 @@ import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Annotated, Any, Generic, Optional, TypeVar
+from typing import Annotated, Any, Final, Generic, NewType, Optional, TypeVar
 
 import pytest
+from typing_extensions import TypeAliasType
 
 from servey.action.action import action, get_action
 from servey.action.context import CallContext
@@ -356,6 +357,58 @@ def test_what_is_annotated_with_something_unhashable_is_no_injection():
 
 
 # --- what is wrong --------------------------------------------------------------------------------------------------
+
+
+Caller = NewType("Caller", Authorization)
+
+
+class Tenant(Authorization):
+    pass
+
+
+@dataclass
+class Envelope:
+    caller: Authorization
+
+
+@pytest.mark.parametrize(
+    ("hint", "optional"),
+    [
+        (Annotated[Authorization, "who calls"], False),
+        (Final[Authorization], False),
+        (Caller, False),
+        (Annotated[Caller, "who calls"], False),
+        (Annotated[Authorization | None, "who calls"], True),
+        (Annotated[Authorization, "who calls"] | None, True),
+        (TypeAliasType("Alias", Authorization | None), True),
+        (Annotated[Annotated[Caller | None, 1] | None, 2], True),
+    ],
+)
+def test_nobody_can_send_an_authorization_whatever_stands_around_it(hint, optional):
+    @action
+    def whoami(caller: hint) -> str | None:
+        return caller and caller.subject
+
+    operation = Service([whoami]).operations["whoami"]
+
+    assert operation.signature.injected == (Injected("caller", Authorization, optional),)
+    assert operation.signature.parameters == ()
+    assert operation.needs_caller is not optional
+
+
+@pytest.mark.parametrize(
+    "hint",
+    [Tenant, list[Authorization], Envelope, Authorization | str, dict[str, CallContext], Annotated[list[Envelope], 1]],
+)
+def test_an_authorization_inside_of_what_a_caller_sends_is_refused(hint):
+    @action
+    def whoami(caller: hint) -> None:
+        pass
+
+    error = refused(whoami)
+
+    assert "where a caller could invent it" in str(error)
+    assert "test_signature.py" in error.where[0]
 
 
 def test_a_missing_annotation_is_told_with_the_parameter():
