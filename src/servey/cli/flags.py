@@ -7,16 +7,17 @@ import shlex
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from enum import Enum
 from pathlib import PurePath
-from typing import Any, Literal, get_args
+from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
 
 from servey.action.operation import Operation
 from servey.codec import MISSING, Parameter, to_wire
+from servey.codec.leaves import wire_values
 from servey.codec.node import Node
+from servey.codec.text import TextKind
 
 _NAMES: dict[Any, str] = {
     str: "TEXT",
@@ -53,7 +54,7 @@ class Flag:
 
     parameter: Parameter
     node: Node
-    kind: Literal["scalar", "list", "json"]
+    kind: TextKind
     on: str
     off: str = ""
     owner: type | None = None
@@ -199,20 +200,14 @@ def _without_none(node: Node) -> Node:
 
 
 def _choices(node: Node) -> list[str]:
-    wires: Sequence[Any] = ()
-    cls: Any = node.cls
     if node.foreign is not None:
         wires = node.foreign.schema("input").get("enum", ())
-    elif node.kind == "leaf" and cls is Literal:
-        wires = get_args(node.type)
-    elif node.kind == "leaf" and isinstance(cls, type) and issubclass(cls, Enum):
-        wires = [member.value for member in cls]
-    elif cls is bool:
-        wires = (True, False)
+    else:
+        wires = [True, False] if node.cls is bool else wire_values(node)
     return [wire if isinstance(wire, str) else _json(wire) for wire in wires if wire is not None]
 
 
-def _limits(node: Node, kind: str) -> list[tuple[str, Any]]:
+def _limits(node: Node, kind: TextKind) -> list[tuple[str, Any]]:
     if kind == "json":
         return []
     node = _without_none(node)

@@ -7,15 +7,15 @@ from typing import Any
 
 import msgspec
 
-from servey.codec.codec import TOO_DEEP, check_decimals, explained, has_decimals, malformed, maybe_not_finite, refusal
 from servey.codec.engine import Engine, SchemaMode
 from servey.codec.failure import IslandError, below, nearest, step
 from servey.codec.node import MISSING, Field, Node
 from servey.codec.plan import Compiler, Plan
-from servey.codec.shadow import hook
+from servey.codec.refusal import REFUSALS, check_decimals, has_decimals, maybe_not_finite, refused_text, refused_value
+from servey.codec.shadow import default_field, hook
 from servey.codec.text import Read, TextError, TextKind, list_reader, reader, text_kind
 from servey.codec.walk import Walk
-from servey.errors import DefinitionError, InvalidError, MalformedError, Problem
+from servey.errors import DefinitionError, InvalidError, Problem
 
 
 class Parameter(msgspec.Struct, frozen=True):
@@ -122,12 +122,8 @@ class ArgumentsCodec:
             if self._decimals and maybe_not_finite(data):
                 check_decimals(self._compiler, self.root, msgspec.json.decode(data))
             return self._build(value) if self._built else value
-        except (msgspec.ValidationError, IslandError) as error:
-            raise refusal(self._compiler, self.root, data, error) from None
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise malformed(error) from None
-        except RecursionError:
-            raise MalformedError(TOO_DEEP) from None
+        except REFUSALS as error:
+            raise refused_text(self._compiler, self.root, data, error) from None
 
     def decode(self, builtins: Any) -> Any:
         """Return the arguments in parsed JSON.
@@ -144,10 +140,8 @@ class ArgumentsCodec:
                 check_decimals(self._compiler, self.root, builtins)
             value = msgspec.convert(builtins, self.struct, str_keys=True, dec_hook=hook)
             return self._build(value) if self._built else value
-        except (msgspec.ValidationError, IslandError) as error:
-            raise InvalidError(errors=explained(self._compiler, self.root, builtins, error)) from None
-        except RecursionError:
-            raise MalformedError(TOO_DEEP) from None
+        except REFUSALS as error:
+            raise refused_value(self._compiler, self.root, builtins, error) from None
 
     def decode_text(
         self,
@@ -189,7 +183,7 @@ class ArgumentsCodec:
         if lists:
             self._read_rest(lists, {}, found, problems)
         if problems:
-            return self._decoded(found, problems)
+            raise self._refusal(found, problems)
         if self._exact:
             try:
                 return self.struct(**found)
@@ -215,7 +209,7 @@ class ArgumentsCodec:
             if parameter.default is MISSING:
                 fields.append((name, plans[name].shadow))
             else:
-                fields.append((name, plans[name].shadow, _given(parameter.default)))
+                fields.append((name, plans[name].shadow, default_field(parameter.default)))
         return msgspec.defstruct("Arguments", fields, forbid_unknown_fields=True, kw_only=True, gc=False)
 
     def _root(self) -> Node:
@@ -246,7 +240,9 @@ class ArgumentsCodec:
                 del members[name]
                 problems.append(Problem(step("", name), "unknown: it is given by the path"))
         self._read_rest({}, extra, members, problems)
-        return self._decoded(members, problems) if problems else self.decode(members)
+        if problems:
+            raise self._refusal(members, problems)
+        return self.decode(members)
 
     def _read_rest(
         self,
@@ -273,14 +269,14 @@ class ArgumentsCodec:
                 found[name] = None
                 problems.append(Problem(step("", name), str(error)))
 
-    def _decoded(self, found: Any, problems: list[Problem]) -> Any:
-        """Raise all problems: those of reading, and those of decoding what could be read."""
+    def _refusal(self, found: Any, problems: list[Problem]) -> InvalidError:
+        """Return the error with all problems: those of reading, and those of decoding what could be read."""
         told = {problem.path for problem in problems}
         try:
             self.decode(found)
         except InvalidError as error:
             problems += [p for p in error.errors if not any(p.path == t or p.path.startswith(t + "/") for t in told)]
-        raise InvalidError(errors=problems)
+        return InvalidError(errors=problems)
 
     def _unknown(self, name: str, extra: Mapping[str, str] | None) -> str:
         if extra and name in extra:
@@ -293,7 +289,3 @@ class _Arguments:
 
     def __init__(self, **members: Any) -> None:
         pass
-
-
-def _given(default: Any) -> Any:
-    return msgspec.field(default_factory=lambda: default)

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-import decimal
 import functools
-import typing
 from collections.abc import Sequence
 from typing import Any, Generic, TypeVar
 
 import msgspec
 
 from servey.codec.engine import Engine, SchemaMode
-from servey.codec.failure import EXPLAIN_LIMIT, IslandError, ResultError, first_problem
+from servey.codec.failure import IslandError, ResultError
 from servey.codec.node import Node
 from servey.codec.plan import Compiler, Plan
-from servey.codec.shadow import hook, reachable
+from servey.codec.refusal import (
+    REFUSALS,
+    any_not_finite,
+    check_decimals,
+    has_decimals,
+    maybe_not_finite,
+    refused_text,
+    refused_value,
+)
+from servey.codec.shadow import hook
 from servey.codec.walk import Walk, shown_type
-from servey.errors import DefinitionError, InvalidError, MalformedError, Problem
+from servey.errors import DefinitionError, Problem
 
 T = TypeVar("T")
 
-TOO_DEEP = "nested too deeply"
 _IDENTICAL = frozenset({str, int, bool, type(None)})
 _encode = msgspec.json.Encoder().encode
 
@@ -84,12 +90,8 @@ class Codec(Generic[T]):
             if self._decimals and maybe_not_finite(data):
                 check_decimals(self._compiler, self.root, msgspec.json.decode(data))
             return self._plan.build(value)
-        except (msgspec.ValidationError, IslandError) as error:
-            raise refusal(self._compiler, self.root, data, error) from None
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise malformed(error) from None
-        except RecursionError:
-            raise MalformedError(TOO_DEEP) from None
+        except REFUSALS as error:
+            raise refused_text(self._compiler, self.root, data, error) from None
 
     def decode(self, builtins: Any) -> T:
         """Return the value of parsed JSON, by the same rules.
@@ -105,10 +107,8 @@ class Codec(Generic[T]):
             if self._decimals:
                 check_decimals(self._compiler, self.root, builtins)
             return self._plan.attempt(builtins)
-        except (msgspec.ValidationError, IslandError) as error:
-            raise InvalidError(errors=explained(self._compiler, self.root, builtins, error, "/0")) from None
-        except RecursionError:
-            raise MalformedError(TOO_DEEP) from None
+        except REFUSALS as error:
+            raise refused_value(self._compiler, self.root, builtins, error, "/0") from None
 
     def encode_json(self, value: T) -> bytes:
         """Return the JSON text of a value, projected on the declared type.
@@ -187,63 +187,3 @@ def is_text(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def explained(compiler: Compiler, node: Node, builtins: Any, error: Exception, at: str = "") -> list[Problem]:
-    """Return every problem of refused JSON values; see `servey.codec.explain`, which is imported for the first."""
-    from servey.codec import explain
-
-    return explain.explained(compiler, node, builtins, error, at)
-
-
-def has_decimals(node: Node) -> bool:
-    """Whether a Decimal is part of the type: msgspec lets NaN and Infinity through there."""
-    return any(n.kind == "leaf" and n.cls is decimal.Decimal for n in reachable(node))
-
-
-def maybe_not_finite(data: bytes) -> bool:
-    """Whether a JSON text may hold a Decimal's NaN or Infinity."""
-    lowered = data.lower()
-    return b"nan" in lowered or b"inf" in lowered or b"\\u" in lowered
-
-
-def any_not_finite(builtins: Any) -> bool:
-    """Whether some text in JSON values reads as NaN or Infinity."""
-    if isinstance(builtins, str):
-        return builtins.strip().lstrip("+-").lower().startswith(("nan", "snan", "inf"))
-    if isinstance(builtins, dict):
-        members = typing.cast("dict[Any, Any]", builtins)
-        return any(any_not_finite(key) or any_not_finite(value) for key, value in members.items())
-    if isinstance(builtins, (list, tuple)):
-        return any(map(any_not_finite, typing.cast("list[Any]", builtins)))
-    return isinstance(builtins, (float, decimal.Decimal)) and not decimal.Decimal(builtins).is_finite()
-
-
-def check_decimals(compiler: Compiler, node: Node, builtins: Any) -> None:
-    """Raise `IslandError` when a Decimal of the value is NaN or infinite."""
-    from servey.codec.explain import Explainer
-
-    if any_not_finite(builtins) and (problems := Explainer(compiler).explain(node, builtins)):
-        raise IslandError(problems)
-
-
-def refusal(compiler: Compiler, node: Node, data: bytes, error: Exception) -> InvalidError | MalformedError:
-    """Return the error for a JSON text that is not of its type, with every problem where it is small enough."""
-    if len(data) <= EXPLAIN_LIMIT:
-        try:
-            return InvalidError(errors=explained(compiler, node, msgspec.json.decode(data), error))
-        except RecursionError:
-            return MalformedError(TOO_DEEP)
-        except (msgspec.DecodeError, UnicodeDecodeError) as other:
-            if not isinstance(other, msgspec.ValidationError):
-                return malformed(other)
-    if isinstance(error, IslandError):
-        return InvalidError(errors=error.errors)
-    return InvalidError(errors=first_problem(str(error), error.__cause__))
-
-
-def malformed(error: Exception) -> MalformedError:
-    """Return the error for a text that is no JSON."""
-    if isinstance(error, UnicodeDecodeError):
-        return MalformedError("the text is not UTF-8")
-    return MalformedError(str(error))

@@ -14,10 +14,9 @@ import msgspec
 
 from servey.codec.node import Constraints
 
-_NAMES = ("gt", "ge", "lt", "le", "multiple_of", "pattern", "min_length", "max_length", "tz")
+_NAMES: tuple[str, ...] = Constraints.__struct_fields__
 _TIGHTER = {"gt": max, "ge": max, "lt": min, "le": min, "min_length": max, "max_length": min}
 _COMPARABLE = ("int", "float", "Decimal", "datetime", "date", "time", "timedelta", "Fraction")
-_HARMLESS = ("description", "title", "examples", "deprecated", "json_schema_extra", "repr", "alias_priority")
 
 
 class UnknownConstraintError(Exception):

@@ -1,4 +1,4 @@
-"""Every problem of a refused value, with its JSON pointer; and every problem of a result, when it has no mirror.
+"""Every problem of a refused value, with its JSON pointer.
 
 The fast decoder stops at the first problem. Only when it does, this slower walk reads the same value again, part
 by part, and collects what is wrong everywhere. It builds the parts on its way up, so that a class's own checks
@@ -14,12 +14,13 @@ from typing import Any
 
 import msgspec
 
+from servey.codec.builder import argument_of
 from servey.codec.constraints import violated
-from servey.codec.failure import PROBLEM_LIMIT, IslandError, below, first_problem, nearest, reworded, shown, step
-from servey.codec.leaves import is_enum
+from servey.codec.failure import PROBLEM_LIMIT, IslandError, below, first_line, nearest, reworded, shown, step
+from servey.codec.leaves import wire_values
 from servey.codec.node import Node
-from servey.codec.plan import Compiler, argument_of
-from servey.codec.shadow import checking, first_line, guarded_run, is_island, literal_values, needs_check
+from servey.codec.plan import Compiler
+from servey.codec.shadow import checking, guarded_run, is_island, needs_check
 from servey.errors import Problem
 
 _BAD: Any = object()
@@ -266,35 +267,12 @@ def _untagged(node: Node, value: Any) -> Problem:
 
 def told(node: Node, message: str, value: Any) -> str:
     """Return why a scalar is refused."""
-    if is_enum(node.cls):
-        values = [member.value for member in node.cls]
-    elif node.cls is typing.Literal:
-        values = list(literal_values(node))
-    elif isinstance(value, float) and not math.isfinite(value):
+    values = wire_values(node)
+    if not values and isinstance(value, float) and not math.isfinite(value):
         return f"expected a finite number, got {value}"
-    else:
+    if not values:
         return reworded(message, value)
     listed = ", ".join(shown(item) for item in values[:20]) + (", ..." if len(values) > 20 else "")
     return (
         f"expected one of {listed}, got {shown(value)}" if len(values) > 1 else f"expected {listed}, got {shown(value)}"
     )
-
-
-def explained(compiler: Compiler, node: Node, value: Any, error: Exception, prefix: str = "") -> list[Problem]:
-    """Return every problem of a refused value, or the fast decoder's own when the walk finds none.
-
-    Args:
-        compiler: The codec's compiler.
-        node: What the value should be.
-        value: The parsed JSON.
-        error: What the fast decoder said.
-        prefix: What stands before the value's own path in the fast decoder's message, as ``/0``.
-    """
-    try:
-        problems = Explainer(compiler).explain(node, value)
-    except RecursionError:
-        problems = []
-    if problems:
-        return problems
-    told_by = error.errors if isinstance(error, IslandError) else first_problem(str(error), error.__cause__)
-    return [Problem(problem.path.removeprefix(prefix), problem.message) for problem in told_by]

@@ -11,9 +11,6 @@ from servey.errors import Problem, ServeyError
 PROBLEM_LIMIT = 100
 """A wrong input is told up to this many problems."""
 
-EXPLAIN_LIMIT = 256 * 1024
-"""Bodies over this many bytes are told their first problem only: the walk for all of them holds the loop."""
-
 _SHOWN = 60
 _STEP = r"\.([^.\[\]]+)|\[(\d+)\]"
 
@@ -86,22 +83,29 @@ def reworded(message: str, value: Any) -> str:
     return text.replace("`", "") or "not acceptable"
 
 
-def first_problem(message: str, cause: BaseException | None = None) -> list[Problem]:
+def first_line(error: BaseException) -> list[Problem]:
+    """Return the one problem that an exception of the user's own or a library's code tells."""
+    return [Problem("", str(error) or type(error).__name__)]
+
+
+def first_problem(error: BaseException) -> list[Problem]:
     """Return the problems told by one failure of msgspec: its ``$.a[1]`` path as a JSON pointer.
 
     A path through a dict's values (``[...]``) ends there: msgspec does not say which key it was.
     """
-    text, _, place = message.rpartition(" - at `")
+    if isinstance(error, IslandError):
+        return list(error.errors)
+    text, _, place = str(error).rpartition(" - at `")
     if not text:
-        text, place = message, ""
+        text, place = str(error), ""
     place = place.rstrip("`")
     path = ""
     position = 1
     while found := re.compile(_STEP).match(place, position):
         path = step(path, found[1] or found[2])
         position = found.end()
-    if isinstance(cause, IslandError) and cause.errors:
-        return below(path, cause.errors)
+    if isinstance(error.__cause__, IslandError) and error.__cause__.errors:
+        return below(path, error.__cause__.errors)
     if missing := re.fullmatch(r"Object missing required field `(.+)`", text):
         return [Problem(step(path, missing[1]), "required")]
     if unknown := re.fullmatch(r"Object contains unknown field `(.+)`", text):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import enum
+import typing
 from collections.abc import Callable
 from typing import Any
 
 from servey.codec.engine import ForeignType, SchemaMode
 from servey.codec.failure import shown
+from servey.codec.node import Node
 
 # by name, for importing the modules takes longer than all of this package
 _PATHS = frozenset({"PurePath", "PurePosixPath", "Path"})
@@ -34,6 +36,21 @@ def foreign_leaf(cls: type) -> ForeignType | None:
 def is_enum(cls: Any) -> bool:
     """Whether a node's class is an Enum."""
     return isinstance(cls, type) and issubclass(cls, enum.Enum)
+
+
+def literal_values(node: Node) -> tuple[Any, ...]:
+    """Return the values of a `Literal` node, whatever aliases and annotations are around it."""
+    tp = node.type
+    while typing.get_origin(tp) is not typing.Literal:
+        args = typing.get_args(tp)
+        tp = args[0] if args else getattr(tp, "__value__", None) or tp.__supertype__
+    return typing.get_args(tp)
+
+
+def wire_values(node: Node) -> list[Any]:
+    """Return the JSON values that an Enum or a `Literal` has; none for any other type."""
+    values: Any = literal_values(node) if node.cls is typing.Literal else node.cls if is_enum(node.cls) else ()
+    return [value.value if isinstance(value, enum.Enum) else value for value in values]
 
 
 def choice(tp: Any, values: tuple[Any, ...]) -> ForeignType:

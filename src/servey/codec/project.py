@@ -7,7 +7,6 @@ bool where an int is declared, a generator where an iterable is), and tells ever
 from __future__ import annotations
 
 import datetime
-import enum
 import typing
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -18,6 +17,7 @@ from msgspec import UNSET
 from servey.codec.constraints import violated
 from servey.codec.explain import told
 from servey.codec.failure import PROBLEM_LIMIT, IslandError, below, shown, step
+from servey.codec.leaves import is_enum
 from servey.codec.node import Node
 from servey.codec.plan import Compiler, outgoing
 from servey.codec.shadow import checking, guarded_run, needs_check
@@ -160,7 +160,7 @@ class Projector:
 
 def _base_value(cls: Any, value: Any) -> Any:
     """Return a subclass's value as the declared scalar: a StrEnum as str, a bool or an IntEnum as int."""
-    if isinstance(cls, type) and issubclass(cls, enum.Enum):
+    if is_enum(cls):
         # msgspec converts a member of an Enum of ints from nothing but its value
         return value.value if type(value) is cls else value
     if type(value) is cls:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import typing
 from typing import Any
 
+import msgspec
+
 from servey.codec.engine import ForeignType, SchemaMode
 from servey.codec.failure import shown, step
 from servey.codec.wire import to_wire
@@ -28,8 +30,6 @@ def pydantic_type(tp: Any) -> ForeignType | None:
     is_class = typing.get_origin(tp) is not typing.Annotated and isinstance(cls, type)
 
     def decode(builtins: Any) -> Any:
-        import msgspec
-
         try:
             return adapter.validate_json(msgspec.json.encode(builtins), strict=True, extra="forbid")
         except pydantic.ValidationError as error:

@@ -15,8 +15,8 @@ from typing import Any
 from msgspec import UNSET
 
 from servey.codec.engine import SchemaMode
+from servey.codec.leaves import wire_values
 from servey.codec.node import MISSING, Constraints, Field, Node
-from servey.codec.shadow import literal_values
 from servey.codec.wire import to_wire
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -108,22 +108,16 @@ class SchemaWriter:
             schema: dict[str, Any] = {"type": "array", "items": self.of(node.items[0])}
             unique = node.cls in (set, frozenset) and self.mode == "output"
             return {**schema, "uniqueItems": True} if unique else schema
+        if node.flavor == "namedtuple":
+            return self._definition(node, lambda: self._namedtuple(node))
         if node.kind == "tuple":
-            least = len(node.items)
-            if node.flavor == "namedtuple" and self.mode == "input":
-                least = sum(field.required for field in node.fields)
-            items: dict[str, Any] = {"prefixItems": [self.of(item) for item in node.items]} if node.items else {}
-            if node.flavor == "namedtuple" and node.identity not in self._names:
-                return self._definition(node, lambda: self._namedtuple(node, least))
-            if node.flavor == "namedtuple":
-                return self._reference(node)
-            return {"type": "array", **items, "items": False, "minItems": least, "maxItems": len(node.items)}
+            return _positions([self.of(item) for item in node.items], len(node.items))
         return self._definition(node, lambda: self._object(node))
 
-    def _namedtuple(self, node: Node, least: int) -> dict[str, Any]:
+    def _namedtuple(self, node: Node) -> dict[str, Any]:
         items = [{"title": field.name, **self.member(field)} for field in node.fields]
-        schema = {"type": "array", "prefixItems": items, "items": False, "minItems": least, "maxItems": len(items)}
-        return self._described(node, schema)
+        least = sum(field.required for field in node.fields) if self.mode == "input" else len(items)
+        return self._described(node, _positions(items, least))
 
     def _object(self, node: Node) -> dict[str, Any]:
         schema = self.object(node.fields)
@@ -138,11 +132,10 @@ class SchemaWriter:
         return {**schema, "description": text} if text else schema
 
     def _leaf(self, node: Node) -> dict[str, Any]:
+        values = wire_values(node)
         if node.cls is typing.Literal:
-            values = list(literal_values(node))
             return {"const": values[0]} if len(values) == 1 else {"enum": values}
-        if issubclass(node.cls, enum.Enum):
-            values = [member.value for member in node.cls]
+        if values:
             kind = "string" if isinstance(values[0], str) else "integer"
             return self._definition(node, lambda: self._described(node, {"type": kind, "enum": values}), node.cls)
         schema = dict(_SCALARS[node.cls.__name__])
@@ -158,10 +151,8 @@ class SchemaWriter:
 
     def _key(self, keys: Node) -> dict[str, Any]:
         """Return what a key's text has to be; a number's is left to the decoder."""
-        if keys.cls is typing.Literal:
-            return {"enum": [value if isinstance(value, str) else str(value) for value in literal_values(keys)]}
-        if issubclass(keys.cls, enum.Enum):
-            return {"enum": [str(member.value) for member in keys.cls]}
+        if values := wire_values(keys):
+            return {"enum": [str(value) for value in values]}
         if keys.cls in (int, float, bool):
             return {}
         if keys.cls is str:
@@ -197,9 +188,6 @@ class SchemaWriter:
             self.definitions[name] = make()
         return {"$ref": self.prefix + self._names[key]}
 
-    def _reference(self, node: Node) -> dict[str, Any]:
-        return {"$ref": self.prefix + self._names[node.identity]}
-
     def _unique(self, name: str, key: object) -> str:
         if key not in self._names:
             taken = set(self._names.values())
@@ -209,6 +197,12 @@ class SchemaWriter:
                 unique, number = f"{name}{number}", number + 1
             self._names[key] = unique
         return self._names[key]
+
+
+def _positions(items: list[Any], least: int) -> dict[str, Any]:
+    """Return the schema of an array with such members, the first `least` of them required."""
+    prefix: dict[str, Any] = {"prefixItems": items} if items else {}  # it may not be empty
+    return {"type": "array", **prefix, "items": False, "minItems": least, "maxItems": len(items)}
 
 
 def class_name(node: Node) -> str:

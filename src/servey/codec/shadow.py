@@ -23,9 +23,10 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from servey.codec.constraints import violated
-from servey.codec.failure import IslandError, shown
+from servey.codec.failure import IslandError, first_line, shown
+from servey.codec.leaves import literal_values, wire_values
 from servey.codec.node import MISSING, Constraints, Field, Node
-from servey.errors import InvalidError, Problem
+from servey.errors import InvalidError
 
 _MOST = 1.7976931348623157e308
 _STRINGS = ("str", "bytes", "bytearray", "datetime", "date", "time", "timedelta", "UUID", "Decimal")
@@ -67,11 +68,6 @@ def hook(tp: Any, value: Any) -> Any:
 def keep(_tp: Any, value: Any) -> Any:
     """The `dec_hook` when real objects are built from a shadow: foreign parts are real already."""
     return value
-
-
-def first_line(error: BaseException) -> list[Problem]:
-    """Return the one problem that an exception of the user's own or a library's code tells."""
-    return [Problem("", str(error) or type(error).__name__)]
 
 
 def reachable(node: Node) -> Iterator[Node]:
@@ -138,25 +134,14 @@ def _shapes(node: Node) -> set[str]:
         return {"array"} if node.cls is not deque else set()
     if node.kind in ("dict", "object"):
         return {"object"}
-    if node.cls is typing.Literal:
-        return {{int: "int", str: "string", type(None): "null"}[type(value)] for value in literal_values(node)}
-    name = node.cls.__name__
+    if values := wire_values(node):
+        return {{int: "int", str: "string", type(None): "null"}[type(value)] for value in values}
+    name: str = node.cls.__name__
     if name == "Decimal":
         return {"string", "int", "number"}
     if name in _STRINGS:
         return {"string"}
-    if name in ("int", "float", "bool"):
-        return {{"float": "number"}.get(name, name)}
-    return {"int" if type(next(iter(node.cls)).value) is int else "string"}
-
-
-def literal_values(node: Node) -> tuple[Any, ...]:
-    """Return the values of a `Literal` node."""
-    tp = node.type
-    while typing.get_origin(tp) is not typing.Literal:
-        args = typing.get_args(tp)
-        tp = args[0] if args else getattr(tp, "__value__", None) or tp.__supertype__
-    return typing.get_args(tp)
+    return {"number" if name == "float" else name}
 
 
 class Shadows:
@@ -188,18 +173,19 @@ class Shadows:
             return Any
         if needs_check(node):
             return self._marker(node, checking(self.bare(node), node.constraints))
-        return self._unconstrained(node, node.constraints)
+        return self._limited(node, node.constraints)
 
     def bare(self, node: Node) -> Any:
-        """Return the type of a node whose constraints are checked in Python."""
-        return self._unconstrained(node, Constraints())
+        """Return the type of a node without its constraints, which are checked in Python."""
+        with _BUILDING:
+            return self._limited(node, Constraints())
 
     def _marker(self, node: Node, run: Callable[[Any], Any]) -> Any:
         if id(node) not in self._markers:
             self._markers[id(node)] = (node, marker(run, getattr(node.cls, "__name__", "foreign")))
         return self._markers[id(node)][1]
 
-    def _unconstrained(self, node: Node, constraints: Constraints) -> Any:
+    def _limited(self, node: Node, constraints: Constraints) -> Any:
         limits = dict(constraints.items())
         if node.kind == "leaf":
             if node.cls is float:
@@ -209,7 +195,7 @@ class Shadows:
                     limits["le"] = min(limits.get("le", _MOST), _MOST)
             if node.cls is datetime.datetime and self.side == "out":
                 limits.setdefault("tz", True)
-            tp: Any = literal_type(node) if node.cls is typing.Literal else node.cls
+            tp: Any = typing.Literal[literal_values(node)] if node.cls is typing.Literal else node.cls
         elif node.kind == "list":
             tp = self._list(node)
         elif node.kind == "dict":
@@ -263,8 +249,7 @@ class Shadows:
             return UNSET
         if field.default_factory is not None:
             return msgspec.field(default_factory=field.default_factory)
-        default = field.default
-        return msgspec.field(default_factory=lambda: default)
+        return default_field(field.default)
 
     def _namedtuple(self, node: Node) -> Any:
         if node.identity in self.structs:
@@ -279,9 +264,9 @@ class Shadows:
         return shadow
 
 
-def literal_type(node: Node) -> Any:
-    """Return the bare `Literal` of a node."""
-    return typing.Literal[literal_values(node)]
+def default_field(default: Any) -> Any:
+    """Return the Struct field whose default is this very object, mutable or not."""
+    return msgspec.field(default_factory=lambda: default)
 
 
 def checking(inner: Any, constraints: Constraints) -> Callable[[Any], Any]:

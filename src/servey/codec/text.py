@@ -5,20 +5,17 @@ Reading is all that happens here; what is read is then decoded exactly as JSON w
 
 from __future__ import annotations
 
-import enum
 import math
 import re
-import typing
 from collections.abc import Callable
 from typing import Any, Literal
 
 import msgspec
 
 from servey.codec.failure import shown
-from servey.codec.leaves import is_enum
+from servey.codec.leaves import wire_values
 from servey.codec.node import Node
 from servey.codec.plan import ordered
-from servey.codec.shadow import literal_values
 
 TextKind = Literal["scalar", "list", "json"]
 Read = Callable[[str], Any]
@@ -62,13 +59,8 @@ def reader(node: Node) -> Read:
         return _float
     if node.cls is type(None):
         return _null
-    if is_enum(node.cls):
-        return _one_of([member.value for member in node.cls])
-    if node.cls is typing.Literal:
-        return _one_of(list(typing.get_args(node.type) if node.kind == "foreign" else literal_values(node)))
-    if node.kind == "foreign":
-        return str
-    return str
+    values = wire_values(node)
+    return _one_of(values) if values else str
 
 
 def list_reader(node: Node) -> Callable[[list[str]], Any]:
@@ -159,8 +151,7 @@ def _null(text: str) -> None:
         raise TextError(f"expected null, got {shown(text)}")
 
 
-def _one_of(values: list[Any]) -> Read:
-    wires = [value.value if isinstance(value, enum.Enum) else value for value in values]
+def _one_of(wires: list[Any]) -> Read:
     reads: list[tuple[type, Read]] = [(type(None), _null), (bool, _bool), (int, _int), (float, _float)]
     kinds: set[Any] = {type(wire) for wire in wires}
     parts = [read for kind, read in reads if kind in kinds]

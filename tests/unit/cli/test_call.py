@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NewType
 from uuid import UUID
 
 import msgspec
@@ -173,6 +173,19 @@ def test_help_shows_types_defaults_limits_and_examples(servey):
     ):
         assert part in text
     assert "hidden" not in text
+
+
+Size = NewType("Size", Literal["s", "m"])  # type: ignore[valid-newtype]
+
+
+def test_the_values_of_an_annotated_or_named_literal_are_shown(servey):
+    @action
+    def pack(size: Size, fold: Annotated[Literal[True, "auto"], msgspec.Meta(description="How.")]) -> str:
+        return f"{size} {fold}"
+
+    text = re.sub(r"\s+", " ", servey("call", "pack", "--help", actions=[pack]).out)
+    assert "--size [s|m] [required] --fold [true|auto] [required]" in text
+    assert servey("call", "pack", "--size=m", "--fold=true", actions=[pack]).out == '"m True"\n'
 
 
 @pytest.mark.parametrize("number", [0, 2, 3])

@@ -284,6 +284,8 @@ def test_logs_are_for_people_on_a_terminal(wide):
 @pytest.fixture
 def started(tmp_path):
     """Start a call and wait until its action runs."""
+    # a shell ignores Ctrl-C for what it runs in the background, and so would every process below it
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     processes: list[subprocess.Popen[str]] = []
 
     def started(action: str, **variables: str) -> subprocess.Popen[str]:
@@ -305,6 +307,7 @@ def started(tmp_path):
     for process in processes:
         process.kill()
         process.communicate()
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -1,9 +1,10 @@
 import dataclasses
 import datetime as dt
 import enum
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, NewType
 
 import annotated_types as at
+import msgspec
 import pydantic
 import pytest
 
@@ -118,6 +119,9 @@ def test_the_kind_of_text_follows_from_the_type() -> None:
         (dt.date | None, "null", None),
         (str | None, "null", "null"),
         (Level, "2", Level.HIGH),
+        (Literal[True, "auto"], "true", True),
+        (Annotated[Literal[True, "auto"], msgspec.Meta(description="How.")], "true", True),
+        (NewType("Named", Literal[True, "auto"]), "true", True),  # type: ignore[valid-newtype]
         (Annotated[str, pydantic.AfterValidator(str.upper)], "a", "A"),
         (list[User], '[{"name": "a"}]', [User("a")]),
     ],

@@ -178,6 +178,20 @@ def test_a_value_error_of_post_init_is_a_problem_with_its_path() -> None:
     assert caught.value.errors == (("/a", "negative"),)
 
 
+def test_a_decoder_that_fails_in_post_init_is_a_problem_too_and_no_malformed_body() -> None:
+    @dataclasses.dataclass
+    class Nested:
+        text: str
+
+        def __post_init__(self) -> None:
+            msgspec.json.decode(self.text)
+
+    for read in (Codec(list[Nested]).decode_json, lambda body: Codec(list[Nested]).decode(msgspec.json.decode(body))):
+        with pytest.raises(InvalidError) as caught:
+            read(b'[{"text": "1"}, {"text": "{"}]')
+        assert [problem.path for problem in caught.value.errors] == ["/1"]
+
+
 def test_another_exception_of_post_init_is_a_defect() -> None:
     @dataclasses.dataclass
     class Broken:

@@ -99,7 +99,31 @@ def test_a_named_tuple_describes_its_positions() -> None:
 
     pair = schema(Pair)["$defs"]["Pair"]
     assert (pair["minItems"], pair["maxItems"]) == (1, 2)
+    assert schema(Pair, "output")["$defs"]["Pair"]["minItems"] == 2
     assert pair["prefixItems"] == [
         {"title": "a", "type": "integer"},
         {"title": "b", "type": "string", "default": "x"},
     ]
+
+
+class Branch(NamedTuple):
+    name: str
+    branches: list["Branch"]
+
+
+def test_a_named_tuple_may_contain_itself() -> None:
+    assert schema(Branch) == {
+        "$ref": "#/$defs/Branch",
+        "$defs": {
+            "Branch": {
+                "type": "array",
+                "prefixItems": [
+                    {"title": "name", "type": "string"},
+                    {"title": "branches", "type": "array", "items": {"$ref": "#/$defs/Branch"}},
+                ],
+                "items": False,
+                "minItems": 2,
+                "maxItems": 2,
+            }
+        },
+    }
