@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import cached_property
@@ -22,6 +23,8 @@ from servey.security.access_control import ALLOW_ALL
 from servey.settings import Settings
 from servey.trigger.web_route import WebRoute, web_routes
 from servey.trigger.web_trigger import WebTrigger
+
+_log = logging.getLogger("servey.service")
 
 PLUGIN_GROUP = "servey.plugins"
 """The entry point group in which installed packages offer plugins."""
@@ -91,12 +94,19 @@ class Service:
         settings = settings or Settings.from_environment()
         installed = [f"{entry.module}:{entry.attr}" for entry in entry_points(group=PLUGIN_GROUP)]
         found = find_declarations(settings.action_path)
-        return cls(
+        service = cls(
             [item.fn for item in found.actions],
             resources=[item.fn for item in found.resources],
             plugins=[load_plugin(target) for target in dict.fromkeys((*installed, *settings.plugins))],
             settings=settings,
         )
+        served = {id(operation.action) for operation in service.operations.values()}
+        for unreached in found.nested:
+            if id(unreached) not in served:
+                _log.warning(
+                    "%s (%s) is not served: no action returns its class", unreached.fn.__qualname__, unreached.where
+                )
+        return service
 
     @cached_property
     def commands(self) -> tuple[Any, ...]:

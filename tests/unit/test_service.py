@@ -462,3 +462,38 @@ def test_a_wrong_plugin_of_an_installed_package_is_told(project, tmp_path, targe
     with pytest.raises(DefinitionError) as caught:
         Service.from_settings(Settings())
     assert target in str(caught.value)
+
+
+def test_a_nested_action_that_nothing_returns_is_warned_about(project, caplog):
+    project(
+        {
+            "actions.py": """
+                from dataclasses import dataclass
+                from servey.action.action import action
+
+                @dataclass
+                class Reached:
+                    value: int
+
+                    @action
+                    def double(self) -> int:
+                        return self.value * 2
+
+                @dataclass
+                class Lost:
+                    value: int
+
+                    @action
+                    def half(self) -> int:
+                        return self.value // 2
+
+                @action
+                def reach() -> Reached:
+                    return Reached(1)
+            """
+        }
+    )
+    Service.from_settings(Settings())
+    (record,) = [item for item in caplog.records if item.name == "servey.service"]
+    assert "Lost.half" in record.getMessage()
+    assert "actions.py:" in record.getMessage()

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from servey.action.action import Action
+from servey.action.action import Action, get_action
 from servey.action.resource import Resource
 from servey.errors import DefinitionError, located
 
@@ -25,10 +25,12 @@ class Declarations(msgspec.Struct, frozen=True):
     Args:
         actions: The actions; one that several modules name counts once.
         resources: The resources, likewise.
+        nested: The actions on methods of classes; they are served where an action returns the class.
     """
 
     actions: tuple[Action, ...]
     resources: tuple[Resource, ...]
+    nested: tuple[Action, ...] = ()
 
     @classmethod
     def of(cls, values: Sequence[Any]) -> Declarations:
@@ -40,7 +42,11 @@ class Declarations(msgspec.Struct, frozen=True):
         actions: dict[int, Action] = {}
         resources: dict[int, Resource] = {}
         problems: dict[int, DefinitionError] = {}
+        nested: list[Action] = []
         for value in values:
+            if isinstance(value, type):
+                nested += [action for method in vars(value).values() if (action := get_action(method)) is not None]
+                continue
             # static: a proxy of another framework in the user's module may raise whatever it is asked for
             action = getattr_static(value, "__servey_action__", None)
             resource = getattr_static(value, "__servey_resource__", None)
@@ -58,7 +64,7 @@ class Declarations(msgspec.Struct, frozen=True):
                 resources[id(value)] = declared
         if problems:
             raise DefinitionError.join(list(problems.values()))
-        return cls(tuple(actions.values()), tuple(resources.values()))
+        return cls(tuple(actions.values()), tuple(resources.values()), tuple(nested))
 
 
 def find_declarations(path: str) -> Declarations:
