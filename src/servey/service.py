@@ -132,8 +132,22 @@ class Service:
     @property
     def ready(self) -> bool:
         """Whether the service is open in this event loop and not about to stop."""
+        return self._runtimes.current().started and not self.stopping
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the service is about to stop in this event loop."""
         runtime = self._runtimes.current()
-        return runtime.started and not runtime.stopping
+        return runtime.stopping or runtime.stop_at is not None
+
+    def stop_within(self, seconds: float) -> None:
+        """Say that the host begins to stop the service in this event loop.
+
+        From now on it is not `ready`, and whatever the host waits for itself is taken off the time that calls under
+        way get when it leaves `running`.
+        """
+        runtime = self._runtimes.current()
+        runtime.stop_at = runtime.loop.time() + seconds
 
     def operation(self, name: str) -> Operation:
         """Return the operation called `name`; a nested action's bare function name will do where it is unique.

@@ -39,6 +39,8 @@ class Runtime:
         """Whether the service's resources are open: calls may run, those of a trigger that starts included."""
         self.started = False
         self.stopping = False
+        self.stop_at: float | None = None
+        """When calls under way have had their time, in the loop's time; None when nobody is about to stop."""
         self._opened = opened
         self._stack = AsyncExitStack()
         self._changing = asyncio.Lock()
@@ -83,6 +85,8 @@ class Runtime:
         if self._users:
             return
         self.stopping = True
+        if self.stop_at is not None:
+            grace = max(0.0, self.stop_at - self.loop.time())
         async with self._changing:  # who enters now waits, and opens everything anew
             try:
                 await self.workers.drain(grace)
@@ -94,6 +98,7 @@ class Runtime:
 
     def _forget(self) -> None:
         self.usable = self.started = self.stopping = False
+        self.stop_at = None
         self.values.clear()
 
     def on_loop(

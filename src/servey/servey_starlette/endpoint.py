@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 
@@ -9,7 +10,7 @@ import msgspec
 
 from servey.action.context import CallContext, Origin, new_request_id
 from servey.action.reply import Reply
-from servey.errors import CallError, InternalError
+from servey.errors import CallError, InternalError, OverloadedError
 from servey.servey_starlette.request import (
     AUTHORIZATION_KEY,
     Disconnected,
@@ -86,6 +87,10 @@ def action_endpoint(route: WebRoute, service: Service) -> Endpoint:
             return
         except Disconnected:
             return
+        except asyncio.CancelledError:
+            if service.stopping:  # the server has waited long enough, and says nothing to the caller
+                await send_problem(OverloadedError("the service is shutting down"), context.request_id, scope, send)
+            raise
         except Exception:  # noqa: BLE001 - a plugin's authorizer; the operation raises nothing but CallError
             _log.exception(
                 "%s: the request failed (request %s)",

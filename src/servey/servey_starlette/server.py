@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import socket
+import threading
+from types import FrameType
 
 from servey.errors import MissingExtraError, SettingsError
 from servey.servey_starlette.app import create_app
@@ -19,6 +22,9 @@ except ModuleNotFoundError as error:
     raise MissingExtraError("uvicorn", "server") from error
 
 _log = logging.getLogger("servey.server")
+
+CLOSING_SECONDS = 2.0
+"""How long resources may take to close when the calls under way have had all of the shutdown timeout."""
 
 
 EX_UNAVAILABLE = 69
@@ -44,18 +50,41 @@ def serve(settings: Settings) -> None:
         log_config=None,  # the logging that is set up already
         log_level=settings.log_level.lower(),
         access_log=True,
-        timeout_graceful_shutdown=max(1, round(settings.shutdown_timeout)),
+        timeout_graceful_shutdown=math.ceil(settings.shutdown_timeout),
         server_header=False,
     )
     listening = bind(settings)
     for line in banner(service, listening.getsockname()[1]):
         _log.info("%s", line)
     with listening:
-        _Server(config).run(sockets=[listening])
+        _Server(config, service).run(sockets=[listening])
 
 
 class _Server(uvicorn.Server):
-    """uvicorn tells no address of a socket that it is given."""
+    """uvicorn, which tells no address of a socket that it is given, and waits for ever for what hangs.
+
+    Args:
+        config: As for `uvicorn.Server`.
+        service: What the application serves.
+    """
+
+    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+        super().__init__(config)
+        self._service = service
+        self._grace = service.settings.shutdown_timeout
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop; by force when that does not come to an end, with an event loop that is blocked too."""
+        if not self.should_exit:
+            last = threading.Timer(self._grace + CLOSING_SECONDS, _end, (sig,))
+            last.daemon = True
+            last.start()
+        super().handle_exit(sig, frame)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop accepting, wait for the calls under way, close the service."""
+        self._service.stop_within(self._grace)
+        await super().shutdown(sockets)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         try:
@@ -66,6 +95,17 @@ class _Server(uvicorn.Server):
             for listening in sockets or ():
                 host, port, *_ = listening.getsockname()
                 _log.info("Uvicorn running on http://%s:%s (Press CTRL+C to quit)", _named(host), port)
+
+
+def _end(number: int) -> None:
+    """End the process, whatever hangs in it."""
+    # a standard error that nobody reads holds who writes to it
+    told = threading.Thread(
+        target=_log.critical, args=("what runs or closes does not end; the process ends by force",), daemon=True
+    )
+    told.start()
+    told.join(1)
+    os._exit(128 + number)
 
 
 def bind(settings: Settings) -> socket.socket:

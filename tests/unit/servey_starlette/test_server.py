@@ -1,5 +1,7 @@
 """The server: the address it binds, what it says at start, and how it ends when it cannot start."""
 
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -33,6 +35,96 @@ def pool() -> Iterator[Pool]:
 def use(pool: Pool) -> bool:
     return True
 """
+
+
+HANGS = """
+import asyncio, sys, time
+from collections.abc import AsyncIterator, Iterator
+from servey import WEB_GET, resource
+from servey.action.action import action
+
+
+class Pool: ...
+
+
+class Socket: ...
+
+
+@resource(scope="service")
+def pool() -> Iterator[Pool]:
+    yield Pool()
+    print("the pool is closed", file=sys.stderr)
+
+
+@resource(scope="service")
+async def socket() -> AsyncIterator[Socket]:
+    yield Socket()
+    await asyncio.sleep(1000)
+
+
+@action(triggers=(WEB_GET,))
+def sleep(pool: Pool) -> None:
+    print("it sleeps", file=sys.stderr)
+    time.sleep(1000)
+
+
+@action(triggers=(WEB_GET,))
+async def block() -> None:
+    print("it sleeps", file=sys.stderr)
+    time.sleep(1000)
+"""
+
+
+@pytest.fixture
+def serving(tmp_path: Path):
+    """Serve a module in a process of its own; return the process and the answer of a request under way, if any."""
+    processes: list[subprocess.Popen[str]] = []
+    sockets: list[socket.socket] = []
+
+    def serving(source: str, path: str = "") -> tuple[subprocess.Popen[str], socket.socket | None]:
+        (tmp_path / "actions.py").write_text(source)
+        variables = {**os.environ, "SERVER_PORT": "0", "SERVEY_SHUTDOWN_TIMEOUT": "0.3"}
+        process = subprocess.Popen(
+            [sys.executable, "-m", "servey"], cwd=tmp_path, env=variables, stderr=subprocess.PIPE, text=True
+        )
+        processes.append(process)
+        assert process.stderr is not None
+        line = next(line for line in process.stderr if "running on" in line)
+        if not path:
+            return process, None
+        asking = socket.create_connection(("127.0.0.1", int(line.partition("localhost:")[2].split()[0])), timeout=20)
+        sockets.append(asking)
+        asking.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+        assert any("it sleeps" in line for line in process.stderr)
+        return process, asking
+
+    yield serving
+    for asking in sockets:
+        asking.close()
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+def test_a_call_that_hangs_is_told_and_keeps_no_resource_open(serving) -> None:
+    process, asking = serving(HANGS.replace("asyncio.sleep(1000)", "asyncio.sleep(0)"), "/actions/sleep")
+    process.send_signal(signal.SIGTERM)
+    answer = b"".join(iter(lambda: asking.recv(65536), b""))
+    _, log = process.communicate(timeout=20)
+    assert answer.startswith(b"HTTP/1.1 503")
+    assert b'"code":"overloaded"' in answer
+    assert "the pool is closed" in log
+    assert "by force" not in log
+    assert process.returncode == -signal.SIGTERM
+
+
+@pytest.mark.parametrize("path", ["", "/actions/sleep", "/actions/block"])
+def test_what_does_not_end_is_ended_by_force(serving, path) -> None:
+    process, _ = serving(HANGS, path)
+    process.send_signal(signal.SIGTERM)
+    _, log = process.communicate(timeout=20)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert "the process ends by force" in log
 
 
 def test_a_port_of_zero_is_any_free_one() -> None:
