@@ -70,11 +70,6 @@ class Handler(logging.StreamHandler[TextIO]):
     """Marks the handler that `configure` installed, so that it is replaced and nobody else's is."""
 
 
-def formatter(stream: TextIO | None = None) -> logging.Formatter:
-    """Return the formatter that suits `stream` (default: standard error)."""
-    return HumanFormatter() if _is_terminal(stream or sys.stderr) else JsonFormatter()
-
-
 def configure(level: str = "INFO", stream: TextIO | None = None) -> None:
     """Log everything from `level` on to `stream`; again, to change either.
 
@@ -86,28 +81,9 @@ def configure(level: str = "INFO", stream: TextIO | None = None) -> None:
     for handler in [item for item in root.handlers if isinstance(item, Handler)]:
         root.removeHandler(handler)
     handler = Handler(stream or sys.stderr)
-    handler.setFormatter(formatter(handler.stream))
+    handler.setFormatter(HumanFormatter() if _is_terminal(handler.stream) else JsonFormatter())
     root.addHandler(handler)
     root.setLevel(level)
-
-
-def log_config(level: str = "INFO") -> dict[str, Any]:
-    """Return what `configure` does as a dictionary for `logging.config.dictConfig` and ``uvicorn.run(log_config=…)``.
-
-    uvicorn hands a dictionary to its worker processes, which `configure` does not reach.
-
-    Args:
-        level: As for `configure`.
-    """
-    through_root: dict[str, Any] = {"handlers": [], "propagate": True}
-    return {
-        "version": 1,
-        "disable_existing_loggers": False,
-        "formatters": {"servey": {"()": "servey.log.formatter"}},
-        "handlers": {"servey": {"()": "servey.log.Handler", "stream": "ext://sys.stderr", "formatter": "servey"}},
-        "root": {"level": level, "handlers": ["servey"]},
-        "loggers": {name: dict(through_root) for name in ("uvicorn", "uvicorn.error", "uvicorn.access")},
-    }
 
 
 def _is_terminal(stream: TextIO) -> bool:

@@ -3,13 +3,12 @@
 import io
 import json
 import logging
-import logging.config
 import subprocess
 import sys
 
 import pytest
 
-from servey.log import Handler, HumanFormatter, JsonFormatter, configure, log_config
+from servey.log import Handler, HumanFormatter, JsonFormatter, configure
 
 
 class Terminal(io.StringIO):
@@ -93,15 +92,9 @@ def test_configuring_again_replaces_its_own_handler_only():
     assert mine in handlers
 
 
-def test_the_dictionary_does_the_same_and_takes_uvicorns_loggers_in(monkeypatch):
-    monkeypatch.setattr(sys, "stderr", stream := io.StringIO())
-    logging.config.dictConfig(log_config("INFO"))
-    logging.getLogger("uvicorn.access").info(
-        '%s - "%s"', "client", "GET /", extra={"color_message": "for uvicorn's own formatter"}
-    )
-    logging.getLogger("uvicorn.access").debug("less")
-    line = json.loads(stream.getvalue())
-    assert (line["logger"], line["msg"], "color_message" in line) == ("uvicorn.access", 'client - "GET /"', False)
+def test_uvicorns_message_for_its_own_formatter_is_no_extra():
+    line = json.loads(JsonFormatter().format(record("%s left", 5, color_message="\x1b[1m%s left")))
+    assert line == {"ts": "1970-01-01T00:00:00.500Z", "level": "WARNING", "logger": "app", "msg": "5 left"}
 
 
 def test_an_import_sets_nothing_up():

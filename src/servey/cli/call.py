@@ -15,14 +15,13 @@ from click.shell_completion import CompletionItem
 
 from servey.action.context import CallContext, Origin, new_request_id
 from servey.action.operation import Operation
-from servey.cli.errors import CommandError, show_call_error
+from servey.cli.errors import EX_NOINPUT, CommandError, show_call_error
 from servey.cli.flags import Flag, command_line, flags_of
 from servey.cli.output import write_json
 from servey.cli.project import Project, project_of, quiet
 from servey.errors import CallError
 from servey.servey_direct import direct
 
-_EX_NOINPUT = 66
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -190,7 +189,7 @@ def _read(event: str) -> bytes:
         try:
             data = Path(event[1:]).read_bytes()
         except OSError as error:
-            raise CommandError(f"cannot read {event[1:]}: {error.strerror}", _EX_NOINPUT) from error
+            raise CommandError(f"cannot read {event[1:]}: {error.strerror}", EX_NOINPUT) from error
     else:
         data = event.encode("utf-8", "surrogateescape")
     return data.removeprefix(_BYTE_ORDER_MARK)

@@ -11,7 +11,7 @@ import click
 from servey.cli.project import Project, raised_on_import
 from servey.errors import CallError, DefinitionError, MissingExtraError, ResourceError, SettingsError
 
-EX_USAGE, EX_UNAVAILABLE, EX_SOFTWARE, EX_IOERR, EX_CONFIG = 64, 69, 70, 74, 78
+EX_USAGE, EX_NOINPUT, EX_UNAVAILABLE, EX_SOFTWARE, EX_CONFIG = 64, 66, 69, 70, 78
 """Of ``sysexits.h``; `os.EX_*` has them on POSIX only."""
 
 _SAMPLE = """
@@ -89,9 +89,9 @@ def show_error(error: Exception, project: Project) -> int:
     if isinstance(error, (MissingExtraError, ResourceError)):
         _say(str(error))
         return EX_UNAVAILABLE
-    ours = not raised_on_import(error)
+    theirs = raised_on_import(error)  # takes servey's own lines off the traceback
     click.echo("".join(traceback.format_exception(error)).rstrip(), err=True)
-    if not ours:
+    if theirs:
         _say("your modules cannot be loaded; see above")
         return EX_CONFIG
     _say("this is a defect of servey, or of a plugin")

@@ -16,7 +16,6 @@ from typing import Any, TypeVar, overload
 
 from servey.action.context import CallContext, Origin, new_request_id
 from servey.action.operation import Operation
-from servey.action.reply import Reply
 from servey.errors import NotFoundError
 from servey.service import Service
 
@@ -84,7 +83,7 @@ async def call(
         except asyncio.CancelledError:
             _log.info("%s is given up; what it began gets %g s", name, service.settings.shutdown_timeout)
             raise
-    return result.value if isinstance(result, Reply) else result  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    return result.value if operation.signature.replies else result
 
 
 def run(coroutine: Coroutine[Any, Any, T]) -> T:

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Iterable, Mapping, MutableMapping, S
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, get_args
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, unquote, urlencode
 
 import msgspec
 
@@ -79,8 +79,6 @@ class Client:
             headers: Further headers.
             authorization: As whom; given to the application as a middleware in front would give it.
         """
-        from urllib.parse import unquote
-
         pieces = [content] if isinstance(content, bytes) else list(content or [b""])
         pairs: list[tuple[str, str]] = [*(headers.items() if isinstance(headers, Mapping) else headers)]
         if json is not None:

@@ -13,7 +13,6 @@ import msgspec
 from servey.action.context import CallContext, Origin, new_request_id
 from servey.action.example import NOT_GIVEN
 from servey.action.operation import CheckedExample, Operation
-from servey.action.reply import Reply
 from servey.errors import CallError
 from servey.security.access_control import ALLOW_NONE
 from servey.service import Service
@@ -91,7 +90,7 @@ class ExampleRun:
         context.authorization = operation.example_authorization(example)
         await operation.authorize(context)
         value = await operation.run(operation.decode(self.checked.params), context, operation.encode)
-        return value.value if isinstance(value, Reply) else value  # pyright: ignore[reportUnknownMemberType,reportUnknownVariableType]
+        return value.value if operation.signature.replies else value
 
     def _error(self, problem: dict[str, Any]) -> dict[str, Any]:
         if problem["code"] == self.checked.example.error:

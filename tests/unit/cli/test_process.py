@@ -347,40 +347,53 @@ def test_another_signal_ends_it_at_once(started, number, code):
 # --- completion ---------------------------------------------------------------------------------------------------
 
 
-def completed(project, line: str, actions: str | None = SAY_HELLO) -> list[str]:
-    """What bash offers at the end of `line`, by the script that servey prints."""
-    done = project(
-        f"""
-        eval "$(servey completion bash)"
-        COMP_WORDS=({line}); COMP_CWORD=$(( ${{#COMP_WORDS[@]}} - 1 ))
-        _servey_completion servey
-        printf '%s\\n' "${{COMPREPLY[@]}}"
-        """,
-        actions,
-    )
-    assert done.code == 0
-    assert not [text for text in done.err.splitlines() if "compopt" not in text]
-    return done.out.split()
+@pytest.fixture(scope="module")
+def script(tmp_path_factory) -> Path:
+    """The completion script of bash, in a file."""
+    path = tmp_path_factory.mktemp("completion") / "servey.bash"
+    path.write_bytes(subprocess.check_output(["servey", "completion", "bash"], env=environment(), timeout=WAIT))
+    return path
 
 
-def test_bash_completes_commands_actions_flags_and_choices(project):
+@pytest.fixture
+def completed(project, script) -> Callable[..., list[str]]:
+    """What bash offers at the end of a line, by the script that servey prints."""
+
+    def completed(line: str, actions: str | None = SAY_HELLO) -> list[str]:
+        done = project(
+            f"""
+            source {script}
+            COMP_WORDS=({line}); COMP_CWORD=$(( ${{#COMP_WORDS[@]}} - 1 ))
+            _servey_completion servey
+            printf '%s\\n' "${{COMPREPLY[@]}}"
+            """,
+            actions,
+        )
+        assert done.code == 0
+        assert not [text for text in done.err.splitlines() if "compopt" not in text]
+        return done.out.split()
+
+    return completed
+
+
+def test_bash_completes_commands_actions_flags_and_choices(completed):
     actions = (
         SAY_HELLO
         + "from typing import Literal\nprint('noise')\n"
         + "@action\ndef paint(color: Literal['red', 'green']) -> str:\n    return color\n"
     )
-    assert completed(project, "servey c", actions) == ["call", "config", "completion"]
-    assert completed(project, "servey call say", actions) == ["say_hello"]
-    assert completed(project, "servey call say_hello --n", actions) == ["--name"]
-    assert completed(project, "servey call paint --color gr", actions) == ["green"]
-    assert completed(project, "servey completion z", actions) == ["zsh"]
+    assert completed("servey c", actions) == ["call", "config", "completion"]
+    assert completed("servey call say", actions) == ["say_hello"]
+    assert completed("servey call say_hello --n", actions) == ["--name"]
+    assert completed("servey call paint --color gr", actions) == ["green"]
+    assert completed("servey completion z", actions) == ["zsh"]
 
 
 @pytest.mark.parametrize("actions", [None, "import nothing\n", "raise SystemExit(3)\n", "def f(:\n"])
-def test_nothing_is_completed_quietly_when_the_module_fails(project, actions):
-    assert completed(project, "servey call say", actions) == []
-    assert completed(project, "servey call say_hello --n", actions) == []
-    assert "list" in completed(project, "servey ''", actions)
+def test_nothing_is_completed_quietly_when_the_module_fails(completed, actions):
+    assert completed("servey call say", actions) == []
+    assert completed("servey call say_hello --n", actions) == []
+    assert "list" in completed("servey ''", actions)
 
 
 @pytest.mark.parametrize("shell", ["zsh", "fish"])

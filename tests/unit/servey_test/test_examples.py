@@ -65,7 +65,7 @@ def project(tmp_path):
     return write
 
 
-def python(directory, *arguments):
+def python(directory, *arguments, **variables):
     environment = {
         name: value
         for name, value in os.environ.items()
@@ -77,9 +77,16 @@ def python(directory, *arguments):
         text=True,
         timeout=120,
         cwd=directory,
-        env={**environment, "PYTHONDONTWRITEBYTECODE": "1", "COLUMNS": "120"},
+        env={**environment, "PYTHONDONTWRITEBYTECODE": "1", "COLUMNS": "120", **variables},
         check=False,
     )
+
+
+def examples_alone(directory, *arguments):
+    """Run pytest with servey's plugin and no other installed one: loading those takes four times as long."""
+    plugin = ("-p", "servey.servey_test.pytest_plugin", "-p", "no:cacheprovider")
+    command = ("-m", "pytest", "-q", "--servey-examples", *plugin, *arguments)
+    return python(directory, *command, PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")
 
 
 def ran(service):
@@ -353,15 +360,15 @@ def test_the_flag_runs_the_examples_without_a_file_of_tests(project):
 
 def test_the_flag_adds_to_the_other_tests_and_k_selects(project):
     directory = project(test="def test_mine(): pass")
-    done = python(directory, "-m", "pytest", "--servey-examples", "-q", "-p", "no:cacheprovider")
+    done = examples_alone(directory)
     assert (done.returncode, "3 passed" in done.stdout) == (0, True), done.stdout
-    done = python(directory, "-m", "pytest", "--servey-examples", "-q", "-k", "rest_get", "-p", "no:cacheprovider")
+    done = examples_alone(directory, "-k", "rest_get")
     assert (done.returncode, "1 passed, 2 deselected" in done.stdout) == (0, True), done.stdout
 
 
 def test_the_flag_shows_a_failing_example_without_a_traceback(project):
     directory = project(SPEC_ACTIONS.replace('f"Hello {name}!"', 'f"Hallo {name}!"'), test=None)
-    done = python(directory, "-m", "pytest", "--servey-examples", "-q", "-p", "no:cacheprovider")
+    done = examples_alone(directory)
     assert done.returncode == 1
     assert '! "Hello Developer!"   "Hallo Developer!"' in done.stdout
     assert "2 failed" in done.stdout
@@ -380,7 +387,7 @@ def test_the_flag_tells_what_is_wrong_without_a_traceback(project, actions, told
     directory = project(actions or "", test="def test_mine(): pass")
     if actions is None:
         (directory / "actions.py").unlink()
-    done = python(directory, "-m", "pytest", "--servey-examples", "-q", "-p", "no:cacheprovider")
+    done = examples_alone(directory)
     assert done.returncode == 4
     shown = done.stdout + done.stderr
     assert told in shown
@@ -390,7 +397,7 @@ def test_the_flag_tells_what_is_wrong_without_a_traceback(project, actions, told
 
 def test_an_error_inside_the_actions_keeps_its_traceback(project):
     directory = project("raise RuntimeError('my own')", test=None)
-    done = python(directory, "-m", "pytest", "--servey-examples", "-q", "-p", "no:cacheprovider")
+    done = examples_alone(directory)
     assert done.returncode != 0
     assert "my own" in done.stdout + done.stderr
     assert "actions.py" in done.stdout + done.stderr
