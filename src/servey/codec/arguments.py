@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from servey.codec.engine import Engine, SchemaMode
-from servey.codec.failure import IslandError, below, nearest, step
+from servey.codec.failure import PROBLEM_LIMIT, IslandError, below, nearest, step
 from servey.codec.node import MISSING, Field, Node
 from servey.codec.plan import Compiler, Plan
 from servey.codec.refusal import REFUSALS, check_decimals, has_decimals, maybe_not_finite, refused_text, refused_value
@@ -167,6 +167,8 @@ class ArgumentsCodec:
         if extra:
             self._read_rest({}, extra, found, problems)
         for name, text in pairs:
+            if len(problems) >= PROBLEM_LIMIT:
+                break
             read = scalars.get(name)
             if read is not None and name not in found:
                 try:
@@ -276,7 +278,7 @@ class ArgumentsCodec:
             self.decode(found)
         except InvalidError as error:
             problems += [p for p in error.errors if not any(p.path == t or p.path.startswith(t + "/") for t in told)]
-        return InvalidError(errors=problems)
+        return InvalidError(errors=problems[:PROBLEM_LIMIT])
 
     def _unknown(self, name: str, extra: Mapping[str, str] | None) -> str:
         if extra and name in extra:

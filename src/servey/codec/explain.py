@@ -44,6 +44,8 @@ class Explainer:
         self.compiler = compiler
         self.problems: list[Problem] = []
         self._unions: dict[tuple[int, int], tuple[Any, list[Problem], Any]] = {}
+        self._suggested = [0]
+        """How often the nearest name was looked for; the trials of unions count, whose problems may come to nothing."""
 
     def explain(self, node: Node, value: Any, at: str = "") -> list[Problem]:
         """Return every problem of `value`; none when this walk finds nothing wrong."""
@@ -206,13 +208,17 @@ class Explainer:
                 self.add(Problem(step(at, node.tag[0]), f"expected {node.tag[1]!r}, got {shown(members[node.tag[0]])}"))
         for name in members:
             if name not in known:
-                bad = self.add(Problem(step(at, name), nearest(name, known))) is _BAD
+                bad = self.add(Problem(step(at, name), self._unknown(name, known))) is _BAD
         if bad or not isinstance(node.cls, type):
             return _BAD
         try:
             return node.cls(**arguments)
         except (ValueError, TypeError) as error:
             return self.add(*below(at, first_line(error)))
+
+    def _unknown(self, name: Any, known: set[str]) -> str:
+        self._suggested[0] += 1
+        return nearest(name, known) if self._suggested[0] <= PROBLEM_LIMIT else "unknown"
 
     def _union(self, node: Node, value: Any, at: str) -> Any:
         key = (id(value), id(node))
@@ -231,7 +237,7 @@ class Explainer:
         kinds: list[str] = []
         for member in self._likely(node, value):
             nested = Explainer(self.compiler)
-            nested._unions = self._unions
+            nested._unions, nested._suggested = self._unions, self._suggested
             made = _BAD
             with contextlib.suppress(LimitError):
                 made = nested.read(member, value, "")

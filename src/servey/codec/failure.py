@@ -12,6 +12,7 @@ PROBLEM_LIMIT = 100
 """A wrong input is told up to this many problems."""
 
 _SHOWN = 60
+_STEP_SHOWN = 200
 _STEP = r"\.([^.\[\]]+)|\[(\d+)\]"
 
 
@@ -39,8 +40,14 @@ class IslandError(ValueError):
 
 
 def step(path: str, key: object) -> str:
-    """Return the JSON pointer of the member `key` under `path` (RFC 6901)."""
-    return f"{path}/{str(key).replace('~', '~0').replace('/', '~1')}"
+    """Return the JSON pointer of the member `key` under `path` (RFC 6901); a key that is no name is cut.
+
+    Each of a hundred problems repeats it, and a key may be as long as the body.
+    """
+    text = str(key)
+    if len(text) > _STEP_SHOWN:
+        text = f"{text[: _STEP_SHOWN - 3]}..."
+    return f"{path}/{text.replace('~', '~0').replace('/', '~1')}"
 
 
 def below(path: str, errors: Iterable[Problem]) -> list[Problem]:
@@ -94,7 +101,7 @@ def first_problem(error: BaseException) -> list[Problem]:
     A path through a dict's values (``[...]``) ends there: msgspec does not say which key it was.
     """
     if isinstance(error, IslandError):
-        return list(error.errors)
+        return list(error.errors[:PROBLEM_LIMIT])
     text, _, place = str(error).rpartition(" - at `")
     if not text:
         text, place = str(error), ""
@@ -105,7 +112,7 @@ def first_problem(error: BaseException) -> list[Problem]:
         path = step(path, found[1] or found[2])
         position = found.end()
     if isinstance(error.__cause__, IslandError) and error.__cause__.errors:
-        return below(path, error.__cause__.errors)
+        return below(path, error.__cause__.errors[:PROBLEM_LIMIT])
     if missing := re.fullmatch(r"Object missing required field `(.+)`", text):
         return [Problem(step(path, missing[1]), "required")]
     if unknown := re.fullmatch(r"Object contains unknown field `(.+)`", text):

@@ -87,6 +87,14 @@ def test_text_given_twice_or_unknown_is_a_problem() -> None:
     assert arguments.decode_text([("name", "a"), ("utm", "b")], ignore_unknown=True).name == "a"
 
 
+def test_no_more_than_a_hundred_problems_are_told_of_text() -> None:
+    codec = ArgumentsCodec([Parameter("n", int), Parameter("m", int)])
+    with pytest.raises(InvalidError) as caught:
+        codec.decode_text([*((f"k{number}", "") for number in range(500)), ("n", "1"), ("m", "1")])
+    assert {problem.path[:2] for problem in caught.value.errors} == {"/k"}
+    assert len(caught.value.errors) == 100
+
+
 def test_the_kind_of_text_follows_from_the_type() -> None:
     arguments = codec(
         a=int,

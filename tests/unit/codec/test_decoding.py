@@ -15,7 +15,7 @@ import msgspec
 import pydantic
 import pytest
 
-from servey.codec import Codec
+from servey.codec import Codec, explain
 from servey.codec.plan import Plan
 from servey.errors import CallError, InvalidError, MalformedError, Problem
 
@@ -32,6 +32,22 @@ class User:
     address: Address | None = None
     tags: list[str] = dataclasses.field(default_factory=list)
     scores: dict[int, float] = dataclasses.field(default_factory=dict)
+
+
+class Page(pydantic.BaseModel):
+    n: int
+
+
+@dataclasses.dataclass
+class Closed:
+    inner: Address
+    text: str
+
+
+@dataclasses.dataclass
+class Free:
+    inner: dict[str, int]
+    text: str
 
 
 @dataclasses.dataclass
@@ -100,6 +116,32 @@ def test_long_values_are_not_repeated_whole() -> None:
 
 def test_no_more_than_a_hundred_problems_are_told() -> None:
     assert len(problems(list[int], b"[" + b'"x",' * 500 + b"1]")) == 100
+
+
+def test_a_long_key_is_not_repeated_by_every_problem_below_it() -> None:
+    found = problems(dict[str, list[int]], b'{"' + b"/" * 100_000 + b'": [' + b'"x",' * 500 + b"1]}")
+    assert len(found) == 100
+    assert all(len(problem.path) < 1000 for problem in found)
+    assert found[7].path.endswith(".../7")
+
+
+def test_no_more_than_a_hundred_problems_are_told_of_a_large_body_either() -> None:
+    body = b'{"n": 1, ' + b",".join(b'"k%d": 1' % number for number in range(50_000)) + b"}"
+    assert len(problems(Page, body)) == 100
+
+
+def test_nearest_names_are_looked_for_a_hundred_times_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = 0
+
+    def nearest(name: object, names: Any) -> str:
+        nonlocal asked
+        asked += 1
+        return "unknown"
+
+    monkeypatch.setattr(explain, "nearest", nearest)
+    inner = b'{"inner": {' + b",".join(b'"k%d": 1' % number for number in range(90)) + b'}, "text": 1}'
+    assert set(paths(list[Closed | Free], b"[" + b",".join([inner] * 80) + b"]")) == {f"/{n}/text" for n in range(80)}
+    assert asked == 100
 
 
 def test_a_large_body_is_told_its_first_problem_only() -> None:
