@@ -31,7 +31,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import msgspec
@@ -357,9 +357,7 @@ class ErrorMapping(msgspec.Struct, frozen=True):
         if not (isinstance(self.type, type) and issubclass(self.type, Exception)):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise DefinitionError(f"{self.type!r} is no exception class", fix="name a subclass of Exception")
         if not self.code:
-            msgspec.structs.force_setattr(
-                self, "code", _snake_case(self.type.__name__.removesuffix("Error") or "error")
-            )
+            msgspec.structs.force_setattr(self, "code", snake_case(self.type.__name__.removesuffix("Error") or "error"))
         for name, valid, fix in (
             ("status", _phrase(self.status) and self.status >= 400, "use a registered status from 400 to 599"),
             ("code", isinstance(self.code, str) and re.match(_CODE, self.code), "use snake case, as in 'parcel_lost'"),  # pyright: ignore[reportUnnecessaryIsInstance]
@@ -447,7 +445,15 @@ def raised_in(error: BaseException, file: str) -> str:
     return place
 
 
-def _snake_case(name: str) -> str:
+def nearest(name: object, names: Iterable[str]) -> str:
+    """Return the one of `names` that is most like `name`, or an empty text when none is."""
+    import difflib  # needed for mistakes only
+
+    return next(iter(difflib.get_close_matches(str(name)[:200], list(names), 1)), "")
+
+
+def snake_case(name: str) -> str:
+    """Return a class's name as ``snake_case``."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, ge
 
 import msgspec
 
-from servey.errors import SettingsError
+from servey.errors import SettingsError, nearest
 
 _log = logging.getLogger("servey.settings")
 
@@ -237,10 +237,8 @@ def _warn_of_unknown(variables: Mapping[str, Variable], environ: Mapping[str, st
     known = {name for variable in variables.values() for name in (variable.name, *variable.aliases)}
     for name in sorted(environ):
         if name.startswith("SERVEY_") and name not in known:
-            import difflib
-
-            near = difflib.get_close_matches(name, known, 1)
-            _log.warning("%s is no setting of servey%s", name, f"; did you mean {near[0]}?" if near else "")
+            near = nearest(name, known)
+            _log.warning("%s is no setting of servey%s", name, f"; did you mean {near}?" if near else "")
 
 
 def _is_loopback(host: str) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import math
 import sys
 from collections.abc import Callable
 from datetime import timedelta
@@ -245,10 +244,6 @@ def _is_name(name: str) -> bool:
 def _where(function: Any) -> str:
     code = inspect.unwrap(function).__code__
     return located(code.co_filename, code.co_firstlineno)
-
-
-NO_TIMEOUT = math.inf
-"""For `@action(timeout=…)`: a call may take as long as it takes."""
 
 
 class _Module(ModuleType):

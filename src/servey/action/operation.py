@@ -88,13 +88,22 @@ class Operation:
         self.signature = signature
         self.action: Action = action
         self.name = signature.name
-        self.arguments = ArgumentsCodec(
-            signature.parameters, where=action.where, label=f"the arguments of {self.name}", engines=engines
-        )
-        self._refuse_invented_callers()
-        self.result: Codec[Any] = Codec(
-            signature.result, where=action.where, label=f"the result of {self.name}", engines=engines
-        )
+        refused: list[DefinitionError] = []
+        try:
+            self.arguments = ArgumentsCodec(
+                signature.parameters, where=action.where, label=f"the arguments of {self.name}", engines=engines
+            )
+            self._refuse_invented_callers()
+        except DefinitionError as error:
+            refused.append(error)
+        try:
+            self.result: Codec[Any] = Codec(
+                signature.result, where=action.where, label=f"the result of {self.name}", engines=engines
+            )
+        except DefinitionError as error:
+            refused.append(error)
+        if refused:
+            raise DefinitionError.join(refused)
         self.decode_json = self.arguments.decode_json
         self.decode_text = self.arguments.decode_text
         self.decode = self.arguments.decode

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import re
 import types
 import typing
 from collections.abc import Collection
@@ -16,7 +15,7 @@ from servey.action.action import Action
 from servey.action.context import CallContext
 from servey.action.reply import Reply
 from servey.codec import MISSING, Parameter
-from servey.errors import DefinitionError
+from servey.errors import DefinitionError, snake_case
 from servey.security.authorization import Authorization
 
 
@@ -221,5 +220,4 @@ def asked_for(hint: Any) -> tuple[Any, bool]:
 def _nested_name(action: Action, owner: type) -> str:
     if action.named:
         return action.name
-    snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", owner.__name__).lower()
-    return f"{snake}_{action.name}"
+    return f"{snake_case(owner.__name__)}_{action.name}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from servey.cli.errors import EX_NOINPUT, CommandError, show_call_error
 from servey.cli.flags import Flag, command_line, flags_of
 from servey.cli.output import write_json
 from servey.cli.project import Project, project_of, quiet
-from servey.errors import CallError
+from servey.errors import CallError, nearest
 from servey.servey_direct import direct
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -65,11 +64,11 @@ class ActionGroup(click.Group):
         if command is not None or ctx.resilient_parsing:
             return args[0], command, args[1:]
         names = list(project_of(ctx).service.operations)
-        near = get_close_matches(args[0].replace("-", "_"), names, 1)
+        near = nearest(args[0].replace("-", "_"), names)
         if len(shared := [name for name in names if name.endswith("_" + args[0])]) > 1:
             hint = f"Several nested actions are called so; name one of: {', '.join(shared)}."
         elif near:
-            hint = f"Did you mean {near[0]!r}?"
+            hint = f"Did you mean {near!r}?"
         else:
             hint = "`servey list` shows those that there are."
         raise click.UsageError(f"There is no action {args[0]!r}. {hint}", ctx)

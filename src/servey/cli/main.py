@@ -6,7 +6,6 @@ import os
 import sys
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from difflib import get_close_matches
 from importlib import import_module
 from itertools import takewhile
 from typing import Any, NoReturn
@@ -17,6 +16,7 @@ import servey
 from servey.cli.errors import EX_SOFTWARE, CommandError, show_error, show_usage_error
 from servey.cli.output import silence
 from servey.cli.project import Project, project_of, quiet
+from servey.errors import nearest
 from servey.plugin import Command
 
 COMMANDS = (
@@ -57,9 +57,9 @@ class Program(click.Group):
         command = self.get_command(ctx, args[0])
         if command is not None or ctx.resilient_parsing:
             return args[0], command, args[1:]
-        near = get_close_matches(args[0], [*_commands(ctx), *RUNS], 1)
+        near = nearest(args[0], [*_commands(ctx), *RUNS])
         known = [f"{name} (--run={alias})" if (alias := _ALIASES.get(name)) else name for name in _commands(ctx)]
-        hint = f"Did you mean {near[0]!r}? " if near else ""
+        hint = f"Did you mean {near!r}? " if near else ""
         raise click.UsageError(f"There is no command {args[0]!r}. {hint}There are: {', '.join(known)}.", ctx)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

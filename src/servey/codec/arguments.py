@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from servey.codec.engine import Engine, SchemaMode
-from servey.codec.failure import PROBLEM_LIMIT, IslandError, below, nearest, step
+from servey.codec.failure import PROBLEM_LIMIT, IslandError, below, step, unknown
 from servey.codec.node import MISSING, Field, Node
 from servey.codec.plan import Compiler, Plan
 from servey.codec.refusal import REFUSALS, check_decimals, has_decimals, maybe_not_finite, refused_text, refused_value
@@ -61,10 +61,16 @@ class ArgumentsCodec:
         engines: Sequence[Engine] = (),
     ) -> None:
         self.label = label
-        walk = Walk(label, where, engines)
-        self.parameters: dict[str, tuple[Parameter, Node]] = {
-            parameter.name: (parameter, walk.node(parameter.type, parameter.name)) for parameter in parameters
-        }
+        walk = Walk(label, where, engines, "; or, to have it injected, declare a @resource that yields it")
+        self.parameters: dict[str, tuple[Parameter, Node]] = {}
+        refused: list[DefinitionError] = []
+        for parameter in parameters:
+            try:
+                self.parameters[parameter.name] = parameter, walk.node(parameter.type, parameter.name)
+            except DefinitionError as error:
+                refused.append(error)
+        if refused:
+            raise DefinitionError.join(refused)
         self._classes = tuple(walk.classes)
         self._compiler = Compiler()
         plans = {name: self._compiler.plan(node) for name, (_, node) in self.parameters.items()}
@@ -261,7 +267,7 @@ class ArgumentsCodec:
                 elif name in self._lists:
                     found[name] = self._lists[name]([given] if isinstance(given, str) else list(given))
                 elif read is None:
-                    problems.append(Problem(step("", name), nearest(name, self.parameters)))
+                    problems.append(Problem(step("", name), unknown(name, self.parameters)))
                 elif len(given) == 1:
                     found[name] = read(given[0])
                 else:
@@ -283,7 +289,7 @@ class ArgumentsCodec:
     def _unknown(self, name: str, extra: Mapping[str, str] | None) -> str:
         if extra and name in extra:
             return "unknown: it is given by the path"
-        return nearest(name, self.parameters)
+        return unknown(name, self.parameters)
 
 
 class _Arguments:

@@ -16,7 +16,7 @@ import msgspec
 
 from servey.codec.builder import argument_of
 from servey.codec.constraints import violated
-from servey.codec.failure import PROBLEM_LIMIT, IslandError, below, first_line, nearest, reworded, shown, step
+from servey.codec.failure import PROBLEM_LIMIT, IslandError, below, first_line, reworded, shown, step, unknown
 from servey.codec.leaves import wire_values
 from servey.codec.node import Node
 from servey.codec.plan import Compiler
@@ -218,7 +218,7 @@ class Explainer:
 
     def _unknown(self, name: Any, known: set[str]) -> str:
         self._suggested[0] += 1
-        return nearest(name, known) if self._suggested[0] <= PROBLEM_LIMIT else "unknown"
+        return unknown(name, known) if self._suggested[0] <= PROBLEM_LIMIT else "unknown"
 
     def _union(self, node: Node, value: Any, at: str) -> Any:
         key = (id(value), id(node))

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from servey.errors import Problem, ServeyError
+from servey.errors import Problem, ServeyError, nearest
 
 PROBLEM_LIMIT = 100
 """A wrong input is told up to this many problems."""
@@ -70,12 +70,10 @@ def shown(value: Any) -> str:
     return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
 
 
-def nearest(name: object, names: Iterable[str]) -> str:
+def unknown(name: object, names: Iterable[str]) -> str:
     """Return ``unknown``, with the known name most like `name` where one is."""
-    import difflib
-
-    near = difflib.get_close_matches(str(name)[:200], list(names), 1)
-    return f"unknown, did you mean `{near[0]}`?" if near else "unknown"
+    near = nearest(name, names)
+    return f"unknown, did you mean `{near}`?" if near else "unknown"
 
 
 def reworded(message: str, value: Any) -> str:

@@ -77,9 +77,11 @@ class Walk:
         label: What has the types, for errors: ``the result of say_hello``.
         where: The place in the user's source, for errors.
         engines: The plugins' engines, asked before servey's.
+        otherwise: What else a class that is no data type could be meant for, added to the fix.
     """
 
-    def __init__(self, label: str, where: str, engines: Sequence[Engine]) -> None:
+    def __init__(self, label: str, where: str, engines: Sequence[Engine], otherwise: str = "") -> None:
+        self._otherwise = otherwise
         self.label = label
         self.where = where
         self.engines = tuple(engines)
@@ -298,7 +300,8 @@ class Walk:
             raise self.error(
                 at,
                 f"{base.__module__}.{base.__qualname__} is not a data type",
-                "use a dataclass, TypedDict, NamedTuple, msgspec.Struct, attrs or pydantic class, or a plugin's engine",
+                "use a dataclass, TypedDict, NamedTuple, msgspec.Struct, attrs or pydantic class, or a plugin's engine"
+                + self._otherwise,
             )
         return node
 

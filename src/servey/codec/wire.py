@@ -12,7 +12,7 @@ import importlib
 import math
 import sys
 from collections import deque
-from collections.abc import Mapping, Set
+from collections.abc import Iterable, Mapping, Set
 from typing import Any, cast
 
 import msgspec
@@ -90,9 +90,9 @@ def _compound(value: Any) -> Any:
     if hasattr(kind, "__marshaller_factory__"):
         return to_wire(importlib.import_module("marshy").dump(value))
     if dataclasses.is_dataclass(value):
-        return {field.name: to_wire(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return _members(value, (field.name for field in dataclasses.fields(value)))
     if hasattr(kind, "__attrs_attrs__"):
-        return {field.name: to_wire(getattr(value, field.name)) for field in kind.__attrs_attrs__}
+        return _members(value, (field.name for field in kind.__attrs_attrs__))
     if isinstance(value, Mapping):
         members = cast("Mapping[Any, Any]", value)
         return {_key(key): to_wire(item) for key, item in members.items()}
@@ -105,6 +105,11 @@ def _compound(value: Any) -> Any:
     if builtins in ("NaN", "Infinity", "-Infinity", "sNaN", "-NaN", "-sNaN"):
         raise ValueError(f"{builtins} has no JSON form")
     return builtins
+
+
+def _members(value: Any, names: Iterable[str]) -> dict[str, Any]:
+    """Return the members of an object that are set."""
+    return {name: to_wire(member) for name in names if (member := getattr(value, name)) is not msgspec.UNSET}
 
 
 def _is_string(value: Any) -> bool:

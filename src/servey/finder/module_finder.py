@@ -13,7 +13,7 @@ import msgspec
 
 from servey.action.action import Action, get_action
 from servey.action.resource import Resource
-from servey.errors import DefinitionError, located
+from servey.errors import DefinitionError, located, nearest
 
 _HOME = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 """Where servey's own modules are."""
@@ -120,7 +120,6 @@ def _imported(name: str) -> ModuleType:
 
 
 def _fix_for_missing(name: str) -> str:
-    import difflib
     import pkgutil
     from pathlib import Path
 
@@ -130,9 +129,9 @@ def _fix_for_missing(name: str) -> str:
             "it is in this directory, which is not on sys.path: run `python -m pytest` rather than `pytest`, "
             "or put `pythonpath = ['.']` into pytest's settings"
         )
-    near = difflib.get_close_matches(name, [info.name for info in pkgutil.iter_modules(["."])], 1)
+    near = nearest(name, (info.name for info in pkgutil.iter_modules(["."])))
     if near:
-        return f"did you mean {near[0]!r}? Name it in SERVEY_ACTION_PATH, or rename it"
+        return f"did you mean {near!r}? Name it in SERVEY_ACTION_PATH, or rename it"
     return f"create {path.with_suffix('.py').as_posix()} here, or name another module in SERVEY_ACTION_PATH"
 
 

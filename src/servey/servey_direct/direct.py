@@ -16,7 +16,7 @@ from typing import Any, TypeVar, overload
 
 from servey.action.context import CallContext, Origin, new_request_id
 from servey.action.operation import Operation
-from servey.errors import NotFoundError
+from servey.errors import NotFoundError, nearest
 from servey.service import Service
 
 T = TypeVar("T")
@@ -144,10 +144,8 @@ def _operation(service: Service, name: str) -> Operation:
     try:
         return service.operation(name)
     except KeyError:
-        import difflib
-
-        near = difflib.get_close_matches(name, service.operations, 1)
-        hint = f"; did you mean {near[0]}?" if near else ""
+        near = nearest(name, service.operations)
+        hint = f"; did you mean {near}?" if near else ""
         raise NotFoundError(f"there is no action {name!r}{hint}") from None
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -28,8 +27,6 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
 from servey.servey_starlette.router import ActionRouter, ActionTable, actions_first, check_reserved
-
-_log = logging.getLogger("servey.rest")
 
 Lifespan = Callable[[Any], AbstractAsyncContextManager[Any]]
 

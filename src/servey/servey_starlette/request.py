@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from servey.action.context import new_request_id
-from servey.codec.failure import PROBLEM_LIMIT
+from servey.codec.failure import PROBLEM_LIMIT, step
 from servey.errors import (
     InvalidError,
     MalformedError,
@@ -179,7 +179,7 @@ def refuse_query(query: bytes, limit: int) -> None:
         InvalidError: It names something; has a problem for each.
     """
     unknown = [
-        Problem("/" + name.replace("~", "~0").replace("/", "~1"), "unknown: this action reads its body, not the query")
+        Problem(step("", name), "unknown: this action reads its body, not the query")
         for name, _ in query_pairs(query, limit)[:PROBLEM_LIMIT]
     ]
     if unknown:

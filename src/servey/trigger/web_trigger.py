@@ -59,7 +59,7 @@ class WebTrigger(msgspec.Struct, frozen=True):
         if self.path is None or self.path == "/":
             return
         first, *segments = self.path.split("/")
-        if first or not segments or (self.path != "/" and not all(re.match(_SEGMENT, part) for part in segments)):
+        if first or not segments or not all(re.match(_SEGMENT, part) for part in segments):
             raise DefinitionError(
                 f"{self.path!r} is no path template",
                 fix="begin with a slash, no empty segment, a parameter is a whole segment: '/users/{id}'",

@@ -4,7 +4,9 @@ import asyncio
 import logging
 import math
 import threading
+from dataclasses import dataclass
 
+import msgspec
 import pytest
 
 from servey.action.action import action
@@ -516,3 +518,35 @@ def test_an_access_control_that_never_answers_is_given_up_with_the_call():
 
     with pytest.raises(DeadlineError):
         asyncio.run(operation.authorize(context(Origin.NETWORK)))
+
+
+def test_every_type_that_cannot_be_served_is_told_at_once():
+    class Connection:
+        pass
+
+    class Cursor:
+        pass
+
+    @action
+    def f(first: Connection, second: Cursor, third: int) -> Connection:
+        raise AssertionError("never called")
+
+    with pytest.raises(DefinitionError) as caught:
+        Service([f])
+    told = [error.message.rpartition(": ")[0] for error in caught.value.joined]
+    assert told == ["the arguments of f: first", "the arguments of f: second", "the result of f"]
+    assert ["@resource" in error.fix for error in caught.value.joined] == [True, True, False]
+
+
+def test_an_example_may_leave_a_member_unset():
+    @dataclass
+    class Change:
+        note: str | msgspec.UnsetType | None = msgspec.UNSET
+        name: str = "a"
+
+    @action(examples=(Example("unset", params={"change": Change()}, result=Change()),))
+    def f(change: Change) -> Change:
+        return change
+
+    (example,) = operation_of(f).examples
+    assert (example.params, example.result) == ({"change": {"name": "a"}}, {"name": "a"})

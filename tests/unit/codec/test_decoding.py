@@ -138,7 +138,7 @@ def test_nearest_names_are_looked_for_a_hundred_times_at_most(monkeypatch: pytes
         asked += 1
         return "unknown"
 
-    monkeypatch.setattr(explain, "nearest", nearest)
+    monkeypatch.setattr(explain, "unknown", nearest)
     inner = b'{"inner": {' + b",".join(b'"k%d": 1' % number for number in range(90)) + b'}, "text": 1}'
     assert set(paths(list[Closed | Free], b"[" + b",".join([inner] * 80) + b"]")) == {f"/{n}/text" for n in range(80)}
     assert asked == 100
