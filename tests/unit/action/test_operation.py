@@ -534,7 +534,7 @@ def test_every_type_that_cannot_be_served_is_told_at_once():
     with pytest.raises(DefinitionError) as caught:
         Service([f])
     told = [error.message.rpartition(": ")[0] for error in caught.value.joined]
-    assert told == ["the arguments of f: first", "the arguments of f: second", "the result of f"]
+    assert told == ["the arguments of f: first", "the arguments of f: second", "the result of f: Connection"]
     assert ["@resource" in error.fix for error in caught.value.joined] == [True, True, False]
 
 
