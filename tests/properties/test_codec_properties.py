@@ -127,7 +127,7 @@ TYPES: dict[str, tuple[Any, st.SearchStrategy[Any]]] = {
     "tuple": (tuple[int, str], st.tuples(INTS, TEXTS)),
     "tuples": (tuple[Leaf, ...], st.lists(LEAVES, max_size=3).map(tuple)),
     "dict": (dict[str, float], st.dictionaries(TEXTS, FLOATS, max_size=3)),
-    "dict of ints": (dict[int, Leaf], st.dictionaries(INTS, LEAVES, max_size=3)),
+    "dict of ints": (dict[int, Leaf], st.dictionaries(st.integers(-(2**63), 2**63 - 1), LEAVES, max_size=3)),
     "namedtuple": (Point, st.builds(Point, INTS, FLOATS)),
     "gt": (Annotated[int, at.Gt(3)], st.integers(min_value=4)),
     "positive decimal": (Annotated[decimal.Decimal, at.Gt(0)], DECIMALS.filter(lambda d: d > 0)),

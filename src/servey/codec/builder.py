@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import decimal
 import typing
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 from msgspec import UNSET
 
-from servey.codec.failure import IslandError, below, first_line, step
+from servey.codec.constraints import violated
+from servey.codec.failure import IslandError, below, first_line, reworded, shown, step
+from servey.codec.hashing import check_hashes, is_guarded_dict, is_guarded_set
 from servey.codec.node import Node
-from servey.codec.shadow import Shadows, is_built
+from servey.codec.shadow import Shadows, hook, is_built
+from servey.errors import Problem
 
 Build = Callable[[Any], Any]
 
@@ -92,14 +97,33 @@ class Builder:
             items = typing.cast("list[Any]", value)
             return made([_at(part, index, item) for index, item in enumerate(items)])
 
+        def build_set(value: Any) -> Any:
+            members: Any = build(value) if part is not _same else value
+            if type(value) is not list:
+                return value
+            check_hashes(typing.cast("list[Any]", members))
+            found = node.cls(members)
+            if wrong := violated(node.constraints, found):
+                raise IslandError([Problem("", f"{wrong}, got {len(found)}")])
+            return found
+
+        if is_guarded_set(node):
+            made = list
+            return build_set
         return build
 
     def _dict(self, node: Node) -> Build:
         part = self.of(node.items[1]) or _same
+        key = read_key(self.shadows, node.items[0]) if is_guarded_dict(node) else None
 
         def build(value: Any) -> Any:
             if type(value) is not dict:
                 return value
+            if key is not None:
+                members = typing.cast("dict[Any, Any]", value)
+                keys = [_at(key, name, name) for name in members]
+                check_hashes(keys)
+                return dict(zip(keys, [_at(part, name, item) for name, item in members.items()], strict=True))
             return {key: _at(part, key, item) for key, item in typing.cast("dict[Any, Any]", value).items()}
 
         return build
@@ -114,6 +138,24 @@ class Builder:
             return tuple(_at(part, index, item) for index, (part, item) in enumerate(zip(parts, items, strict=True)))
 
         return build
+
+
+def read_key(shadows: Shadows, keys: Node) -> Build:
+    """Return what reads the key of a dict from its text; see `servey.codec.hashing`."""
+    box: Any = msgspec.defstruct("Key", [("v", shadows.of(keys))], array_like=True, gc=False)
+
+    def read(name: Any) -> Any:
+        try:
+            found: Any = msgspec.convert((name,), box, str_keys=True, dec_hook=hook).v
+        except msgspec.ValidationError as error:
+            cause = error.__cause__
+            told = cause.errors[0].message if isinstance(cause, IslandError) else reworded(str(error), name)
+            raise IslandError([Problem("", f"key: {told}")]) from None
+        if isinstance(found, decimal.Decimal) and not found.is_finite():
+            raise IslandError([Problem("", f"key: expected a finite decimal, got {shown(name)}")])
+        return found
+
+    return read
 
 
 def argument_of(node: Node, name: str) -> str:

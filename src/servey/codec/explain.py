@@ -14,9 +14,10 @@ from typing import Any
 
 import msgspec
 
-from servey.codec.builder import argument_of
+from servey.codec.builder import argument_of, read_key
 from servey.codec.constraints import violated
 from servey.codec.failure import PROBLEM_LIMIT, IslandError, below, first_line, reworded, shown, step, unknown
+from servey.codec.hashing import SLOW_KEYS, check_hashes, is_guarded_dict, is_guarded_set
 from servey.codec.leaves import wire_values
 from servey.codec.node import Node
 from servey.codec.plan import Compiler
@@ -121,14 +122,20 @@ class Explainer:
         values = typing.cast("list[Any]", value)
         prune = self._prunable(node.items[0], at)
         items = [
-            self.read(node.items[0], item, f"{at}/{index}") if prune is None or (made := prune(item)) is _BAD else made
+            self.read(node.items[0], item, f"{at}/{index}") if prune is None or (good := prune(item)) is _BAD else good
             for index, item in enumerate(values)
         ]
         if any(item is _BAD for item in items):
             return _BAD
-        if wrong := violated(node.constraints, items):
-            return self.add(Problem(at, f"{wrong}, got {len(items)}"))
-        return node.cls(items)
+        if is_guarded_set(node):
+            try:
+                check_hashes(items)
+            except IslandError as error:
+                return self.add(*below(at, error.errors))
+        made = node.cls(items)
+        if wrong := violated(node.constraints, made):
+            return self.add(Problem(at, f"{wrong}, got {len(made)}"))
+        return made
 
     def _prunable(self, node: Node, at: str) -> Any:
         """Return what reads a good member quickly, for the members of the outer two levels.
@@ -151,22 +158,31 @@ class Explainer:
         if not isinstance(value, dict):
             return self.add(Problem(at, f"expected object, got {shown(value)}"))
         keys, values = node.items
-        made: dict[Any, Any] = {}
+        read_names: list[Any] = []
+        members: list[Any] = []
         bad = False
         for name, item in typing.cast("dict[Any, Any]", value).items():
             place = step(at, name)
             key = name if keys.cls is str and not keys.constraints else self._key(keys, name, place)
             member = self.read(values, item, place)
             bad = bad or key is _BAD or member is _BAD
-            if not bad:
-                made[key] = member
+            read_names.append(key)
+            members.append(member)
         if bad:
             return _BAD
+        if is_guarded_dict(node):
+            try:
+                check_hashes(read_names)
+            except IslandError as error:
+                return self.add(*below(at, error.errors))
+        made = dict(zip(read_names, members, strict=True))
         if wrong := violated(node.constraints, made):
             return self.add(Problem(at, f"{wrong}, got {len(made)}"))
         return made
 
     def _key(self, keys: Node, name: Any, at: str) -> Any:
+        if keys.cls in SLOW_KEYS:
+            return self._run(read_key(self.compiler.shadows, keys), name, at)
         try:
             box = self.compiler.key_box(keys)
             return next(iter(msgspec.convert(({name: None},), box, str_keys=True).v))

@@ -189,7 +189,7 @@ class Compiler:
     def key_box(self, keys: Node) -> Any:
         """Return the box of a dict with such keys, for judging one key."""
         if id(keys) not in self._key_boxes:
-            self._key_boxes[id(keys)] = box_of(dict[self.shadows.of(keys), Any])
+            self._key_boxes[id(keys)] = box_of(dict[self.shadows.key(keys), Any])
         return self._key_boxes[id(keys)]
 
 

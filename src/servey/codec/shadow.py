@@ -24,6 +24,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from servey.codec.constraints import violated
 from servey.codec.failure import IslandError, first_line, shown
+from servey.codec.hashing import SLOW_KEYS, is_guarded_dict, is_guarded_set
 from servey.codec.leaves import literal_values, wire_values
 from servey.codec.node import MISSING, Constraints, Field, Node
 from servey.errors import InvalidError
@@ -86,12 +87,18 @@ def reachable(node: Node) -> Iterator[Node]:
 
 def is_built(node: Node) -> bool:
     """Whether the value differs from its shadow, so that it has to be built from it."""
-    return any(n.kind == "object" or n.flavor == "namedtuple" or n.cls is deque for n in reachable(node))
+    return any(
+        n.kind == "object" or n.flavor == "namedtuple" or n.cls is deque or is_guarded_set(n) or is_guarded_dict(n)
+        for n in reachable(node)
+    )
 
 
 def is_plain(node: Node) -> bool:
     """Whether msgspec itself can build the declared type from its shadow."""
-    return all(n.plain and not is_island(n) and not needs_check(n) for n in reachable(node))
+    return all(
+        n.plain and not is_island(n) and not needs_check(n) and not is_guarded_set(n) and not is_guarded_dict(n)
+        for n in reachable(node)
+    )
 
 
 def needs_check(node: Node) -> bool:
@@ -180,6 +187,19 @@ class Shadows:
         with _BUILDING:
             return self._limited(node, Constraints())
 
+    def key(self, keys: Node) -> Any:
+        """Return the type that a dict's keys are read as; see `servey.codec.hashing`."""
+        if self.side == "in" and keys.cls in SLOW_KEYS:
+            return str
+        if self.side == "out" or keys.cls is not int or needs_check(keys):
+            return self.of(keys)
+        limits = dict(keys.constraints.items())
+        if "gt" not in limits:
+            limits["ge"] = max(limits.get("ge", -_INT64), -_INT64)
+        if "lt" not in limits:
+            limits["le"] = min(limits.get("le", _INT64 - 1), _INT64 - 1)
+        return Annotated[int, Meta(**limits)]
+
     def _marker(self, node: Node, run: Callable[[Any], Any]) -> Any:
         if id(node) not in self._markers:
             self._markers[id(node)] = (node, marker(run, getattr(node.cls, "__name__", "foreign")))
@@ -197,9 +217,11 @@ class Shadows:
                 limits.setdefault("tz", True)
             tp: Any = typing.Literal[literal_values(node)] if node.cls is typing.Literal else node.cls
         elif node.kind == "list":
+            if self.side == "in" and is_guarded_set(node):
+                limits = {}  # they are the set's, which is not made yet
             tp = self._list(node)
         elif node.kind == "dict":
-            tp = dict[self.of(node.items[0]), self.of(node.items[1])]
+            tp = dict[self.key(node.items[0]), self.of(node.items[1])]
         elif node.kind == "union":
             tp = typing.Union[tuple(self.of(item) for item in node.items)]  # noqa: UP007 - of a computed tuple
         elif node.flavor == "namedtuple":
@@ -214,7 +236,8 @@ class Shadows:
         item = self.of(node.items[0])
         if node.cls is tuple and self.side == "in":
             return tuple[item, ...]
-        cls: Any = node.cls if node.cls in (set, frozenset) and not is_built(node.items[0]) else list
+        guarded = self.side == "in" and is_guarded_set(node)
+        cls: Any = node.cls if node.cls in (set, frozenset) and not guarded and not is_built(node.items[0]) else list
         return cls[item]
 
     def _struct(self, node: Node) -> Any:

@@ -7,6 +7,7 @@ import enum
 import threading
 import time
 import typing
+import uuid
 from typing import Annotated, Any, NamedTuple
 
 import annotated_types as at
@@ -48,6 +49,16 @@ class Closed:
 class Free:
     inner: dict[str, int]
     text: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    x: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Tagged:
+    tags: list[str] = dataclasses.field(default_factory=list)
 
 
 @dataclasses.dataclass
@@ -142,6 +153,86 @@ def test_nearest_names_are_looked_for_a_hundred_times_at_most(monkeypatch: pytes
     inner = b'{"inner": {' + b",".join(b'"k%d": 1' % number for number in range(90)) + b'}, "text": 1}'
     assert set(paths(list[Closed | Free], b"[" + b",".join([inner] * 80) + b"]")) == {f"/{n}/text" for n in range(80)}
     assert asked == 100
+
+
+P = 2**61 - 1  # numbers that differ by it have the same hash
+
+
+def array(items: Any) -> bytes:
+    return msgspec.json.encode(list(items))
+
+
+@pytest.mark.parametrize(
+    "tp",
+    [
+        set[int],
+        frozenset[int],
+        set[int | str],
+        set[decimal.Decimal],
+        set[uuid.UUID],
+        set[tuple[int, str]],
+        set[Place],
+        list[set[int]],
+        set[int] | None,
+        dict[int, str],
+        dict[decimal.Decimal, str],
+        dict[uuid.UUID, str],
+    ],
+)
+@pytest.mark.parametrize("count", [1000, 100_000])  # with every problem told, and with the first
+def test_members_that_share_a_hash_are_refused_before_they_take_minutes(tp: Any, count: int) -> None:
+    numbers: list[Any] = [number * P for number in range(1, count)]
+    if "UUID" in str(tp):
+        numbers = [str(uuid.UUID(int=number)) for number in numbers]
+    if "tuple" in str(tp):
+        numbers = [[number, ""] for number in numbers]
+    if "Place" in str(tp):
+        numbers = [{"x": number} for number in numbers]
+    body = array(numbers)
+    if typing.get_origin(tp) is dict:
+        body = msgspec.json.encode({str(number): "" for number in numbers})
+    if typing.get_origin(tp) is list:
+        body = b"[[1]," + body + b"]"
+    started = time.perf_counter()
+    with pytest.raises(InvalidError):
+        Codec(tp).decode_json(body)
+    assert time.perf_counter() - started < 5
+
+
+def test_large_sets_and_dicts_are_read() -> None:
+    numbers = [*range(100_000)]
+    assert Codec(set[int]).decode_json(array(numbers)) == set(numbers)
+    assert Codec(set[int]).decode_json(array([P, 0] * 1000)) == {P, 0}
+    uuids = [uuid.UUID(int=number) for number in range(1000)]
+    assert Codec(set[uuid.UUID]).decode_json(array(uuids)) == set(uuids)
+    counts = {str(number): 1 for number in uuids}
+    assert Codec(dict[uuid.UUID, int]).decode_json(msgspec.json.encode(counts)) == dict.fromkeys(uuids, 1)
+
+
+@pytest.mark.parametrize(
+    ("tp", "text", "path", "message"),
+    [
+        (dict[int, str], b'{"9223372036854775808": ""}', "/9223372036854775808", "expected int <="),
+        (dict[uuid.UUID, int], b'{"here": 1}', "/here", "key: expected UUID, got 'here'"),
+        (dict[decimal.Decimal, int], b'{"nan": 1}', "/nan", "key: expected a finite decimal"),
+        (dict[Annotated[decimal.Decimal, at.Gt(0)], int], b'{"-1": 1}', "/-1", "key: expected a value > 0"),
+        (set[Any], b"[1, [2]]", "", "has a member that no set can hold"),
+        (set[tuple[Any, ...]], b"[[1], [[2]]]", "", "has a member that no set can hold"),
+        (set[Tagged], b"[{}]", "", "has a member that no set can hold"),
+        (list[set[Any]], b"[[1], [[2]]]", "/1", "has a member that no set can hold"),
+        (Annotated[set[int], at.Len(1, 2)], b"[1, 2, 3]", "", "expected a length <= 2, got 3"),
+    ],
+)
+def test_what_a_set_or_a_dict_cannot_hold_is_a_problem(tp: Any, text: bytes, path: str, message: str) -> None:
+    for padding in (b"", b" " * 300_000):
+        (problem,) = problems(tp, padding + text)
+        assert message in problem.message
+        assert problem.path == path or (padding and tp == dict[int, str])  # msgspec does not say which key
+
+
+def test_the_length_of_a_set_is_counted_without_what_is_given_twice() -> None:
+    assert Codec(Annotated[set[int], at.Len(1, 2)]).decode_json(b"[1, 2, 1]") == {1, 2}
+    assert Codec(Annotated[set[str], at.Len(1, 2)]).decode_json(b'["a", "b", "a"]') == {"a", "b"}
 
 
 def test_a_large_body_is_told_its_first_problem_only() -> None:

@@ -1,0 +1,73 @@
+"""Sets and keys of what a stranger sends.
+
+Python's hashes of numbers are no secret: every `int` modulo 2**61 - 1, and so `Decimal` and `UUID`. Whoever sends
+100,000 numbers that share one makes a set of them take minutes. Text and bytes have a secret in theirs.
+"""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import enum
+import uuid
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from servey.codec.failure import IslandError
+from servey.codec.node import Node
+from servey.errors import Problem
+
+_SHARED = 32
+"""So many members may share a hash; of numbers below 2**63 no more than nine do."""
+
+_SAFE: frozenset[Any] = frozenset(
+    {
+        str,
+        bytes,
+        bool,
+        float,
+        type(None),
+        datetime.datetime,
+        datetime.date,
+        datetime.time,
+        datetime.timedelta,
+        Literal,
+    }
+)
+
+SLOW_KEYS: frozenset[Any] = frozenset({decimal.Decimal, uuid.UUID})
+
+
+def is_guarded_set(node: Node) -> bool:
+    """Whether a set is to be made from a list of members that were looked at."""
+    if node.kind != "list" or node.cls not in (set, frozenset):
+        return False
+    item = node.items[0]
+    return not (item.kind == "leaf" and (item.cls in _SAFE or issubclass(item.cls, enum.Enum)))
+
+
+def is_guarded_dict(node: Node) -> bool:
+    """Whether the keys of a dict are read by `servey.codec.builder`, to be looked at; ints are limited instead."""
+    return node.kind == "dict" and node.items[0].cls in SLOW_KEYS
+
+
+def check_hashes(values: Sequence[Any]) -> None:
+    """Return when a set, or the keys of a dict, can be made of `values` in linear time.
+
+    Raises:
+        IslandError: Some cannot be hashed, or too many share a hash.
+    """
+    try:
+        hashes = [hash(value) for value in values]
+    except TypeError:
+        raise IslandError([Problem("", "has a member that no set can hold")]) from None
+    crowded = {shared for shared, count in Counter(hashes).items() if count > _SHARED} if len(hashes) > _SHARED else ()
+    if not crowded:
+        return
+    different: dict[int, list[Any]] = {shared: [] for shared in crowded}
+    for value, shared in zip(values, hashes, strict=True):
+        if shared in crowded and value not in different[shared]:
+            different[shared].append(value)
+            if len(different[shared]) > _SHARED:
+                raise IslandError([Problem("", "has members chosen to be slow to tell apart")])
