@@ -6,6 +6,7 @@ tried, when first needed.
 
 from __future__ import annotations
 
+import decimal
 import functools
 import threading
 import typing
@@ -164,9 +165,14 @@ class Compiler:
     def _trial(self, node: Node, builtins: Any) -> Any:
         for member in self.candidates(node, builtins):
             try:
-                return self.plan(member).attempt(builtins)
+                found = self.plan(member).attempt(builtins)
+                if _has_decimals(member):
+                    from servey.codec.refusal import check_decimals  # which knows plans
+
+                    check_decimals(self, member, builtins)
             except (msgspec.ValidationError, IslandError):
                 continue
+            return found
         return _REFUSED
 
     def members(self, node: Node, builtins: Any) -> Sequence[Node]:
@@ -212,6 +218,13 @@ class _Trials(threading.local):
 
 _TRIALS = _Trials()
 _REFUSED = object()
+
+
+def _has_decimals(member: Node) -> bool:
+    """Whether a union's member is a Decimal or holds some: what msgspec takes for one may be meant for the next."""
+    if member.kind in ("list", "tuple", "dict") and not member.flavor:
+        return any(map(_has_decimals, member.items))
+    return member.kind == "leaf" and member.cls is decimal.Decimal
 
 
 def _names_fit(member: Node, builtins: Any) -> bool:

@@ -81,14 +81,21 @@ def has_decimals(node: Node) -> bool:
 
 def maybe_not_finite(data: bytes) -> bool:
     """Whether a JSON text may hold a Decimal's NaN or Infinity."""
-    lowered = data.lower()
+    lowered = data.lower().replace(b"_", b"")
     return b"nan" in lowered or b"inf" in lowered or b"\\u" in lowered
 
 
 def any_not_finite(builtins: Any) -> bool:
     """Whether some text in JSON values reads as NaN or Infinity."""
     if isinstance(builtins, str):
-        return builtins.strip().lstrip("+-").lower().startswith(("nan", "snan", "inf"))
+        # Decimal lets underscores stand anywhere
+        text = builtins.replace("_", "").strip()
+        if not text.lstrip("+-").lower().startswith(("nan", "snan", "inf")):
+            return False
+        try:
+            return not decimal.Decimal(text).is_finite()
+        except decimal.InvalidOperation:  # "information"
+            return False
     if isinstance(builtins, dict):
         members = typing.cast("dict[Any, Any]", builtins)
         return any(any_not_finite(key) or any_not_finite(value) for key, value in members.items())

@@ -230,6 +230,35 @@ def test_what_a_set_or_a_dict_cannot_hold_is_a_problem(tp: Any, text: bytes, pat
         assert problem.path == path or (padding and tp == dict[int, str])  # msgspec does not say which key
 
 
+@pytest.mark.parametrize("text", ["nan", "sNaN12", "-Infinity", "n_a_n", "_inf", " i_n_f ", "nan\u0663"])
+def test_a_decimal_is_finite_however_it_is_written(text: str) -> None:
+    for tp in (decimal.Decimal, Annotated[decimal.Decimal, at.Gt(-1)]):
+        (problem,) = problems(tp, msgspec.json.encode(text))
+        assert problem.path == ""
+        assert paths(dict[str, list[tp]], msgspec.json.encode({"a": [1, text]})) == ["/a/1"]
+    assert Codec(decimal.Decimal | str).decode_json(msgspec.json.encode(text)) == text
+    assert Codec(list[decimal.Decimal] | list[str]).decode_json(msgspec.json.encode([text])) == [text]
+
+
+def test_a_text_that_begins_like_one_that_is_not_finite_is_a_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(explain, "Explainer", None)
+    codec = Codec(dict[str, decimal.Decimal] | list[str])
+    assert codec.decode_json(b'["information", "Nancy"]') == ["information", "Nancy"]
+
+
+@pytest.mark.parametrize(
+    ("tp", "text"),
+    [
+        (Annotated[decimal.Decimal, at.MultipleOf(decimal.Decimal("0.01"))], b'"1e999999"'),
+        (Annotated[decimal.Decimal, at.MultipleOf(decimal.Decimal("0.01"))], b"1" * 100),
+        (Annotated[int, at.MultipleOf(0.5)], b"1" * 1000),
+    ],
+)
+def test_what_is_too_large_to_divide_is_no_multiple(tp: Any, text: bytes) -> None:
+    (problem,) = problems(tp, text)
+    assert problem.message.startswith("expected a multiple of ")
+
+
 def test_the_length_of_a_set_is_counted_without_what_is_given_twice() -> None:
     assert Codec(Annotated[set[int], at.Len(1, 2)]).decode_json(b"[1, 2, 1]") == {1, 2}
     assert Codec(Annotated[set[str], at.Len(1, 2)]).decode_json(b'["a", "b", "a"]') == {"a", "b"}
