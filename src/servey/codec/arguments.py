@@ -66,6 +66,8 @@ class ArgumentsCodec:
         refused: list[DefinitionError] = []
         for parameter in parameters:
             try:
+                if parameter.name.startswith("__"):  # the attributes of classes are called so
+                    raise walk.error(parameter.name, "begins with two underscores", "call it something else")
                 self.parameters[parameter.name] = parameter, walk.node(parameter.type, parameter.name)
             except DefinitionError as error:
                 refused.append(error)

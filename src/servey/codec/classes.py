@@ -148,6 +148,10 @@ def _add(
     default: Any = MISSING,
     factory: Any = None,
 ) -> None:
+    if not name.isidentifier() or name.startswith("__"):
+        raise walk.error(
+            f"{node.where}.{name}", "is no name that a member can have", "rename it, or use a dict[str, …]"
+        )
     hint, env = hints[name]
     member = walk.node(hint, f"{node.where}.{name}", env)
     required = default is MISSING and factory is None

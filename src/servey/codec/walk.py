@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 import decimal
 import enum
+import math
 import sys
 import types
 import typing
@@ -115,10 +116,10 @@ class Walk:
         if isinstance(tp, typing.NewType):
             return self._aliased(self.node(tp.__supertype__, at), tp, tp.__name__)
         if isinstance(tp, self._alias_types):
-            return self._alias(tp, tp.__value__, at, {})
+            return self._alias(tp, tp, at, {})
         origin, args = typing.get_origin(tp), typing.get_args(tp)
         if isinstance(origin, self._alias_types):
-            return self._alias(tp, origin.__value__, at, dict(zip(origin.__type_params__, args, strict=False)))
+            return self._alias(tp, origin, at, dict(zip(origin.__type_params__, args, strict=False)))
         if origin in self._qualifiers:
             return self.node(args[0], at)
         if tp in self._qualifiers:
@@ -165,11 +166,17 @@ class Walk:
     def _aliased(self, node: Node, tp: Any, name: str) -> Node:
         return msgspec.structs.replace(node, type=tp, alias=name)
 
-    def _alias(self, tp: Any, value: Any, at: str, env: Env) -> Node:
+    def _alias(self, tp: Any, alias: Any, at: str, env: Env) -> Node:
         if tp in self._expanding:
             raise self.error(
                 at, f"the alias {tp} refers to itself", "put the recursion into a dataclass, or use Any for free JSON"
             )
+        try:
+            value = alias.__value__
+        except Exception as error:  # an alias is evaluated here for the first time
+            raise self.error(
+                at, f"the alias {alias} cannot be resolved: {error}", "define or import what it names"
+            ) from error
         self._expanding.append(tp)
         try:
             name = getattr(tp, "__name__", "") or typing.get_origin(tp).__name__
@@ -238,7 +245,10 @@ class Walk:
 
     def _literal(self, tp: Any, at: str) -> Node:
         values = typing.get_args(tp)
-        if all(value is None or type(value) in (str, int) for value in values):
+        wires: list[Any] = [value.value if isinstance(value, enum.Enum) else value for value in values]
+        if bad := [wire for wire in wires if not _is_scalar(wire)]:
+            raise self.error(at, f"a Literal has {bad[0]!r}, which is no JSON scalar", "use str or int values")
+        if all(value is None or type(value) is str or _is_int64(value) for value in values):
             return Node("leaf", tp, typing.Literal, at)
         return Node("foreign", tp, typing.Literal, at, foreign=choice(tp, values), plain=False)
 
@@ -309,19 +319,27 @@ class Walk:
         values = [member.value for member in base]
         if not values:
             raise self.error(at, f"the enum {base.__name__} has no members", "give it some")
-        if bad := next((v for v in values if v is not None and type(v) not in (str, int, float, bool)), None):
+        if bad := [value for value in values if not _is_scalar(value)]:
             raise self.error(
-                at, f"the enum {base.__name__} has the value {bad!r}, which is no JSON scalar", "use str or int values"
+                at, f"the enum {base.__name__} has {bad[0]!r}, which is no JSON scalar", "use str or int values"
             )
         self._meet(base)
-        if not issubclass(base, enum.Flag) and (
-            all(type(v) is str for v in values) or all(type(v) is int for v in values)
-        ):
+        if not issubclass(base, enum.Flag) and (all(type(v) is str for v in values) or all(map(_is_int64, values))):
             return Node("leaf", tp, base, at)
         return Node("foreign", tp, base, at, foreign=choice(tp, tuple(base)), plain=False)
 
     def _meet(self, *classes: type) -> None:
         self.classes += [cls for cls in classes if cls not in self.classes]
+
+
+def _is_scalar(value: Any) -> bool:
+    """Whether JSON has the value of an Enum or a Literal."""
+    return value is None or type(value) in (str, int, bool) or (type(value) is float and math.isfinite(value))
+
+
+def _is_int64(value: Any) -> bool:
+    """Whether a value is an int that msgspec takes as one of an Enum or a Literal."""
+    return type(value) is int and -(2**63) <= value < 2**63
 
 
 def shown_type(tp: Any) -> str:

@@ -1,8 +1,9 @@
 import dataclasses
+import enum
 import typing
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from typing import Annotated, Any, Generic, NewType, TypeVar
+from typing import Annotated, Any, Generic, Literal, NewType, TypedDict, TypeVar
 
 import annotated_types as at
 import attrs
@@ -11,7 +12,7 @@ import pydantic
 import pytest
 
 from servey.codec import ArgumentsCodec, Codec, Parameter
-from servey.errors import DefinitionError
+from servey.errors import DefinitionError, InvalidError
 
 T = TypeVar("T")
 BigInt = NewType("BigInt", int)
@@ -82,7 +83,30 @@ class Untyped:
     x = attrs.field()
 
 
+class Huge(enum.Enum):
+    HUGE = 2**70
+    SMALL = 1
+
+
+class NotFinite(enum.Enum):
+    NAN = float("nan")
+
+
+class Pair(enum.Enum):
+    PAIR = (1, 2)
+
+
+Dashed = TypedDict("Dashed", {"content-type": str})
+Private = TypedDict("Private", {"__slots__": str})
+Keyword = TypedDict("Keyword", {"class": str, "self": int})
+
+
 WRONG: list[tuple[Any, str]] = [
+    (Dashed, "Dashed.content-type"),
+    (Private, "Private.__slots__"),
+    (Literal[b"x"], "Literal"),
+    (Literal[Pair.PAIR], "Literal"),
+    (NotFinite, "NotFinite"),
     (Plain, "Plain"),
     (HoldsPlain, "HoldsPlain.things[]"),
     (list[dict[str, HoldsPlain]], "HoldsPlain.things[]"),
@@ -130,6 +154,42 @@ def test_what_cannot_be_served_is_a_definition_error_with_owner_place_and_fix(tp
     assert arguments.message.startswith(("the arguments of c: v", f"the arguments of c: {name}"))
     assert arguments.where == result.where
     assert arguments.fix.startswith(result.fix)
+
+
+@pytest.mark.parametrize("name", ["__x", "__slots__", "__post_init__", "__dict__", "__module__"])
+def test_a_parameter_begins_with_no_two_underscores(name: str) -> None:
+    with pytest.raises(DefinitionError, match=f"{name}: begins with two underscores"):
+        ArgumentsCodec([Parameter(name, int)], where="app.py:7", label="the arguments of c")
+
+
+def test_an_alias_that_cannot_be_resolved_is_a_definition_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Alias:
+        """As the type statement of Python 3.12 makes them: evaluated when asked."""
+
+        @property
+        def __value__(self) -> Any:
+            raise ZeroDivisionError("of the annotation")
+
+        def __repr__(self) -> str:
+            return "Wrong"
+
+    monkeypatch.setattr(typing, "TypeAliasType", Alias, raising=False)
+    with pytest.raises(DefinitionError, match="the alias Wrong cannot be resolved: of the annotation") as caught:
+        Codec(list[Alias()], where="app.py:7")  # type: ignore[misc]
+    assert caught.value.where == ("app.py:7",)
+
+
+def test_keywords_are_names_of_members() -> None:
+    assert Codec(Keyword).decode_json(b'{"class": "a", "self": 1}') == {"class": "a", "self": 1}
+
+
+@pytest.mark.parametrize("tp", [Huge, Literal[1180591620717411303424, 1]])
+def test_an_enum_or_a_literal_may_have_ints_of_any_size(tp: Any) -> None:
+    codec: Codec[Any] = Codec(tp)
+    for text in (b"1180591620717411303424", b"1"):
+        assert codec.encode_json(codec.decode_json(text)) == text
+    with pytest.raises(InvalidError):
+        codec.decode_json(b"1180591620717411303425")
 
 
 def test_an_alias_keeps_its_name_on_the_node() -> None:
