@@ -276,7 +276,7 @@ class Walk:
         return self._class(tp, base, args, at)
 
     def _tuple(self, tp: Any, args: tuple[Any, ...], at: str) -> Node:
-        if not args and tp is not tuple[()]:
+        if not args and tp != tuple[()]:  # each is a new object
             args = (Any, Ellipsis)
         if len(args) == 2 and args[1] is Ellipsis:
             item = self.node(args[0], f"{at}[]")

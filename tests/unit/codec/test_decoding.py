@@ -393,6 +393,12 @@ def test_unknown_members_are_refused_in_typed_dicts_and_structs_too() -> None:
     assert paths(list[Lax], b'[{"x": 1, "y": 2}]') == ["/0/y"]
 
 
+def test_an_empty_tuple_has_no_members() -> None:
+    assert Codec(tuple[()]).decode_json(b"[]") == ()
+    assert problems(tuple[()], b"[1]") == [("", "expected array of length 0, got 1")]
+    assert Codec(tuple).decode_json(b"[1]") == (1,)
+
+
 def test_a_named_tuple_is_an_array_with_its_defaults() -> None:
     class Pair(NamedTuple):
         a: int
