@@ -183,6 +183,8 @@ def _completed(ctx: click.Context) -> Project | None:
 def _read(event: str) -> bytes:
     """Return the JSON text that ``--event`` stands for."""
     if event == "-":
+        if sys.stdin is None:  # pyright: ignore[reportUnnecessaryComparison]
+            raise CommandError("cannot read standard input: it is closed", EX_NOINPUT)
         data = sys.stdin.buffer.read()
     elif event.startswith("@"):
         try:

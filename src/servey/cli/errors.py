@@ -11,7 +11,7 @@ import click
 from servey.cli.project import Project, raised_on_import
 from servey.errors import CallError, DefinitionError, MissingExtraError, ResourceError, SettingsError
 
-EX_USAGE, EX_NOINPUT, EX_UNAVAILABLE, EX_SOFTWARE, EX_CONFIG = 64, 66, 69, 70, 78
+EX_USAGE, EX_NOINPUT, EX_UNAVAILABLE, EX_SOFTWARE, EX_IOERR, EX_CONFIG = 64, 66, 69, 70, 74, 78
 """Of ``sysexits.h``; `os.EX_*` has them on POSIX only."""
 
 _SAMPLE = """

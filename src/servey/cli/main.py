@@ -14,7 +14,7 @@ import click
 
 import servey
 from servey.cli.errors import EX_SOFTWARE, CommandError, show_error, show_usage_error
-from servey.cli.output import silence
+from servey.cli.output import flush, silence
 from servey.cli.project import Project, project_of, quiet
 from servey.errors import nearest
 from servey.plugin import Command
@@ -79,7 +79,7 @@ class Program(click.Group):
         try:
             with _readable():
                 super().invoke(ctx)
-                sys.stdout.flush()
+                flush()
         except (click.Abort, click.exceptions.Exit):
             raise
         except click.ClickException as error:

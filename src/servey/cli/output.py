@@ -6,11 +6,13 @@ import os
 import shutil
 import sys
 import textwrap
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager, suppress
 
 import click
 import msgspec
+
+from servey.cli.errors import EX_IOERR, CommandError
 
 _GAP = "  "
 _NARROWEST = 24
@@ -19,20 +21,48 @@ _NARROWEST = 24
 
 def write_json(data: bytes) -> None:
     """Write a JSON text: indented on a terminal, otherwise as it is, in UTF-8, with a newline."""
-    if sys.stdout.isatty():
+    if is_terminal():
         write(msgspec.json.format(data, indent=2).decode())
         return
-    sys.stdout.flush()
-    rest = memoryview(data + b"\n")
-    while rest:  # with PYTHONUNBUFFERED the buffer is the file itself, which may take a part only
-        rest = rest[sys.stdout.buffer.write(rest) :]
-    sys.stdout.buffer.flush()
+    with _writing():
+        sys.stdout.flush()
+        rest = memoryview(data + b"\n")
+        while rest:  # with PYTHONUNBUFFERED the buffer is the file itself, which may take a part only
+            rest = rest[sys.stdout.buffer.write(rest) :]
+        sys.stdout.buffer.flush()
 
 
 def write(text: str) -> None:
     """Write lines of text; colours are taken out unless this is a terminal."""
-    click.echo(text)
-    sys.stdout.flush()
+    with _writing():
+        click.echo(text)
+        sys.stdout.flush()
+
+
+def flush() -> None:
+    """Write what is left in the buffer, if there is a standard output."""
+    if sys.stdout is not None:  # pyright: ignore[reportUnnecessaryComparison]
+        with _writing():
+            sys.stdout.flush()
+
+
+def is_terminal() -> bool:
+    """Whether standard output is a terminal; one that is closed is none."""
+    return sys.stdout is not None and sys.stdout.isatty()  # pyright: ignore[reportUnnecessaryComparison]
+
+
+@contextmanager
+def _writing() -> Generator[None]:
+    """Tell that standard output is closed, or its disk full. That nobody reads it is the program's matter."""
+    if sys.stdout is None:  # pyright: ignore[reportUnnecessaryComparison]
+        raise CommandError("cannot write to standard output: it is closed", EX_IOERR)
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        silence()
+        raise CommandError(f"cannot write to standard output: {error.strerror}", EX_IOERR) from error
 
 
 def write_table(headings: Sequence[str], rows: Sequence[Sequence[Sequence[str]]]) -> None:
@@ -42,7 +72,7 @@ def write_table(headings: Sequence[str], rows: Sequence[Sequence[Sequence[str]]]
     is one line, whole. A column that is empty in every row is left out.
     """
     wanted = [index for index in range(len(headings)) if any(any(row[index]) for row in rows)]
-    terminal = sys.stdout.isatty()
+    terminal = is_terminal()
     cells = [[list(row[index]) if terminal else [", ".join(row[index])] for index in wanted] for row in rows]
     titles = [headings[index] for index in wanted]
     widths = [

@@ -102,6 +102,23 @@ def environment(**variables: str) -> dict[str, str]:
     return {**kept, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", **variables}
 
 
+@pytest.mark.parametrize(
+    ("command", "code", "told"),
+    [
+        ("servey call say_hello --name=World >&-", 74, "cannot write to standard output: it is closed"),
+        ("servey list >&-", 74, "cannot write to standard output: it is closed"),
+        ("servey call say_hello --name=World >/dev/full", 74, "cannot write to standard output: No space left"),
+        ("servey list >/dev/full", 74, "cannot write to standard output: No space left"),
+        ("servey call say_hello --event=- <&-", 66, "cannot read standard input: it is closed"),
+    ],
+)
+def test_a_stream_that_cannot_be_used_is_told_and_is_no_defect(project, command, code, told):
+    done = project(command)
+    assert (done.code, done.out) == (code, "")
+    assert told in done.err
+    assert "Traceback" not in done.err
+
+
 # --- the README ------------------------------------------------------------------------------------------------------
 
 
