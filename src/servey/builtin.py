@@ -6,7 +6,7 @@ says then what to install. So actions with a web trigger can be called from a co
 
 from __future__ import annotations
 
-from servey.errors import DefinitionError
+from servey.errors import DefinitionError, is_missing
 from servey.plugin import Plugin
 
 BUILT_IN = ("servey.servey_starlette.plugin:StarlettePlugin",)
@@ -31,7 +31,7 @@ def load_plugin(target: str) -> Plugin:
     try:
         module = import_module(module_name)
     except ModuleNotFoundError as error:
-        if error.name is None or not (module_name == error.name or module_name.startswith(error.name + ".")):
+        if not is_missing(module_name, error):
             raise  # something that the plugin's module imports is missing
         raise DefinitionError(
             f"there is no module {module_name!r} for the plugin {target!r}",

@@ -452,6 +452,11 @@ def nearest(name: object, names: Iterable[str]) -> str:
     return next(iter(difflib.get_close_matches(str(name)[:200], list(names), 1)), "")
 
 
+def is_missing(module: str, error: ModuleNotFoundError) -> bool:
+    """Return whether importing `module` failed because it does not exist, rather than something that it imports."""
+    return error.name is not None and (module == error.name or module.startswith(error.name + "."))
+
+
 def snake_case(name: str) -> str:
     """Return a class's name as ``snake_case``."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()

@@ -13,7 +13,7 @@ import msgspec
 
 from servey.action.action import Action, get_action
 from servey.action.resource import Resource
-from servey.errors import DefinitionError, located, nearest
+from servey.errors import DefinitionError, is_missing, located, nearest
 
 _HOME = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 """Where servey's own modules are."""
@@ -92,7 +92,7 @@ def _modules(name: str) -> Iterator[ModuleType]:
     try:
         module = _imported(name)
     except ModuleNotFoundError as error:
-        if error.name is None or not (name == error.name or name.startswith(error.name + ".")):
+        if not is_missing(name, error):
             raise  # something that the user's module imports is missing
         raise DefinitionError(f"there is no module {name!r} to find actions in", fix=_fix_for_missing(name)) from error
     yield module
