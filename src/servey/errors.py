@@ -171,11 +171,16 @@ class CallError(ServeyError):
         """The status's standard phrase (RFC 9110 §15); "Error" for a status that nobody registered."""
         return _phrase(self.status) or "Error"
 
-    def problem(self, request_id: str = "") -> dict[str, Any]:
-        """Return the RFC 9457 problem details of this error, as every transport shows it."""
+    def problem(self, request_id: str = "", types: str = "") -> dict[str, Any]:
+        """Return the RFC 9457 problem details of this error, as every transport shows it.
+
+        Args:
+            request_id: What the caller and the log know the call by.
+            types: What the ``type`` begins with, before the code; empty for ``about:blank``.
+        """
         members: dict[str, Any] = {
             **self.data,
-            "type": "about:blank",
+            "type": f"{types}{self.code}" if types else "about:blank",
             "title": self.title,
             "status": self.status,
             "code": self.code,

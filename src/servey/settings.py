@@ -80,6 +80,42 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     server_port: Annotated[
         Port, Variable("SERVER_PORT", "The port that the server binds to.", ("SERVEY_SERVER_PORT", "PORT"))
     ] = 8000
+    workers: Annotated[
+        Positive,
+        Variable("SERVEY_WORKERS", "Server processes that share the port.", ("WEB_CONCURRENCY",)),
+    ] = 1
+    trusted_proxies: Annotated[
+        tuple[str, ...],
+        Variable(
+            "FORWARDED_ALLOW_IPS",
+            "Proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed: addresses and networks, or `*`.",
+            ("SERVEY_FORWARDED_ALLOW_IPS",),
+        ),
+    ] = ("127.0.0.1", "::1")
+    docs: Annotated[
+        bool, Variable("SERVEY_DOCS", "Whether `/docs`, with its pages, and `/openapi.json` are served.")
+    ] = True
+    api_title: Annotated[str, Variable("SERVEY_API_TITLE", "The title of the OpenAPI document.")] = "API"
+    api_version: Annotated[str, Variable("SERVEY_API_VERSION", "The version of the API in its OpenAPI document.")] = (
+        "0.1.0"
+    )
+    api_description: Annotated[
+        str, Variable("SERVEY_API_DESCRIPTION", "The description in the OpenAPI document, in Markdown.")
+    ] = ""
+    api_servers: Annotated[
+        tuple[str, ...],
+        Variable(
+            "SERVEY_API_SERVERS",
+            "The URLs in the OpenAPI document at which the service is reached. Unset: where the document is served.",
+        ),
+    ] = ()
+    problem_types: Annotated[
+        str,
+        Variable(
+            "SERVEY_PROBLEM_TYPES",
+            "What the `type` of a problem begins with, before the code: the URL of an errors catalogue of your own.",
+        ),
+    ] = ""
     plugins: Annotated[
         tuple[str, ...],
         Variable("SERVEY_PLUGINS", "Plugins to load besides the installed ones: `module:Name,…`."),
@@ -123,6 +159,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     shutdown_timeout: Annotated[
         FiniteSeconds, Variable("SERVEY_SHUTDOWN_TIMEOUT", "Seconds that calls under way get when the service stops.")
     ] = 10.0
+    shutdown_delay: Annotated[
+        Annotated[float, msgspec.Meta(ge=0, le=3600)],
+        Variable(
+            "SERVEY_SHUTDOWN_DELAY",
+            "Seconds that a stopping server goes on taking requests while `/readyz` says that it is not ready.",
+        ),
+    ] = 0.0
     log_level: Annotated[
         Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"],
         Variable("LOG_LEVEL", "The least severe messages that are logged.", ("SERVEY_LOG_LEVEL", "LOGLEVEL")),

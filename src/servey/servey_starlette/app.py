@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Protocol, runtime_checkable
 
@@ -26,6 +26,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
+from servey.servey_starlette.problem import Problems
 from servey.servey_starlette.router import ActionRouter, ActionTable, actions_first, check_reserved
 
 Lifespan = Callable[[Any], AbstractAsyncContextManager[Any]]
@@ -97,6 +98,22 @@ def create_app(
         MissingExtraError: Starlette is not installed.
     """
     check_reserved(service, (LIVENESS_PATH, READINESS_PATH))
+    problems = Problems(service.settings)
+
+    def handler(told: Callable[[Any], CallError | Response]) -> Callable[[Request, Exception], Awaitable[Response]]:
+        async def answer(request: Request, exception: Exception) -> Response:
+            error = told(exception)
+            if isinstance(error, Response):
+                return error
+            request_id = request_id_of(dict(request.scope["headers"]))
+            return Response(
+                problems.body(error, request_id, request.scope),
+                status_code=error.status,
+                headers={**error.headers, "X-Request-ID": request_id},
+                media_type="application/problem+json",
+            )
+
+        return answer
 
     @asynccontextmanager
     async def running(app: Any) -> AsyncGenerator[Any]:
@@ -121,12 +138,17 @@ def create_app(
             own.extend(plugin.starlette_routes(service))
     return ServiceApplication(
         service,
-        ActionTable(service),
+        ActionTable(service, problems),
         routes=[*own, *routes],
         middleware=middleware,
         lifespan=running,
         debug=debug,
-        exception_handlers={HTTPException: _http_exception, CallError: _call_error, Exception: _unexpected},
+        exception_handlers={
+            HTTPException: handler(_of_status),
+            CallError: handler(lambda error: error),
+            # ServerErrorMiddleware raises it again, so that the server logs it
+            Exception: handler(lambda _: InternalError()),
+        },
     )
 
 
@@ -147,28 +169,7 @@ class _StatusError(CallError):
             self.detail = "nothing is served at this path"
 
 
-async def _http_exception(request: Request, exception: Exception) -> Response:
-    assert isinstance(exception, HTTPException)
+def _of_status(exception: HTTPException) -> CallError | Response:
     if exception.status_code < 400:
         return Response(status_code=exception.status_code, headers=exception.headers)
-    return _problem(request, _StatusError(exception))
-
-
-async def _call_error(request: Request, exception: Exception) -> Response:
-    assert isinstance(exception, CallError)
-    return _problem(request, exception)
-
-
-async def _unexpected(request: Request, exception: Exception) -> Response:
-    # ServerErrorMiddleware raises it again, so that the server logs it
-    return _problem(request, InternalError())
-
-
-def _problem(request: Request, error: CallError) -> Response:
-    request_id = request_id_of(dict(request.scope["headers"]))
-    return JSONResponse(
-        error.problem(request_id),
-        status_code=error.status,
-        headers={**error.headers, "X-Request-ID": request_id},
-        media_type="application/problem+json",
-    )
+    return _StatusError(exception)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
-
-import msgspec
+from collections.abc import Mapping
 
 from servey.action.context import CallContext, Origin, new_request_id
 from servey.action.reply import Reply
 from servey.errors import CallError, InternalError, OverloadedError
+from servey.servey_starlette.problem import Endpoint, Problems
 from servey.servey_starlette.request import (
     AUTHORIZATION_KEY,
     Disconnected,
@@ -28,16 +27,16 @@ from servey.trigger.web_route import WebRoute
 
 _log = logging.getLogger("servey.rest")
 
-Endpoint = Callable[[Scope, Receive, Send], Awaitable[None]]
+CALL_KEY = "servey.call"
+"""The ASGI scope key under which an action's endpoint leaves its name and its `CallContext`, for the access log."""
 
 _JSON = (b"content-type", b"application/json")
-_PROBLEM = (b"content-type", b"application/problem+json")
 _NO_PATH: Mapping[str, str] = {}
 _BODILESS = frozenset({204, 205, 304})
 """The statuses whose answers have no content (RFC 9110 §15.3.5, §15.3.6, §15.4.5)."""
 
 
-def action_endpoint(route: WebRoute, service: Service) -> Endpoint:
+def action_endpoint(route: WebRoute, service: Service, problems: Problems) -> Endpoint:
     """Return the endpoint of `route`; everything that can be decided before a request is decided here."""
     operation, settings = route.operation, service.settings
     authorizers, is_open, replies = service.authorizers, operation.is_open, operation.signature.replies
@@ -51,12 +50,14 @@ def action_endpoint(route: WebRoute, service: Service) -> Endpoint:
     takes_query, has_path = route.trigger.takes_query, bool(route.trigger.path_parameters)
     max_query, max_body = settings.max_query_size, settings.max_body_size
     ignore_unknown = settings.unknown_query == "ignore"
+    name, send_problem = operation.name, problems.send
 
     async def endpoint(scope: Scope, receive: Receive, send: Send) -> None:
         headers: dict[bytes, bytes] = dict(scope["headers"])
         context = CallContext(
             network, "rest", request_id_of(headers) if b"x-request-id" in headers else new_request_id()
         )
+        scope[CALL_KEY] = name, context
         try:
             if AUTHORIZATION_KEY in scope:
                 context.authorization = scope[AUTHORIZATION_KEY]
@@ -112,24 +113,6 @@ def action_endpoint(route: WebRoute, service: Service) -> Endpoint:
     return endpoint
 
 
-async def send_problem(error: CallError, request_id: str, scope: Scope, send: Send) -> None:
-    """Send `error` as problem details (RFC 9457)."""
-    body = _problem_body(error, request_id)
-    headers = [_PROBLEM, (b"content-length", b"%d" % len(body)), (b"x-request-id", request_id.encode("ascii"))]
-    headers += [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in error.headers.items()]
-    await send({"type": "http.response.start", "status": error.status, "headers": headers})
-    await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
-
-
-def problem_endpoint(error: CallError) -> Endpoint:
-    """Return an endpoint that always answers with `error`."""
-
-    async def endpoint(scope: Scope, receive: Receive, send: Send) -> None:
-        await send_problem(error, request_id_of(dict(scope["headers"])), scope, send)
-
-    return endpoint
-
-
 def options_endpoint(allow: str) -> Endpoint:
     """Return the endpoint of OPTIONS (RFC 9110 §9.3.7): no content, and what is allowed."""
     allowed = (b"allow", allow.encode("ascii"))
@@ -140,11 +123,3 @@ def options_endpoint(allow: str) -> Endpoint:
         await send({"type": "http.response.body", "body": b""})
 
     return endpoint
-
-
-def _problem_body(error: CallError, request_id: str) -> bytes:
-    try:
-        return msgspec.json.encode(error.problem(request_id))
-    except (TypeError, ValueError, RecursionError):  # `data` of the user's that JSON cannot hold
-        _log.exception("the data of a %s cannot be encoded", type(error).__name__, extra={"request_id": request_id})
-        return msgspec.json.encode(InternalError().problem(request_id) | {"status": error.status, "code": error.code})

@@ -14,7 +14,8 @@ from starlette.routing import Router
 from starlette.types import ASGIApp
 
 from servey.errors import DefinitionError, MalformedError, MethodNotAllowedError, ServeyError
-from servey.servey_starlette.endpoint import Endpoint, action_endpoint, options_endpoint, problem_endpoint
+from servey.servey_starlette.endpoint import action_endpoint, options_endpoint
+from servey.servey_starlette.problem import Endpoint, Problems
 from servey.servey_starlette.request import Receive, Scope, Send, unescape_segment
 from servey.service import Service
 
@@ -36,9 +37,10 @@ class _Segment:
 class _Methods:
     """The endpoints of one path, by method; any other method is answered too."""
 
-    __slots__ = ("allowed", "get", "other")
+    __slots__ = ("_problems", "allowed", "get", "other")
 
-    def __init__(self) -> None:
+    def __init__(self, problems: Problems) -> None:
+        self._problems = problems
         self.allowed: Methods = {}
         self.get: Callable[[str], Endpoint | None] = self.allowed.get
         self.other: Endpoint
@@ -50,7 +52,7 @@ class _Methods:
         self.allowed.pop("OPTIONS", None)
         allow = sorted([*self.allowed, "OPTIONS"])
         self.allowed["OPTIONS"] = options_endpoint(", ".join(allow))
-        self.other = problem_endpoint(MethodNotAllowedError(allow))
+        self.other = self._problems.endpoint(MethodNotAllowedError(allow))
 
 
 class ActionTable:
@@ -58,16 +60,18 @@ class ActionTable:
 
     Args:
         service: The service.
+        problems: Answers what goes wrong.
     """
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, problems: Problems) -> None:
+        self._problems = problems
         self._plain: dict[str, _Methods] = {}
         self._root = _Segment()
         self._has_templates = False
         for route in service.web_routes:
-            endpoint = action_endpoint(route, service)
+            endpoint = action_endpoint(route, service, problems)
             if not route.trigger.path_parameters:
-                self._plain.setdefault(route.path, _Methods()).add(route.method, endpoint)
+                self._plain.setdefault(route.path, _Methods(problems)).add(route.method, endpoint)
                 continue
             self._has_templates = True
             node = self._root
@@ -77,7 +81,7 @@ class ActionTable:
                     node = node.parameter
                 else:
                     node = node.fixed.setdefault(segment, _Segment())
-            node.methods = node.methods or _Methods()
+            node.methods = node.methods or _Methods(problems)
             node.methods.add(route.method, endpoint)
             node.names[route.method] = route.trigger.path_parameters
 
@@ -108,7 +112,7 @@ class ActionTable:
             else:
                 segments = path.split("/")[1:]
         except MalformedError as error:
-            return problem_endpoint(error)
+            return self._problems.endpoint(error)
         values: list[str] = []
         node = _walk(self._root, segments, values)
         if node is None or node.methods is None:

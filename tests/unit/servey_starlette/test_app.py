@@ -299,7 +299,7 @@ async def test_a_defect_of_a_users_middleware_is_a_masked_problem_and_reaches_th
     response = await Client(app).request("GET", "/actions/greet", headers={"x-crash": "1", "x-request-id": "r1"})
     assert (response.status, response.headers["content-type"]) == (500, "application/problem+json")
     assert response.json() == {
-        "type": "about:blank",
+        "type": "/docs/errors#internal_error",
         "title": "Internal Server Error",
         "status": 500,
         "code": "internal_error",
@@ -448,3 +448,19 @@ async def test_a_resource_that_cannot_be_opened_fails_the_start_with_its_own_wor
     told = str(caught.value).splitlines()
     assert told[0] == "the resource 'pool' cannot be opened: OSError: no database"
     assert all(line.startswith("  at ") for line in told[1:])
+
+
+@pytest.mark.parametrize(
+    ("settings", "root", "expected"),
+    [
+        ({}, "", "/docs/errors#not_found"),
+        ({}, "/api", "/api/docs/errors#not_found"),
+        ({"docs": False}, "/api", "about:blank"),
+        ({"problem_types": "https://example.com/errors/"}, "/api", "https://example.com/errors/not_found"),
+        ({"problem_types": "https://example.com/errors/", "docs": False}, "", "https://example.com/errors/not_found"),
+    ],
+)
+async def test_the_type_of_a_problem_leads_to_the_errors_catalogue(settings, root, expected):
+    app = create_app(Service([], settings=Settings(**settings)))
+    response = await Client(app, root).request("GET", f"{root}/nothing")
+    assert response.json()["type"] == expected

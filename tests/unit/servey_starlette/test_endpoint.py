@@ -61,7 +61,7 @@ async def test_a_problem_has_every_member_of_rfc_9457() -> None:
     problem = response.json()
     assert {item.pop("message") != "" for item in problem["errors"]} == {True}
     assert problem == {
-        "type": "about:blank",
+        "type": "/docs/errors#invalid",
         "title": "Unprocessable Content",
         "status": 422,
         "code": "invalid",

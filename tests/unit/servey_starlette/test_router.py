@@ -103,7 +103,7 @@ async def test_a_path_that_nobody_serves_is_a_404_problem(path: str) -> None:
     assert response.status == 404
     assert response.headers["content-type"] == "application/problem+json"
     assert response.json() == {
-        "type": "about:blank",
+        "type": "/docs/errors#not_found",
         "title": "Not Found",
         "status": 404,
         "code": "not_found",

@@ -1,0 +1,70 @@
+"""How a call error is answered over HTTP: as problem details (RFC 9457)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+
+import msgspec
+
+from servey.errors import CallError, InternalError
+from servey.servey_starlette.request import Receive, Scope, Send, request_id_of
+from servey.settings import Settings
+
+_log = logging.getLogger("servey.rest")
+
+Endpoint = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+ERRORS_PATH = "/docs/errors"
+"""Where the application shows what its problems mean."""
+
+_CONTENT_TYPE = (b"content-type", b"application/problem+json")
+
+
+class Problems:
+    """Answers with problem details, whose ``type`` leads to the errors catalogue.
+
+    Args:
+        settings: Where the catalogue is: ``SERVEY_PROBLEM_TYPES``, else the service's own page, unless ``SERVEY_DOCS``
+            is off.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._elsewhere = settings.problem_types
+        self._here = f"{ERRORS_PATH}#" if settings.docs else ""
+
+    def types(self, scope: Scope) -> str:
+        """Return what the ``type`` of a problem begins with; empty for ``about:blank``.
+
+        The service's own page is named by its full path, as RFC 9457 §3.1.1 recommends for a relative reference.
+        """
+        if self._elsewhere or not self._here:
+            return self._elsewhere
+        root: str = scope.get("root_path", "")
+        return root + self._here
+
+    def body(self, error: CallError, request_id: str, scope: Scope) -> bytes:
+        """Return the problem as JSON."""
+        types = self.types(scope)
+        try:
+            return msgspec.json.encode(error.problem(request_id, types))
+        except (TypeError, ValueError, RecursionError):  # `data` of the user's that JSON cannot hold
+            _log.exception("the data of a %s cannot be encoded", type(error).__name__, extra={"request_id": request_id})
+            told = InternalError().problem(request_id, types)
+            return msgspec.json.encode(told | {"status": error.status, "code": error.code})
+
+    async def send(self, error: CallError, request_id: str, scope: Scope, send: Send) -> None:
+        """Answer with `error`."""
+        body = self.body(error, request_id, scope)
+        headers = [_CONTENT_TYPE, (b"content-length", b"%d" % len(body)), (b"x-request-id", request_id.encode("ascii"))]
+        headers += [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in error.headers.items()]
+        await send({"type": "http.response.start", "status": error.status, "headers": headers})
+        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+
+    def endpoint(self, error: CallError) -> Endpoint:
+        """Return an endpoint that always answers with `error`."""
+
+        async def endpoint(scope: Scope, receive: Receive, send: Send) -> None:
+            await self.send(error, request_id_of(dict(scope["headers"])), scope, send)
+
+        return endpoint
