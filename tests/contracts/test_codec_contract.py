@@ -23,6 +23,7 @@ import pydantic
 import pytest
 
 from servey.codec import ArgumentsCodec, Codec, Parameter, ResultError
+from servey.codec.decimal_pattern import ANY_DECIMAL, decimal_pattern
 from servey.errors import CallError, InvalidError
 
 
@@ -225,7 +226,7 @@ TABLE = [
         ['"NaN"', '"-Infinity"', '"sNaN"', '"\\u004eaN"', '"x"', "true"],
         [("1.10", decimal.Decimal("1.10"))],
         ["NaN", "x"],
-        {"anyOf": [{"type": "string", "format": "decimal"}, {"type": "number"}]},
+        {"anyOf": [{"type": "string", "format": "decimal", "pattern": ANY_DECIMAL}, {"type": "number"}]},
         bad_out=[decimal.Decimal("NaN"), decimal.Decimal("-Infinity"), "x"],
         differs={"marshy": "marshy has no marshaller for it"},
     ),
@@ -401,7 +402,16 @@ TABLE = [
         ['"0"', '"NaN"'],
         [("1", decimal.Decimal(1))],
         ["0", "NaN"],
-        {"anyOf": [{"type": "string", "format": "decimal"}, {"type": "number"}], "exclusiveMinimum": 0},
+        {
+            "anyOf": [
+                {
+                    "type": "string",
+                    "format": "decimal",
+                    "pattern": decimal_pattern(decimal.Decimal(0), None, open_low=True),
+                },
+                {"type": "number", "exclusiveMinimum": 0},
+            ]
+        },
         bad_out=[decimal.Decimal(0)],
         differs={
             "pydantic:out": "a model checks its constraints when it is made, not when it is written",

@@ -49,7 +49,7 @@ def pydantic_type(tp: Any) -> ForeignType | None:
 
     def schema(mode: SchemaMode) -> dict[str, Any]:
         found = adapter.json_schema(by_alias=True, mode="validation" if mode == "input" else "serialization")
-        return closed(found) if mode == "input" else found
+        return closed(found, mode)
 
     return ForeignType(decode, encode, schema, classes_of(tp), text=False)
 
@@ -100,14 +100,14 @@ def problems(error: Any) -> list[Problem]:
     return found
 
 
-def closed(schema: Any) -> Any:
-    """Return a schema of pydantic's with its objects closed, as `extra="forbid"` reads them."""
+def closed(schema: Any, mode: SchemaMode) -> Any:
+    """Return a schema of pydantic's with its objects closed: `extra="forbid"` reads them, and nothing else is kept."""
     if isinstance(schema, list):
-        return [closed(item) for item in typing.cast("list[Any]", schema)]
+        return [closed(item, mode) for item in typing.cast("list[Any]", schema)]
     if not isinstance(schema, dict):
         return schema
-    found = {key: closed(value) for key, value in typing.cast("dict[str, Any]", schema).items()}
-    if found.get("type") == "array":
+    found = {key: closed(value, mode) for key, value in typing.cast("dict[str, Any]", schema).items()}
+    if found.get("type") == "array" and mode == "input":
         found.pop("uniqueItems", None)  # a set reads what is given twice once
     if found.get("type") == "object" and "properties" in found:
         found.setdefault("additionalProperties", False)

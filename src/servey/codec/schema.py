@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import enum
 import inspect
+import json
 import typing
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from typing import Any
 
 from msgspec import UNSET
 
+from servey.codec.decimal_pattern import ANY_DECIMAL, decimal_pattern
 from servey.codec.engine import SchemaMode
 from servey.codec.leaves import wire_values
 from servey.codec.node import MISSING, Constraints, Field, Node
 from servey.codec.wire import to_wire
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
+_LOCAL = "#/$defs/"
 _SCALARS: dict[str, dict[str, Any]] = {
     "str": {"type": "string"},
     "int": {"type": "integer"},
@@ -34,7 +38,6 @@ _SCALARS: dict[str, dict[str, Any]] = {
     "time": {"type": "string", "pattern": r"^[0-9]{2}:[0-9]{2}:[0-9]{2}"},
     "timedelta": {"type": "string", "format": "duration"},
     "UUID": {"type": "string", "format": "uuid"},
-    "Decimal": {"type": "string", "format": "decimal"},
 }
 _KEYWORDS = {
     "gt": "exclusiveMinimum",
@@ -46,19 +49,39 @@ _KEYWORDS = {
 }
 
 
+class Names:
+    """Names definitions: each by its class, and by a number as well where another class has the name."""
+
+    def __init__(self) -> None:
+        self._given: dict[object, str] = {}
+        self._taken: set[str] = set()
+
+    def of(self, key: object, name: str) -> str:
+        """Return the name of what `key` stands for: `name`, or the next one that is free."""
+        if key not in self._given:
+            number = 2
+            unique = name
+            while unique in self._taken:
+                unique, number = f"{name}{number}", number + 1
+            self._taken.add(unique)
+            self._given[key] = unique
+        return self._given[key]
+
+
 class SchemaWriter:
     """Writes the schemas of one document, whose classes share ``$defs``.
 
     Args:
         mode: Which side is described.
         prefix: What the references start with.
+        names: What names the definitions; shared by the writers of both sides, where a document has both.
     """
 
-    def __init__(self, mode: SchemaMode, prefix: str = "#/$defs/") -> None:
+    def __init__(self, mode: SchemaMode, prefix: str = _LOCAL, names: Names | None = None) -> None:
         self.mode: SchemaMode = mode
         self.prefix = prefix
         self.definitions: dict[str, dict[str, Any]] = {}
-        self._names: dict[object, str] = {}
+        self._names = names or Names()
 
     def of(self, node: Node) -> dict[str, Any]:
         """Return the schema of a node; classes are referred to."""
@@ -85,11 +108,12 @@ class SchemaWriter:
         required = [field.wire for field in fields if field.required or (self.mode == "output" and _always(field))]
         if required:
             schema["required"] = required
-        if self.mode == "input":
-            schema["additionalProperties"] = False
-        return schema
+        # what leaves is the declared type as well, so both sides are closed
+        return {**schema, "additionalProperties": False}
 
     def _constrained(self, node: Node) -> dict[str, Any]:
+        if node.kind == "leaf" and node.cls is Decimal:
+            return self._decimal(node.constraints)
         schema = self._bare(node)
         return {**schema, **keywords(node.constraints, node.kind)} if node.constraints else schema
 
@@ -138,10 +162,23 @@ class SchemaWriter:
         if values:
             kind = "string" if isinstance(values[0], str) else "integer"
             return self._definition(node, lambda: self._described(node, {"type": kind, "enum": values}), node.cls)
-        schema = dict(_SCALARS[node.cls.__name__])
-        if node.cls.__name__ == "Decimal" and self.mode == "input":
-            return {"anyOf": [schema, {"type": "number"}]}
-        return schema
+        return dict(_SCALARS[node.cls.__name__])
+
+    def _decimal(self, constraints: Constraints) -> dict[str, Any]:
+        """Return the schema of a Decimal: a string, whose bounds a pattern has to say; read from a number as well."""
+        schema: dict[str, Any] = {"type": "string", "format": "decimal", "pattern": ANY_DECIMAL}
+        if self.mode == "output":
+            return schema
+        low = constraints.ge if constraints.gt is None else constraints.gt
+        high = constraints.le if constraints.lt is None else constraints.lt
+        if low is not None or high is not None:
+            schema["pattern"] = decimal_pattern(
+                None if low is None else Decimal(low),
+                None if high is None else Decimal(high),
+                open_low=constraints.gt is not None,
+                open_high=constraints.lt is not None,
+            )
+        return {"anyOf": [schema, {"type": "number", **keywords(constraints, "leaf")}]}
 
     def _dict(self, node: Node) -> dict[str, Any]:
         keys, values = node.items
@@ -170,33 +207,73 @@ class SchemaWriter:
 
     def _foreign(self, node: Node) -> dict[str, Any]:
         assert node.foreign is not None
-        schema = dict(node.foreign.schema(self.mode))
-        definitions: Mapping[str, Any] = schema.pop("$defs", {})
-        renamed = {name: self._unique(name, (id(node.foreign), name)) for name in definitions}
+        schema, definitions = _split(node.foreign.schema(self.mode))
+        _, others = _split(node.foreign.schema(_OTHER[self.mode]))
+        renamed = {name: self._foreign_name(name, [definitions, others]) for name in {**definitions, **others}}
         for name, definition in definitions.items():
             self.definitions[renamed[name]] = _rereferred(definition, renamed, self.prefix)
-        schema = _rereferred(schema, renamed, self.prefix)
         if schema.get("type") == "object" and "$ref" not in schema and isinstance(node.type, type):
-            return self._definition(node, lambda: schema, node.type)
-        return schema
+            sides = [
+                {**defs, node.type.__name__: found}
+                for found, defs in (_split(node.foreign.schema(mode)) for mode in (self.mode, _OTHER[self.mode]))
+            ]
+            name = self._foreign_name(node.type.__name__, sides)
+            self.definitions[name] = _rereferred(schema, renamed, self.prefix)
+            return {"$ref": self.prefix + name}
+        return _rereferred(schema, renamed, self.prefix)
+
+    def _foreign_name(self, name: str, sides: list[Mapping[str, Any]]) -> str:
+        """Return the name of a definition of an engine's own: the same one wherever its content is the same.
+
+        Args:
+            name: What the engine calls it.
+            sides: The engine's definitions for this side and for the other one.
+        """
+        content = [_reachable(name, definitions) for definitions in sides]
+        if self.mode == "output":
+            content.reverse()
+        return self._names.of((name, json.dumps(content, sort_keys=True, default=str)), name)
 
     def _definition(self, node: Node, make: Any, key: object = None) -> dict[str, Any]:
-        key = key if key is not None else node.identity
-        if key not in self._names:
-            name = self._unique(class_name(node), key)
+        name = self._names.of(key if key is not None else node.identity, class_name(node))
+        if name not in self.definitions:
             self.definitions[name] = {}
             self.definitions[name] = make()
-        return {"$ref": self.prefix + self._names[key]}
+        return {"$ref": self.prefix + name}
 
-    def _unique(self, name: str, key: object) -> str:
-        if key not in self._names:
-            taken = set(self._names.values())
-            number = 2
-            unique = name
-            while unique in taken:
-                unique, number = f"{name}{number}", number + 1
-            self._names[key] = unique
-        return self._names[key]
+
+_OTHER: dict[SchemaMode, SchemaMode] = {"input": "output", "output": "input"}
+
+
+def _split(schema: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return a schema without its definitions, and these."""
+    bare = dict(schema)
+    return bare, bare.pop("$defs", {})
+
+
+def _reachable(name: str, definitions: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a definition and those that it refers to, by name."""
+    found: dict[str, Any] = {}
+    waiting = [name]
+    while waiting:
+        at = waiting.pop()
+        if at in definitions and at not in found:
+            found[at] = definitions[at]
+            waiting += _references(definitions[at])
+    return found
+
+
+def _references(schema: Any) -> list[str]:
+    if isinstance(schema, list):
+        return [name for item in typing.cast("list[Any]", schema) for name in _references(item)]
+    if not isinstance(schema, dict):
+        return []
+    members = typing.cast("dict[str, Any]", schema)
+    found = [name for value in members.values() for name in _references(value)]
+    reference = members.get("$ref")
+    if isinstance(reference, str) and reference.startswith(_LOCAL):
+        found.append(reference.removeprefix(_LOCAL))
+    return found
 
 
 def _positions(items: list[Any], least: int) -> dict[str, Any]:
@@ -255,8 +332,8 @@ def _rereferred(schema: Any, names: Mapping[str, str], prefix: str) -> Any:
         members = typing.cast("dict[str, Any]", schema)
         found = {key: _rereferred(value, names, prefix) for key, value in members.items()}
         reference = found.get("$ref")
-        if isinstance(reference, str) and reference.startswith("#/$defs/"):
-            name = reference.removeprefix("#/$defs/")
+        if isinstance(reference, str) and reference.startswith(_LOCAL):
+            name = reference.removeprefix(_LOCAL)
             found["$ref"] = prefix + names.get(name, name)
         return found
     if isinstance(schema, list):

@@ -58,6 +58,7 @@ def test_a_class_may_contain_itself() -> None:
             "parts": {"type": "array", "items": {"$ref": "#/$defs/Tree"}},
         },
         "required": ["name", "parts"],
+        "additionalProperties": False,
     }
 
 

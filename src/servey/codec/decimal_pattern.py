@@ -1,0 +1,155 @@
+"""The regular expression of the decimal numbers between two bounds.
+
+A `Decimal` travels as a string, and JSON Schema has bounds for numbers only: what a string may be, a pattern has to
+say. The dialect is the part of ECMA-262's and Python's that every reader of a schema knows; no lookaheads.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+_FRACTION = r"(\.[0-9]+)?"
+ANY_DECIMAL = r"^-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?$"
+"""A decimal number of any size."""
+
+
+def decimal_pattern(
+    low: Decimal | None, high: Decimal | None, *, open_low: bool = False, open_high: bool = False
+) -> str:
+    """Return the pattern of the numbers from `low` to `high` in plain notation, without an exponent.
+
+    Args:
+        low: The least number; None for no bound.
+        high: The greatest number; None for no bound.
+        open_low: Whether `low` itself is left out.
+        open_high: Whether `high` itself is left out.
+
+    Example:
+        >>> decimal_pattern(Decimal(0), Decimal(12), open_low=True)
+        '^(0\\\\.0*[1-9][0-9]*|[1-9](\\\\.[0-9]+)?|1[0-1](\\\\.[0-9]+)?|12(\\\\.0+)?)$'
+    """
+    parts: list[str] = []
+    zero = Decimal(0)
+    if low is None or low < 0:
+        if high is not None and high < 0:
+            parts += [f"-{part}" for part in _positive(-high, None if low is None else -low, open_high, open_low)]
+        else:
+            below = None if low is None else -low
+            parts += [f"-{part}" for part in _positive(zero, below, True, open_low)]
+    if high is None or high >= 0:
+        from_zero = low is None or low < 0
+        parts += _positive(zero if low is None or from_zero else low, high, open_low and not from_zero, open_high)
+    return f"^({'|'.join(parts)})$"
+
+
+def _positive(low: Decimal, high: Decimal | None, open_low: bool, open_high: bool) -> list[str]:
+    """Return the patterns of the numbers from `low`, which is not negative."""
+    whole, fraction = _parts(low)
+    if high is None:
+        return [*_from(whole, fraction, open_low), *_whole_above(whole)]
+    last, rest = _parts(high)
+    if whole == last:
+        return [f"{whole}{part}" for part in _fractions(fraction, rest, open_low, open_high)]
+    between = [f"{part}{_FRACTION}" for part in _wholes(int(whole) + 1, int(last) - 1)]
+    return [*_from(whole, fraction, open_low), *between, *_to(last, rest, open_high)]
+
+
+def _parts(number: Decimal) -> tuple[str, str]:
+    """Return the digits before and after the point, without zeros that mean nothing."""
+    whole, _, fraction = f"{number:f}".partition(".")
+    return whole, fraction.rstrip("0")
+
+
+def _from(whole: str, fraction: str, is_open: bool) -> list[str]:
+    """Return the patterns of the numbers with these digits before the point, and no less after it."""
+    if not fraction:
+        return [f"{whole}\\.0*[1-9][0-9]*" if is_open else f"{whole}{_FRACTION}"]
+    return [f"{whole}{part}" for part in _fractions(fraction, None, is_open, False)]
+
+
+def _to(whole: str, fraction: str, is_open: bool) -> list[str]:
+    """Return the patterns of the numbers with these digits before the point, and no more after it."""
+    return [f"{whole}{part}" for part in _fractions("", fraction, False, is_open)]
+
+
+def _fractions(low: str, high: str | None, open_low: bool, open_high: bool) -> list[str]:
+    """Return the patterns of what follows the whole part: a point and digits, or nothing.
+
+    Args:
+        low: The least digits.
+        high: The greatest digits; None for no bound.
+        open_low: Whether `low` itself is left out.
+        open_high: Whether `high` itself is left out.
+    """
+    parts: list[str] = []
+    width = max(len(low), len(high or ""))
+    least = low.ljust(width, "0")
+    most = "9" * width if high is None else high.ljust(width, "0")
+    # whatever has more digits than the bounds lies between two numbers of their length
+    first, last = int(least or 0), int(most or 0)
+    if first < last or high is None:
+        if not open_low:
+            parts += _equal(low)
+        parts.append(f"\\.{least}0*[1-9][0-9]*")
+        stop = last if high is None else last - 1
+        parts += [f"\\.{item}[0-9]*" for item in _same_width(first + 1, stop, width)]
+        if high is not None and not open_high:
+            parts += _equal(high)
+        # fewer digits than the bounds have: the missing ones are zeros
+        for count in range(1, width):
+            scale = 10 ** (width - count)
+            begin = -(-(first + 1) // scale)
+            parts += [f"\\.{item}" for item in _same_width(begin, (last - 1) // scale, count)]
+    elif not open_low and not open_high:
+        parts += _equal(low)
+    return list(dict.fromkeys(parts))
+
+
+def _equal(digits: str) -> list[str]:
+    """Return the patterns of exactly these digits after the point; zeros may follow."""
+    return [f"\\.{digits}0*"] if digits else [r"(\.0+)?"]
+
+
+def _whole_above(whole: str) -> list[str]:
+    """Return the patterns of the numbers whose whole part is greater than `whole`."""
+    width = len(whole)
+    parts = [*_wholes(int(whole) + 1, 10**width - 1), f"[1-9][0-9]{{{width},}}"]
+    return [f"{part}{_FRACTION}" for part in parts]
+
+
+def _wholes(low: int, high: int) -> list[str]:
+    """Return the patterns of the whole numbers from `low` to `high`, without leading zeros."""
+    parts: list[str] = []
+    for width in range(len(str(low)), len(str(high)) + 1):
+        least = max(low, 10 ** (width - 1) if width > 1 else 0)
+        parts += _same_width(least, min(high, 10**width - 1), width)
+    return parts
+
+
+def _same_width(low: int, high: int, width: int) -> list[str]:
+    """Return the patterns of the digit strings of one width from `low` to `high`."""
+    if low > high:
+        return []
+    return _between(str(low).rjust(width, "0"), str(high).rjust(width, "0"))
+
+
+def _between(low: str, high: str) -> list[str]:
+    if not low:
+        return [""]
+    if low[0] == high[0]:
+        return [low[0] + rest for rest in _between(low[1:], high[1:])]
+    count = len(low) - 1
+    zeros, nines = "0" * count, "9" * count
+    first, last = int(low[0]), int(high[0])
+    parts: list[str] = []
+    if low[1:] != zeros:
+        parts += [low[0] + rest for rest in _between(low[1:], nines)]
+        first += 1
+    if high[1:] != nines:
+        last -= 1
+    if first <= last:
+        digit = str(first) if first == last else f"[{first}-{last}]"
+        parts.append(digit + (f"[0-9]{{{count}}}" if count > 1 else "[0-9]" * count))
+    if high[1:] != nines:
+        parts += [high[0] + rest for rest in _between(zeros, high[1:])]
+    return parts
