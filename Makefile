@@ -4,13 +4,14 @@
 #   make test       the test suite (ARGS="-k name" selects)
 #   make test-all   the same on every Python >= 3.11 found on this machine
 #   make check      ruff, pyright and the direction of imports
+#   make docs       the documentation as a site in build/docs; a warning is a failure
 #   make bench      the benchmarks (ARGS=--quick for a smoke, ARGS=--write puts the figures into docs/benchmarks.md)
 #   make clean      removes all that these made
 #
 # PYTHON=/path/to/python chooses the interpreter of .venv.
 
 .DEFAULT_GOAL := test
-.PHONY: serve test test-all test-other test-version check bench clean
+.PHONY: serve test test-all test-other test-version check docs bench clean
 
 SHELL := /bin/sh
 VENV := .venv
@@ -70,6 +71,10 @@ check: $(VENV)/.synced
 	$(RUN) -m ruff format --check .
 	$(RUN) -m pyright
 	$(RUN) -m pytest -q tests/unit/test_layers.py
+
+docs: $(VENV)/.synced
+	$(RUN) -m sphinx -c docs -b html -d build/docs-doctrees -j auto -q -W --keep-going . build/docs
+	@echo "build/docs/index.html"
 
 bench: $(VENV)/.synced-bench
 	$(RUN) -m benchmarks $(ARGS)

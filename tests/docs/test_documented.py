@@ -64,7 +64,7 @@ def test_every_extra_is_documented():
 
 def test_every_call_error_is_documented_as_it_is():
     page = (DOCS / "errors.md").read_text(encoding="utf-8")
-    rows = set(re.findall(r"^\| `(\w+)` \| (\d+) \| (\d+) \| `(\w+)` \| \S", page, re.M))
+    rows = set(re.findall(r"^\| \[`(\w+)`\]\(#\1\) \| (\d+) \| (\d+) \| `(\w+)` \| \S", page, re.M))
     classes = [item for item in vars(errors).values() if inspect.isclass(item) and issubclass(item, errors.CallError)]
     assert len(classes) > 10
     assert rows == {(item.code, str(item.status), str(item.exit_code), item.__name__) for item in classes}
@@ -93,9 +93,11 @@ def test_links_resolve(page):
     assert broken_links(page) == []
 
 
-def test_the_readme_leads_to_every_page():
-    linked = {(ROOT / link).resolve() for link in links(README) if "://" not in link}
-    assert set(DOCS.glob("*.md")) - linked == set()
+def test_the_readme_leads_to_the_index_and_that_to_every_page():
+    index = DOCS / "index.md"
+    assert index in {(ROOT / link).resolve() for link in links(README)}
+    linked = {(DOCS / link).resolve() for link in links(index)}
+    assert {*DOCS.glob("*.md"), README, ROOT / "CHANGELOG.md"} - {index} - linked == set()
 
 
 def test_a_broken_link_is_found(tmp_path):

@@ -1,0 +1,104 @@
+"""The documentation as a site: `make docs` builds it into build/docs.
+
+The source directory is the project's root, so that the pages of docs, the README and the changelog link to each other
+by the same relative paths here and where the repository is browsed. `docs/index.md` is the list of all pages: its
+headings and links make the navigation, and its lines make ``llms.txt``.
+"""
+
+import posixpath
+import re
+import tomllib
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from sphinx.application import Sphinx
+from sphinx.errors import ExtensionError
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "src/servey/__init__.py").read_text(encoding="utf-8"))
+
+project = "servey"
+author = "the authors of servey"
+version = release = VERSION[1] if VERSION else ""
+project_copyright = f"{author}. MIT license"
+
+extensions = ["myst_parser"]
+root_doc = "docs/index"
+include_patterns = ["*.md", "docs/*.md", "examples/tour/README.md"]
+exclude_patterns = ["build", "dist", ".*", "src", "tests", "web", "benchmarks", "docs/_static"]
+nitpicky = True
+# what is left out of a block, and a command that goes on in the next line, are no mistakes
+suppress_warnings = ["misc.highlighting_failure"]
+
+myst_heading_anchors = 4  # the anchors of a code host, as in errors.html#not_found
+
+html_theme = "furo"
+html_title = f"servey {release}"
+html_static_path = ["_static"]
+html_css_files = ["servey.css"]
+html_copy_source = True  # llms.txt leads to the Markdown
+html_sourcelink_suffix = ""
+html_show_sourcelink = False
+html_show_sphinx = False
+html_use_index = False
+html_theme_options = {"navigation_with_keys": True}
+
+PARTS = re.compile(r"^## (?P<part>.+)$|^- \[(?P<title>[^\]]+)\]\((?P<page>[^)]+)\.md\): (?P<line>.+)$", re.M)
+NAMED = re.compile(r"^<!-- file: (\S+) -->\n+```(\w+)\n", re.M)
+
+
+class Entry(NamedTuple):
+    """A line of the index: in which part, the title, the path from docs/ without its ending, and what it is about."""
+
+    part: str
+    title: str
+    page: str
+    line: str
+
+
+def entries() -> list[Entry]:
+    """Return the lines of docs/index.md."""
+    part, found = "", []
+    for match in PARTS.finditer((ROOT / "docs/index.md").read_text(encoding="utf-8")):
+        part = match["part"] or part
+        if match["page"]:
+            found.append(Entry(part, match["title"], match["page"], match["line"]))
+    return found
+
+
+def prepare(app: Sphinx, page: str, content: list[str]) -> None:
+    """Add the navigation to the index, and to each block that is a file its name."""
+    if page == root_doc:
+        for part in dict.fromkeys(entry.part for entry in entries()):
+            lines = [f"{entry.title} <{entry.page}>" for entry in entries() if entry.part == part]
+            content[0] += "\n".join(["", "```{toctree}", ":hidden:", f":caption: {part}", "", *lines, "```", ""])
+    content[0] = NAMED.sub(r"```{code-block} \2\n:caption: \1\n\n", content[0])
+
+
+def finish(app: Sphinx, exception: Exception | None) -> None:
+    """Write what is no page: the address without a path, and the list of pages for language models (llmstxt.org)."""
+    if exception is not None or app.builder.name != "html":
+        return
+    out = Path(app.outdir)
+    (out / "index.html").write_text(
+        '<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n<title>servey</title>\n'
+        '<meta http-equiv="refresh" content="0; url=docs/index.html">\n<a href="docs/index.html">servey</a>\n</html>\n',
+        encoding="utf-8",
+    )
+    lines = [f"# {project} {release}", "", f"> {PROJECT['description']}"]
+    for part in dict.fromkeys(entry.part for entry in entries()):
+        lines += ["", f"## {part}", ""]
+        for entry in (entry for entry in entries() if entry.part == part):
+            address = posixpath.normpath(f"_sources/docs/{entry.page}.md")
+            if not (out / address).is_file():
+                raise ExtensionError(f"docs/index.md leads to {entry.page}.md, which is not built")
+            lines.append(f"- [{entry.title}]({address}): {entry.line}")
+    (out / "llms.txt").write_text("\n".join([*lines, ""]), encoding="utf-8")
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Connect both."""
+    app.connect("source-read", prepare)
+    app.connect("build-finished", finish)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
