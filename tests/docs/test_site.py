@@ -117,7 +117,7 @@ def test_what_is_broken_or_elsewhere_is_found(tmp_path):
     (tmp_path / "style.css").write_text("@import 'https://e.example/e.css'; a { background: url(f.png) }")
     pages = {page: Page(page)}
     assert list(broken_links(tmp_path, pages)) == ["page.html: #b", "page.html: c.html"]
-    assert list(outside(tmp_path, pages)) == ["//d.example/d.js", "https://e.example/e.css"]
+    assert list(outside(tmp_path, pages)) == ["//d.example/", "https://e.example/e.css"]
 
 
 def test_every_code_is_an_anchor_of_the_errors_catalogue(site, pages):
