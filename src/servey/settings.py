@@ -191,6 +191,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         """Whether the service runs in production; with no `SERVEY_ENV`, when bound to more than this machine."""
         return self.environment == "production" or (self.environment == "" and not _is_loopback(self.server_host))
 
+    def problem_types_at(self, root_path: str = "") -> str:
+        """Return what the ``type`` of a problem (RFC 9457) begins with, before the code; empty for ``about:blank``.
+
+        The service's own errors page is named by its full path, as RFC 9457 §3.1.1 recommends for what is no whole URL.
+
+        Args:
+            root_path: The path that the service is mounted at.
+        """
+        if self.problem_types or not self.docs:
+            return self.problem_types
+        return f"{root_path}/docs/errors#"
+
     @classmethod
     def variables(cls) -> dict[str, Variable]:
         """Return the variable of every field."""

@@ -23,7 +23,9 @@ COMMANDS = (
     Command("serve", "servey.cli.serve:serve", "Serve the actions over HTTP."),
     Command("call", "servey.cli.call:call", "Call an action and print its result as JSON."),
     Command("list", "servey.cli.listing:list_actions", "List the actions, what calls them and who may."),
+    Command("openapi", "servey.cli.openapi:openapi", "Write the OpenAPI document to a file."),
     Command("config", "servey.cli.config:show_config", "Show the effective settings."),
+    Command("new", "servey.cli.new:new", "Make a project that runs."),
     Command("completion", "servey.cli.completion:print_completion", "Print a shell's completion script."),
 )
 """The program's own commands. A plugin adds to them and replaces none."""

@@ -10,7 +10,7 @@ import enum
 import inspect
 import json
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -222,7 +222,7 @@ class SchemaWriter:
             return {"$ref": self.prefix + name}
         return _rereferred(schema, renamed, self.prefix)
 
-    def _foreign_name(self, name: str, sides: list[Mapping[str, Any]]) -> str:
+    def _foreign_name(self, name: str, sides: Sequence[Mapping[str, Any]]) -> str:
         """Return the name of a definition of an engine's own: the same one wherever its content is the same.
 
         Args:

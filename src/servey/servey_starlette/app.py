@@ -26,6 +26,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
+from servey.servey_starlette.document import document_routes
 from servey.servey_starlette.problem import Problems
 from servey.servey_starlette.router import ActionRouter, ActionTable, actions_first, check_reserved
 
@@ -81,7 +82,7 @@ def create_app(
     lifespan: Lifespan | None = None,
     debug: bool = False,
 ) -> Starlette:
-    """Return the application that serves `service`: its actions, ``/livez``, ``/readyz``, what plugins add.
+    """Return the application that serves `service`: its actions, their documents, health checks, what plugins add.
 
     It works inside another application too, ``Mount("/api", create_app(service))``; as Starlette runs no lifespan
     of a mounted application, enter ``service.running()`` in the outer one's.
@@ -97,7 +98,8 @@ def create_app(
         DefinitionError: An action takes a path that the application needs.
         MissingExtraError: Starlette is not installed.
     """
-    check_reserved(service, (LIVENESS_PATH, READINESS_PATH))
+    described = document_routes(service) if service.settings.docs else ()
+    check_reserved(service, (LIVENESS_PATH, READINESS_PATH, *(route.path for route in described)))
     problems = Problems(service.settings)
 
     def handler(told: Callable[[Any], CallError | Response]) -> Callable[[Request, Exception], Awaitable[Response]]:
@@ -132,7 +134,7 @@ def create_app(
             return JSONResponse({"status": "ready"})
         return JSONResponse({"status": "not ready"}, status_code=503, headers={"Retry-After": "1"})
 
-    own: list[BaseRoute] = [Route(LIVENESS_PATH, live), Route(READINESS_PATH, ready)]
+    own: list[BaseRoute] = [Route(LIVENESS_PATH, live), Route(READINESS_PATH, ready), *described]
     for plugin in service.plugins:
         if isinstance(plugin, StarletteExtension):
             own.extend(plugin.starlette_routes(service))

@@ -15,9 +15,6 @@ _log = logging.getLogger("servey.rest")
 
 Endpoint = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-ERRORS_PATH = "/docs/errors"
-"""Where the application shows what its problems mean."""
-
 _CONTENT_TYPE = (b"content-type", b"application/problem+json")
 
 
@@ -25,27 +22,15 @@ class Problems:
     """Answers with problem details, whose ``type`` leads to the errors catalogue.
 
     Args:
-        settings: Where the catalogue is: ``SERVEY_PROBLEM_TYPES``, else the service's own page, unless ``SERVEY_DOCS``
-            is off.
+        settings: Where the catalogue is.
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._elsewhere = settings.problem_types
-        self._here = f"{ERRORS_PATH}#" if settings.docs else ""
-
-    def types(self, scope: Scope) -> str:
-        """Return what the ``type`` of a problem begins with; empty for ``about:blank``.
-
-        The service's own page is named by its full path, as RFC 9457 §3.1.1 recommends for a relative reference.
-        """
-        if self._elsewhere or not self._here:
-            return self._elsewhere
-        root: str = scope.get("root_path", "")
-        return root + self._here
+        self._types_at = settings.problem_types_at
 
     def body(self, error: CallError, request_id: str, scope: Scope) -> bytes:
         """Return the problem as JSON."""
-        types = self.types(scope)
+        types = self._types_at(scope.get("root_path", ""))
         try:
             return msgspec.json.encode(error.problem(request_id, types))
         except (TypeError, ValueError, RecursionError):  # `data` of the user's that JSON cannot hold

@@ -21,7 +21,7 @@ def test_it_matches_the_numbers_between_the_bounds_and_no_others(low, high, open
     near = [bound for bound in (low, high) if bound is not None] or [Decimal(0)]
     steps = st.integers(-30, 30).flatmap(lambda n: st.integers(0, 4).map(lambda places: Decimal(n).scaleb(-places)))
     number = data.draw(NUMBERS | st.tuples(st.sampled_from(near), steps).map(sum))
-    text = f"{abs(number) if not number else number:f}"
+    text = f"{number or abs(number):f}"
     if "." in text:
         text += data.draw(st.sampled_from(["", "0", "000"]))
     above = low is None or (number > low if open_low else number >= low)

@@ -1,0 +1,1 @@
+"""Descriptions of a service for other programs: OpenAPI (`servey.schema.openapi`)."""

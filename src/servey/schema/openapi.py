@@ -1,0 +1,304 @@
+"""A service as an OpenAPI document (https://spec.openapis.org/oas/v3.1.1.html)."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
+
+import msgspec
+
+from servey.action.example import NOT_GIVEN
+from servey.action.operation import CheckedExample, Operation
+from servey.codec.node import MISSING, Field
+from servey.codec.schema import Names
+from servey.errors import CallError, ForbiddenError, InvalidError, MalformedError, UnauthorizedError
+from servey.schema.components import PREFIX, Components
+from servey.schema.openapi_30 import as_openapi_30
+from servey.security.access_control import ALLOW_ALL
+from servey.service import Service
+from servey.trigger.web_route import WebRoute
+
+OpenApiVersion = Literal["3.1", "3.0"]
+"""The versions of OpenAPI that a document can be written in."""
+
+_JSON, _PROBLEM_JSON = "application/json", "application/problem+json"
+
+PROBLEM: dict[str, Any] = {
+    "type": "object",
+    "description": "Problem details (RFC 9457). `code` does not change and is what a program looks at.",
+    "properties": {
+        "type": {"type": "string", "format": "uri-reference", "description": "Where the error is explained."},
+        "title": {"type": "string", "description": "The status in words."},
+        "status": {"type": "integer", "description": "The HTTP status."},
+        "code": {"type": "string", "description": "What went wrong, for programs."},
+        "detail": {"type": "string", "description": "What happened this time, for people."},
+        "errors": {
+            "type": "array",
+            "description": "Every single thing that is wrong with the input.",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "path": {"type": "string", "description": "Where, as a JSON pointer (RFC 6901)."},
+                    "message": {"type": "string", "description": "What, for people."},
+                },
+                "required": ["path", "message"],
+            },
+        },
+        "request_id": {"type": "string", "description": "What the service's log knows the request by."},
+    },
+    "required": ["type", "title", "status", "code"],
+}
+
+
+def openapi_document(service: Service, *, version: OpenApiVersion = "3.1", root_path: str = "") -> dict[str, Any]:
+    """Return the OpenAPI document of a service; for one service it is always the same.
+
+    Args:
+        service: The service; an action with ``include_in_schema=False`` is left out.
+        version: The version of OpenAPI to write.
+        root_path: The path that the service is mounted at: the server's URL, unless ``SERVEY_API_SERVERS`` names some.
+
+    Example:
+        >>> from servey.action.action import action
+        >>> from servey.trigger.web_trigger import WEB_GET
+        >>> @action(triggers=(WEB_GET,))
+        ... def say_hello(name: str) -> str:
+        ...     "Greet a user!"
+        ...     return f"Hello {name}!"
+        >>> openapi_document(Service([say_hello]))["paths"]["/actions/say-hello"]["get"]["summary"]
+        'Greet a user!'
+    """
+    settings = service.settings
+    routes = [route for route in service.web_routes if route.operation.action.include_in_schema]
+    components, names = Components(), Names()
+    writer = _OperationWriter(components, settings.problem_types_at(root_path))
+    paths: dict[str, dict[str, Any]] = {}
+    for route in routes:
+        name = route.operation.name
+        taken = names.of(route.operation.name, name)
+        first = next(item for item in routes if item.operation is route.operation)
+        identity = taken if route is first else names.of(route, f"{name}_{route.method.lower()}")
+        paths.setdefault(route.path, {})[route.method.lower()] = writer.operation(route, identity)
+    info = {"title": settings.api_title, "version": settings.api_version, "description": settings.api_description}
+    tags = dict.fromkeys(tag for route in routes for tag in route.operation.action.tags)
+    document: dict[str, Any] = {
+        "openapi": "3.1.1",
+        "info": {key: value for key, value in info.items() if value},
+        "servers": [{"url": url} for url in settings.api_servers or (root_path or "/",)],
+        "paths": paths,
+    }
+    if tags:
+        document["tags"] = [{"name": tag} for tag in tags]
+    document = components.resolved(document, {"Problem": PROBLEM} if routes else {})
+    return as_openapi_30(document) if version == "3.0" else document
+
+
+class _OperationWriter:
+    """Writes what one method of one path does.
+
+    Args:
+        components: Where the schemas of classes go.
+        types: What the ``type`` of a problem begins with.
+    """
+
+    def __init__(self, components: Components, types: str) -> None:
+        self._sent = components.writer("input")
+        self._got = components.writer("output")
+        self._types = types
+
+    def operation(self, route: WebRoute, identity: str) -> dict[str, Any]:
+        """Return the operation object (OpenAPI 3.1 §4.8.10)."""
+        operation, action = route.operation, route.operation.action
+        documentation = operation.signature.documentation
+        parameters, body = self._input(route)
+        return _filled(
+            {
+                "operationId": identity,
+                "summary": documentation.summary,
+                "description": documentation.description,
+                "tags": list(action.tags),
+                "deprecated": action.deprecated,
+                "parameters": parameters,
+                "requestBody": body,
+                "responses": self._responses(operation, bool(parameters or body)),
+            }
+        )
+
+    def _input(self, route: WebRoute) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+        operation = route.operation
+        told = operation.signature.documentation.parameters
+        fields = [
+            msgspec.structs.replace(field, description=told.get(field.name) or field.description)
+            for field in operation.arguments.root.fields
+        ]
+        examples = [item for item in operation.examples if _shown(item) and item.example.error != InvalidError.code]
+        in_path = route.trigger.path_parameters
+        parameters = [
+            self._parameter(operation, field, "path", examples)
+            for name in in_path
+            for field in fields
+            if field.name == name
+        ]
+        rest = [field for field in fields if field.name not in in_path]
+        if route.trigger.takes_query:
+            return [*parameters, *(self._parameter(operation, field, "query", examples) for field in rest)], {}
+        if not rest:
+            return parameters, {}
+        members = {field.wire for field in rest}
+        values = [(item, {name: value for name, value in item.params.items() if name in members}) for item in examples]
+        content = {"schema": self._sent.object(rest), "examples": _examples(values)}
+        return parameters, {
+            "required": any(field.required for field in rest),
+            "content": {_JSON: _filled(content)},
+        }
+
+    def _parameter(
+        self, operation: Operation, field: Field, place: str, examples: Sequence[CheckedExample]
+    ) -> dict[str, Any]:
+        """Return a parameter object (OpenAPI 3.1 §4.8.12)."""
+        schema = self._sent.member(msgspec.structs.replace(field, description=""))
+        kind = operation.arguments.text_kind(field.name)
+        required = field.required or place == "path"
+        schema = _as_text(schema, optional=not field.required)
+        if place == "path" and schema.get("type") == "string":
+            schema.setdefault("minLength", 1)  # an empty segment is another path
+        if kind == "list" and required:
+            schema["minItems"] = max(1, schema.get("minItems", 0))  # a list of nothing cannot be said
+        values = [(item, item.params[field.name]) for item in examples if item.params.get(field.name) is not None]
+        found: dict[str, Any] = {"name": field.wire, "in": place, "required": required}
+        if field.description:
+            found["description"] = field.description
+        if kind == "json":
+            return {**found, "content": {_JSON: _filled({"schema": schema, "examples": _examples(values)})}}
+        if required:
+            return _filled({**found, "schema": schema, "examples": _examples(values)})
+        # a filter that is shown as a parameter's example is filled in by tools, all of them at once
+        told = _distinct([value for _, value in values])
+        return {**found, "schema": _filled({**schema, "examples": told})}
+
+    def _responses(self, operation: Operation, takes_input: bool) -> dict[str, Any]:
+        action = operation.action
+        returns = operation.signature.documentation.returns
+        values = [(item, item.result) for item in operation.examples if _shown(item) and item.result is not NOT_GIVEN]
+        content = {"schema": self._got.of(operation.result.root), "examples": _examples(values)}
+        success = {"description": returns or "The result.", "content": {_JSON: _filled(content)}}
+        nothing = {"description": returns or "Done."}
+        found: dict[str, Any] = {str(action.status): nothing if action.status in _BODILESS else success}
+        if operation.signature.replies:  # the function chooses the status
+            found["2XX"] = success
+        by_status: dict[int, dict[str, str]] = {}
+        for error in self._errors(operation, takes_input):
+            by_status.setdefault(error.status, {}).setdefault(error.code, error.meaning)
+        problems: dict[int, list[tuple[CheckedExample, Any]]] = {}
+        for item in operation.examples:
+            if _shown(item) and (problem := self._problem(operation, item)) is not None:
+                problems.setdefault(problem["status"], []).append((item, problem))
+        for status, codes in sorted(by_status.items()):
+            lines = [f"`{code}`: {meaning}" if meaning else f"`{code}`" for code, meaning in codes.items()]
+            found[str(status)] = _problem_response("\n\n".join(lines), _examples(problems.get(status, [])))
+        return {**found, "default": _problem_response("Any other error.", {})}
+
+    def _errors(self, operation: Operation, takes_input: bool) -> Iterable[_Error]:
+        """Yield the errors that callers have to expect; every other one is an answer of the same form."""
+        if takes_input:
+            yield _Error.of(MalformedError)
+            yield _Error.of(InvalidError)
+        if not operation.is_open:
+            yield _Error.of(UnauthorizedError)
+        if operation.action.access_control is not ALLOW_ALL:
+            yield _Error.of(ForbiddenError)
+        for mapping in operation.errors:
+            yield _Error(mapping.status, mapping.code, _meaning(mapping.type))
+        for item in operation.examples:
+            if item.example.error in _CODES and _shown(item):
+                yield _Error.of(_CODES[item.example.error])
+
+    def _problem(self, operation: Operation, item: CheckedExample) -> dict[str, Any] | None:
+        """Return what is answered to an example of an error, as far as that is known without a call."""
+        code = item.example.error
+        if code == InvalidError.code:
+            try:
+                operation.decode(item.params)
+            except CallError as error:
+                return error.problem(types=self._types)
+        for mapping in operation.errors:
+            if mapping.code == code:
+                told = mapping.call_error(Exception())
+                return told.problem(types=self._types)
+        return _CODES[code]().problem(types=self._types) if code in _PLAIN else None
+
+
+class _Error(msgspec.Struct, frozen=True):
+    """One error that an operation answers with."""
+
+    status: int
+    code: str
+    meaning: str
+
+    @classmethod
+    def of(cls, error: type[CallError]) -> _Error:
+        return cls(error.status, error.code, _meaning(error))
+
+
+_CODES: Mapping[str | None, type[CallError]] = {error.code: error for error in CallError.__subclasses__()}
+_BODILESS = frozenset({204, 205})
+"""The statuses of success whose answers have no content (RFC 9110 §15.3.5, §15.3.6)."""
+
+_PLAIN = frozenset(_CODES) - {"method_not_allowed"}
+"""The codes of the errors that are made without an argument."""
+
+
+def _meaning(error: type[BaseException]) -> str:
+    """Return the first paragraph of an exception class's own docstring, in one line."""
+    text = inspect.cleandoc(error.__dict__.get("__doc__") or "")
+    return " ".join(text.partition("\n\n")[0].split())
+
+
+def _problem_response(description: str, examples: dict[str, Any]) -> dict[str, Any]:
+    content = {"schema": {"$ref": f"{PREFIX}Problem"}, "examples": examples}
+    return {"description": description, "content": {_PROBLEM_JSON: _filled(content)}}
+
+
+def _shown(item: CheckedExample) -> bool:
+    return item.example.include_in_schema
+
+
+def _examples(values: Iterable[tuple[CheckedExample, Any]]) -> dict[str, Any]:
+    """Return example objects (OpenAPI 3.1 §4.8.19) by name."""
+    return {
+        item.example.name: {**_filled({"summary": item.example.description or ""}), "value": value}
+        for item, value in values
+    }
+
+
+def _as_text(schema: dict[str, Any], *, optional: bool) -> dict[str, Any]:
+    """Return the schema of a value in a path or a query string.
+
+    What may be left out has no need to say null; and a number in a text is a text that looks like one, so that of a
+    Decimal's two forms one is left.
+    """
+    found = dict(schema)
+    if optional:
+        if found.get("default", MISSING) is None:
+            del found["default"]
+        if isinstance(kinds := found.get("type"), list):
+            others: list[str] = [kind for kind in kinds if kind != "null"]  # pyright: ignore[reportUnknownVariableType]
+            found["type"] = others[0] if len(others) == 1 else others
+    if "anyOf" in found:
+        parts: list[dict[str, Any]] = [
+            part for part in found.pop("anyOf") if not (optional and part == {"type": "null"})
+        ]
+        if any(part.get("format") == "decimal" for part in parts):
+            parts = [part for part in parts if part.get("type") != "number"]
+        found = {**parts[0], **found} if len(parts) == 1 else {"anyOf": parts, **found}
+    return found
+
+
+def _distinct(values: Sequence[Any]) -> list[Any]:
+    return [value for index, value in enumerate(values) if value not in values[:index]]
+
+
+def _filled(members: dict[str, Any]) -> dict[str, Any]:
+    """Return the members that say something."""
+    return {key: value for key, value in members.items() if value not in ("", [], {}, False) or key == "schema"}
