@@ -1,0 +1,170 @@
+"""``servey new``: a project that runs at once."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+from importlib.resources import files
+from pathlib import Path
+
+import click
+
+import servey
+from servey.cli.errors import CommandError
+
+EX_CANTCREAT = 73
+"""Of ``sysexits.h``: what is to be written cannot be."""
+
+FILES = (
+    "actions.py",
+    "tests/__init__.py",
+    "tests/test_actions.py",
+    "requirements.txt",
+    "Makefile",
+    "README.md",
+    "Dockerfile",
+    ".dockerignore",
+    ".gitignore",
+)
+"""What a new project has. The template of each is a file of the same name, without a leading dot, that ends in .in"""
+
+_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
+_ALLOWED = {".git"}
+"""What a directory may have and still be empty: a repository may be there first."""
+
+
+@click.command("new")
+@click.argument("name")
+def new(name: str) -> None:
+    """Make a project that runs: two files of Python, a Makefile, a Dockerfile.
+
+    NAME is the directory to make, or one that is empty; `servey new .` takes the one that you are in. Nothing is
+    installed and nothing is fetched.
+    """
+    directory = checked(name)
+    try:
+        make(directory)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise CommandError(f"cannot write {name}: {reason}; nothing was made", EX_CANTCREAT) from error
+    click.echo(f"Made the project {directory.name}: {', '.join(FILES)}\n\nNext:")
+    steps = next_steps(name)
+    width = max(len(command) for command, _ in steps)
+    for command, comment in steps:
+        click.echo(f"  {command:{width}}  {comment}".rstrip())
+
+
+def next_steps(name: str) -> list[tuple[str, str]]:
+    """Return the commands that a user runs next, each with what it does."""
+    enter = [] if Path(name) == Path() else [(f"cd {shlex.quote(name)}", "")]
+    return [
+        *enter,
+        ("make test", "# install what it needs into .venv, and run the tests"),
+        ("make serve", "# serve it on http://localhost:8000"),
+    ]
+
+
+def checked(name: str) -> Path:
+    """Return the absolute path of the directory to make.
+
+    Raises:
+        CommandError: It is there and has something in it, or there is nowhere to make it.
+        click.BadParameter: The last part of `name` is no good name.
+    """
+    given = Path(name)
+    directory = given.resolve() if given.name in ("", "..") else given.absolute()
+    if name and directory.is_dir():
+        try:
+            found = sorted({entry.name for entry in os.scandir(directory)} - _ALLOWED)
+        except OSError as error:
+            raise CommandError(f"cannot read {name}: {error.strerror}", EX_CANTCREAT) from error
+        if found:
+            raise CommandError(
+                f"{name} is not empty, it has {found[0]!r}; name a directory that is not there yet", EX_CANTCREAT
+            )
+        return directory
+    if name and os.path.lexists(directory):
+        raise CommandError(f"{name} is there, and is no directory; name another", EX_CANTCREAT)
+    if not _NAME.fullmatch(given.name):
+        raise click.BadParameter(
+            f"{given.name!r} is no name for a project: write ASCII letters, digits, '.', '_' and '-', "
+            "and begin and end with a letter or a digit.",
+            param_hint="NAME",
+        )
+    if not directory.parent.is_dir():
+        raise CommandError(f"there is no directory {given.parent}; make it first", EX_CANTCREAT)
+    return directory
+
+
+def make(directory: Path) -> None:
+    """Write the project: all of it, or nothing.
+
+    Args:
+        directory: Where; one that is empty, or not there.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    in_place = directory.is_dir()
+    aside = (directory if in_place else directory.parent) / f".servey-new-{os.getpid()}"
+    aside.mkdir()
+    try:
+        write(aside, directory.name)
+        if in_place:  # the directory stays the one that a shell is in, or that is mounted there
+            _move_all(aside, directory)
+        else:
+            aside.rename(directory)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def write(directory: Path, name: str) -> None:
+    """Write the files of a project called `name` into a directory."""
+    title = name if _NAME.fullmatch(name) else package_name(name)  # it stands in Python and in Markdown
+    values = {"name": title, "package": package_name(name), "requirement": requirement(servey.__version__)}
+    templates = files("servey.cli").joinpath("new_project")
+    for file in FILES:
+        text = templates.joinpath(*(f"{file.lstrip('.')}.in").split("/")).read_text(encoding="utf-8")
+        for key, value in values.items():
+            text = text.replace("{{" + key + "}}", value)
+        path = directory / file
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8", newline="\n")
+
+
+def package_name(name: str) -> str:
+    """Return a project's name as package indexes and image registries write it.
+
+    Example:
+        >>> package_name("My.Parcel_service"), package_name("größe")
+        ('my-parcel-service', 'gr-e')
+    """
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "service"
+
+
+def requirement(version: str) -> str:
+    """Return what a project made by this version depends on. Before 1.0 a minor release may break it, then a major.
+
+    Example:
+        >>> requirement("0.1.3"), requirement("2.4.0.dev1")
+        ('servey[server]>=0.1.3,<0.2', 'servey[server]>=2.4.0.dev1,<3')
+    """
+    major, minor = map(int, re.findall(r"\d+", version)[:2])
+    below = f"{major + 1}" if major else f"0.{minor + 1}"
+    return f"servey[server]>={version},<{below}"
+
+
+def _move_all(source: Path, target: Path) -> None:
+    moved: list[Path] = []
+    try:
+        for path in sorted(source.iterdir()):
+            moved.append(path.rename(target / path.name))
+    except OSError:
+        for path in moved:
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+        raise
