@@ -86,6 +86,7 @@ def openapi_document(service: Service, *, version: OpenApiVersion = "3.1", root_
         "openapi": "3.1.1",
         "info": {key: value for key, value in info.items() if value},
         "servers": [{"url": url} for url in settings.api_servers or (root_path or "/",)],
+        "security": [],
         "paths": paths,
     }
     if tags:
@@ -121,7 +122,7 @@ class _OperationWriter:
                 "deprecated": action.deprecated,
                 "parameters": parameters,
                 "requestBody": body,
-                "responses": self._responses(operation, bool(parameters or body)),
+                "responses": self._responses(operation),
             }
         )
 
@@ -177,7 +178,7 @@ class _OperationWriter:
         told = _distinct([value for _, value in values])
         return {**found, "schema": _filled({**schema, "examples": told})}
 
-    def _responses(self, operation: Operation, takes_input: bool) -> dict[str, Any]:
+    def _responses(self, operation: Operation) -> dict[str, Any]:
         action = operation.action
         returns = operation.signature.documentation.returns
         values = [(item, item.result) for item in operation.examples if _shown(item) and item.result is not NOT_GIVEN]
@@ -188,7 +189,7 @@ class _OperationWriter:
         if operation.signature.replies:  # the function chooses the status
             found["2XX"] = success
         by_status: dict[int, dict[str, str]] = {}
-        for error in self._errors(operation, takes_input):
+        for error in self._errors(operation):
             by_status.setdefault(error.status, {}).setdefault(error.code, error.meaning)
         problems: dict[int, list[tuple[CheckedExample, Any]]] = {}
         for item in operation.examples:
@@ -199,11 +200,10 @@ class _OperationWriter:
             found[str(status)] = _problem_response("\n\n".join(lines), _examples(problems.get(status, [])))
         return {**found, "default": _problem_response("Any other error.", {})}
 
-    def _errors(self, operation: Operation, takes_input: bool) -> Iterable[_Error]:
+    def _errors(self, operation: Operation) -> Iterable[_Error]:
         """Yield the errors that callers have to expect; every other one is an answer of the same form."""
-        if takes_input:
-            yield _Error.of(MalformedError)
-            yield _Error.of(InvalidError)
+        # an action without parameters refuses what it is given as well
+        yield from (_Error.of(MalformedError), _Error.of(InvalidError))
         if not operation.is_open:
             yield _Error.of(UnauthorizedError)
         if operation.action.access_control is not ALLOW_ALL:
