@@ -169,7 +169,7 @@ class CallError(ServeyError):
     @property
     def title(self) -> str:
         """The status's standard phrase (RFC 9110 §15); "Error" for a status that nobody registered."""
-        return _phrase(self.status) or "Error"
+        return phrase(self.status) or "Error"
 
     def problem(self, request_id: str = "", types: str = "") -> dict[str, Any]:
         """Return the RFC 9457 problem details of this error, as every transport shows it.
@@ -364,7 +364,7 @@ class ErrorMapping(msgspec.Struct, frozen=True):
         if not self.code:
             msgspec.structs.force_setattr(self, "code", snake_case(self.type.__name__.removesuffix("Error") or "error"))
         for name, valid, fix in (
-            ("status", _phrase(self.status) and self.status >= 400, "use a registered status from 400 to 599"),
+            ("status", phrase(self.status) and self.status >= 400, "use a registered status from 400 to 599"),
             ("code", isinstance(self.code, str) and re.match(_CODE, self.code), "use snake case, as in 'parcel_lost'"),  # pyright: ignore[reportUnnecessaryIsInstance]
             ("exit_code", self.exit_code in range(1, 126), "use 1 to 125; sysexits.h has the usual ones"),
             ("close_code", self.close_code in _CLOSE_CODES, "use 1008, or 4000 to 4999 for one of your own"),
@@ -421,7 +421,7 @@ def checked_headers(headers: Mapping[str, str]) -> dict[str, str]:
     return dict(headers)
 
 
-def _phrase(status: int) -> str:
+def phrase(status: int) -> str:
     """Return the standard phrase of a registered status, otherwise an empty text."""
     from http import HTTPStatus
 

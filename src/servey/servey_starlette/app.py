@@ -26,7 +26,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
-from servey.servey_starlette.document import document_routes
+from servey.servey_starlette.docs import DOCS_PATHS, docs_routes
+from servey.servey_starlette.document import DOCUMENT_PATH, document_routes
 from servey.servey_starlette.problem import Problems
 from servey.servey_starlette.router import ActionRouter, ActionTable, actions_first, check_reserved
 
@@ -98,8 +99,9 @@ def create_app(
         DefinitionError: An action takes a path that the application needs.
         MissingExtraError: Starlette is not installed.
     """
-    described = document_routes(service) if service.settings.docs else ()
-    check_reserved(service, (LIVENESS_PATH, READINESS_PATH, *(route.path for route in described)))
+    described = [*document_routes(service), *docs_routes(service)] if service.settings.docs else []
+    reserved = (LIVENESS_PATH, READINESS_PATH, *((DOCUMENT_PATH, *DOCS_PATHS) if described else ()))
+    check_reserved(service, reserved)
     problems = Problems(service.settings)
 
     def handler(told: Callable[[Any], CallError | Response]) -> Callable[[Request, Exception], Awaitable[Response]]:
@@ -140,7 +142,7 @@ def create_app(
             own.extend(plugin.starlette_routes(service))
     return ServiceApplication(
         service,
-        ActionTable(service, problems),
+        ActionTable(service, problems, reserved),
         routes=[*own, *routes],
         middleware=middleware,
         lifespan=running,

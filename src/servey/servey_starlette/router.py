@@ -7,7 +7,7 @@ is one look-up, a template one look-up for each segment.
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 
 from starlette.routing import Router
@@ -61,10 +61,13 @@ class ActionTable:
     Args:
         service: The service.
         problems: Answers what goes wrong.
+        reserved: Paths that no template takes; a last ``*`` stands for all below.
     """
 
-    def __init__(self, service: Service, problems: Problems) -> None:
+    def __init__(self, service: Service, problems: Problems, reserved: Sequence[str] = ()) -> None:
         self._problems = problems
+        self._reserved = frozenset(reserved)
+        self._reserved_below = tuple(path[:-1] for path in reserved if path.endswith("*"))
         self._plain: dict[str, _Methods] = {}
         self._root = _Segment()
         self._has_templates = False
@@ -99,7 +102,7 @@ class ActionTable:
             raw: bytes | None = scope.get("raw_path")
             if not raw or b"%" not in raw or b"%2F" not in raw.upper():  # an escaped slash divides no segments
                 return methods.get(scope["method"]) or methods.other
-        if self._has_templates:
+        if self._has_templates and path not in self._reserved and not path.startswith(self._reserved_below):
             return self._find_template(scope, root, path)
         return None
 
@@ -198,14 +201,19 @@ def actions_first(table: ActionTable, otherwise: ASGIApp) -> ASGIApp:
     return app
 
 
-def check_reserved(service: Service, reserved: tuple[str, ...]) -> None:
+def check_reserved(service: Service, reserved: Sequence[str]) -> None:
     """Return when no action takes a path that the application needs itself.
+
+    Args:
+        service: The service.
+        reserved: The paths; a last ``*`` stands for all below. A template may match one, and gives way to it.
 
     Raises:
         DefinitionError: One does.
     """
+    below = tuple(path[:-1] for path in reserved if path.endswith("*"))
     for route in service.web_routes:
-        if route.path in reserved:
+        if route.path in reserved or route.path.startswith(below):
             raise DefinitionError(
                 f"{route.operation.name} takes the path {route.path}, which the server needs",
                 where=route.operation.action.where,

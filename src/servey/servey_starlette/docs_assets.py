@@ -1,0 +1,114 @@
+"""What the browser pages are made of: files that `hatch_build.py` puts into the package when it is built."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from string import Template
+
+import msgspec
+
+from servey.errors import ServeyError
+
+BROKEN = (
+    "the assets of the browser pages are missing from this installation of servey. Install it again: "
+    "`pip install --force-reinstall servey`; in a checkout: `uv sync --reinstall-package servey`"
+)
+
+SUFFIXES = {"br": ".br", "gzip": ".gz"}
+"""The encodings that a file is stored in besides its own, the smallest first."""
+
+
+class MissingAssetsError(ServeyError):
+    """The assets are not in the package, which is then installed badly."""
+
+    def __init__(self) -> None:
+        super().__init__(BROKEN)
+
+
+class Stored(msgspec.Struct, frozen=True):
+    """A file as it is stored."""
+
+    size: int
+    sha256: str
+
+
+class Asset(Stored, frozen=True):
+    """A file that the pages load.
+
+    Args:
+        size: Bytes, not encoded.
+        sha256: Its hash, not encoded.
+        name: The path below the directory of assets.
+        type: The media type.
+        package: The npm package that it comes from, or servey.
+        version: That package's version.
+        license: That package's licence, an SPDX expression.
+        encodings: The same by content encoding.
+    """
+
+    name: str
+    type: str
+    package: str
+    version: str
+    license: str
+    encodings: Mapping[str, Stored]
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """All assets; `id` changes when one of them does."""
+
+    id: str
+    assets: tuple[Asset, ...]
+
+
+class Assets:
+    """The assets of the installed package, read when they are first asked for.
+
+    Args:
+        directory: Where they are; default: in this package.
+    """
+
+    def __init__(self, directory: Path | None = None) -> None:
+        self.directory = directory or Path(__file__).with_name("assets")
+
+    @property
+    def are_there(self) -> bool:
+        """Whether the installation has them."""
+        return (self.directory / "manifest.json").is_file()
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        """The manifest.
+
+        Raises:
+            MissingAssetsError: There is none, or it cannot be read.
+        """
+        try:
+            return msgspec.json.decode((self.directory / "manifest.json").read_bytes(), type=Manifest)
+        except (OSError, msgspec.DecodeError) as error:
+            raise MissingAssetsError from error
+
+    @cached_property
+    def _by_name(self) -> Mapping[str, Asset]:
+        return {asset.name: asset for asset in self.manifest.assets}
+
+    def find(self, identifier: str, name: str) -> Asset | None:
+        """Return the asset of this name, if `identifier` is that of the present ones."""
+        return self._by_name.get(name) if identifier == self.manifest.id else None
+
+    def path(self, asset: Asset, encoding: str) -> Path:
+        """Return the file of an asset in an encoding; the empty one is its own."""
+        return self.directory / (asset.name + SUFFIXES.get(encoding, ""))
+
+    def page(self, name: str) -> Template:
+        """Return the template of a page.
+
+        Raises:
+            MissingAssetsError: It cannot be read.
+        """
+        try:
+            return Template((self.directory / name).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise MissingAssetsError from error

@@ -1,0 +1,104 @@
+"""The catalogue of errors, to which the ``type`` of every problem leads: one entry for each code."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from html import escape
+from inspect import cleandoc
+
+import msgspec
+
+from servey import errors
+from servey.errors import CallError, ErrorMapping, phrase
+from servey.service import Service
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One error.
+
+    Args:
+        code: The code.
+        status: The HTTP status.
+        exit_code: The exit code of the command line.
+        close_code: The websocket close code.
+        meaning: The first paragraph of the class's docstring.
+        actions: The actions that declare it, by name.
+    """
+
+    code: str
+    status: int
+    exit_code: int
+    close_code: int
+    meaning: str
+    actions: tuple[str, ...] = ()
+
+
+def built_in_entries() -> list[Entry]:
+    """Return the errors that every service may answer with, by status; the one that says nothing comes last."""
+    classes = {item for item in vars(errors).values() if isinstance(item, type) and issubclass(item, CallError)}
+    ordered = sorted(classes, key=lambda cls: (cls is CallError, cls.status, cls.code))
+    return [Entry(cls.code, cls.status, cls.exit_code, cls.close_code, _meaning(cls)) for cls in ordered]
+
+
+def own_entries(service: Service) -> list[Entry]:
+    """Return the errors that the service's actions declare, those left out of the schema excepted."""
+    declared: dict[ErrorMapping, list[str]] = {}
+    for operation in service.operations.values():
+        if operation.action.include_in_schema:
+            for mapping in dict.fromkeys(operation.errors):
+                declared.setdefault(mapping, []).append(operation.name)
+    return [
+        Entry(item.code, item.status, item.exit_code, item.close_code, _meaning(item.type), tuple(sorted(names)))
+        for item, names in sorted(declared.items(), key=lambda pair: (pair[0].status, pair[0].code))
+    ]
+
+
+def catalogue(service: Service) -> dict[str, str]:
+    """Return the variable parts of the page, as HTML."""
+    own, built_in = own_entries(service), built_in_entries()
+    known = {entry.code for entry in built_in}
+    everywhere = len([item for item in service.operations.values() if item.action.include_in_schema])
+    section = ""
+    if own:
+        articles = "".join(_articles(own, known, everywhere))
+        section = (
+            '<section aria-labelledby="this-service">\n<h2 id="this-service">Of this service</h2>\n'
+            f"{articles}</section>"
+        )
+    return {"own": section, "builtin": "".join(_articles(built_in, set(), everywhere))}
+
+
+def _articles(entries: Iterable[Entry], taken: set[str], everywhere: int) -> Iterator[str]:
+    """Yield the entries; the first one of a code has the anchor."""
+    for entry in entries:
+        code = escape(entry.code)
+        shown = f"<code>{code}</code>"
+        if entry.code in taken:
+            anchor = ""
+        else:
+            taken.add(entry.code)
+            anchor, shown = f' id="{code}"', f'<a href="#{code}">{shown}</a>'
+        status = escape(f"{entry.status} {phrase(entry.status)}".strip())
+        yield f'<article{anchor}>\n<h3>{shown} <span class="status">{status}</span></h3>\n'
+        if entry.meaning:
+            yield f"<p>{_inline(entry.meaning)}</p>\n"
+        if len(entry.actions) == everywhere > 1:
+            yield '<p class="codes">Declared for every action</p>\n'
+        elif entry.actions:
+            names = ", ".join(f"<code>{escape(name)}</code>" for name in entry.actions)
+            yield f'<p class="codes">Declared by {names}</p>\n'
+        yield f'<p class="codes">Exit code {entry.exit_code} · Close code {entry.close_code}</p>\n</article>\n'
+
+
+def _meaning(cls: type) -> str:
+    """Return the first paragraph of a class's own docstring; a dataclass without one has its signature there."""
+    text = cls.__dict__.get("__doc__") or ""
+    if text.startswith(f"{cls.__name__}("):
+        return ""
+    return " ".join(cleandoc(text).partition("\n\n")[0].split())
+
+
+def _inline(text: str) -> str:
+    """Return a text of a docstring as HTML: what is in backquotes is code."""
+    return re.sub(r"(`+)([^`]+)\1", r"<code>\2</code>", escape(text))

@@ -1,0 +1,99 @@
+"use strict";
+
+// Loads the OpenAPI document beside this page and has Swagger UI show it. All addresses are relative to the page, so
+// that it works at any prefix, also at one that a proxy has taken away and tells nobody about.
+(() => {
+  const main = document.getElementById("docs");
+  const address = new URL(main.dataset.document, document.baseURI);
+
+  const dark = matchMedia("(prefers-color-scheme: dark)");
+  const paint = () => document.documentElement.classList.toggle("dark-mode", dark.matches);
+  dark.addEventListener("change", paint);
+  paint();
+
+  function element(name, text, attributes = {}) {
+    const made = Object.assign(document.createElement(name), attributes);
+    made.textContent = text;
+    return made;
+  }
+
+  function tell(title, what, mend) {
+    const message = element("div", "", { className: "message", role: "alert" });
+    message.append(
+      element("h1", title),
+      element("p", what, { className: "what" }),
+      element("p", mend),
+      element("a", String(address), { href: address }),
+    );
+    main.replaceChildren(message);
+  }
+
+  async function load() {
+    let response;
+    try {
+      response = await fetch(address, { headers: { Accept: "application/json" }, credentials: "same-origin" });
+    } catch (error) {
+      throw new Error("The server did not answer.", { cause: "Is it still running? Reload this page when it is." });
+    }
+    if (!response.ok) {
+      throw new Error(`The server answered ${response.status} ${response.statusText}.`, {
+        cause:
+          response.status === 401 || response.status === 403
+            ? "Something in front of the service lets you see this page, but not the document."
+            : "The server's log says why. A proxy in front of it has to pass this address on as it does this page's.",
+      });
+    }
+    try {
+      const loaded = JSON.parse(await response.text());
+      if (typeof loaded.openapi === "string") return loaded;
+    } catch (error) {
+      // told below
+    }
+    throw new Error("What the server sent is no OpenAPI document.", {
+      cause: "Something else answers at this address, a proxy perhaps.",
+    });
+  }
+
+  // Where the document was loaded is where the service is, whatever it can know of that itself.
+  function locate(loaded) {
+    const here = new URL(".", address).href.replace(/\/$/, "");
+    if (main.dataset.servers === "here") loaded.servers = [{ url: here }];
+    for (const scheme of Object.values(loaded.components?.securitySchemes ?? {})) {
+      for (const flow of Object.values(scheme.flows ?? {})) {
+        for (const name of ["authorizationUrl", "tokenUrl", "refreshUrl"]) {
+          if (flow[name]) flow[name] = new URL(flow[name], address).href;
+        }
+      }
+    }
+    return loaded;
+  }
+
+  function show(loaded) {
+    if (loaded.info?.title) {
+      document.title = loaded.info.title;
+      document.querySelector("nav a").textContent = loaded.info.title;
+    }
+    window.ui = SwaggerUIBundle({
+      spec: locate(loaded),
+      domNode: main,
+      presets: [SwaggerUIBundle.presets.apis],
+      layout: "BaseLayout",
+      validatorUrl: null,
+      deepLinking: true,
+      docExpansion: "list",
+      filter: true,
+      displayOperationId: true,
+      displayRequestDuration: true,
+      showCommonExtensions: true,
+      defaultModelsExpandDepth: 0,
+      defaultModelExpandDepth: 3,
+      persistAuthorization: false,
+    });
+  }
+
+  if (typeof SwaggerUIBundle === "undefined") {
+    tell("Swagger UI could not be loaded", "A script of this page is missing.", "Reload the page; the document itself is here:");
+    return;
+  }
+  load().then(show, (error) => tell("The document could not be loaded", error.message, error.cause));
+})();
