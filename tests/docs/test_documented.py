@@ -100,6 +100,14 @@ def test_the_readme_leads_to_the_index_and_that_to_every_page():
     assert {*DOCS.glob("*.md"), README, ROOT / "CHANGELOG.md"} - {index} - linked == set()
 
 
+def test_the_figures_of_the_comparison_are_those_of_the_benchmarks():
+    comparison, benchmarks = [(DOCS / page).read_text(encoding="utf-8") for page in ("comparison.md", "benchmarks.md")]
+    figures = comparison[comparison.index("## Figures") : comparison.index("## When not")]
+    quoted = set(re.findall(r"\b\d+\.\d+\b", figures))
+    assert len(quoted) > 10
+    assert quoted - set(re.findall(r"\b\d+\.\d+\b", benchmarks)) == set(), "take them from docs/benchmarks.md anew"
+
+
 def test_a_broken_link_is_found(tmp_path):
     page = tmp_path / "page.md"
     page.write_text("# A title, so\n[a](#a-title-so) [b](#b) [c](page.md#a-title-so) [d](d.md)", encoding="utf-8")
