@@ -1,5 +1,6 @@
 """What one can do with parcels."""
 
+import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -397,7 +398,8 @@ def _add_event(connection: Connection, id: ParcelId, event: TrackingEvent) -> No
 
 
 def _grams(weight: Weight) -> int:
-    return round(weight * 1000)
+    """Return a weight in the whole grams that are stored; a gram that is begun counts."""
+    return math.ceil(weight * 1000)
 
 
 def _utc(at: datetime) -> str:

@@ -15,6 +15,7 @@ from servey.codec.refusal import REFUSALS, check_decimals, has_decimals, maybe_n
 from servey.codec.shadow import default_field, hook
 from servey.codec.text import Read, TextError, TextKind, list_reader, reader, text_kind
 from servey.codec.walk import Walk
+from servey.codec.whole import whole_text, whole_value
 from servey.errors import DefinitionError, InvalidError, Problem
 
 
@@ -131,6 +132,8 @@ class ArgumentsCodec:
                 check_decimals(self._compiler, self.root, msgspec.json.decode(data))
             return self._build(value) if self._built else value
         except REFUSALS as error:
+            if not extra and (whole := whole_text(self.root, data)) is not None:
+                return self.decode(whole)
             raise refused_text(self._compiler, self.root, data, error) from None
 
     def decode(self, builtins: Any) -> Any:
@@ -149,6 +152,8 @@ class ArgumentsCodec:
             value = msgspec.convert(builtins, self.struct, str_keys=True, dec_hook=hook)
             return self._build(value) if self._built else value
         except REFUSALS as error:
+            if (whole := whole_value(self.root, builtins)) is not None:
+                return self.decode(whole)
             raise refused_value(self._compiler, self.root, builtins, error) from None
 
     def decode_text(

@@ -23,6 +23,7 @@ from servey.codec.refusal import (
 )
 from servey.codec.shadow import hook
 from servey.codec.walk import Walk, shown_type
+from servey.codec.whole import whole_text, whole_value
 from servey.errors import DefinitionError, Problem
 
 T = TypeVar("T")
@@ -91,6 +92,8 @@ class Codec(Generic[T]):
                 check_decimals(self._compiler, self.root, msgspec.json.decode(data))
             return self._plan.build(value)
         except REFUSALS as error:
+            if (whole := whole_text(self.root, data)) is not None:
+                return self.decode(whole)
             raise refused_text(self._compiler, self.root, data, error) from None
 
     def decode(self, builtins: Any) -> T:
@@ -108,6 +111,8 @@ class Codec(Generic[T]):
                 check_decimals(self._compiler, self.root, builtins)
             return self._plan.attempt(builtins)
         except REFUSALS as error:
+            if (whole := whole_value(self.root, builtins)) is not None:
+                return self.decode(whole)
             raise refused_value(self._compiler, self.root, builtins, error, "/0") from None
 
     def encode_json(self, value: T) -> bytes:

@@ -5,6 +5,7 @@ pydantic is imported when a user's type needs it; such a type has imported it al
 
 from __future__ import annotations
 
+import copy
 import typing
 from typing import Any
 
@@ -12,6 +13,7 @@ import msgspec
 
 from servey.codec.engine import ForeignType, SchemaMode
 from servey.codec.failure import shown, step
+from servey.codec.whole import EXACT
 from servey.codec.wire import to_wire
 from servey.errors import DefinitionError, InvalidError, Problem
 
@@ -33,6 +35,8 @@ def pydantic_type(tp: Any) -> ForeignType | None:
         try:
             return adapter.validate_json(msgspec.json.encode(builtins), strict=True, extra="forbid")
         except pydantic.ValidationError as error:
+            if (whole := with_whole_numbers(builtins, error)) is not None:
+                return decode(whole)
             raise InvalidError(errors=problems(error)) from None
         except UnicodeEncodeError as error:
             raise ValueError(str(error)) from None
@@ -98,6 +102,34 @@ def problems(error: Any) -> list[Problem]:
             message = f"{item['msg'][:1].lower()}{item['msg'][1:]}, got {shown(item['input'])}"
         found.append(Problem(path, message))
     return found
+
+
+def with_whole_numbers(builtins: Any, error: Any) -> Any:
+    """Return refused JSON values with an int for each ``5.0`` where pydantic wants one; None where it wants none.
+
+    See `servey.codec.whole`, which does the same outside of pydantic's types.
+    """
+    places = [
+        item["loc"]
+        for item in error.errors(include_url=False, include_context=False)
+        if item["type"] == "int_type" and type(item["input"]) is float and item["input"].is_integer()
+    ]
+    if places == [()]:
+        return int(builtins) if abs(builtins) <= EXACT else None
+    found = copy.deepcopy(builtins) if places else None
+    changed = False
+    for place in places:
+        at: Any = found
+        try:
+            for part in place[:-1]:
+                at = at[part]
+            value: Any = at[place[-1]]
+            if type(value) is float and abs(value) <= EXACT:
+                at[place[-1]] = int(value)
+                changed = True
+        except (IndexError, KeyError, TypeError):  # the place is in a union, whose members pydantic names in it
+            continue
+    return found if changed else None
 
 
 def closed(schema: Any, mode: SchemaMode) -> Any:

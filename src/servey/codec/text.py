@@ -21,6 +21,7 @@ TextKind = Literal["scalar", "list", "json"]
 Read = Callable[[str], Any]
 
 _INT = re.compile(r"-?[0-9]{1,4300}")
+_WHOLE = re.compile(r"(-?[0-9]{1,4300})(?:\.0+)?")
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 
 
@@ -54,7 +55,7 @@ def reader(node: Node) -> Read:
     if node.cls is bool:
         return _bool
     if node.cls is int:
-        return _int
+        return _whole
     if node.cls is float:
         return _float
     if node.cls is type(None):
@@ -140,6 +141,14 @@ def _int(text: str) -> int:
     return int(text)
 
 
+def _whole(text: str) -> int:
+    """Read an int as JSON does, where nothing else takes ``5.0``."""
+    found = _WHOLE.fullmatch(text)
+    if found is None:
+        raise TextError(f"expected int, got {shown(text)}")
+    return int(found[1])
+
+
 def _float(text: str) -> float:
     if not _NUMBER.fullmatch(text) or not math.isfinite(number := float(text)):
         raise TextError(f"expected float, got {shown(text)}")
@@ -177,7 +186,8 @@ def _union(node: Node) -> Read:
     if any(member.cls is str for member in members):
         # for an optional str, "null" is a text like any other
         members = [member for member in members if member.cls is not type(None)]
-    reads = [reader(member) for member in members]
+    whole = all(member.cls in (int, bool, type(None)) for member in members)
+    reads = [_int if member.cls is int and not whole else reader(member) for member in members]
 
     def read(text: str) -> Any:
         for part in reads:

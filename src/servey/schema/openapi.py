@@ -10,7 +10,7 @@ import msgspec
 
 from servey.action.example import NOT_GIVEN
 from servey.action.operation import CheckedExample, Operation
-from servey.codec.node import MISSING, Field
+from servey.codec.node import MISSING, Field, Node
 from servey.codec.schema import Names
 from servey.errors import CallError, ForbiddenError, InvalidError, MalformedError, UnauthorizedError
 from servey.schema.components import PREFIX, Components
@@ -161,7 +161,8 @@ class _OperationWriter:
         schema = self._sent.member(msgspec.structs.replace(field, description=""))
         kind = operation.arguments.text_kind(field.name)
         required = field.required or place == "path"
-        schema = _as_text(schema, optional=not field.required)
+        if kind != "json":
+            schema = _as_text(schema, says_null=kind == "scalar" and not _takes_any_text(field.node))
         if place == "path" and schema.get("type") == "string":
             schema.setdefault("minLength", 1)  # an empty segment is another path
         if kind == "list" and required:
@@ -272,27 +273,32 @@ def _examples(values: Iterable[tuple[CheckedExample, Any]]) -> dict[str, Any]:
     }
 
 
-def _as_text(schema: dict[str, Any], *, optional: bool) -> dict[str, Any]:
+def _as_text(schema: dict[str, Any], *, says_null: bool) -> dict[str, Any]:
     """Return the schema of a value in a path or a query string.
 
-    What may be left out has no need to say null; and a number in a text is a text that looks like one, so that of a
-    Decimal's two forms one is left.
+    A number in a text is a text that looks like one, so of a Decimal's two forms the string is left.
+
+    Args:
+        schema: The schema of the JSON value.
+        says_null: Whether the text "null" is null.
     """
     found = dict(schema)
-    if optional:
+    if not says_null:
         if found.get("default", MISSING) is None:
             del found["default"]
         if isinstance(kinds := found.get("type"), list):
             others: list[str] = [kind for kind in kinds if kind != "null"]  # pyright: ignore[reportUnknownVariableType]
             found["type"] = others[0] if len(others) == 1 else others
     if "anyOf" in found:
-        parts: list[dict[str, Any]] = [
-            part for part in found.pop("anyOf") if not (optional and part == {"type": "null"})
-        ]
+        parts: list[dict[str, Any]] = [part for part in found.pop("anyOf") if says_null or part != {"type": "null"}]
         if any(part.get("format") == "decimal" for part in parts):
             parts = [part for part in parts if part.get("type") != "number"]
         found = {**parts[0], **found} if len(parts) == 1 else {"anyOf": parts, **found}
     return found
+
+
+def _takes_any_text(node: Node) -> bool:
+    return node.cls is str or any(map(_takes_any_text, node.members))
 
 
 def _distinct(values: Sequence[Any]) -> list[Any]:

@@ -4,6 +4,7 @@ import dataclasses
 import datetime as dt
 import decimal
 import enum
+import json
 import threading
 import time
 import typing
@@ -325,9 +326,34 @@ def test_a_duplicate_key_is_read_as_its_last_value() -> None:
     assert Codec(User).decode_json(b'{"name": "a", "name": "b"}') == User("b")
 
 
-@pytest.mark.parametrize("text", [b"1.0", b"1e2", b"true", b'"1"', b"null"])
+@pytest.mark.parametrize("text", [b"1.5", b"1e-2", b"9007199254740994.0", b"1e300", b"true", b'"1"', b"null"])
 def test_an_int_is_strict(text: bytes) -> None:
     assert paths(int, text) == [""]
+
+
+@pytest.mark.parametrize(
+    ("tp", "text", "value"),
+    [
+        (int, b"1.0", 1),
+        (int | None, b"-2e1", -20),
+        (Annotated[int, msgspec.Meta(ge=5)], b"5.0", 5),
+        (list[int], b"[1, 2.0, 3]", [1, 2, 3]),
+        (tuple[str, int], b'["a", 2.0]', ("a", 2)),
+        (dict[str, int], b'{"a": 1.0}', {"a": 1}),
+        (list[int] | str, b"[1.0]", [1]),
+        (int | float, b"1.0", 1.0),
+        (float, b"1.0", 1.0),
+        (Any, b"1.0", 1.0),
+    ],
+)
+def test_a_whole_number_is_an_int_however_it_is_written_where_no_float_is_taken(tp, text, value) -> None:
+    found = Codec(tp).decode_json(text)
+    assert (found, type(found)) == (value, type(value))
+    assert Codec(tp).decode(json.loads(text)) == value
+
+
+def test_other_problems_are_told_beside_a_whole_number() -> None:
+    assert [problem.path for problem in problems(list[int], b'[1.0, "x", 2.5]')] == ["/1", "/2"]
 
 
 def test_a_value_error_of_post_init_is_a_problem_with_its_path() -> None:
