@@ -58,6 +58,7 @@
   function locate(loaded) {
     const here = new URL(".", address).href.replace(/\/$/, "");
     if (main.dataset.servers === "here") loaded.servers = [{ url: here }];
+    main.classList.toggle("one-server", main.dataset.servers === "here");
     for (const scheme of Object.values(loaded.components?.securitySchemes ?? {})) {
       for (const flow of Object.values(scheme.flows ?? {})) {
         for (const name of ["authorizationUrl", "tokenUrl", "refreshUrl"]) {
@@ -66,6 +67,34 @@
       }
     }
     return loaded;
+  }
+
+  // Swagger UI shows numbers as JavaScript reads them: 9007199254740993 as 9007199254740992, more digits as 1.5e+25.
+  // Where a browser can (JSON.rawJSON), they are shown as they were sent.
+  function exactNumbers(system) {
+    const exact = (key, value, context) => (typeof value === "number" ? JSON.rawJSON(context.source) : value);
+    const lay = (text, reviver) => JSON.stringify(JSON.parse(text, reviver), null, "  ");
+    const responseBody = (Original) => (properties) => {
+      const { content, contentType, getComponent } = properties;
+      if (JSON.rawJSON && typeof content === "string" && /json/i.test(contentType)) {
+        try {
+          const text = lay(content, exact);
+          if (text !== lay(content)) {
+            const Code = getComponent("HighlightCode", true);
+            return system.React.createElement(
+              "div",
+              null,
+              system.React.createElement("h5", null, "Response body"),
+              system.React.createElement(Code, { language: "json", downloadable: true, canCopy: true, fileName: "response.json" }, text),
+            );
+          }
+        } catch (error) {
+          // no JSON: the original says so
+        }
+      }
+      return system.React.createElement(Original, properties);
+    };
+    return { wrapComponents: { responseBody } };
   }
 
   function show(loaded) {
@@ -77,6 +106,7 @@
       spec: locate(loaded),
       domNode: main,
       presets: [SwaggerUIBundle.presets.apis],
+      plugins: [exactNumbers],
       layout: "BaseLayout",
       validatorUrl: null,
       deepLinking: true,
