@@ -16,7 +16,8 @@
 SHELL := /bin/sh
 VENV := .venv
 RUN := $(VENV)/bin/python
-SYNC := uv sync --frozen --inexact
+# servey anew each time: uv would take it from its cache, also where `make clean` has removed its built assets
+SYNC := uv sync --frozen --inexact --reinstall-package servey
 
 # uv takes the interpreter it is given: it downloads none and follows no other activated environment
 export UV_PYTHON_DOWNLOADS := never
@@ -73,14 +74,14 @@ check: $(VENV)/.synced
 	$(RUN) -m pytest -q tests/unit/test_layers.py
 
 docs: $(VENV)/.synced
-	$(RUN) -m sphinx -c docs -b html -d build/docs-doctrees -j auto -q -W --keep-going . build/docs
+	$(RUN) -m sphinx -c docs -b html -E -a -d build/docs-doctrees -j auto -q -W --keep-going . build/docs
 	@echo "build/docs/index.html"
 
 bench: $(VENV)/.synced-bench
 	$(RUN) -m benchmarks $(ARGS)
 
 clean:
-	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .bench dist build
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .bench dist build src/servey/servey_starlette/assets
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/bin/python:
@@ -98,11 +99,14 @@ $(VENV)/bin/uv: | $(VENV)/bin/python
 	@$(RUN) -m pip --version >/dev/null 2>&1 || $(RUN) -m ensurepip >/dev/null
 	$(RUN) -m pip install --quiet --disable-pip-version-check 'uv>=0.13,<1'
 
+# what a sync depends on: hatch_build.py builds the assets of the browser pages from web/ into the package
+SYNCED := uv.lock pyproject.toml hatch_build.py $(wildcard web/* web/src/*)
+
 # --inexact: a plain sync would take the benchmarks' packages, and uv, out again
-$(VENV)/.synced: uv.lock pyproject.toml | $(VENV)/bin/uv
+$(VENV)/.synced: $(SYNCED) | $(VENV)/bin/uv
 	$(VENV)/bin/$(SYNC)
 	@touch $@
 
-$(VENV)/.synced-bench: uv.lock pyproject.toml | $(VENV)/bin/uv
+$(VENV)/.synced-bench: $(SYNCED) | $(VENV)/bin/uv
 	$(VENV)/bin/$(SYNC) --group bench
 	@touch $@ $(VENV)/.synced
