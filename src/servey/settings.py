@@ -183,13 +183,26 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
                 "CORS_ALLOWED_ORIGINS is * and CORS_ALLOW_CREDENTIALS is on: every page of the web could act for "
                 "your users. List the origins, or switch credentials off."
             )
+        if "*" in self.trusted_proxies and len(self.trusted_proxies) > 1:
+            problems.append("FORWARDED_ALLOW_IPS has * and more: * alone believes everybody, so take the rest away")
+        problems += [
+            f"FORWARDED_ALLOW_IPS has {proxy!r}, which is neither an address nor a network: write 10.0.0.7, or "
+            "10.0.0.0/8 with zeros after the prefix"
+            for proxy in self.trusted_proxies
+            if proxy != "*" and not _is_network(proxy)
+        ]
         if problems:
             raise SettingsError("\n".join(problems))
 
     @property
+    def is_local(self) -> bool:
+        """Whether the server is bound to this machine alone."""
+        return _is_loopback(self.server_host)
+
+    @property
     def production(self) -> bool:
         """Whether the service runs in production; with no `SERVEY_ENV`, when bound to more than this machine."""
-        return self.environment == "production" or (self.environment == "" and not _is_loopback(self.server_host))
+        return self.environment == "production" or (self.environment == "" and not self.is_local)
 
     def problem_types_at(self, root_path: str = "") -> str:
         """Return what the ``type`` of a problem (RFC 9457) begins with, before the code; empty for ``about:blank``.
@@ -294,6 +307,18 @@ def _warn_of_unknown(variables: Mapping[str, Variable], environ: Mapping[str, st
         if name.startswith("SERVEY_") and name not in known:
             near = nearest(name, known)
             _log.warning("%s is no setting of servey%s", name, f"; did you mean {near}?" if near else "")
+
+
+def _is_network(text: str) -> bool:
+    if text in ("127.0.0.1", "::1"):
+        return True
+    import ipaddress
+
+    try:
+        ipaddress.ip_network(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_loopback(host: str) -> bool:

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 import click
 
 from servey.cli.project import Project, raised_on_import
-from servey.errors import CallError, DefinitionError, MissingExtraError, ResourceError, SettingsError
+from servey.errors import CallError, DefinitionError, MissingExtraError, ResourceError, ServeyError, SettingsError
 
 EX_USAGE, EX_NOINPUT, EX_UNAVAILABLE, EX_SOFTWARE, EX_IOERR, EX_CONFIG = 64, 66, 69, 70, 74, 78
 """Of ``sysexits.h``; `os.EX_*` has them on POSIX only."""
@@ -89,18 +89,32 @@ def show_error(error: Exception, project: Project) -> int:
     if isinstance(error, (MissingExtraError, ResourceError)):
         _say(str(error))
         return EX_UNAVAILABLE
+    text, theirs = _with_traceback(error)
+    click.echo(text, err=True)
+    return EX_CONFIG if theirs else EX_SOFTWARE
+
+
+def error_text(error: BaseException) -> str:
+    """Return what `show_error` would tell of an error that keeps a service from being loaded."""
+    if isinstance(error, ServeyError) and not isinstance(error, CallError):
+        return _labelled(str(error))
+    return _with_traceback(error)[0]
+
+
+def _with_traceback(error: BaseException) -> tuple[str, bool]:
+    """Return the traceback with what it means, and whether the user's own modules raised the error on import."""
     theirs = raised_on_import(error)  # takes servey's own lines off the traceback
-    click.echo("".join(traceback.format_exception(error)).rstrip(), err=True)
-    if theirs:
-        _say("your modules cannot be loaded; see above")
-        return EX_CONFIG
-    _say("this is a defect of servey, or of a plugin")
-    return EX_SOFTWARE
+    trace = "".join(traceback.format_exception(error)).rstrip()
+    meaning = "your modules cannot be loaded; see above" if theirs else "this is a defect of servey, or of a plugin"
+    return f"{trace}\n{_labelled(meaning)}", theirs
 
 
 def _say(message: str, code: str = "", color: bool | None = None) -> None:
-    label = click.style("Error:", fg="red", bold=True)
-    click.echo(f"{label} {': '.join(filter(None, [code, message]))}", err=True, color=color)
+    click.echo(_labelled(": ".join(filter(None, [code, message]))), err=True, color=color)
+
+
+def _labelled(message: str) -> str:
+    return f"{click.style('Error:', fg='red', bold=True)} {message}"
 
 
 def _has_no_module(project: Project) -> bool:

@@ -225,11 +225,22 @@ def test_an_unknown_setting_is_a_warning(monkeypatch, capsys):
 # --- serve --------------------------------------------------------------------------------------------------------
 
 
+class Served(list[Settings]):
+    """What the server is called with instead of running; whether it is to reload each time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reload: list[bool] = []
+
+    def serve(self, settings: Settings, *, reload: bool, tell: object) -> None:
+        self.append(settings)
+        self.reload.append(reload)
+
+
 @pytest.fixture
-def served(monkeypatch) -> list[Settings]:
-    """What the server is called with instead of running."""
-    called: list[Settings] = []
-    fake = SimpleNamespace(serve=called.append)
+def served(monkeypatch) -> Served:
+    called = Served()
+    fake = SimpleNamespace(serve=called.serve)
     monkeypatch.setitem(sys.modules, "servey.servey_starlette.server", fake)
     monkeypatch.setattr(servey.servey_starlette, "server", fake, raising=False)
     return called
@@ -246,6 +257,39 @@ def test_flags_of_serve_replace_settings(served):
     assert run(["serve", "--host", "0.0.0.0", "--port=0"], project=Project(settings=Settings())) == 0
     assert served == [Settings(server_host="0.0.0.0", server_port=0)]
     assert served[0].production
+    assert run(["serve", "--workers", "3"], project=Project(settings=Settings())) == 0
+    assert served[1] == Settings(workers=3)
+
+
+LOCAL, EVERYWHERE = Settings(), Settings(server_host="0.0.0.0")
+PRODUCTION = Settings(environment="production")
+DEVELOPED_ELSEWHERE = Settings(server_host="0.0.0.0", environment="development")
+
+
+@pytest.mark.parametrize(
+    ("settings", "args", "reload"),
+    [
+        (LOCAL, [], True),
+        (LOCAL, ["--no-reload"], False),
+        (LOCAL, ["--reload"], True),
+        (LOCAL, ["--workers", "2"], False),
+        (LOCAL, ["--host", "0.0.0.0"], False),
+        (Settings(workers=2), ["--workers", "1"], True),
+        (EVERYWHERE, [], False),
+        (PRODUCTION, [], False),
+        (DEVELOPED_ELSEWHERE, [], False),
+        (DEVELOPED_ELSEWHERE, ["--reload"], True),
+    ],
+)
+def test_the_server_reloads_in_development_on_this_machine_with_one_process(served, settings, args, reload):
+    assert run(["serve", *args], project=Project(settings=settings)) == 0
+    assert served.reload == [reload]
+
+
+@pytest.mark.parametrize(("settings", "args"), [(PRODUCTION, []), (EVERYWHERE, []), (LOCAL, ["--workers", "2"])])
+def test_reloading_where_that_cannot_be_is_a_usage_error(served, settings, args, capsys):
+    assert run(["serve", "--reload", *args], project=Project(settings=settings)) == 64
+    assert served == []
 
 
 @pytest.mark.parametrize("port", ["70000", "-1", "x"])

@@ -12,7 +12,8 @@ import pytest
 from servey import WEB_GET, ScopeAccessControl
 from servey.action.action import action
 from servey.errors import SettingsError
-from servey.servey_starlette.server import banner, bind
+from servey.servey_starlette.banner import banner
+from servey.servey_starlette.server import bind
 from servey.service import Service
 from servey.settings import Settings
 
@@ -83,7 +84,7 @@ def serving(tmp_path: Path):
 
     def serving(source: str, path: str = "") -> tuple[subprocess.Popen[str], socket.socket | None]:
         (tmp_path / "actions.py").write_text(source)
-        variables = {**os.environ, "SERVER_PORT": "0", "SERVEY_SHUTDOWN_TIMEOUT": "0.3"}
+        variables = {**os.environ, "SERVER_PORT": "0", "SERVEY_SHUTDOWN_TIMEOUT": "0.3", "SERVEY_ENV": "production"}
         process = subprocess.Popen(
             [sys.executable, "-m", "servey"], cwd=tmp_path, env=variables, stderr=subprocess.PIPE, text=True
         )
@@ -178,7 +179,11 @@ def test_the_banner_says_when_there_is_nothing_to_serve() -> None:
     assert "WEB_GET" in second
 
 
-@pytest.mark.parametrize("command", [["serve"], ["call", "use"]], ids=["serve", "call"])
+@pytest.mark.parametrize(
+    "command",
+    [["serve", "--no-reload"], ["serve", "--workers", "2"], ["call", "use"]],
+    ids=["serve", "workers", "call"],
+)
 def test_a_resource_that_cannot_be_opened_ends_the_program_with_its_place(tmp_path: Path, command: list[str]) -> None:
     (tmp_path / "actions.py").write_text(NO_DATABASE)
     environ = {"PATH": "", "SERVER_PORT": "0"}

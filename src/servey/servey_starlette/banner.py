@@ -1,0 +1,81 @@
+"""What the server says when it starts."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from servey.service import Service
+
+PAGES = {"/docs": "try the actions in a browser", "/openapi.json": "the OpenAPI document"}
+"""What the application may serve for people and tools, and is worth a line."""
+
+
+def banner(service: Service, port: int, paths: Collection[str] = ()) -> list[str]:
+    """Return what a user wants to see at start: the mode, the routes, and what is missing.
+
+    Args:
+        service: The service.
+        port: The port that was really bound.
+        paths: The paths of the application's own routes.
+    """
+    settings = service.settings
+    at = f"http://{named(settings.server_host)}:{port}"
+    count = len(service.operations)
+    mode = "production" if settings.production else "development"
+    lines = [f"{mode}: {count_of(count, 'action')}"]
+    for route in service.web_routes:
+        access = repr(route.operation.action.access_control)
+        lines.append(f"  {route.method:6} {at}{route.path}  ({access})")
+    lines += [f"  {'':6} {at}{path}  {what}" for path, what in PAGES.items() if path in paths]
+    if not count:
+        lines.append(f"no action was found in {settings.action_path}: put @action above a function there")
+    elif not service.web_routes:
+        lines.append("nothing to serve: give an action a web trigger, @action(triggers=(WEB_GET,))")
+    guarded = [name for name, operation in service.operations.items() if not operation.is_open]
+    if guarded and not service.authorizers:
+        lines.append(f"nothing verifies tokens: over a network nobody can call {', '.join(guarded)}")
+    return lines
+
+
+def reloaded(seconds: float, before: Mapping[str, str], after: Mapping[str, str]) -> str:
+    """Return the line for a service that was loaded again: how long it took, and which actions came and went.
+
+    Args:
+        seconds: From the noticed change to the first answer that is possible.
+        before: The actions that were served, with what callers see of each.
+        after: Those that are served now.
+    """
+    parts = [count_of(len(after), "action")]
+    for what, names in (
+        ("new", [name for name in after if name not in before]),
+        ("changed", [name for name in after if name in before and after[name] != before[name]]),
+        ("gone", [name for name in before if name not in after]),
+    ):
+        if names:
+            parts.append(f"{what}: {', '.join(names)}")
+    return f"reloaded in {seconds:.1f} s: {'; '.join(parts)}"
+
+
+def outline(service: Service) -> dict[str, str]:
+    """Return what callers see of each action: its routes, its parameters and result, and who may call it."""
+    routes: dict[str, list[str]] = {name: [] for name in service.operations}
+    for route in service.web_routes:
+        routes[route.operation.name].append(f"{route.method} {route.path}")
+    seen: dict[str, str] = {}
+    for name, operation in service.operations.items():
+        signature = operation.signature
+        takes = [(item.name, item.type) for item in signature.parameters]
+        seen[name] = f"{routes[name]} {takes} {signature.result} {operation.action.access_control!r}"
+    return seen
+
+
+def count_of(number: int, noun: str) -> str:
+    """Return a number with its noun: ``1 action``, ``2 actions``."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def named(host: str) -> str:
+    """Return a host as a URL has it."""
+    if host in ("127.0.0.1", "::1"):
+        return "localhost"
+    return f"[{host}]" if ":" in host else host

@@ -1,0 +1,117 @@
+"""What the development server answers while the service cannot be loaded: the error, in a browser or as a problem."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from html import escape
+from ipaddress import ip_address
+
+from starlette.types import Receive, Scope, Send
+
+from servey.errors import CallError, InternalError
+from servey.servey_starlette.app import LIVENESS_PATH, READINESS_PATH
+from servey.servey_starlette.problem import Problems
+from servey.servey_starlette.request import request_id_of
+from servey.settings import Settings
+
+_STYLE = """
+:root { color-scheme: light dark }
+body { font: 1rem/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem; padding: 0 1rem }
+h1 { font-size: 1.25rem; border-left: .3rem solid #d33; padding-left: .7rem }
+pre { font: .875rem/1.5 ui-monospace, monospace; overflow-x: auto; padding: 1rem; border-radius: .4rem;
+      background: light-dark(#f4f4f5, #1d1d20); tab-size: 4 }
+"""
+_DIGEST = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
+_POLICY = (
+    f"default-src 'none'; style-src 'sha256-{_DIGEST}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="refresh" content="1">
+<title>The service cannot be loaded</title>
+<style>{style}</style>
+</head>
+<body>
+<h1>The service cannot be loaded</h1>
+<pre>{text}</pre>
+<p>It is loaded again when a file changes, and this page goes on to what you asked for.</p>
+</body>
+</html>
+"""
+_HIDDEN = "The server's terminal says why."
+
+
+class ErrorPage:
+    """An ASGI application that answers everything with an error.
+
+    It shows the error to this machine only: not where the server is bound to another address than loopback, and not
+    under another name, by which whoever is there came through a tunnel or a proxy.
+
+    Args:
+        text: The error, as the terminal shows it.
+        settings: The settings.
+    """
+
+    def __init__(self, text: str, settings: Settings) -> None:
+        self._text = text if settings.is_local else _HIDDEN
+        self._problems = Problems(settings)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer an HTTP request."""
+        if scope["type"] != "http":
+            return
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        path = scope["path"]
+        if path == LIVENESS_PATH:
+            await _answer(scope, send, 200, b'{"status":"alive"}', [(b"content-type", b"application/json")])
+        elif path == READINESS_PATH:
+            retry = [(b"content-type", b"application/json"), (b"retry-after", b"1")]
+            await _answer(scope, send, 503, b'{"status":"not ready"}', retry)
+        elif b"text/html" in headers.get(b"accept", b""):
+            body = _PAGE.format(style=_STYLE, text=escape(self._shown(headers))).encode("utf-8", "backslashreplace")
+            await _answer(
+                scope,
+                send,
+                500,
+                body,
+                [
+                    (b"content-type", b"text/html; charset=utf-8"),
+                    (b"content-security-policy", _POLICY.encode()),
+                    (b"x-content-type-options", b"nosniff"),
+                    (b"referrer-policy", b"no-referrer"),
+                    (b"cache-control", b"no-store"),
+                    (b"retry-after", b"1"),
+                ],
+            )
+        else:
+            error: CallError = InternalError(self._shown(headers), headers={"Retry-After": "1"})
+            await self._problems.send(error, request_id_of(headers), scope, send)
+
+    def _shown(self, headers: dict[bytes, bytes]) -> str:
+        return self._text if is_local(headers.get(b"host", b"").decode("latin-1")) else _HIDDEN
+
+
+def is_local(host: str) -> bool:
+    """Return whether a ``Host`` header names this machine itself.
+
+    Example:
+        >>> [is_local(host) for host in ("localhost:8000", "127.0.0.1", "[::1]:80", "app.example.com")]
+        [True, True, True, False]
+    """
+    name = host.partition("]")[0].lstrip("[") if host.startswith("[") else host.partition(":")[0]
+    if name.lower() == "localhost" or name.lower().endswith(".localhost"):
+        return True
+    try:
+        return ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+async def _answer(scope: Scope, send: Send, status: int, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:
+    headers = [*headers, (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})

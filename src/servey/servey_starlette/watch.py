@@ -1,0 +1,118 @@
+"""Which Python files change. Directories are watched one by one, so that a virtual environment costs nothing."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Generator, Iterable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+from watchfiles import Change, PythonFilter, watch
+from watchfiles.main import FileChange
+
+_TICK_MILLISECONDS = 100
+"""How often a wait for changes looks up, to see what else has happened."""
+
+_QUIET_MILLISECONDS = 50
+"""How long nothing more may change before changes count as one: an editor saves all its files at once."""
+
+_LONGEST_MILLISECONDS = 400
+"""How long changes count as one when something, a database, say, never is quiet."""
+
+_IGNORED = frozenset({"__pycache__", "node_modules", "site-packages"})
+
+_is_python = PythonFilter()
+
+
+def directories_of(action_path: str) -> list[Path]:
+    """Return the directories to watch: the working directory, and those of the modules that are named.
+
+    No module is imported.
+
+    Args:
+        action_path: Names of modules, with commas.
+    """
+    found = [Path.cwd()]
+    for name in filter(None, (part.strip().partition(".")[0] for part in action_path.split(","))):
+        try:
+            spec = find_spec(name)
+        except (ImportError, ValueError):
+            continue
+        if spec is not None and spec.submodule_search_locations:
+            found += [Path(place).resolve() for place in spec.submodule_search_locations]
+        elif spec is not None and spec.origin and os.path.isfile(spec.origin):
+            found.append(Path(spec.origin).resolve().parent)
+    return [path for path in dict.fromkeys(found) if not any(other in path.parents for other in found)]
+
+
+def trees(roots: Iterable[Path]) -> Iterator[str]:
+    """Yield the directories under `roots` in which a project may have code of its own.
+
+    Not those whose names begin with a dot, virtual environments, installed packages and caches.
+    """
+    for root in roots:
+        for place, names, _ in os.walk(root):
+            yield place
+            names[:] = sorted(name for name in names if _is_own(place, name))
+
+
+class Changes(Iterator[set[Path]]):
+    """The Python files that come, go or change, as they do; an empty set every now and then.
+
+    Args:
+        roots: The directories to watch, with those in them, now and later.
+        stop: Ends the iteration.
+
+    Raises:
+        OSError: The operating system watches no more directories.
+    """
+
+    def __init__(self, roots: Iterable[Path], stop: threading.Event) -> None:
+        self._roots = list(roots)
+        self._stop = stop
+        self._watched = set(trees(self._roots))
+        self._changes = self._watch()
+        self._first = next(self._changes, set[FileChange]())  # from now on nothing is missed
+
+    def __next__(self) -> set[Path]:
+        """Return what has changed since the last time.
+
+        Raises:
+            StopIteration: It is the end.
+        """
+        found, self._first = self._first or next(self._changes), set[FileChange]()
+        changed = {Path(path) for change, path in found if _is_python(change, path)}
+        came = {path for change, path in found if change is not Change.modified and os.path.isdir(path)}
+        return changed | self._watch_anew(came) if came else changed
+
+    def _watch_anew(self, came: set[str]) -> set[Path]:
+        """Watch the directories that have come, too; return the Python files that they brought."""
+        before, self._watched = self._watched, set(trees(self._roots))
+        old, self._changes = self._changes, self._watch()
+        self._first = next(self._changes, set[FileChange]())
+        old.close()
+        new = {
+            place for place in self._watched if place not in before or came & {place, *map(str, Path(place).parents)}
+        }
+        return {path for place in new for path in Path(place).glob("*.py")}
+
+    def _watch(self) -> Generator[set[FileChange]]:
+        return watch(
+            *sorted(self._watched),
+            watch_filter=None,
+            debounce=_LONGEST_MILLISECONDS,
+            step=_QUIET_MILLISECONDS,
+            stop_event=self._stop,
+            rust_timeout=_TICK_MILLISECONDS,
+            yield_on_timeout=True,
+            raise_interrupt=False,
+            recursive=False,
+            ignore_permission_denied=True,
+        )
+
+
+def _is_own(place: str, name: str) -> bool:
+    if name.startswith(".") or name in _IGNORED:
+        return False
+    return not os.path.exists(os.path.join(place, name, "pyvenv.cfg"))
