@@ -15,6 +15,7 @@ from servey.action.action import Action
 from servey.action.context import CallContext
 from servey.action.reply import Reply
 from servey.codec import MISSING, Parameter
+from servey.codec.documentation import Documentation
 from servey.errors import DefinitionError, snake_case
 from servey.security.authorization import Authorization
 
@@ -31,42 +32,6 @@ class Injected(msgspec.Struct, frozen=True):
     name: str
     type: type
     optional: bool = False
-
-
-class Documentation(msgspec.Struct, frozen=True):
-    """What a docstring says (Google, NumPy, reST and Epydoc forms are understood).
-
-    Args:
-        summary: The first paragraph.
-        description: The rest of the prose.
-        parameters: What is said of each parameter, by name.
-        returns: What is said of the result.
-    """
-
-    summary: str = ""
-    description: str = ""
-    parameters: typing.Mapping[str, str] = msgspec.field(default_factory=dict[str, str])
-    returns: str = ""
-
-    @classmethod
-    def of(cls, docstring: str | None) -> Documentation:
-        """Return what `docstring` says."""
-        if not docstring or not docstring.strip():
-            return cls()
-        from docstring_parser import parse  # needed for documentation only, not by a call
-
-        parsed = parse(docstring)
-        summary, description = parsed.short_description or "", parsed.long_description or ""
-        if description and not parsed.blank_after_short_description:
-            # the parser ends the summary with its line, PEP 257 and everybody else with its paragraph
-            more, _, description = description.partition("\n\n")
-            summary = " ".join([summary, *more.split("\n")])
-        return cls(
-            summary=summary.strip(),
-            description=description.strip(),
-            parameters={item.arg_name: (item.description or "").strip() for item in parsed.params},
-            returns=((parsed.returns and parsed.returns.description) or "").strip(),
-        )
 
 
 class ActionSignature(msgspec.Struct, frozen=True, dict=True):

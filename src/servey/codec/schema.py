@@ -6,17 +6,17 @@ which they are met, so that the names are stable.
 
 from __future__ import annotations
 
-import enum
-import inspect
 import json
 import typing
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
+from types import MappingProxyType
 from typing import Any
 
 from msgspec import UNSET
 
 from servey.codec.decimal_pattern import ANY_DECIMAL, decimal_pattern
+from servey.codec.documentation import Documentation
 from servey.codec.engine import SchemaMode
 from servey.codec.leaves import wire_values
 from servey.codec.node import MISSING, Constraints, Field, Node
@@ -90,20 +90,30 @@ class SchemaWriter:
             schema = {**schema, "description": node.description}
         return schema
 
-    def member(self, field: Field) -> dict[str, Any]:
-        """Return the schema of a class's member, with its default and description."""
+    def member(self, field: Field, description: str = "") -> dict[str, Any]:
+        """Return the schema of a class's member, with its default and description.
+
+        Args:
+            field: The member.
+            description: What its class says of it; its annotation's own description goes first.
+        """
         schema = self.of(field.node)
-        if field.description:
-            schema = {**schema, "description": field.description}
+        if told := field.description or description:
+            schema = {**schema, "description": told}
         default = default_wire(field.default)
         return schema if default is MISSING else {**schema, "default": default}
 
-    def object(self, fields: Iterable[Field]) -> dict[str, Any]:
-        """Return the schema of an object with such members."""
+    def object(self, fields: Iterable[Field], told: Mapping[str, str] = MappingProxyType({})) -> dict[str, Any]:
+        """Return the schema of an object.
+
+        Args:
+            fields: Its members.
+            told: What its class says of them, by name.
+        """
         fields = list(fields)
         schema: dict[str, Any] = {
             "type": "object",
-            "properties": {field.wire: self.member(field) for field in fields},
+            "properties": {field.wire: self.member(field, told.get(field.name, "")) for field in fields},
         }
         required = [field.wire for field in fields if field.required or (self.mode == "output" and _always(field))]
         if required:
@@ -139,21 +149,20 @@ class SchemaWriter:
         return self._definition(node, lambda: self._object(node))
 
     def _namedtuple(self, node: Node) -> dict[str, Any]:
-        items = [{"title": field.name, **self.member(field)} for field in node.fields]
+        documentation = Documentation.of_class(node.cls)
+        told = documentation.parameters
+        items = [{"title": field.name, **self.member(field, told.get(field.name, ""))} for field in node.fields]
         least = sum(field.required for field in node.fields) if self.mode == "input" else len(items)
-        return self._described(node, _positions(items, least))
+        return _described(_positions(items, least), documentation)
 
     def _object(self, node: Node) -> dict[str, Any]:
-        schema = self.object(node.fields)
+        documentation = Documentation.of_class(node.cls)
+        schema = self.object(node.fields, documentation.parameters)
         if node.tag is not None:
             schema["properties"] = {node.tag[0]: {"const": node.tag[1]}, **schema["properties"]}
             if self.mode == "output":
                 schema["required"] = [node.tag[0], *schema.get("required", [])]
-        return self._described(node, schema)
-
-    def _described(self, node: Node, schema: dict[str, Any]) -> dict[str, Any]:
-        text = described(node.cls)
-        return {**schema, "description": text} if text else schema
+        return _described(schema, documentation)
 
     def _leaf(self, node: Node) -> dict[str, Any]:
         values = wire_values(node)
@@ -161,7 +170,9 @@ class SchemaWriter:
             return {"const": values[0]} if len(values) == 1 else {"enum": values}
         if values:
             kind = "string" if isinstance(values[0], str) else "integer"
-            return self._definition(node, lambda: self._described(node, {"type": kind, "enum": values}), node.cls)
+            return self._definition(
+                node, lambda: _described({"type": kind, "enum": values}, Documentation.of_class(node.cls)), node.cls
+            )
         return dict(_SCALARS[node.cls.__name__])
 
     def _decimal(self, constraints: Constraints) -> dict[str, Any]:
@@ -197,7 +208,10 @@ class SchemaWriter:
         return {key: value for key, value in self.of(keys).items() if key == "format"}
 
     def _union(self, node: Node) -> dict[str, Any]:
-        parts = [self.of(item) for item in node.items]
+        parts: list[dict[str, Any]] = []
+        for item in node.items:
+            part = self.of(item)
+            parts += part["anyOf"] if part.keys() == {"anyOf"} else [part]
         others = [part for part in parts if part != {"type": "null"}]
         if len(others) == 1 and len(parts) == 2 and isinstance(others[0].get("type"), str):
             found = dict(others[0])
@@ -276,6 +290,10 @@ def _references(schema: Any) -> list[str]:
     return found
 
 
+def _described(schema: dict[str, Any], documentation: Documentation) -> dict[str, Any]:
+    return {**schema, "description": documentation.prose} if documentation.prose else schema
+
+
 def _positions(items: list[Any], least: int) -> dict[str, Any]:
     """Return the schema of an array with such members, the first `least` of them required."""
     prefix: dict[str, Any] = {"prefixItems": items} if items else {}  # it may not be empty
@@ -289,16 +307,6 @@ def class_name(node: Node) -> str:
     for argument in typing.get_args(tp):
         name += "_" + "".join(c if c.isalnum() else "_" for c in getattr(argument, "__name__", str(argument)))
     return name.strip("_")
-
-
-def described(cls: Any) -> str:
-    """Return a class's own docstring, not the one that a dataclass makes up."""
-    text: str = cls.__dict__.get("__doc__") or ""
-    if not text or text.startswith((f"{cls.__name__}(", "Alias for field")):
-        return ""
-    if issubclass(cls, enum.Enum) and text in ("An enumeration.", enum.Enum.__doc__):
-        return ""
-    return inspect.cleandoc(text)
 
 
 def keywords(constraints: Constraints, kind: str) -> dict[str, Any]:

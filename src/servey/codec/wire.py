@@ -96,7 +96,9 @@ def _compound(value: Any) -> Any:
     if isinstance(value, Mapping):
         members = cast("Mapping[Any, Any]", value)
         return {_key(key): to_wire(item) for key, item in members.items()}
-    if isinstance(value, (list, tuple, Set, deque)):
+    if isinstance(value, Set):  # sorted, so that documents and answers are the same in every process
+        return sorted((to_wire(item) for item in cast("Set[Any]", value)), key=msgspec.json.encode)
+    if isinstance(value, (list, tuple, deque)):
         return [to_wire(item) for item in cast("list[Any]", value)]
     try:
         builtins = msgspec.to_builtins(value, str_keys=True)

@@ -22,10 +22,16 @@ class Components:
 
     A class whose two sides differ, because a default may be left out or a number stands for a string, is called by its
     name where it is got, and by its name and ``Input`` where it is sent.
+
+    Args:
+        own: The schemas of the document's own, by name; a class of such a name gets another one.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, own: Mapping[str, Any]) -> None:
+        self._own = own
         self._names = Names()
+        for name in own:
+            self._names.of(("own", name), name)
         self._writers: dict[SchemaMode, SchemaWriter] = {
             "input": SchemaWriter("input", _SENT, self._names),
             "output": SchemaWriter("output", PREFIX, self._names),
@@ -35,28 +41,14 @@ class Components:
         """Return what writes the schemas of one side; references are final after `resolved`."""
         return self._writers[mode]
 
-    def resolved(self, document: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the document with the schemas in its components, sorted by name, and every reference in place.
-
-        Args:
-            document: The document, written with the writers of this.
-            own: Further schemas; a class of the same name gets another one.
-        """
+    def resolved(self, document: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a document, written with these writers, with its schemas and with every reference in place."""
         sent, got = self._writers["input"].definitions, self._writers["output"].definitions
         apart = _apart(sent, got)
-        names = {name: name for name in (*sent, *got)}
-        for name in own:
-            if name in names:
-                names[name] = self._names.of(("class", name), f"{name}Object")
-        inputs = {name: self._names.of(("input", name), f"{names[name]}Input") for name in sorted(apart)}
-        references = {PREFIX + name: PREFIX + final for name, final in names.items() if name != final}
-        references |= {_SENT + name: PREFIX + inputs.get(name, names[name]) for name in sent}
-        schemas: dict[str, Any] = {names[name]: schema for name, schema in got.items()}
-        schemas |= {inputs.get(name, names[name]): schema for name, schema in sent.items() if name not in schemas}
-        schemas |= {inputs[name]: sent[name] for name in apart}
-        found = _replaced({**document, "components": {"schemas": dict(sorted(schemas.items()))}}, references)
-        found["components"]["schemas"] = dict(sorted({**found["components"]["schemas"], **own}.items()))
-        return found
+        names = {name: self._names.of(("input", name), f"{name}Input") if name in apart else name for name in sent}
+        schemas = {**self._own, **got, **{names[name]: schema for name, schema in sent.items()}}
+        references = {_SENT + name: PREFIX + final for name, final in names.items()}
+        return _replaced({**document, "components": {"schemas": dict(sorted(schemas.items()))}}, references)
 
 
 def _apart(sent: Mapping[str, Any], got: Mapping[str, Any]) -> set[str]:
@@ -92,8 +84,8 @@ def _replaced(value: Any, references: Mapping[str, str]) -> Any:
     for key, item in typing.cast("dict[str, Any]", value).items():
         if key == "$ref" and isinstance(item, str):
             found[key] = references.get(item, item)
+        elif key in ("properties", "schemas"):  # by names that mean nothing here
+            found[key] = {name: _replaced(part, references) for name, part in item.items()}
         else:
-            found[key] = (
-                item if key in ("example", "examples", "default", "const", "enum") else _replaced(item, references)
-            )
+            found[key] = item if key in _VALUES else _replaced(item, references)
     return found

@@ -71,14 +71,17 @@ def openapi_document(service: Service, *, version: OpenApiVersion = "3.1", root_
     """
     settings = service.settings
     routes = [route for route in service.web_routes if route.operation.action.include_in_schema]
-    components, names = Components(), Names()
+    components, names = Components({"Problem": PROBLEM} if routes else {}), Names()
     writer = _OperationWriter(components, settings.problem_types_at(root_path))
     paths: dict[str, dict[str, Any]] = {}
+    for route in routes:  # an action's first route has its name, whatever the others are called
+        names.of(route.operation.name, route.operation.name)
+    named: set[str] = set()
     for route in routes:
-        name = route.operation.name
-        taken = names.of(route.operation.name, name)
-        first = next(item for item in routes if item.operation is route.operation)
-        identity = taken if route is first else names.of(route, f"{name}_{route.method.lower()}")
+        identity = name = route.operation.name
+        if name in named:
+            identity = names.of(route, f"{name}_{route.method.lower()}")
+        named.add(name)
         paths.setdefault(route.path, {})[route.method.lower()] = writer.operation(route, identity)
     info = {"title": settings.api_title, "version": settings.api_version, "description": settings.api_description}
     tags = dict.fromkeys(tag for route in routes for tag in route.operation.action.tags)
@@ -91,7 +94,7 @@ def openapi_document(service: Service, *, version: OpenApiVersion = "3.1", root_
     }
     if tags:
         document["tags"] = [{"name": tag} for tag in tags]
-    document = components.resolved(document, {"Problem": PROBLEM} if routes else {})
+    document = components.resolved(document)
     return as_openapi_30(document) if version == "3.0" else document
 
 

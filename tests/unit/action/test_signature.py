@@ -15,8 +15,9 @@ from typing_extensions import TypeAliasType
 from servey.action.action import action, get_action
 from servey.action.context import CallContext
 from servey.action.reply import Reply
-from servey.action.signature import ActionSignature, Documentation, Injected
+from servey.action.signature import ActionSignature, Injected
 from servey.codec import MISSING, Parameter
+from servey.codec.documentation import Documentation
 from servey.errors import DefinitionError
 from servey.security.authorization import Authorization
 from servey.servey_direct.direct import call

@@ -1,0 +1,60 @@
+"""What docstrings say, of functions and of classes: for schemas, and wherever else actions are described."""
+
+from __future__ import annotations
+
+import enum
+import inspect
+import typing
+
+import msgspec
+
+
+class Documentation(msgspec.Struct, frozen=True):
+    """What a docstring says (Google, NumPy, reST and Epydoc forms are understood).
+
+    Args:
+        summary: The first paragraph.
+        description: The rest of the prose.
+        parameters: What is said of each parameter, by name.
+        returns: What is said of the result.
+    """
+
+    summary: str = ""
+    description: str = ""
+    parameters: typing.Mapping[str, str] = msgspec.field(default_factory=dict[str, str])
+    returns: str = ""
+
+    @property
+    def prose(self) -> str:
+        """The summary and the description."""
+        return "\n\n".join(filter(None, (self.summary, self.description)))
+
+    @classmethod
+    def of_class(cls, described: type) -> Documentation:
+        """Return what a class's own docstring says, not one that is inherited, nor one that a dataclass makes up."""
+        text: str = described.__dict__.get("__doc__") or ""
+        if text.startswith((f"{described.__name__}(", "Alias for field")):
+            return cls()
+        if issubclass(described, enum.Enum) and text in ("An enumeration.", enum.Enum.__doc__):
+            return cls()
+        return cls.of(inspect.cleandoc(text))
+
+    @classmethod
+    def of(cls, docstring: str | None) -> Documentation:
+        """Return what `docstring` says."""
+        if not docstring or not docstring.strip():
+            return cls()
+        from docstring_parser import parse  # needed for documentation only, not by a call
+
+        parsed = parse(docstring)
+        summary, description = parsed.short_description or "", parsed.long_description or ""
+        if description and not parsed.blank_after_short_description:
+            # the parser ends the summary with its line, PEP 257 and everybody else with its paragraph
+            more, _, description = description.partition("\n\n")
+            summary = " ".join([summary, *more.split("\n")])
+        return cls(
+            summary=summary.strip(),
+            description=description.strip(),
+            parameters={item.arg_name: (item.description or "").strip() for item in parsed.params},
+            returns=((parsed.returns and parsed.returns.description) or "").strip(),
+        )
