@@ -120,11 +120,13 @@ class Client:
         sent = iter(pieces)
         left = len(pieces)
         status, headers, chunks = 0, dict[str, str](), list[bytes]()
+        answered = asyncio.Event()
 
         async def receive() -> MutableMapping[str, Any]:
             nonlocal left
             left -= 1
             if left < 0:
+                await answered.wait()  # until then, a disconnect would say that nobody waits for the answer
                 return {"type": "http.disconnect"}
             return {"type": "http.request", "body": next(sent), "more_body": left > 0}
 
@@ -135,6 +137,8 @@ class Client:
                 headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in message["headers"]}
             else:
                 chunks.append(message.get("body", b""))
+                if not message.get("more_body"):
+                    answered.set()
 
         await self._app(scope, receive, send)
         return Response(status, headers, b"".join(chunks))
