@@ -85,6 +85,7 @@ def finish(app: Sphinx, exception: Exception | None) -> None:
     out = Path(app.outdir)
     (out / "index.html").write_text(
         '<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n<title>servey</title>\n'
+        '<link rel="icon" href="_static/favicon.svg">\n'
         '<meta http-equiv="refresh" content="0; url=docs/index.html">\n<a href="docs/index.html">servey</a>\n</html>\n',
         encoding="utf-8",
     )

@@ -4,12 +4,17 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from html.parser import HTMLParser
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
+from playwright.sync_api import sync_playwright
 
 from servey import errors
 
@@ -17,6 +22,12 @@ ROOT = Path(__file__).parents[2]
 SOURCES = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "examples" / "tour" / "README.md"]
 LOADING = {"script", "img", "iframe", "source", "video", "audio", "embed", "object"}
 RELATIONS = {"stylesheet", "icon", "preload", "modulepreload", "manifest", "prefetch", "preconnect", "dns-prefetch"}
+
+# what cannot be scrolled by itself, as tables and blocks can
+TOO_WIDE = """() => [...document.querySelectorAll("article :is(p, li, h1, h2, h3, code, .table-wrapper, .highlight)")]
+    .filter(it => !it.parentElement.closest(".table-wrapper, .highlight"))
+    .filter(it => it.getBoundingClientRect().right > innerWidth)
+    .map(it => it.textContent.slice(0, 80))"""
 
 
 def build(root: Path, out: Path) -> subprocess.CompletedProcess[str]:
@@ -136,6 +147,45 @@ def test_llms_txt_lists_every_page_as_markdown(site):
     expected = {source.relative_to(ROOT).as_posix() for source in SOURCES} - {"docs/index.md"}
     assert {line.removeprefix("_sources/") for line in lines} == expected
     assert [(site / line).read_text(encoding="utf-8")[:2] for line in lines] == ["# "] * len(lines)
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@contextmanager
+def served(site: Path) -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(site))) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_on_a_phone_no_page_is_too_wide_fails_or_asks_for_anything_elsewhere(site, pages):
+    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if chromium is None:
+        pytest.skip("there is no Chromium on this machine")
+    with served(site) as address, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        page = browser.new_context(viewport={"width": 390, "height": 844}).new_page()
+        wrong: list[str] = []
+        page.on("request", lambda request: None if request.url.startswith(address) else wrong.append(request.url))
+        page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.goto(f"{address}/")
+        page.wait_for_url(f"{address}/docs/index.html")
+        for path in set(pages) - {site / "index.html"}:
+            page.goto(f"{address}/{path.relative_to(site)}")
+            wrong += [f"{path.name}: too wide: {text}" for text in page.evaluate(TOO_WIDE)]
+        page.goto(f"{address}/search.html?q=unsupported_media_type")
+        page.wait_for_selector("#search-results li a[href*='errors']")
+        browser.close()
+    assert wrong == []
 
 
 def test_a_link_that_leads_nowhere_fails_the_build(tmp_path):
