@@ -9,7 +9,7 @@ console   commands behind a ``$``, each followed by what it prints. A server run
           name extras and packages that exist; ``make`` makes nothing, and must name targets that exist. (README.md is
           read once more in tests/packaging, where pip does install.) ``docker build`` and ``docker run`` do what the
           Dockerfile says in a directory of this machine: tests/pages/container.py says what that shows and what not.
-text, json  what the block before prints.
+text, json  what the block before prints; after a file, what the server that runs logs because of it.
 
 After a comment ``<!-- file: NAME -->`` the block is a file. A Python module is imported; the examples of an
 ``actions.py`` are run. A systemd unit (``ini``) has sections and keys that are known, and what it starts is started; a
@@ -76,6 +76,7 @@ def test_the_blocks_of_a_page_do_what_it_says(page, curl, tmp_path):
         "```console\n$ docker push x\n```\n",
         "<!-- file: x.rb -->\n```ruby\nputs 1\n```\n",
         "<!-- file: x.py -->\n```python\n1 / 0\n```\n",
+        "<!-- file: x.py -->\n```python\npass\n```\n\n```text\nthe log of nothing\n```\n",
     ],
 )
 def test_a_block_that_is_wrong_or_not_run_is_found(page, tmp_path):

@@ -67,7 +67,11 @@ class Reader:
         for index, block in enumerate(blocks):
             follower = blocks[index + 1] if index + 1 < len(blocks) else None
             if block.file:
+                logged = len(self.server.log()) if isinstance(self.server, Server) else 0
                 self.write(block)
+                if isinstance(self.server, Server) and follower is not None and follower.language == "text":
+                    shown = follower.text
+                    self.server.wait_for(shown.splitlines(), logged)
             elif block.language == "python":
                 is_shown = follower is not None and follower.language in ("text", "json") and not follower.file
                 shown = follower.text if is_shown else ""

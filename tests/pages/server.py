@@ -12,6 +12,8 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+from pages.blocks import matches
+
 
 class Server:
     """A server on a terminal of its own, up when the constructor returns.
@@ -41,6 +43,18 @@ class Server:
     def log(self) -> str:
         text = re.sub(r"\x1b\[[0-9;]*m", "", self._output.decode(errors="replace"))
         return text.replace("\r\n", "\n")
+
+    def wait_for(self, lines: list[str], after: int) -> None:
+        """Return when each of the lines, with ``…`` for anything, is in the log after its first so many characters."""
+        until = time.monotonic() + 60
+        while True:
+            logged = self.log()[after:].splitlines()
+            missing = [line for line in lines if not any(matches(line, other) for other in logged)]
+            if not missing:
+                return
+            assert self._process.poll() is None, f"the server ended:\n{self.log()}"
+            assert time.monotonic() < until, f"{missing} is not in the log:\n{self.log()[after:]}"
+            self._reading.join(0.05)
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Stop it, and return its exit code."""
