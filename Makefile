@@ -5,13 +5,14 @@
 #   make test-all   the same on every Python >= 3.11 found on this machine
 #   make check      ruff, pyright and the direction of imports
 #   make docs       the documentation as a site in build/docs; a warning is a failure
+#   make dist       the sdist and the wheel in dist, tested in empty environments
 #   make bench      the benchmarks (ARGS=--quick for a smoke, ARGS=--write puts the figures into docs/benchmarks.md)
 #   make clean      removes all that these made
 #
 # PYTHON=/path/to/python chooses the interpreter of .venv.
 
 .DEFAULT_GOAL := test
-.PHONY: serve test test-all test-other test-version check docs bench clean
+.PHONY: serve test test-all test-other test-version check docs dist bench clean
 
 SHELL := /bin/sh
 VENV := .venv
@@ -76,6 +77,14 @@ check: $(VENV)/.synced
 docs: $(VENV)/.synced
 	$(RUN) -m sphinx -c docs -b html -E -a -d build/docs-doctrees -j auto -q -W --keep-going . build/docs
 	@echo "build/docs/index.html"
+
+# what is tested is what would be published
+dist: $(VENV)/.synced
+	rm -rf dist
+	$(VENV)/bin/uv build --quiet
+	$(RUN) -m twine --no-color check --strict dist/*
+	DIST=$(CURDIR)/dist $(PYTEST) tests/packaging
+	@ls -l dist
 
 bench: $(VENV)/.synced-bench
 	$(RUN) -m benchmarks $(ARGS)

@@ -14,6 +14,8 @@ from pathlib import Path
 
 from pages.blocks import matches
 
+from pages.blocks import matches
+
 
 class Server:
     """A server on a terminal of its own, up when the constructor returns.
@@ -54,6 +56,13 @@ class Server:
                 return
             assert self._process.poll() is None, f"the server ended:\n{self.log()}"
             assert time.monotonic() < until, f"{missing} is not in the log:\n{self.log()[after:]}"
+            self._reading.join(0.05)
+
+    def wait_for(self, shown: str) -> None:
+        """Wait for a line of the log, which may come after the first answer."""
+        until = time.monotonic() + 20
+        while not any(matches(shown, logged) for logged in self.log().splitlines()):
+            assert time.monotonic() < until, f"{shown!r} is not in the log:\n{self.log()}"
             self._reading.join(0.05)
 
     def stop(self, number: int = signal.SIGTERM) -> int:
