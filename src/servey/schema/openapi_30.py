@@ -14,7 +14,6 @@ _UNKNOWN = frozenset(
     {"propertyNames", "patternProperties", "contentMediaType", "contentSchema", "unevaluatedProperties"}
 )
 _SCHEMA_LISTS = ("anyOf", "oneOf", "allOf")
-_NULL = {"type": "null"}
 
 
 def as_openapi_30(document: Mapping[str, Any]) -> dict[str, Any]:
@@ -66,10 +65,7 @@ def _schema(schema: Any) -> Any:
 def _parts(found: dict[str, Any]) -> None:
     for key in _SCHEMA_LISTS:
         if key in found:
-            parts: list[Any] = found[key]
-            if _NULL in parts:
-                found["nullable"] = True
-            found[key] = [_schema(part) for part in parts if part != _NULL]
+            found[key] = [_schema(part) for part in found[key]]
     if "properties" in found:
         found["properties"] = {name: _schema(part) for name, part in found["properties"].items()}
     for key in ("additionalProperties", "not"):
@@ -87,17 +83,16 @@ def _kinds(found: dict[str, Any]) -> None:
     """Say null by a flag."""
     kinds: Any = found.get("type")
     if kinds == "null":
-        found.update({"type": "string", "nullable": True, "enum": [None]})
+        found.update({"type": "string", "nullable": True, "enum": [None]})  # the flag needs a type beside it
     elif isinstance(kinds, list):
         given = typing.cast("list[str]", kinds)
         others = [kind for kind in given if kind != "null"]
-        if len(others) < len(given):
-            found["nullable"] = True
+        nullable: dict[str, Any] = {"nullable": True} if len(others) < len(given) else {}
         if len(others) == 1:
-            found["type"] = others[0]
+            found.update({"type": others[0], **nullable})
         else:
             del found["type"]
-            found["anyOf"] = [{"type": kind} for kind in others]
+            found["anyOf"] = [{"type": kind, **nullable} for kind in others]
     if found.get("nullable") and "enum" in found and None not in found["enum"]:
         found["enum"] = [*found["enum"], None]
 

@@ -444,11 +444,12 @@ def test_version_3_0_says_the_same_in_its_own_dialect():
         return all
 
     found = document(everything, version="3.0")
+    null = {"type": "string", "nullable": True, "enum": [None]}
     assert found["openapi"] == "3.0.4"
     assert found["components"]["schemas"]["All"]["properties"] == {
-        "nothing": {"type": "string", "nullable": True, "enum": [None]},
+        "nothing": null,
         "maybe": {"type": "integer", "nullable": True},
-        "maybe_line": {"anyOf": [{"$ref": "#/components/schemas/Line"}], "nullable": True},
+        "maybe_line": {"anyOf": [{"$ref": "#/components/schemas/Line"}, null]},
         "exact": {
             "type": "integer",
             "minimum": 0,
@@ -463,7 +464,7 @@ def test_version_3_0_says_the_same_in_its_own_dialect():
             "minItems": 2,
             "maxItems": 2,
         },
-        "mixed": {"anyOf": [{"type": "integer"}, {"type": "string"}], "nullable": True},
+        "mixed": {"anyOf": [{"type": "integer"}, {"type": "string"}, null]},
         "names": {"type": "object", "additionalProperties": {"type": "integer"}},
         "described": {"allOf": [{"$ref": "#/components/schemas/Point"}], "description": "Where it is."},
     }

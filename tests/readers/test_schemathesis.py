@@ -1,0 +1,26 @@
+"""Schemathesis, which makes requests from the document and judges the answers by it, finds nothing in the tour."""
+
+import random
+import sys
+from pathlib import Path
+
+import pytest
+
+
+def check(seed, call, tour, directory):
+    program = Path(sys.executable).with_name("schemathesis")
+    options = ["--checks=all", f"--seed={seed}", "--max-examples=10", "--no-color"]
+    told = call([program, "run", f"{tour}/openapi.json", *options], directory, 300)
+    assert "Tested: 16" in told, told
+
+
+@pytest.mark.parametrize("seed", range(1, 21))
+def test_schemathesis_finds_nothing(seed, call, tour, tmp_path):
+    check(seed, call, tour, tmp_path)
+
+
+def test_schemathesis_finds_nothing_with_a_seed_of_chance(call, tour, tmp_path, capsys):
+    seed = random.SystemRandom().randrange(10**6)
+    with capsys.disabled():
+        print(f"\nschemathesis: seed {seed}")
+    check(seed, call, tour, tmp_path)
