@@ -7,10 +7,15 @@ headings and links make the navigation, and its lines make ``llms.txt``.
 
 import posixpath
 import re
+import shlex
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pygments.lexer import Lexer
+from pygments.lexers.shell import BashLexer
+from pygments.token import Generic, _TokenType
 from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 
@@ -28,8 +33,6 @@ root_doc = "docs/index"
 include_patterns = ["*.md", "docs/*.md", "examples/tour/README.md"]
 exclude_patterns = ["build", "dist", ".*", "src", "tests", "web", "benchmarks", "docs/_static"]
 nitpicky = True
-# what is left out of a block, and a command that goes on in the next line, are no mistakes
-suppress_warnings = ["misc.highlighting_failure"]
 
 myst_heading_anchors = 4  # the anchors of a code host, as in errors.html#not_found
 
@@ -100,8 +103,41 @@ def finish(app: Sphinx, exception: Exception | None) -> None:
     (out / "llms.txt").write_text("\n".join([*lines, ""]), encoding="utf-8")
 
 
+class Session(Lexer):
+    """A `console` block: commands behind a dollar sign, which go on while a quote is open, and what they print."""
+
+    name = "Console session"
+
+    def get_tokens_unprocessed(self, text: str) -> Iterator[tuple[int, _TokenType, str]]:
+        """Yield the tokens with their positions."""
+        position, lines = 0, text.splitlines(keepends=True)
+        while lines:
+            line = lines.pop(0)
+            if not line.startswith("$ "):
+                yield position, Generic.Output, line
+                position += len(line)
+                continue
+            command = line.removeprefix("$ ")
+            while lines and not is_whole(command):
+                command += lines.pop(0)
+            yield position, Generic.Prompt, "$ "
+            for start, kind, value in BashLexer().get_tokens_unprocessed(command):
+                yield position + 2 + start, kind, value
+            position += 2 + len(command)
+
+
+def is_whole(command: str) -> bool:
+    """Return whether a command ends where its text does."""
+    try:
+        shlex.split(command, comments=True)
+    except ValueError:
+        return False
+    return not command.endswith("\\\n")
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
-    """Connect both."""
+    """Connect all of it."""
+    app.add_lexer("console", Session)
     app.connect("source-read", prepare)
     app.connect("build-finished", finish)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
