@@ -122,7 +122,7 @@ class Reader:
             check_install(command, self.directory)
             return
         if command.startswith("make "):
-            for target in command.split()[1:]:
+            for target in (word for word in shlex.split(command, comments=True)[1:] if "=" not in word):
                 assert re.search(rf"^{re.escape(target)}:", MAKEFILE, re.M), f"line {block.line}: no target {target}"
             return
         if command.startswith("docker "):
@@ -135,8 +135,7 @@ class Reader:
         if SERVER.fullmatch(command):
             self.stop()
             self.server = Server(command, self.directory, self.environment, self.port)
-            for line in shown.splitlines():
-                self.server.wait_for(line.replace("8000", str(self.port)))
+            self.server.wait_for(shown.replace("8000", str(self.port)).splitlines())
             return
         done = subprocess.run(
             ["bash", "-c", command],

@@ -14,8 +14,6 @@ from pathlib import Path
 
 from pages.blocks import matches
 
-from pages.blocks import matches
-
 
 class Server:
     """A server on a terminal of its own, up when the constructor returns.
@@ -46,7 +44,7 @@ class Server:
         text = re.sub(r"\x1b\[[0-9;]*m", "", self._output.decode(errors="replace"))
         return text.replace("\r\n", "\n")
 
-    def wait_for(self, lines: list[str], after: int) -> None:
+    def wait_for(self, lines: list[str], after: int = 0) -> None:
         """Return when each of the lines, with ``…`` for anything, is in the log after its first so many characters."""
         until = time.monotonic() + 60
         while True:
@@ -56,13 +54,6 @@ class Server:
                 return
             assert self._process.poll() is None, f"the server ended:\n{self.log()}"
             assert time.monotonic() < until, f"{missing} is not in the log:\n{self.log()[after:]}"
-            self._reading.join(0.05)
-
-    def wait_for(self, shown: str) -> None:
-        """Wait for a line of the log, which may come after the first answer."""
-        until = time.monotonic() + 20
-        while not any(matches(shown, logged) for logged in self.log().splitlines()):
-            assert time.monotonic() < until, f"{shown!r} is not in the log:\n{self.log()}"
             self._reading.join(0.05)
 
     def stop(self, number: int = signal.SIGTERM) -> int:
