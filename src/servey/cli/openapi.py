@@ -44,4 +44,5 @@ def openapi(context: click.Context, output: str, version: OpenApiVersion) -> Non
         Path(output).write_text(text, encoding="utf-8")
     except OSError as error:
         raise CommandError(f"cannot write {output}: {error.strerror or error}", EX_IOERR) from error
-    click.echo(f"wrote {output}: {len(document['paths'])} paths, OpenAPI {document['openapi']}", err=True)
+    count = len(document["paths"])
+    click.echo(f"wrote {output}: {count} path{'' if count == 1 else 's'}, OpenAPI {document['openapi']}", err=True)

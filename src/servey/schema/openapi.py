@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -10,6 +9,7 @@ import msgspec
 
 from servey.action.example import NOT_GIVEN
 from servey.action.operation import CheckedExample, Operation
+from servey.codec.documentation import Documentation
 from servey.codec.node import MISSING, Field, Node
 from servey.codec.schema import Names
 from servey.errors import CallError, ForbiddenError, InvalidError, MalformedError, UnauthorizedError
@@ -213,7 +213,7 @@ class _OperationWriter:
         if operation.action.access_control is not ALLOW_ALL:
             yield _Error.of(ForbiddenError)
         for mapping in operation.errors:
-            yield _Error(mapping.status, mapping.code, _meaning(mapping.type))
+            yield _Error(mapping.status, mapping.code, Documentation.of_class(mapping.type).summary)
         for item in operation.examples:
             if item.example.error in _CODES and _shown(item):
                 yield _Error.of(_CODES[item.example.error])
@@ -242,7 +242,7 @@ class _Error(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, error: type[CallError]) -> _Error:
-        return cls(error.status, error.code, _meaning(error))
+        return cls(error.status, error.code, Documentation.of_class(error).summary)
 
 
 _CODES: Mapping[str | None, type[CallError]] = {error.code: error for error in CallError.__subclasses__()}
@@ -251,12 +251,6 @@ _BODILESS = frozenset({204, 205})
 
 _PLAIN = frozenset(_CODES) - {"method_not_allowed"}
 """The codes of the errors that are made without an argument."""
-
-
-def _meaning(error: type[BaseException]) -> str:
-    """Return the first paragraph of an exception class's own docstring, in one line."""
-    text = inspect.cleandoc(error.__dict__.get("__doc__") or "")
-    return " ".join(text.partition("\n\n")[0].split())
 
 
 def _problem_response(description: str, examples: dict[str, Any]) -> dict[str, Any]:

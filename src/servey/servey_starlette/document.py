@@ -49,7 +49,11 @@ def document_routes(service: Service) -> Sequence[Route]:
             return Response(status_code=304, headers=headers)
         if zipped:
             headers["Content-Encoding"] = "gzip"
-        return Response(found.zipped if zipped else found.plain, headers=headers, media_type="application/json")
+        content = found.zipped if zipped else found.plain
+        if request.method == "HEAD":
+            headers["Content-Length"] = str(len(content))
+            content = b""
+        return Response(content, headers=headers, media_type="application/json")
 
     return [Route(DOCUMENT_PATH, document)]
 

@@ -462,5 +462,5 @@ async def test_a_resource_that_cannot_be_opened_fails_the_start_with_its_own_wor
 )
 async def test_the_type_of_a_problem_leads_to_the_errors_catalogue(settings, root, expected):
     app = create_app(Service([], settings=Settings(**settings)))
-    response = await Client(app, root).request("GET", f"{root}/nothing")
+    response = await Client(app, root).request("GET", "/nothing")
     assert response.json()["type"] == expected
