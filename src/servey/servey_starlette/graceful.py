@@ -188,9 +188,11 @@ class Server(uvicorn.Server):
             refused = [refuse_beginnings(listening) for listening in sockets]
             if all(refused):
                 await self._while(lambda: True, HANDSHAKE_SECONDS, 0.02)
-            await self._while(lambda: waiting(sockets), 1.0, 0.005)
+            await self._while(lambda: waiting(sockets), 1.0, 0)
         for server in self.servers:
             server.close()
+        for listening in sockets:  # uvloop leaves the closing to the next turn of its loop
+            listening.close()
 
     async def _while(self, condition: Callable[[], Any], seconds: float, pause: float) -> None:
         """Wait while something is the case, for so long at most, and unless somebody insists on the end."""

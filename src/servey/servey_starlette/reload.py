@@ -58,7 +58,7 @@ class Order(msgspec.Struct, frozen=True):
     """What a process that stands by is told when its turn comes.
 
     Args:
-        first: Whether it is the first of this server.
+        first: Whether nobody has told yet where the server is.
         since: When it became necessary, in the time of `time.monotonic`.
         before: The actions that were served before, as `outline` has them; None when there were none yet.
         failure: What to show instead of the service: why the process before ended.
@@ -141,6 +141,7 @@ class Reloader(BaseReload):
         self._signals: list[int] = []
         self._changed: set[Path] = set()
         self._before: dict[str, str] | None = None
+        self._announced = False
         self._standby: _Child | None = None
         roots = directories_of(settings.action_path)
         try:
@@ -170,6 +171,7 @@ class Reloader(BaseReload):
         self._changed = next(self._changes)
         child = self._child
         child.hear()
+        self._announced = self._announced or child.settled
         if self._changed or self.should_exit.is_set():
             return sorted(self._changed)
         if not child.process.is_alive():
@@ -212,7 +214,7 @@ class Reloader(BaseReload):
             child = self._spawn()
         self._child = child
         with suppress(OSError):  # it has died: that is noticed
-            child.channel.send(Order(first=False, since=since, before=self._before, failure=failure))
+            child.channel.send(Order(first=not self._announced, since=since, before=self._before, failure=failure))
 
     def _replace_dead(self) -> None:
         """Go on after the process has died by itself: with another one, or with the error if it never served."""

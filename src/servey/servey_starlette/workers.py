@@ -287,6 +287,10 @@ class Workers(Multiprocess):
     def terminate_all(self) -> None:
         """Have all workers stop, at once; a client that comes when they do not accept any more is refused."""
         self._holds.close()  # the workers' sign
+        for worker in self._all():
+            worker.hear()
+            if not worker.serves:  # it has not come so far as to see the sign, and holds the socket
+                worker.process.terminate()
 
     def join_all(self) -> None:
         """Wait for the workers, and end by force those that do not end."""

@@ -1,0 +1,1 @@
+"""What only whole processes can show: reloading, workers, signals."""

@@ -1,0 +1,111 @@
+"""Load on a server of two processes, one of which is killed; and a stop in the middle of it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Callable
+
+import pytest
+
+from .conftest import ServerProcess, until
+from .load import Load
+
+ACTIONS = """
+import asyncio
+import os
+import time
+
+from servey import WEB_GET
+from servey.action.action import action
+
+
+@action(triggers=(WEB_GET,))
+async def pid() -> int:
+    return os.getpid()
+
+
+@action(triggers=(WEB_GET,))
+def work() -> int:
+    time.sleep(0.02)
+    return os.getpid()
+"""
+
+TIMEOUT = 5.0
+
+
+def test_ten_thousand_requests_survive_the_death_of_one_of_two_workers(start: Callable[..., ServerProcess]) -> None:
+    server = start(ACTIONS, "--workers", "2", LOG_LEVEL="WARNING")
+    until(lambda: len(server.children()) == 2, "two workers")
+    port = until(lambda: listening_port(server), "a socket")
+    load = Load(port, "/actions/pid", clients=16, enough=lambda: load.answered >= 10_000)
+    killed: list[int] = []
+
+    async def kill_one() -> None:
+        await load.until(lambda: load.answered >= 3_000 and len(load.bodies) == 2)
+        killed.append(int(max(load.bodies, key=load.bodies.__getitem__)))
+        os.kill(killed[0], signal.SIGKILL)
+
+    async def main() -> None:
+        async with asyncio.timeout(60):
+            await asyncio.gather(load.run(), kill_one())
+
+    asyncio.run(main())
+    assert load.answered >= 10_000
+    assert set(load.statuses) == {200}
+    assert load.refused == 0
+    assert len(load.unanswered) <= load.clients, load.unanswered  # what the dead one had in its hands
+    pids = {int(pid) for pid in load.bodies}
+    assert len(pids) == 3, "its successor has answered, too"
+    assert killed[0] not in until(lambda: len(left := server.children()) == 2 and left, "two workers again")
+
+
+@pytest.mark.parametrize("words", [("--workers", "2"), ("--no-reload",)], ids=["two workers", "one process"])
+@pytest.mark.parametrize("path", ["/actions/pid", "/actions/work"])
+@pytest.mark.parametrize("delay", ["0", "0.5"])
+def test_a_stop_under_load_leaves_no_request_unanswered(
+    start: Callable[..., ServerProcess], words: tuple[str, ...], path: str, delay: str
+) -> None:
+    server = start(
+        ACTIONS, *words, LOG_LEVEL="WARNING", SERVEY_SHUTDOWN_TIMEOUT=str(TIMEOUT), SERVEY_SHUTDOWN_DELAY=delay
+    )
+    port = until(lambda: listening_port(server), "a socket")
+    load = Load(port, path, clients=24)
+    stopped: list[float] = []
+
+    async def stop() -> None:
+        await load.until(lambda: load.answered >= 300)
+        stopped.append(time.monotonic())
+        server.signal(signal.SIGTERM)
+
+    async def main() -> None:
+        async with asyncio.timeout(60):
+            await asyncio.gather(load.run(), stop())
+
+    asyncio.run(main())
+    assert server.wait() == -signal.SIGTERM
+    assert time.monotonic() - stopped[0] < TIMEOUT + float(delay)
+    assert load.unanswered == []
+    assert load.refused == load.clients
+    assert set(load.statuses) == {200}
+    assert load.said_close > load.clients / 4  # those that keep their connections were told
+
+
+def listening_port(server: ServerProcess) -> int:
+    """Return the port that the server listens on, from the operating system: its log may be off."""
+    inodes = set()
+    try:
+        for number in os.listdir(f"/proc/{server.process.pid}/fd"):
+            target = os.readlink(f"/proc/{server.process.pid}/fd/{number}")
+            if target.startswith("socket:["):
+                inodes.add(target[8:-1])
+    except OSError:
+        return 0
+    with open("/proc/net/tcp", encoding="ascii") as table:
+        for line in list(table)[1:]:
+            fields = line.split()
+            if fields[3] == "0A" and fields[9] in inodes:
+                return int(fields[1].partition(":")[2], 16)
+    return 0
