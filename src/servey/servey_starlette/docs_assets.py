@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os.path
 from collections.abc import Mapping
 from functools import cached_property
-from pathlib import Path
 from string import Template
 
 import msgspec
@@ -64,19 +64,15 @@ class Manifest(msgspec.Struct, frozen=True):
 
 
 class Assets:
-    """The assets of the installed package, read when they are first asked for.
+    """The assets of the installed package, read when they are first asked for."""
 
-    Args:
-        directory: Where they are; default: in this package.
-    """
-
-    def __init__(self, directory: Path | None = None) -> None:
-        self.directory = directory or Path(__file__).with_name("assets")
+    def __init__(self) -> None:
+        self._directory = os.path.join(os.path.dirname(__file__), "assets")
 
     @property
     def are_there(self) -> bool:
         """Whether the installation has them."""
-        return (self.directory / "manifest.json").is_file()
+        return os.path.isfile(self._path("manifest.json"))
 
     @cached_property
     def manifest(self) -> Manifest:
@@ -86,7 +82,7 @@ class Assets:
             MissingAssetsError: There is none, or it cannot be read.
         """
         try:
-            return msgspec.json.decode((self.directory / "manifest.json").read_bytes(), type=Manifest)
+            return msgspec.json.decode(self._read("manifest.json"), type=Manifest)
         except (OSError, msgspec.DecodeError) as error:
             raise MissingAssetsError from error
 
@@ -98,9 +94,9 @@ class Assets:
         """Return the asset of this name, if `identifier` is that of the present ones."""
         return self._by_name.get(name) if identifier == self.manifest.id else None
 
-    def path(self, asset: Asset, encoding: str) -> Path:
+    def path(self, asset: Asset, encoding: str) -> str:
         """Return the file of an asset in an encoding; the empty one is its own."""
-        return self.directory / (asset.name + SUFFIXES.get(encoding, ""))
+        return self._path(asset.name + SUFFIXES.get(encoding, ""))
 
     def page(self, name: str) -> Template:
         """Return the template of a page.
@@ -109,6 +105,13 @@ class Assets:
             MissingAssetsError: It cannot be read.
         """
         try:
-            return Template((self.directory / name).read_text(encoding="utf-8"))
+            return Template(self._read(name).decode())
         except OSError as error:
             raise MissingAssetsError from error
+
+    def _path(self, name: str) -> str:
+        return os.path.join(self._directory, name)
+
+    def _read(self, name: str) -> bytes:
+        with open(self._path(name), "rb") as file:
+            return file.read()
