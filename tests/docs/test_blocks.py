@@ -23,9 +23,12 @@ import shutil
 import pytest
 
 from pages.blocks import blocks_of, matches
+from pages.container import Image
 from pages.files import CHECKS
-from pages.installation import ROOT
+from pages.installation import ROOT, Installation
 from pages.reader import Reader
+from pages.server import free_port
+from servey.cli.new import make
 
 TOUR = ROOT / "examples" / "tour"
 SKILL = ROOT / "src" / "servey" / ".agents" / "skills" / "servey" / "SKILL.md"
@@ -113,6 +116,40 @@ def test_a_mistake_in_a_file_is_found(file, right, wrong, tmp_path):
     path.write_text(block.text.replace(right, wrong, 1), encoding="utf-8")
     with pytest.raises((AssertionError, KeyError)):
         CHECKS[block.language](path)
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        ("python:3.13-slim", "python:3.10-slim"),
+        ("USER 10001:10001\n", ""),
+        ("USER 10001:10001", "USER root"),
+        ("COPY . .\n", ""),
+        ("COPY requirements.txt .\n", ""),
+        ("COPY . .", "COPY . . tests/"),
+        ("SERVER_PORT=8000", "SERVER_PORT=80"),
+        ("/livez", "/live"),
+        ("['SERVER_PORT']", "['PORT']"),
+        ('CMD ["servey", "serve"]', "CMD servey serve"),
+        ('CMD ["servey", "serve"]', 'CMD ["servey", "server"]'),
+        ("STOPSIGNAL SIGTERM", "STOPSIGNAL TERM"),
+        ("EXPOSE 8000", "VOLUME /data"),
+    ],
+)
+def test_a_mistake_in_a_dockerfile_is_found(right, wrong, tmp_path):
+    (project := tmp_path / "project").mkdir()
+    make(project)
+    text = (project / "Dockerfile").read_text(encoding="utf-8")
+    assert right in text
+    (project / "Dockerfile").write_text(text.replace(right, wrong, 1), encoding="utf-8")
+    with pytest.raises((AssertionError, KeyError, OSError, ValueError)):
+        Image(project, tmp_path / "image", Installation()).run(free_port(), {}).stop()
+
+
+@pytest.mark.parametrize("file", ["Dockerfile"])
+def test_what_the_page_shows_of_a_new_project_is_what_is_made(file, tmp_path):
+    make(tmp_path)
+    assert (tmp_path / file).read_text(encoding="utf-8") == DEPLOYMENT[file].text
 
 
 def test_an_ellipsis_stands_for_anything():

@@ -136,7 +136,9 @@ class Container:
         assert self.health() != 0, "the health check does not see that nothing is there"
         self._server = Server(shlex.join(command), directory, environment, port)
         self._port = port
-        assert self.health() == 0, f"the health check does not see that the server is well:\n{self.log()}"
+        if self.health() != 0:
+            self.stop()
+            raise AssertionError(f"the health check does not see that the server is well:\n{self.log()}")
 
     def health(self) -> int:
         """Run the health check, and return its exit code."""

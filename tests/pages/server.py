@@ -37,7 +37,9 @@ class Server:
         until = time.monotonic() + 60
         while not answers(port):
             assert self._process.poll() is None, f"the server ended:\n{self.log()}"
-            assert time.monotonic() < until, f"the server does not answer:\n{self.log()}"
+            if time.monotonic() > until:
+                self.stop()
+                raise AssertionError(f"the server does not answer:\n{self.log()}")
             self._reading.join(0.05)
 
     def log(self) -> str:
