@@ -105,12 +105,12 @@ class Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Stop; by force when that does not come to an end, with an event loop that is blocked too."""
+        stop, insisted = self._stop, self.force_exit
         if not self.should_exit:
-            stop = self._stop
-            last = threading.Timer(stop.delay + stop.grace + stop.closing, _end, (sig,))
-            last.daemon = True
-            last.start()
+            _end_after(stop.delay + stop.grace + stop.closing, sig)
         super().handle_exit(sig, frame)
+        if self.force_exit and not insisted:
+            _end_after(stop.closing, sig)
         if self._loop is not None:
             with suppress(RuntimeError):  # it is closed
                 self._loop.call_soon_threadsafe(self._woken.set)
@@ -156,11 +156,12 @@ class Server(uvicorn.Server):
         # from here to the closing of what is idle, uvicorn lets nothing else run
         self.config.timeout_graceful_shutdown = cast("int", max(0.0, end - loop.time()))
         await super().shutdown(sockets)
-        if not self.force_exit:
-            try:
-                await self._opened.aclose()
-            except Exception:  # noqa: BLE001 - a resource of the user's; the process ends all the same
-                _log.exception("the service failed to close")
+        if self.force_exit and self._service is not None:
+            self._service.stop_within(0)
+        try:
+            await self._opened.aclose()
+        except Exception:  # noqa: BLE001 - a resource of the user's; the process ends all the same
+            _log.exception("the service failed to close")
         if self._is_child:
             self._captured_signals.clear()  # uvicorn raises them again
 
@@ -209,6 +210,12 @@ def tell_not_opened(error: NotOpenedError) -> None:
         _log.error("%s", cause)
     else:
         _log.error("the service cannot be opened", exc_info=cause)
+
+
+def _end_after(seconds: float, number: int) -> None:
+    last = threading.Timer(seconds, _end, (number,))
+    last.daemon = True
+    last.start()
 
 
 def _end(number: int) -> None:
