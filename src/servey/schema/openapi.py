@@ -2,53 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import msgspec
 
 from servey.action.example import NOT_GIVEN
 from servey.action.operation import CheckedExample, Operation
-from servey.codec.documentation import Documentation
 from servey.codec.node import MISSING, Field, Node
 from servey.codec.schema import Names
-from servey.errors import CallError, ForbiddenError, InvalidError, MalformedError, UnauthorizedError
-from servey.schema.components import PREFIX, Components
+from servey.errors import InvalidError
+from servey.schema.components import Components
+from servey.schema.examples import example_objects, filled, shown
 from servey.schema.openapi_30 import as_openapi_30
-from servey.security.access_control import ALLOW_ALL
+from servey.schema.problems import PROBLEM, problem_responses
 from servey.service import Service
 from servey.trigger.web_route import WebRoute
 
 OpenApiVersion = Literal["3.1", "3.0"]
 """The versions of OpenAPI that a document can be written in."""
 
-_JSON, _PROBLEM_JSON = "application/json", "application/problem+json"
-
-PROBLEM: dict[str, Any] = {
-    "type": "object",
-    "description": "Problem details (RFC 9457). `code` does not change and is what a program looks at.",
-    "properties": {
-        "type": {"type": "string", "format": "uri-reference", "description": "Where the error is explained."},
-        "title": {"type": "string", "description": "The status in words."},
-        "status": {"type": "integer", "description": "The HTTP status."},
-        "code": {"type": "string", "description": "What went wrong, for programs."},
-        "detail": {"type": "string", "description": "What happened this time, for people."},
-        "errors": {
-            "type": "array",
-            "description": "Every single thing that is wrong with the input.",
-            "items": {
-                "type": "object",
-                "properties": {
-                    "path": {"type": "string", "description": "Where, as a JSON pointer (RFC 6901)."},
-                    "message": {"type": "string", "description": "What, for people."},
-                },
-                "required": ["path", "message"],
-            },
-        },
-        "request_id": {"type": "string", "description": "What the service's log knows the request by."},
-    },
-    "required": ["type", "title", "status", "code"],
-}
+_JSON = "application/json"
 
 
 def openapi_document(service: Service, *, version: OpenApiVersion = "3.1", root_path: str = "") -> dict[str, Any]:
@@ -116,7 +90,7 @@ class _OperationWriter:
         operation, action = route.operation, route.operation.action
         documentation = operation.signature.documentation
         parameters, body = self._input(route)
-        return _filled(
+        return filled(
             {
                 "operationId": identity,
                 "summary": documentation.summary,
@@ -136,7 +110,7 @@ class _OperationWriter:
             msgspec.structs.replace(field, description=told.get(field.name) or field.description)
             for field in operation.arguments.root.fields
         ]
-        examples = [item for item in operation.examples if _shown(item) and item.example.error != InvalidError.code]
+        examples = [item for item in operation.examples if shown(item) and item.example.error != InvalidError.code]
         in_path = route.trigger.path_parameters
         parameters = [
             self._parameter(operation, field, "path", examples)
@@ -151,10 +125,10 @@ class _OperationWriter:
             return parameters, {}
         members = {field.wire for field in rest}
         values = [(item, {name: value for name, value in item.params.items() if name in members}) for item in examples]
-        content = {"schema": self._sent.object(rest), "examples": _examples(values)}
+        content = {"schema": self._sent.object(rest), "examples": example_objects(values)}
         return parameters, {
             "required": any(field.required for field in rest),
-            "content": {_JSON: _filled(content)},
+            "content": {_JSON: filled(content)},
         }
 
     def _parameter(
@@ -175,99 +149,28 @@ class _OperationWriter:
         if field.description:
             found["description"] = field.description
         if kind == "json":
-            return {**found, "content": {_JSON: _filled({"schema": schema, "examples": _examples(values)})}}
+            return {**found, "content": {_JSON: filled({"schema": schema, "examples": example_objects(values)})}}
         if required:
-            return _filled({**found, "schema": schema, "examples": _examples(values)})
+            return filled({**found, "schema": schema, "examples": example_objects(values)})
         # a filter that is shown as a parameter's example is filled in by tools, all of them at once
         told = _distinct([value for _, value in values])
-        return {**found, "schema": _filled({**schema, "examples": told})}
+        return {**found, "schema": {**schema, "examples": told} if told else schema}
 
     def _responses(self, operation: Operation) -> dict[str, Any]:
         action = operation.action
         returns = operation.signature.documentation.returns
-        values = [(item, item.result) for item in operation.examples if _shown(item) and item.result is not NOT_GIVEN]
-        content = {"schema": self._got.of(operation.result.root), "examples": _examples(values)}
-        success = {"description": returns or "The result.", "content": {_JSON: _filled(content)}}
+        values = [(item, item.result) for item in operation.examples if shown(item) and item.result is not NOT_GIVEN]
+        content = {"schema": self._got.of(operation.result.root), "examples": example_objects(values)}
+        success = {"description": returns or "The result.", "content": {_JSON: filled(content)}}
         nothing = {"description": returns or "Done."}
         found: dict[str, Any] = {str(action.status): nothing if action.status in _BODILESS else success}
         if operation.signature.replies:  # the function chooses the status
             found["2XX"] = success
-        by_status: dict[int, dict[str, str]] = {}
-        for error in self._errors(operation):
-            by_status.setdefault(error.status, {}).setdefault(error.code, error.meaning)
-        problems: dict[int, list[tuple[CheckedExample, Any]]] = {}
-        for item in operation.examples:
-            if _shown(item) and (problem := self._problem(operation, item)) is not None:
-                problems.setdefault(problem["status"], []).append((item, problem))
-        for status, codes in sorted(by_status.items()):
-            lines = [f"`{code}`: {meaning}" if meaning else f"`{code}`" for code, meaning in codes.items()]
-            found[str(status)] = _problem_response("\n\n".join(lines), _examples(problems.get(status, [])))
-        return {**found, "default": _problem_response("Any other error.", {})}
-
-    def _errors(self, operation: Operation) -> Iterable[_Error]:
-        """Yield the errors that callers have to expect; every other one is an answer of the same form."""
-        # an action without parameters refuses what it is given as well
-        yield from (_Error.of(MalformedError), _Error.of(InvalidError))
-        if not operation.is_open:
-            yield _Error.of(UnauthorizedError)
-        if operation.action.access_control is not ALLOW_ALL:
-            yield _Error.of(ForbiddenError)
-        for mapping in operation.errors:
-            yield _Error(mapping.status, mapping.code, Documentation.of_class(mapping.type).summary)
-        for item in operation.examples:
-            if item.example.error in _CODES and _shown(item):
-                yield _Error.of(_CODES[item.example.error])
-
-    def _problem(self, operation: Operation, item: CheckedExample) -> dict[str, Any] | None:
-        """Return what is answered to an example of an error, as far as that is known without a call."""
-        code = item.example.error
-        if code == InvalidError.code:
-            try:
-                operation.decode(item.params)
-            except CallError as error:
-                return error.problem(types=self._types)
-        for mapping in operation.errors:
-            if mapping.code == code:
-                told = mapping.call_error(Exception())
-                return told.problem(types=self._types)
-        return _CODES[code]().problem(types=self._types) if code in _PLAIN else None
+        return {**found, **problem_responses(operation, self._types)}
 
 
-class _Error(msgspec.Struct, frozen=True):
-    """One error that an operation answers with."""
-
-    status: int
-    code: str
-    meaning: str
-
-    @classmethod
-    def of(cls, error: type[CallError]) -> _Error:
-        return cls(error.status, error.code, Documentation.of_class(error).summary)
-
-
-_CODES: Mapping[str | None, type[CallError]] = {error.code: error for error in CallError.__subclasses__()}
 _BODILESS = frozenset({204, 205})
 """The statuses of success whose answers have no content (RFC 9110 §15.3.5, §15.3.6)."""
-
-_PLAIN = frozenset(_CODES) - {"method_not_allowed"}
-"""The codes of the errors that are made without an argument."""
-
-
-def _problem_response(description: str, examples: dict[str, Any]) -> dict[str, Any]:
-    content = {"schema": {"$ref": f"{PREFIX}Problem"}, "examples": examples}
-    return {"description": description, "content": {_PROBLEM_JSON: _filled(content)}}
-
-
-def _shown(item: CheckedExample) -> bool:
-    return item.example.include_in_schema
-
-
-def _examples(values: Iterable[tuple[CheckedExample, Any]]) -> dict[str, Any]:
-    """Return example objects (OpenAPI 3.1 §4.8.19) by name."""
-    return {
-        item.example.name: {**_filled({"summary": item.example.description or ""}), "value": value}
-        for item, value in values
-    }
 
 
 def _as_text(schema: dict[str, Any], *, says_null: bool) -> dict[str, Any]:
@@ -300,8 +203,3 @@ def _takes_any_text(node: Node) -> bool:
 
 def _distinct(values: Sequence[Any]) -> list[Any]:
     return [value for index, value in enumerate(values) if value not in values[:index]]
-
-
-def _filled(members: dict[str, Any]) -> dict[str, Any]:
-    """Return the members that say something."""
-    return {key: value for key, value in members.items() if value not in ("", [], {}, False) or key == "schema"}

@@ -98,7 +98,6 @@ def test_the_smallest_action_is_described_whole():
         return f"Hello {name}!" * times
 
     found = document(say_hello, api_title="Greetings", api_version="7", api_description="All of *them*")
-    problem = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
     assert found.pop("components")["schemas"].keys() == {"Problem"}
     responses = only(found).pop("responses")
     assert found == {
@@ -139,10 +138,37 @@ def test_the_smallest_action_is_described_whole():
         "description": "The greeting.",
         "content": {"application/json": {"schema": {"type": "string"}}},
     }
-    assert {status: response["content"] for status, response in responses.items()} == {
-        "400": problem,
-        "422": problem,
-        "default": problem,
+    assert responses == {
+        status: {
+            "description": meaning,
+            "content": {
+                "application/problem+json": {
+                    "schema": {"$ref": "#/components/schemas/Problem"},
+                    "examples": {
+                        code: {
+                            "value": {"type": f"/docs/errors#{code}", "title": title, "status": number, "code": code}
+                        }
+                    },
+                }
+            },
+        }
+        for status, code, number, title, meaning in (
+            (
+                "400",
+                "malformed",
+                400,
+                "Bad Request",
+                "`malformed`: The request cannot be read: its syntax or its encoding is wrong.",
+            ),
+            (
+                "422",
+                "invalid",
+                422,
+                "Unprocessable Content",
+                "`invalid`: The input is well-formed and not what the action takes; `errors` names every problem.",
+            ),
+            ("default", "internal_error", 500, "Internal Server Error", "Any other error."),
+        )
     }
 
 
@@ -361,6 +387,18 @@ def test_only_what_has_to_be_given_is_filled_in_beforehand():
     assert found["name"]["examples"] == {"red": {"value": "a"}, "also_red": {"value": "b"}}
     assert "examples" not in found["color"]
     assert found["color"]["schema"]["examples"] == ["red"]
+
+
+def test_defaults_that_are_empty_are_told():
+    @action(triggers=(WEB_GET,))
+    def find(count: Annotated[int, Meta(ge=0)] = 0, text: str = "", all: bool = False, scale: float = 0.0) -> None: ...
+
+    assert {name: item["schema"] for name, item in parameters(document(find)).items()} == {
+        "count": {"type": "integer", "minimum": 0, "default": 0},
+        "text": {"type": "string", "default": ""},
+        "all": {"type": "boolean", "default": False},
+        "scale": {"type": "number", "default": 0.0},
+    }
 
 
 def test_an_action_chooses_its_status():

@@ -1,0 +1,26 @@
+"""Examples in a document."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from servey.action.operation import CheckedExample
+
+
+def shown(item: CheckedExample) -> bool:
+    """Return whether an example is for the document."""
+    return item.example.include_in_schema
+
+
+def example_objects(values: Iterable[tuple[CheckedExample, Any]]) -> dict[str, Any]:
+    """Return example objects (OpenAPI 3.1 §4.8.19) by name."""
+    return {
+        item.example.name: {**filled({"summary": item.example.description or ""}), "value": value}
+        for item, value in values
+    }
+
+
+def filled(members: dict[str, Any]) -> dict[str, Any]:
+    """Return an object of the document without the members that say nothing; a schema always says something."""
+    return {key: value for key, value in members.items() if value or key == "schema"}

@@ -1,0 +1,125 @@
+"""The errors of an operation in a document: which there are, what they mean, and what is answered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from servey.action.operation import CheckedExample, Operation
+from servey.codec.documentation import Documentation
+from servey.errors import (
+    CallError,
+    ForbiddenError,
+    InternalError,
+    InvalidError,
+    MalformedError,
+    UnauthorizedError,
+    phrase,
+)
+from servey.schema.components import PREFIX
+from servey.schema.examples import example_objects, shown
+from servey.security.access_control import ALLOW_ALL
+
+PROBLEM: dict[str, Any] = {
+    "type": "object",
+    "description": "Problem details (RFC 9457). `code` does not change and is what a program looks at.",
+    "properties": {
+        "type": {"type": "string", "format": "uri-reference", "description": "Where the error is explained."},
+        "title": {"type": "string", "description": "The status in words."},
+        "status": {"type": "integer", "description": "The HTTP status."},
+        "code": {"type": "string", "description": "What went wrong, for programs."},
+        "detail": {"type": "string", "description": "What happened this time, for people."},
+        "errors": {
+            "type": "array",
+            "description": "Every single thing that is wrong with the input.",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "path": {"type": "string", "description": "Where, as a JSON pointer (RFC 6901)."},
+                    "message": {"type": "string", "description": "What, for people."},
+                },
+                "required": ["path", "message"],
+            },
+        },
+        "request_id": {"type": "string", "description": "What the service's log knows the request by."},
+    },
+    "required": ["type", "title", "status", "code"],
+}
+
+
+class _Error(msgspec.Struct, frozen=True):
+    """One error that an operation answers with."""
+
+    status: int
+    code: str
+    meaning: str
+
+    @classmethod
+    def of(cls, error: type[CallError]) -> _Error:
+        return cls(error.status, error.code, Documentation.of_class(error).summary)
+
+    def problem(self, types: str) -> dict[str, Any]:
+        """Return the problem details that every answer with this error has."""
+        kind = f"{types}{self.code}" if types else "about:blank"
+        return {"type": kind, "title": phrase(self.status), "status": self.status, "code": self.code}
+
+
+_CODES: Mapping[str | None, _Error] = {error.code: _Error.of(error) for error in CallError.__subclasses__()}
+
+
+def problem_responses(operation: Operation, types: str) -> dict[str, Any]:
+    """Return the response objects of an operation's errors, by status; the last is that of every other error.
+
+    Args:
+        operation: The operation.
+        types: What the ``type`` of a problem begins with.
+    """
+    by_status: dict[int, dict[str, _Error]] = {}
+    for error in _errors(operation):
+        by_status.setdefault(error.status, {}).setdefault(error.code, error)
+    found: dict[str, Any] = {}
+    for status, errors in sorted(by_status.items()):
+        lines = [f"`{error.code}`: {error.meaning}".removesuffix(": ") for error in errors.values()]
+        examples = [
+            (item, _answer(operation, item, errors[item.example.error], types))
+            for item in operation.examples
+            if item.example.error in errors and shown(item)
+        ]
+        told = {item.example.error for item, _ in examples}
+        general = {code: {"value": error.problem(types)} for code, error in errors.items() if code not in told}
+        found[str(status)] = _response("\n\n".join(lines), {**example_objects(examples), **general})
+    unexpected = _Error.of(InternalError)
+    found["default"] = _response("Any other error.", {unexpected.code: {"value": unexpected.problem(types)}})
+    return found
+
+
+def _errors(operation: Operation) -> Iterable[_Error]:
+    """Yield the errors that callers have to expect."""
+    # an action without parameters refuses what it is given as well
+    yield from (_Error.of(MalformedError), _Error.of(InvalidError))
+    if not operation.is_open:
+        yield _Error.of(UnauthorizedError)
+    if operation.action.access_control is not ALLOW_ALL:
+        yield _Error.of(ForbiddenError)
+    for mapping in operation.errors:
+        yield _Error(mapping.status, mapping.code, Documentation.of_class(mapping.type).summary)
+    for item in operation.examples:
+        if item.example.error in _CODES and shown(item):
+            yield _CODES[item.example.error]
+
+
+def _answer(operation: Operation, item: CheckedExample, error: _Error, types: str) -> dict[str, Any]:
+    """Return what is answered to an example of an error, as far as that is known without a call."""
+    if error.code == InvalidError.code:
+        try:
+            operation.decode(item.params)
+        except CallError as refused:
+            return refused.problem(types=types)
+    return error.problem(types)
+
+
+def _response(description: str, examples: dict[str, Any]) -> dict[str, Any]:
+    content = {"schema": {"$ref": f"{PREFIX}Problem"}, "examples": examples}
+    return {"description": description, "content": {"application/problem+json": content}}
