@@ -161,7 +161,7 @@ def _move_all(source: Path, target: Path) -> None:
     try:
         for path in sorted(source.iterdir()):
             moved.append(path.rename(target / path.name))
-    except OSError:
+    except BaseException:  # Ctrl-C, too
         for path in moved:
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)

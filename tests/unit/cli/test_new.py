@@ -158,19 +158,32 @@ def test_when_the_disk_is_full_nothing_is_half_done(home, monkeypatch, servey, a
     assert [path.name for path in home.iterdir()] == [".git"]
 
 
+def test_what_appears_there_in_the_meantime_is_left_alone(home, monkeypatch, servey):
+    def write_text(self, *args, **arguments):
+        (home / "parcels").mkdir(exist_ok=True)
+        original(home / "parcels" / "notes", "mine")
+        return original(self, *args, **arguments)
+
+    original = Path.write_text
+    monkeypatch.setattr(Path, "write_text", write_text)
+    assert servey("new", "parcels").code == 73
+    assert files_in(home) == {"parcels/notes"}
+
+
+@pytest.mark.parametrize("error", [PermissionError(errno.EACCES, os.strerror(errno.EACCES)), KeyboardInterrupt()])
 @pytest.mark.parametrize("at", range(1, 9))
-def test_when_a_file_cannot_be_moved_into_place_nothing_is_half_done(home, monkeypatch, at):
+def test_when_a_file_cannot_be_moved_into_place_nothing_is_half_done(home, monkeypatch, at, error):
     moved = []
 
     def rename(self, target):
         moved.append(self)
         if len(moved) == at:
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            raise error
         return original(self, target)
 
     original = Path.rename
     monkeypatch.setattr(Path, "rename", rename)
-    with pytest.raises(PermissionError):
+    with pytest.raises(type(error)):
         make(home)
     assert len(moved) == at
     assert list(home.iterdir()) == []
