@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -131,5 +132,6 @@ def _run(program: Callable[..., Any], arguments: Sequence[str], directory: str) 
         errors="replace",
     )
     if done.returncode:
-        told = "\n".join(f"  {line}" for line in done.stdout.strip().splitlines()[-15:])
+        lines = [line for line in done.stdout.splitlines() if not re.search(r"\s{3,}at ", line)]  # no stack traces
+        told = "\n".join(f"  {line}" for line in lines[:15])
         raise AssetsError(f"{program.__name__} {arguments[0]} failed with exit code {done.returncode}:\n{told}")
