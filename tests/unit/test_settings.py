@@ -348,3 +348,15 @@ def test_a_wrong_secret_is_not_shown(environ):
 def test_settings_cannot_be_changed():
     with pytest.raises(AttributeError):
         Settings().server_port = 1
+
+
+@pytest.mark.parametrize("text", ["10.0.0.7", "10.0.0.0/8, ::1", "fd00::/8", "*"])
+def test_proxies_are_addresses_and_networks(text):
+    trusted = Settings.from_environment({"FORWARDED_ALLOW_IPS": text}).trusted_proxies
+    assert ", ".join(trusted) == text
+
+
+@pytest.mark.parametrize("text", ["proxy", "10.0.0.1/8", "10.0.0.0/33", "*, 10.0.0.7", "10.0.0.300"])
+def test_a_proxy_that_is_neither_is_told(text):
+    with pytest.raises(SettingsError, match="FORWARDED_ALLOW_IPS"):
+        Settings.from_environment({"FORWARDED_ALLOW_IPS": text})

@@ -138,7 +138,14 @@ def _write(scope: Scope, answer: _Answer, began: float) -> None:
 def _path(scope: MutableMapping[str, Any]) -> str:
     raw: bytes | None = scope.get("raw_path")
     path: str = scope["path"] if raw is None else raw.partition(b"?")[0].decode("latin-1")
-    return path if len(path) <= _PATH_LIMIT else path[:_PATH_LIMIT] + "…"
+    return _visible(path if len(path) <= _PATH_LIMIT else path[:_PATH_LIMIT] + "…")
+
+
+def _visible(text: str) -> str:
+    """Return text in which nothing breaks a line; a server lets hardly any of that through."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)
 
 
 def query_names(query: bytes) -> str:
@@ -156,4 +163,4 @@ def query_names(query: bytes) -> str:
         shown.append(f"{name[:_NAME_LIMIT]}=…" if sign and name else "…")
     if len(items) > _NAMES_LIMIT:
         shown.append("…")
-    return "?" + "&".join(shown)
+    return _visible("?" + "&".join(shown))

@@ -57,11 +57,15 @@ class ErrorPage:
     """
 
     def __init__(self, text: str, settings: Settings) -> None:
+        text = text.encode("utf-8", "backslashreplace").decode()  # an undecodable file name has lone surrogates
         self._text = text if settings.is_local else _HIDDEN
         self._problems = Problems(settings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer an HTTP request."""
+        """Answer an HTTP request; there is nothing to start or to stop."""
+        if scope["type"] == "lifespan":
+            for _ in ("startup", "shutdown"):
+                await send({"type": f"{(await receive())['type']}.complete"})
         if scope["type"] != "http":
             return
         headers: dict[bytes, bytes] = dict(scope["headers"])
@@ -72,7 +76,7 @@ class ErrorPage:
             retry = [(b"content-type", b"application/json"), (b"retry-after", b"1")]
             await _answer(scope, send, 503, b'{"status":"not ready"}', retry)
         elif b"text/html" in headers.get(b"accept", b""):
-            body = _PAGE.format(style=_STYLE, text=escape(self._shown(headers))).encode("utf-8", "backslashreplace")
+            body = _PAGE.format(style=_STYLE, text=escape(self._shown(headers))).encode()
             await _answer(
                 scope,
                 send,

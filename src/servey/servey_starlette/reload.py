@@ -274,7 +274,5 @@ def _child(settings: Settings, tell: Tell, channel: Connection, sockets: list[so
         _log.info("the service is loaded again when a file changes; until then every answer is this error")
         channel.send(None)
 
-    page = ErrorPage(failure, settings)
-    config = uvicorn_config(page, settings)
-    config.lifespan = "off"
+    config = uvicorn_config(ErrorPage(failure, settings), settings)
     Server(config, None, QUICK, is_child=True, started=showing).run(sockets)

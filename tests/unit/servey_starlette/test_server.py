@@ -12,7 +12,7 @@ import pytest
 from servey import WEB_GET, ScopeAccessControl
 from servey.action.action import action
 from servey.errors import SettingsError
-from servey.servey_starlette.banner import banner
+from servey.servey_starlette.banner import banner, reloaded
 from servey.servey_starlette.server import bind
 from servey.service import Service
 from servey.settings import Settings
@@ -200,3 +200,36 @@ def test_a_resource_that_cannot_be_opened_ends_the_program_with_its_place(tmp_pa
     assert "the resource 'pool' cannot be opened: OSError: no database" in done.stderr
     assert "actions.py:12" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_the_banner_has_the_pages_that_are_served() -> None:
+    lines = banner(Service([]), 8001, {"/docs", "/livez"})
+    assert [line.strip() for line in lines[:2]] == [
+        "development: 0 actions",
+        "http://localhost:8001/docs  try the actions in a browser",
+    ]
+    assert "no action was found in actions" in lines[2]
+
+
+def test_a_reload_tells_what_came_changed_and_went() -> None:
+    before = {"a": "GET /a", "b": "GET /b", "c": "GET /c"}
+    after = {"a": "GET /a", "b": "POST /b", "d": "GET /d"}
+    assert reloaded(0.25, before, after) == "reloaded in 0.2 s: 3 actions; new: d; changed: b; gone: c"
+    assert reloaded(1, before, before) == "reloaded in 1.0 s: 3 actions"
+
+
+def test_an_outline_is_the_same_in_another_process_and_other_for_another_signature(tmp_path: Path) -> None:
+    source = NO_DATABASE.replace("(pool: Pool)", "(pool: Pool, n: int = 5)")
+    program = (
+        "from servey.service import Service; from servey.servey_starlette.banner import outline; "
+        "print(outline(Service.from_settings()))"
+    )
+
+    def outlined(text: str) -> str:
+        (tmp_path / "actions.py").write_text(text)
+        command = [sys.executable, "-B", "-c", program]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True).stdout
+
+    first = outlined(source)
+    assert outlined(source) == first
+    assert outlined(source.replace("n: int", "n: str")) != first
