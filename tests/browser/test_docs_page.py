@@ -264,6 +264,23 @@ def test_without_scripts_it_says_where_the_document_is(visiting, plain):
     expect(page.locator("main").get_by_role("link", name="openapi.json")).to_be_visible()
 
 
+def test_what_a_description_smuggles_in_is_neither_run_nor_loaded(visiting, tour):
+    smuggled = """Fine. <script>document.title = "run"</script>
+<img src="https://elsewhere.example/x.png" onerror="document.title = 'run'"> <a href="javascript:alert(1)">here</a>"""
+    with tour(SERVEY_API_TITLE="safe", SERVEY_API_DESCRIPTION=smuggled) as address:
+        visit, refused = visiting(), []
+        visit.page.on("requestfailed", lambda request: refused.append((request.url, request.failure)))
+        page = open_docs(visit, address)
+        expect(page.locator(".info .description")).to_contain_text("Fine.")
+        expect(page.locator(".info .description script, .info .description [onerror]")).to_have_count(0)
+        expect(page.locator(".info .description a")).not_to_have_attribute("href", re.compile("javascript"))
+        expect(page).to_have_title("safe")
+        assert set(refused) == {("https://elsewhere.example/x.png", "csp")}
+        # the policy holds back what is left of it, and the fixture sees that
+        assert any("img-src" in complaint for complaint in visit.complaints)
+        visit.complaints.clear()
+
+
 # --- servers and tokens -----------------------------------------------------------------------------------------------
 
 
