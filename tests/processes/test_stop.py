@@ -70,6 +70,17 @@ def answer_of(asking: socket.socket) -> tuple[int, str, bytes]:
         return int(lines[0].split()[1]), head, reader.read(length)
 
 
+def serving(port: int) -> set[int]:
+    """Return the processes that answer."""
+    return {json.loads(ask(port, "/actions/pid")[2]) for _ in range(20)}
+
+
+def both(server: ServerProcess, port: int) -> list[int]:
+    """Return two workers, when both serve."""
+    until(lambda: len(serving(port)) == 2, "two workers that serve")
+    return server.children()
+
+
 @KINDS
 def test_a_call_under_way_is_answered_and_its_connection_closed(
     start: Callable[..., ServerProcess], tmp_path: Path, words: tuple[str, ...]
@@ -130,7 +141,7 @@ def test_a_second_interrupt_waits_for_nothing(
 def test_a_hang_up_replaces_the_workers_one_by_one(start: Callable[..., ServerProcess], tmp_path: Path) -> None:
     server = start(ACTIONS, "--workers", "2")
     port = server.port
-    before = until(lambda: len(found := server.children()) == 2 and found, "two workers")
+    before = both(server, port)
     (tmp_path / "closed").touch()
     server.signal(signal.SIGHUP)
     server.wait_for("the old ones stay")
@@ -148,14 +159,13 @@ def test_a_worker_that_cannot_start_again_is_tried_again_while_others_serve(
 ) -> None:
     server = start(ACTIONS, "--workers", "2")
     port = server.port
-    victim, other = until(lambda: len(found := server.children()) == 2 and found, "two workers")
-    until(lambda: {json.loads(ask(port, "/actions/pid")[2]) for _ in range(20)} == {victim, other}, "both serve")
+    victim, other = both(server, port)
     (tmp_path / "closed").touch()
     os.kill(victim, signal.SIGKILL)
     server.wait_for("another one starts in 1 s")
-    assert json.loads(ask(port, "/actions/pid")[2]) == other
+    assert serving(port) == {other}
     (tmp_path / "closed").unlink()
-    until(lambda: {json.loads(ask(port, "/actions/pid")[2]) for _ in range(20)} > {other}, "another one serves")
+    until(lambda: serving(port) > {other}, "another one serves")
 
 
 def test_the_number_of_workers_follows_signals(start: Callable[..., ServerProcess]) -> None:

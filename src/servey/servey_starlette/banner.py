@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection, Mapping
 
+from servey.errors import located
 from servey.service import Service
 
 PAGES = {"/docs": "try the actions in a browser", "/openapi.json": "the OpenAPI document"}
@@ -28,7 +30,7 @@ def banner(service: Service, port: int, paths: Collection[str] = ()) -> list[str
         lines.append(f"  {route.method:6} {at}{route.path}  ({access})")
     lines += [f"  {'':6} {at}{path}  {what}" for path, what in PAGES.items() if path in paths]
     if not count:
-        lines.append(f"no action was found in {settings.action_path}: put @action above a function there")
+        lines.append(f"no action was found in {_places(settings.action_path)}: put @action above a function there")
     elif not service.web_routes:
         lines.append("nothing to serve: give an action a web trigger, @action(triggers=(WEB_GET,))")
     guarded = [name for name, operation in service.operations.items() if not operation.is_open]
@@ -67,6 +69,15 @@ def outline(service: Service) -> dict[str, str]:
         takes = [(item.name, item.type) for item in signature.parameters]
         seen[name] = f"{routes[name]} {takes} {signature.result} {operation.action.access_control!r}"
     return seen
+
+
+def _places(action_path: str) -> str:
+    """Return the modules that were looked into, with their files."""
+    places: list[str] = []
+    for name in filter(None, (part.strip() for part in action_path.split(","))):
+        file = getattr(sys.modules.get(name), "__file__", None)
+        places.append(f"{name} ({located(file, 1).rpartition(':')[0]})" if file else name)
+    return ", ".join(places)
 
 
 def count_of(number: int, noun: str) -> str:

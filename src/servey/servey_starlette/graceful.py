@@ -192,8 +192,6 @@ class Server(uvicorn.Server):
             await self._while(lambda: waiting(sockets), 1.0, 0)
         for server in self.servers:
             server.close()
-        for listening in sockets:  # uvloop leaves the closing to the next turn of its loop
-            listening.close()
 
     async def _while(self, condition: Callable[[], Any], seconds: float, pause: float) -> None:
         """Wait while something is the case, for so long at most, and unless somebody insists on the end."""

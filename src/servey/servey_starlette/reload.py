@@ -51,6 +51,9 @@ QUICK = Stop(delay=0.0, grace=1.5, lingering=0.1, closing=0.5)
 
 BACKLOG = 2048
 
+DEATHS, DEATHS_SECONDS = 3, 10.0
+"""How many processes may die in so many seconds until no other takes over."""
+
 Tell = Callable[[BaseException], str]
 
 
@@ -142,7 +145,9 @@ class Reloader(BaseReload):
         self._changed: set[Path] = set()
         self._before: dict[str, str] | None = None
         self._announced = False
+        self._child: _Child | None = None
         self._standby: _Child | None = None
+        self._deaths: list[float] = []
         roots = directories_of(settings.action_path)
         try:
             self._changes = Changes(roots, self.should_exit)
@@ -153,23 +158,32 @@ class Reloader(BaseReload):
 
     def signal_handler(self, sig: int, frame: FrameType | None) -> None:
         """End; a second Ctrl-C reaches the process that serves, which then waits for nothing."""
-        if self._signals and sig == signal.SIGINT and self._child.process.pid is not None:
+        child = self._child
+        if self._signals and sig == signal.SIGINT and child is not None and child.process.pid is not None:
             with suppress(OSError):
-                os.kill(self._child.process.pid, sig)
+                os.kill(child.process.pid, sig)
         self._signals.append(sig)
         self.should_exit.set()
 
+    def run(self) -> None:
+        """Serve until a signal comes; whatever happens, no process is left."""
+        try:
+            super().run()
+        finally:
+            for child in filter(None, (self._child, self._standby)):
+                child.process.kill()
+
     def startup(self) -> None:
         """Start the first process."""
-        self._child = self._spawn()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self.signal_handler)
+        self._child = self._spawn()
         self._child.channel.send(Order(first=True, since=time.monotonic()))
 
     def should_restart(self) -> list[Path] | None:
         """Return the files that have changed, and look after the processes."""
         self._changed = next(self._changes)
-        child = self._child
+        child = self._serving
         child.hear()
         self._announced = self._announced or child.settled
         if self._changed or self.should_exit.is_set():
@@ -185,7 +199,8 @@ class Reloader(BaseReload):
         since = time.monotonic()
         places = [located(str(path), 0).rpartition(":")[0] for path in sorted(self._changed)]
         _log.info("%s%s changed", ", ".join(places[:3]), f" and {len(places) - 3} more" if len(places) > 3 else "")
-        self._child.end()
+        self._serving.end()
+        self._deaths.clear()
         for path in self._changed:  # a second edit within a second, of the same size, is none by the times of files
             with suppress(OSError, NotImplementedError):
                 Path(cache_from_source(path)).unlink(missing_ok=True)
@@ -198,17 +213,21 @@ class Reloader(BaseReload):
         if self._standby is not None:
             self._standby.process.kill()
             self._standby.end()
-        self._child.end()
+        self._serving.end()
         if self._signals:
             raise_again(self._signals[0])
+
+    @property
+    def _serving(self) -> _Child:
+        assert self._child is not None, "nothing was started yet"
+        return self._child
 
     def _spawn(self) -> _Child:
         return _Child(self.config, self.sockets[0], self._settings, self._tell)
 
     def _take_over(self, since: float, failure: str = "") -> None:
         """Have the next process serve."""
-        if self._child.served is not None:
-            self._before = self._child.served
+        self._before = self._serving.served or self._before
         child, self._standby = self._standby, None
         if child is None or not child.process.is_alive():
             child = self._spawn()
@@ -217,16 +236,21 @@ class Reloader(BaseReload):
             child.channel.send(Order(first=not self._announced, since=since, before=self._before, failure=failure))
 
     def _replace_dead(self) -> None:
-        """Go on after the process has died by itself: with another one, or with the error if it never served."""
-        child = self._child
+        """Go on after the process has died by itself: with another one, or with the error if that would not help."""
+        child, now = self._serving, time.monotonic()
         how = how_it_ended(child.process.exitcode)
         child.end()
+        self._deaths = [*(moment for moment in self._deaths if moment > now - DEATHS_SECONDS), now]
         if child.served is None:
-            _log.error("the process %s before it could serve; it is started again when a file changes", how)
-            self._take_over(time.monotonic(), f"The process {how} before it could serve.")
+            how = f"{how} before it could serve"
+        elif len(self._deaths) > DEATHS:
+            how = f"{how}, once more"
         else:
             _log.error("the process %s; another one takes over", how)
-            self._take_over(time.monotonic())
+            self._take_over(now)
+            return
+        _log.error("the process %s; it is started again when a file changes", how)
+        self._take_over(now, f"The process {how}.")
 
 
 def _child(settings: Settings, tell: Tell, channel: Connection, sockets: list[socket.socket]) -> None:

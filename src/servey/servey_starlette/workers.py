@@ -171,15 +171,17 @@ class Workers(Multiprocess):
         Raises:
             SystemExit: The first worker cannot start.
         """
-        self.init_processes()
-        while not self.should_exit.is_set():
-            self._sleep(1.0)
-            self.handle_signals()
-            self.keep_subprocess_alive()
-            self._roll()
-        self.terminate_all()
-        self.join_all()
-        signal.set_wakeup_fd(-1)
+        try:
+            self.init_processes()
+            while not self.should_exit.is_set():
+                self._sleep(1.0)
+                self.handle_signals()
+                self.keep_subprocess_alive()
+                self._roll()
+        finally:
+            self.terminate_all()
+            self.join_all()
+            signal.set_wakeup_fd(-1)
         if self._exit_code:
             raise SystemExit(self._exit_code)
         if self._ends_by:
