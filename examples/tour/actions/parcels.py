@@ -185,8 +185,9 @@ class Receipt:
         ),
         Example(
             name="no_such_depot",
+            description="What the path names is there, so this is no 404",
             params={"depot": "XXX", "recipient": ADA, "weight": "1"},
-            error="not_found",
+            error="conflict",
         ),
     ),
 )
@@ -325,6 +326,11 @@ def correct_parcel(
         Example(
             name="no_such_depot",
             params={"id": "P-1001", "depot": "XXX", "state": "in_transit"},
+            error="conflict",
+        ),
+        Example(
+            name="no_such_parcel",
+            params={"id": "P-9999", "depot": "VIE", "state": "in_transit"},
             error="not_found",
         ),
     ),
@@ -391,7 +397,7 @@ def price_of(weight: Weight, country: Country = "DE") -> Money:
 
 def _add_event(connection: Connection, id: ParcelId, event: TrackingEvent) -> None:
     if connection.execute("SELECT 1 FROM depots WHERE code = ?", (event.depot,)).fetchone() is None:
-        raise NotFoundError(f"there is no depot {event.depot}")
+        raise ConflictError(f"there is no depot {event.depot}")
     connection.execute(
         "INSERT INTO events VALUES (?, ?, ?, ?)", (number_of(id), _utc(event.at), event.depot, event.state.value)
     )
