@@ -104,7 +104,7 @@ def test_the_wheel_says_what_it_is(metadata):
         "Name": "servey",
         "Version": VERSION,
         "Requires-Python": ">=3.11",
-        "License-Expression": "MIT",
+        "License-Expression": "MIT AND Apache-2.0",
         "License-File": "LICENSE",
         "Description-Content-Type": "text/markdown",
     }
