@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from html import escape
-from inspect import cleandoc
 
 import msgspec
 
 from servey import errors
+from servey.codec.documentation import Documentation
 from servey.errors import CallError, ErrorMapping, phrase
 from servey.service import Service
 
@@ -38,20 +38,15 @@ def built_in_entries() -> list[Entry]:
     """Return the errors that every service may answer with, by status; the one that says nothing comes last."""
     classes = {item for item in vars(errors).values() if isinstance(item, type) and issubclass(item, CallError)}
     ordered = sorted(classes, key=lambda cls: (cls is CallError, cls.status, cls.code))
-    return [Entry(cls.code, cls.status, cls.exit_code, cls.close_code, _meaning(cls)) for cls in ordered]
-
-
-def own_entries(service: Service) -> list[Entry]:
-    """Return the errors that the service's actions declare, those left out of the schema excepted."""
-    declared: dict[ErrorMapping, list[str]] = {}
-    for operation in service.operations.values():
-        if operation.action.include_in_schema:
-            for mapping in dict.fromkeys(operation.errors):
-                declared.setdefault(mapping, []).append(operation.name)
     return [
-        Entry(item.code, item.status, item.exit_code, item.close_code, _meaning(item.type), tuple(sorted(names)))
+        _entry(item, item.type, names)
         for item, names in sorted(declared.items(), key=lambda pair: (pair[0].status, pair[0].code))
     ]
+
+
+def _entry(row: type[CallError] | ErrorMapping, cls: type[Exception], actions: Iterable[str] = ()) -> Entry:
+    meaning = Documentation.of_class(cls).summary
+    return Entry(row.code, row.status, row.exit_code, row.close_code, meaning, tuple(sorted(actions)))
 
 
 def catalogue(service: Service) -> dict[str, str]:
@@ -89,14 +84,6 @@ def _articles(entries: Iterable[Entry], taken: set[str], everywhere: int) -> Ite
             names = ", ".join(f"<code>{escape(name)}</code>" for name in entry.actions)
             yield f'<p class="codes">Declared by {names}</p>\n'
         yield f'<p class="codes">Exit code {entry.exit_code} · Close code {entry.close_code}</p>\n</article>\n'
-
-
-def _meaning(cls: type) -> str:
-    """Return the first paragraph of a class's own docstring; a dataclass without one has its signature there."""
-    text = cls.__dict__.get("__doc__") or ""
-    if text.startswith(f"{cls.__name__}("):
-        return ""
-    return " ".join(cleandoc(text).partition("\n\n")[0].split())
 
 
 def _inline(text: str) -> str:
