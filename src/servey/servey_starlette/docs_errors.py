@@ -38,6 +38,16 @@ def built_in_entries() -> list[Entry]:
     """Return the errors that every service may answer with, by status; the one that says nothing comes last."""
     classes = {item for item in vars(errors).values() if isinstance(item, type) and issubclass(item, CallError)}
     ordered = sorted(classes, key=lambda cls: (cls is CallError, cls.status, cls.code))
+    return [_entry(cls, cls) for cls in ordered]
+
+
+def own_entries(service: Service) -> list[Entry]:
+    """Return the errors that the service's actions declare, those left out of the schema excepted."""
+    declared: dict[ErrorMapping, list[str]] = {}
+    for operation in service.operations.values():
+        if operation.action.include_in_schema:
+            for mapping in dict.fromkeys(operation.errors):
+                declared.setdefault(mapping, []).append(operation.name)
     return [
         _entry(item, item.type, names)
         for item, names in sorted(declared.items(), key=lambda pair: (pair[0].status, pair[0].code))
