@@ -31,7 +31,7 @@ else
 PYTHONS := $(PYTHON)
 endif
 
-serve: $(VENV)/.synced
+serve: $(VENV)/.synced-server
 	cd examples/tour && exec ../../$(RUN) -m servey
 
 # in CI (CI=true) tests/no_skips.py turns each skipped test into a failure
@@ -111,11 +111,16 @@ $(VENV)/bin/uv: | $(VENV)/bin/python
 # what a sync depends on: hatch_build.py builds the assets of the browser pages from web/ into the package
 SYNCED := uv.lock pyproject.toml hatch_build.py $(wildcard web/* web/src/*)
 
+# what a user of the server has, which is a small part of what the tests need
+$(VENV)/.synced-server: $(SYNCED) | $(VENV)/bin/uv
+	$(VENV)/bin/$(SYNC) --no-default-groups --extra server
+	@touch $@
+
 # --inexact: a plain sync would take the benchmarks' packages, and uv, out again
 $(VENV)/.synced: $(SYNCED) | $(VENV)/bin/uv
 	$(VENV)/bin/$(SYNC)
-	@touch $@
+	@touch $@ $(VENV)/.synced-server
 
 $(VENV)/.synced-bench: $(SYNCED) | $(VENV)/bin/uv
 	$(VENV)/bin/$(SYNC) --group bench
-	@touch $@ $(VENV)/.synced
+	@touch $@ $(VENV)/.synced $(VENV)/.synced-server
