@@ -71,7 +71,10 @@ class ServerProcess:
 
     def wait(self) -> int:
         """Return the exit code; wait for the end of the process, and of all that hold its standard error."""
-        code = self.process.wait(BOUND)
+        try:
+            code = self.process.wait(BOUND)
+        except subprocess.TimeoutExpired:
+            raise AssertionError("it does not end:\n" + "".join(self.lines)) from None
         self._reading.join(BOUND)
         assert not self._reading.is_alive(), "a process is left that holds standard error"
         return code

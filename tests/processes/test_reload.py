@@ -306,4 +306,4 @@ def test_one_interrupt_from_a_terminal_ends_all_processes_once(
     assert server.port
     os.killpg(server.process.pid, signal.SIGINT)  # as a terminal does
     assert server.wait() == 130
-    assert not any("Traceback" in line or "by force" in line for line in server.lines)
+    assert not any("Traceback" in line or "by force" in line for line in server.lines), "".join(server.lines)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 import socket
 import threading
+import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from types import FrameType
@@ -25,6 +27,9 @@ _log = logging.getLogger("servey.server")
 
 EX_UNAVAILABLE = 69
 """The exit code (sysexits.h) of a service that cannot start, because a resource cannot be opened."""
+
+SAME_SECONDS = 0.5
+"""For how long one Ctrl-C may come twice to a child: from the terminal, and by way of its parent."""
 
 HANDSHAKE_SECONDS = 0.1
 """How long connections that have begun may take to be made, once no other can begin."""
@@ -87,6 +92,8 @@ class Server(uvicorn.Server):
         self._opened = AsyncExitStack()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._woken = asyncio.Event()
+        self._interrupts = 0
+        self._stops_since = time.monotonic()
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve until a signal comes.
@@ -105,10 +112,18 @@ class Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Stop; by force when that does not come to an end, with an event loop that is blocked too."""
+        # another signal may come in the middle of this: what the first one is has to be settled at once
+        first, self.should_exit = not self.should_exit, True
         stop, insisted = self._stop, self.force_exit
-        if not self.should_exit:
+        self._interrupts += sig == signal.SIGINT
+        if first:
+            self._captured_signals.append(sig)
+            self._stops_since = time.monotonic()
             _end_after(stop.delay + stop.grace + stop.closing, sig)
-        super().handle_exit(sig, frame)
+        elif self._is_child and self._interrupts < 2 and time.monotonic() - self._stops_since < SAME_SECONDS:
+            return  # the terminal's Ctrl-C, after what the parent has made of it
+        else:
+            super().handle_exit(sig, frame)
         if self.force_exit and not insisted:
             _end_after(stop.closing, sig)
         if self._loop is not None:

@@ -7,29 +7,29 @@ import signal
 import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from multiprocessing import connection, parent_process
+from multiprocessing import connection, parent_process, resource_tracker
 
 
 @contextmanager
 def deaf_to_interrupts() -> Generator[None]:
-    """Start a process here that no Ctrl-C of the terminal reaches: its parent tells it what to do.
+    """Start a process here that no Ctrl-C of the terminal reaches before it is ready for one.
 
-    A Ctrl-C at this moment reaches the parent afterwards.
+    A Ctrl-C at this moment reaches this process afterwards.
     """
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
-    masked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)  # what is ignored stays so in a new program
+    resource_tracker.ensure_running()  # its start would take the block away again
+    masked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # a new program inherits it
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, handler)
         signal.pthread_sigmask(signal.SIG_SETMASK, masked)
 
 
-def hear_interrupts() -> None:
-    """Take SIGINT again, in a process that was started deaf to it."""
+def ignore_interrupts() -> None:
+    """Leave it to the parent what a Ctrl-C means, in a process that was started deaf to it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # one that waits is gone, too
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 

@@ -34,8 +34,8 @@ from servey.servey_starlette.graceful import NotOpenedError, Server, Stop
 from servey.servey_starlette.processes import (
     deaf_to_interrupts,
     end_with_parent,
-    hear_interrupts,
     how_it_ended,
+    ignore_interrupts,
     raise_again,
     stop_this_process,
 )
@@ -256,7 +256,7 @@ class Reloader(BaseReload):
 def _child(settings: Settings, tell: Tell, channel: Connection, sockets: list[socket.socket]) -> None:
     """Stand by, and serve when told to: the life of the process that serves."""
     end_with_parent(stop_this_process)
-    hear_interrupts()
+    ignore_interrupts()
     log.configure(settings.log_level)
     uvicorn_config(ErrorPage("", settings), settings).load()  # imports what uvicorn needs
     try:

@@ -26,8 +26,8 @@ from servey.servey_starlette.draining import refuse_beginnings
 from servey.servey_starlette.graceful import EX_UNAVAILABLE, NotOpenedError, Server, Stop, tell_not_opened
 from servey.servey_starlette.processes import (
     deaf_to_interrupts,
-    hear_interrupts,
     how_it_ended,
+    ignore_interrupts,
     raise_again,
     stop_this_process,
 )
@@ -107,7 +107,7 @@ class Worker(Process):
 
     def target(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve: the life of the process."""
-        hear_interrupts()
+        ignore_interrupts()
         log.configure(self._settings.log_level)
         all_stop = threading.Event()
 
