@@ -25,9 +25,18 @@ def blocks_of(page: str) -> list[Block]:
 
 
 def matches(shown: str, actual: str) -> bool:
-    pattern = re.escape(shown.strip()).replace("…", ".*")
-    pattern = re.sub(r"(?m)^\.\*(\\\n|\Z)", r"(?:.*\\n?)*?", pattern)
-    return re.fullmatch(pattern, actual.replace("\r\n", "\n").strip()) is not None
+    """Whether a text is as shown: an ellipsis stands for anything in its line, and alone in a line for any lines."""
+    lines = actual.replace("\r\n", "\n").strip().split("\n")
+    places = {0}  # how many lines what is shown so far may stand for
+    for wanted in shown.strip().split("\n"):
+        if wanted.strip() == "…":
+            places = set(range(min(places), len(lines) + 1))
+        else:
+            pattern = re.compile(re.escape(wanted).replace("…", ".*"))
+            places = {at + 1 for at in places if at < len(lines) and pattern.fullmatch(lines[at])}
+        if not places:
+            return False
+    return len(lines) in places
 
 
 def commands_of(block: Block) -> list[tuple[str, str]]:
