@@ -139,6 +139,31 @@ def test_the_filter_leaves_what_is_looked_for(visiting, plain):
     expect(page.locator(".opblock[id$='-list_depots']")).to_be_visible()
 
 
+@pytest.mark.parametrize("wanted", ["list_dep", "DEPOTS BY THEIR", "/depots"])
+def test_the_filter_knows_names_summaries_and_paths(visiting, plain, wanted):
+    page = open_docs(visiting(), plain)
+    page.get_by_placeholder("Filter").fill(wanted)
+    expect(page.locator(".opblock[id$='-revenue']")).to_have_count(0)
+    expect(page.locator(".opblock[id$='-list_depots']")).to_be_visible()
+
+
+def test_who_comes_back_to_the_page_sees_what_the_service_is_now(visiting, plain):
+    page = open_docs(visiting(), plain)
+    page.evaluate("window.before = true; dispatchEvent(new Event('focus'))")
+    with page.expect_response("**/openapi.json") as looked:
+        page.evaluate("dispatchEvent(new Event('focus'))")
+    assert looked.value.request.method == "HEAD"
+    assert page.evaluate("window.before") is True
+    page.route(
+        "**/openapi.json",
+        lambda route: route.continue_() if route.request.method == "GET" else route.fulfill(headers={"ETag": '"new"'}),
+    )
+    with page.expect_event("load"):
+        page.evaluate("dispatchEvent(new Event('focus'))")
+    assert page.evaluate("window.before") is None
+    expect(page.locator(".opblock[id$='-revenue']")).to_be_visible()
+
+
 def test_an_address_with_a_slash_at_its_end_leads_to_the_page(visiting, address):
     page = visiting().page
     page.goto(f"{address}/docs/")

@@ -5,6 +5,8 @@
 (() => {
   const main = document.getElementById("docs");
   const address = new URL(main.dataset.document, document.baseURI);
+  const request = { headers: { Accept: "application/json" }, credentials: "same-origin", cache: "no-cache" };
+  let shown = null;
 
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const paint = () => document.documentElement.classList.toggle("dark-mode", dark.matches);
@@ -31,7 +33,7 @@
   async function load() {
     let response;
     try {
-      response = await fetch(address, { headers: { Accept: "application/json" }, credentials: "same-origin" });
+      response = await fetch(address, request);
     } catch (error) {
       throw new Error("The server did not answer.", { cause: "Is it still running? Reload this page when it is." });
     }
@@ -45,6 +47,7 @@
     }
     try {
       const loaded = JSON.parse(await response.text());
+      shown = response.headers.get("ETag");
       if (typeof loaded.openapi === "string") return loaded;
     } catch (error) {
       // told below
@@ -52,6 +55,17 @@
     throw new Error("What the server sent is no OpenAPI document.", {
       cause: "Something else answers at this address, a proxy perhaps.",
     });
+  }
+
+  // Who comes back from the editor sees what the service is now.
+  async function look() {
+    if (document.visibilityState !== "visible" || shown === null) return;
+    try {
+      const { ok, headers } = await fetch(address, { ...request, method: "HEAD" });
+      if (ok && headers.get("ETag") !== shown) location.reload();
+    } catch (error) {
+      // the server is not there: what is shown stays
+    }
   }
 
   // Where the document was loaded is where the service is, whatever it can know of that itself.
@@ -97,6 +111,16 @@
     return { wrapComponents: { responseBody } };
   }
 
+  // Swagger UI's own filter knows tags and paths only.
+  function opsFilter(groups, phrase) {
+    const wanted = phrase.toLowerCase();
+    const has = (text) => (text ?? "").toLowerCase().includes(wanted);
+    const named = (item) => [["path"], ["operation", "operationId"], ["operation", "summary"]].some((at) => has(item.getIn(at)));
+    return groups
+      .map((group, tag) => (has(tag) ? group : group.update("operations", (items) => items.filter(named))))
+      .filter((group) => group.get("operations").size > 0);
+  }
+
   function show(loaded) {
     if (loaded.info?.title) {
       document.title = loaded.info.title;
@@ -106,7 +130,7 @@
       spec: locate(loaded),
       domNode: main,
       presets: [SwaggerUIBundle.presets.apis],
-      plugins: [exactNumbers],
+      plugins: [exactNumbers, () => ({ fn: { opsFilter } })],
       layout: "BaseLayout",
       validatorUrl: null,
       deepLinking: true,
@@ -126,4 +150,6 @@
     return;
   }
   load().then(show, (error) => tell("The document could not be loaded", error.message, error.cause));
+  window.addEventListener("focus", look);
+  document.addEventListener("visibilitychange", look);
 })();

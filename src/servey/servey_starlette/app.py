@@ -26,7 +26,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
-from servey.servey_starlette.docs import DOCS_PATHS, docs_routes
+from servey.servey_starlette.docs import DOCS_PATH, DOCS_PATHS, docs_routes
 from servey.servey_starlette.document import DOCUMENT_PATH, document_routes
 from servey.servey_starlette.problem import Problems
 from servey.servey_starlette.router import ActionRouter, ActionTable, actions_first, check_reserved
@@ -99,6 +99,13 @@ def create_app(
         DefinitionError: An action takes a path that the application needs.
         MissingExtraError: Starlette is not installed.
     """
+
+    async def to_docs(request: Request) -> Response:
+        # a person who opens the address that the terminal shows; the last route, so that anything else goes first
+        if "text/html" not in request.headers.get("accept", ""):
+            raise HTTPException(404)
+        return Response(status_code=307, headers={"Location": DOCS_PATH.removeprefix("/"), "Vary": "Accept"})
+
     described = [*document_routes(service), *docs_routes(service)] if service.settings.docs else []
     reserved = (LIVENESS_PATH, READINESS_PATH, *((DOCUMENT_PATH, *DOCS_PATHS) if described else ()))
     check_reserved(service, reserved)
@@ -143,7 +150,7 @@ def create_app(
     return ServiceApplication(
         service,
         ActionTable(service, problems, reserved),
-        routes=[*own, *routes],
+        routes=[*own, *routes, *([Route("/", to_docs)] if described and not service.settings.production else [])],
         middleware=middleware,
         lifespan=running,
         debug=debug,

@@ -11,7 +11,9 @@ from urllib.parse import urljoin, urlsplit
 
 import pytest
 from starlette.applications import Starlette
-from starlette.routing import Mount
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Mount, Route
 
 from servey import WEB_GET, ErrorMapping, NotFoundError, WebTrigger, WebTriggerMethod
 from servey.action.action import action
@@ -434,3 +436,33 @@ async def test_without_its_assets_a_page_says_how_to_mend_the_installation(
         assert (response.status, response.json()["detail"]) == (500, mend)
     assert (await get(http, "/actions/track?id=1")).status == 200
     assert (await get(http, "/openapi.json")).status == 200
+
+
+@pytest.mark.parametrize(
+    ("settings", "accept", "status", "location"),
+    [
+        ({}, "text/html,*/*;q=0.8", 307, "docs"),
+        ({}, "*/*", 404, None),
+        ({"environment": "production"}, "text/html", 404, None),
+        ({"docs": False}, "text/html", 404, None),
+    ],
+)
+async def test_a_person_who_opens_the_root_is_led_to_the_page_in_development(settings, accept, status, location):
+    app = create_app(Service([], settings=Settings(**settings)))
+    for root in ("", "/api"):
+        response = await Client(app, root).request("GET", "/", headers={"accept": accept})
+        assert (response.status, response.headers.get("location")) == (status, location)
+
+
+async def test_whatever_the_user_serves_at_the_root_goes_first():
+    @action(triggers=(WebTrigger(WebTriggerMethod.GET, "/"),))
+    async def home() -> str:
+        return "mine"
+
+    async def page(request: Request) -> PlainTextResponse:
+        return PlainTextResponse("mine too")
+
+    html = {"accept": "text/html"}
+    assert (await Client(create_app(Service([home]))).request("GET", "/", headers=html)).json() == "mine"
+    own = create_app(Service([]), routes=[Route("/", page)])
+    assert (await Client(own).request("GET", "/", headers=html)).content == b"mine too"
