@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from pathlib import Path
 from typing import get_args
 
@@ -41,8 +43,24 @@ def openapi(context: click.Context, output: str, version: OpenApiVersion) -> Non
         click.echo(text, nl=False)
         return
     try:
-        Path(output).write_text(text, encoding="utf-8")
+        _replace(Path(output), text.encode())
     except OSError as error:
         raise CommandError(f"cannot write {output}: {error.strerror or error}", EX_IOERR) from error
     count = len(document["paths"])
     click.echo(f"wrote {output}: {count} path{'' if count == 1 else 's'}, OpenAPI {document['openapi']}", err=True)
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Write a file, wholly or not at all: what was there before stays when that fails."""
+    path = path.resolve()
+    if path.exists() and not path.is_file():  # a device or a pipe, which is written to and not replaced
+        path.write_bytes(content)
+        return
+    beside = path.with_name(f".servey-{os.getpid()}.tmp")
+    try:
+        beside.write_bytes(content)
+        if path.exists():
+            shutil.copymode(path, beside)
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)

@@ -1,6 +1,7 @@
 """``servey openapi`` and ``--run=openapi``."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -55,3 +56,28 @@ def test_a_version_that_there_is_not_is_refused(project, capsys):
 def test_a_file_that_cannot_be_written_is_told(project, capsys):
     assert run(["openapi", "-o", "nowhere/openapi.json"], project=project) == 74
     assert capsys.readouterr().err == "Error: cannot write nowhere/openapi.json: No such file or directory\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no disk that is always full")
+def test_a_disk_that_is_full_is_told(project, capsys):
+    assert run(["openapi", "-o", "/dev/full"], project=project) == 74
+    assert "No space left on device" in capsys.readouterr().err
+
+
+def test_what_was_there_stays_when_writing_fails(project, tmp_path, monkeypatch):
+    (tmp_path / "openapi.json").write_text("before")
+    monkeypatch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    assert run(["openapi"], project=project) == 74
+    assert [path.name for path in tmp_path.iterdir()] == ["openapi.json"]
+    assert (tmp_path / "openapi.json").read_text() == "before"
+
+
+def test_a_file_keeps_its_mode_and_a_link_its_target(project, tmp_path):
+    target = tmp_path / "kept.json"
+    target.write_text("before")
+    target.chmod(0o640)
+    (tmp_path / "openapi.json").symlink_to(target)
+    assert run(["openapi"], project=project) == 0
+    assert (tmp_path / "openapi.json").is_symlink()
+    assert target.stat().st_mode & 0o777 == 0o640
+    assert json.loads(target.read_text())["openapi"] == "3.1.1"
