@@ -6,16 +6,20 @@ pydantic is imported when a user's type needs it; such a type has imported it al
 from __future__ import annotations
 
 import copy
+import functools
 import typing
 from typing import Any
 
 import msgspec
 
 from servey.codec.engine import ForeignType, SchemaMode
-from servey.codec.failure import shown, step
+from servey.codec.failure import PROBLEM_LIMIT, shown, step
 from servey.codec.whole import EXACT
 from servey.codec.wire import to_wire
 from servey.errors import DefinitionError, InvalidError, Problem
+
+_MOST_ERRORS = 10_000
+"""Above this many errors of pydantic's their number is told, and nothing else."""
 
 
 def pydantic_type(tp: Any) -> ForeignType | None:
@@ -31,15 +35,23 @@ def pydantic_type(tp: Any) -> ForeignType | None:
     cls: Any = typing.get_origin(tp) or tp
     is_class = typing.get_origin(tp) is not typing.Annotated and isinstance(cls, type)
 
+    def validated(builtins: Any) -> Any:
+        return adapter.validate_json(msgspec.json.encode(builtins), strict=True, extra="forbid")
+
     def decode(builtins: Any) -> Any:
         try:
-            return adapter.validate_json(msgspec.json.encode(builtins), strict=True, extra="forbid")
+            return validated(builtins)
         except pydantic.ValidationError as error:
-            if (whole := with_whole_numbers(builtins, error)) is not None:
-                return decode(whole)
-            raise InvalidError(errors=problems(error)) from None
+            refused = told(error)
+            whole = with_whole_numbers(builtins, refused)
         except UnicodeEncodeError as error:
             raise ValueError(str(error)) from None
+        if whole is not None:
+            try:
+                return validated(whole)
+            except pydantic.ValidationError as error:
+                refused = told(error)
+        raise InvalidError(errors=problems(refused))
 
     def encode(value: Any) -> Any:
         if is_class and not isinstance(value, cls):
@@ -47,13 +59,13 @@ def pydantic_type(tp: Any) -> ForeignType | None:
         try:
             return to_wire(adapter.dump_python(value, mode="python", by_alias=True, warnings="error"))
         except pydantic.ValidationError as error:
-            raise InvalidError(errors=problems(error)) from None
+            raise InvalidError(errors=problems(told(error))) from None
         except pydantic_core_error() as error:
             raise ValueError(str(error).partition("\n")[0]) from None
 
     def schema(mode: SchemaMode) -> dict[str, Any]:
-        found = adapter.json_schema(by_alias=True, mode="validation" if mode == "input" else "serialization")
-        return closed(found, mode)
+        side = "validation" if mode == "input" else "serialization"
+        return closed(adapter.json_schema(by_alias=True, mode=side, schema_generator=schema_generator()), mode)
 
     return ForeignType(decode, encode, schema, classes_of(tp), text=False)
 
@@ -84,10 +96,21 @@ def pydantic_core_error() -> type[Exception]:
     return pydantic_core.PydanticSerializationError
 
 
-def problems(error: Any) -> list[Problem]:
+def told(error: Any) -> list[Any]:
+    """Return what pydantic has to say of a value.
+
+    Raises:
+        InvalidError: That is too much: pydantic can tell all of it or nothing, and millions of errors take gigabytes.
+    """
+    if (count := error.error_count()) > _MOST_ERRORS:
+        raise InvalidError(errors=[Problem("", f"{count} problems, too many to tell")])
+    return error.errors(include_url=False, include_context=False)
+
+
+def problems(errors: list[Any]) -> list[Problem]:
     """Return pydantic's errors as problems with JSON pointers."""
     found: list[Problem] = []
-    for item in error.errors(include_url=False, include_context=False):
+    for item in errors[:PROBLEM_LIMIT]:
         path = ""
         for part in item["loc"]:
             path = step(path, part)
@@ -104,14 +127,14 @@ def problems(error: Any) -> list[Problem]:
     return found
 
 
-def with_whole_numbers(builtins: Any, error: Any) -> Any:
+def with_whole_numbers(builtins: Any, errors: list[Any]) -> Any:
     """Return refused JSON values with an int for each ``5.0`` where pydantic wants one; None where it wants none.
 
     See `servey.codec.whole`, which does the same outside of pydantic's types.
     """
     places = [
         item["loc"]
-        for item in error.errors(include_url=False, include_context=False)
+        for item in errors
         if item["type"] == "int_type" and type(item["input"]) is float and item["input"].is_integer()
     ]
     if places == [()]:
@@ -142,8 +165,30 @@ def closed(schema: Any, mode: SchemaMode) -> Any:
     if found.get("type") == "array" and mode == "input":
         found.pop("uniqueItems", None)  # a set reads what is given twice once
     if found.get("type") == "object" and "properties" in found:
+        if mode == "input":  # extra="allow" is not followed
+            found["additionalProperties"] = False
         found.setdefault("additionalProperties", False)
     return found
+
+
+@functools.cache
+def schema_generator() -> Any:
+    """Return pydantic's writer of schemas with its defaults written as servey writes them: sets are sorted."""
+    from pydantic.json_schema import GenerateJsonSchema
+
+    class Generator(GenerateJsonSchema):
+        ignored_warning_kinds = {"skipped-choice", "non-serializable-default"}  # noqa: RUF012 - as pydantic's own
+
+        def encode_default(self, dft: Any) -> Any:
+            try:
+                default = to_wire(dft)
+            except (ValueError, TypeError, RecursionError) as error:
+                raise pydantic_core_error()(str(error)) from None
+            if "$ref" in str(default):  # pydantic would take it for a reference of its own
+                raise pydantic_core_error()("a default with a reference")
+            return default
+
+    return Generator
 
 
 def classes_of(tp: Any) -> tuple[type, ...]:

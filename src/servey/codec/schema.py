@@ -20,6 +20,7 @@ from servey.codec.documentation import Documentation
 from servey.codec.engine import SchemaMode
 from servey.codec.leaves import wire_values
 from servey.codec.node import MISSING, Constraints, Field, Node
+from servey.codec.references import references, replaced
 from servey.codec.wire import to_wire
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -224,17 +225,18 @@ class SchemaWriter:
         schema, definitions = _split(node.foreign.schema(self.mode))
         _, others = _split(node.foreign.schema(_OTHER[self.mode]))
         renamed = {name: self._foreign_name(name, [definitions, others]) for name in {**definitions, **others}}
+        moved = {_LOCAL + name: self.prefix + final for name, final in renamed.items()}
         for name, definition in definitions.items():
-            self.definitions[renamed[name]] = _rereferred(definition, renamed, self.prefix)
+            self.definitions[renamed[name]] = replaced(definition, moved)
         if schema.get("type") == "object" and "$ref" not in schema and isinstance(node.type, type):
             sides = [
                 {**defs, node.type.__name__: found}
                 for found, defs in (_split(node.foreign.schema(mode)) for mode in (self.mode, _OTHER[self.mode]))
             ]
             name = self._foreign_name(node.type.__name__, sides)
-            self.definitions[name] = _rereferred(schema, renamed, self.prefix)
+            self.definitions[name] = replaced(schema, moved)
             return {"$ref": self.prefix + name}
-        return _rereferred(schema, renamed, self.prefix)
+        return replaced(schema, moved)
 
     def _foreign_name(self, name: str, sides: Sequence[Mapping[str, Any]]) -> str:
         """Return the name of a definition of an engine's own: the same one wherever its content is the same.
@@ -273,20 +275,7 @@ def _reachable(name: str, definitions: Mapping[str, Any]) -> dict[str, Any]:
         at = waiting.pop()
         if at in definitions and at not in found:
             found[at] = definitions[at]
-            waiting += _references(definitions[at])
-    return found
-
-
-def _references(schema: Any) -> list[str]:
-    if isinstance(schema, list):
-        return [name for item in typing.cast("list[Any]", schema) for name in _references(item)]
-    if not isinstance(schema, dict):
-        return []
-    members = typing.cast("dict[str, Any]", schema)
-    found = [name for value in members.values() for name in _references(value)]
-    reference = members.get("$ref")
-    if isinstance(reference, str) and reference.startswith(_LOCAL):
-        found.append(reference.removeprefix(_LOCAL))
+            waiting += [ref.removeprefix(_LOCAL) for ref in references(definitions[at])]
     return found
 
 
@@ -333,17 +322,3 @@ def default_wire(default: Any) -> Any:
 
 def _always(field: Field) -> bool:
     return (field.default is not MISSING and field.default is not UNSET) or field.default_factory is not None
-
-
-def _rereferred(schema: Any, names: Mapping[str, str], prefix: str) -> Any:
-    if isinstance(schema, dict):
-        members = typing.cast("dict[str, Any]", schema)
-        found = {key: _rereferred(value, names, prefix) for key, value in members.items()}
-        reference = found.get("$ref")
-        if isinstance(reference, str) and reference.startswith(_LOCAL):
-            name = reference.removeprefix(_LOCAL)
-            found["$ref"] = prefix + names.get(name, name)
-        return found
-    if isinstance(schema, list):
-        return [_rereferred(item, names, prefix) for item in typing.cast("list[Any]", schema)]
-    return schema

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from servey.codec import SchemaMode
+from servey.codec.references import references, replaced
 from servey.codec.schema import Names, SchemaWriter
 
 PREFIX = "#/components/schemas/"
 _SENT = "#/components/sent/"
 """What the references of the input side start with until it is known which classes have two schemas."""
-
-_VALUES = frozenset({"const", "default", "enum", "example", "examples"})
-"""What holds values of the user's own, not schemas."""
 
 
 class Components:
@@ -47,45 +44,16 @@ class Components:
         apart = _apart(sent, got)
         names = {name: self._names.of(("input", name), f"{name}Input") if name in apart else name for name in sent}
         schemas = {**self._own, **got, **{names[name]: schema for name, schema in sent.items()}}
-        references = {_SENT + name: PREFIX + final for name, final in names.items()}
-        return _replaced({**document, "components": {"schemas": dict(sorted(schemas.items()))}}, references)
+        final = {_SENT + name: PREFIX + there for name, there in names.items()}
+        return replaced({**document, "components": {"schemas": dict(sorted(schemas.items()))}}, final)
 
 
 def _apart(sent: Mapping[str, Any], got: Mapping[str, Any]) -> set[str]:
     """Return the names whose two schemas differ, or refer to one whose do."""
     both = sent.keys() & got.keys()
     same = {_SENT + name: PREFIX + name for name in sent}
-    apart = {name for name in both if _replaced(sent[name], same) != got[name]}
-    users = {name: set(_references(got[name])) for name in both}
+    apart = {name for name in both if replaced(sent[name], same) != got[name]}
+    users = {name: {reference.removeprefix(PREFIX) for reference in references(got[name])} for name in both}
     while more := {name for name, used in users.items() if name not in apart and used & apart}:
         apart |= more
     return apart
-
-
-def _references(schema: Any) -> Iterable[str]:
-    if isinstance(schema, list):
-        for item in typing.cast("list[Any]", schema):
-            yield from _references(item)
-    elif isinstance(schema, dict):
-        for key, value in typing.cast("dict[str, Any]", schema).items():
-            if key == "$ref" and isinstance(value, str):
-                yield value.removeprefix(PREFIX)
-            else:
-                yield from _references(value)
-
-
-def _replaced(value: Any, references: Mapping[str, str]) -> Any:
-    """Return a copy of `value` with its references replaced. An example that looks like one stays as it is."""
-    if isinstance(value, list):
-        return [_replaced(item, references) for item in typing.cast("list[Any]", value)]
-    if not isinstance(value, dict):
-        return value
-    found: dict[str, Any] = {}
-    for key, item in typing.cast("dict[str, Any]", value).items():
-        if key == "$ref" and isinstance(item, str):
-            found[key] = references.get(item, item)
-        elif key in ("properties", "schemas"):  # by names that mean nothing here
-            found[key] = {name: _replaced(part, references) for name, part in item.items()}
-        else:
-            found[key] = item if key in _VALUES else _replaced(item, references)
-    return found

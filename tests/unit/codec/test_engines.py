@@ -1,4 +1,5 @@
 import dataclasses
+import tracemalloc
 from typing import Annotated, Any, Union
 
 import annotated_types as at
@@ -196,3 +197,36 @@ def test_a_pydantic_dataclass_keeps_its_constraints() -> None:
         with pytest.raises(InvalidError) as caught:
             Codec(Holder).decode_json(body)
         assert [problem.path for problem in caught.value.errors] == [path]
+
+
+def test_millions_of_a_models_problems_are_counted_only() -> None:
+    class Row(pydantic.BaseModel):
+        a: int
+        b: int
+
+    class Table(pydantic.BaseModel):
+        rows: list[Row]
+
+    codec = Codec(Table)
+    tracemalloc.start()
+    with pytest.raises(InvalidError) as caught:
+        codec.decode_json(b'{"rows": [' + b", ".join([b'{"a": 1.0, "b": ""}'] * 50_000) + b"]}")
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert caught.value.errors == (Problem("", "100000 problems, too many to tell"),)
+    assert most < 50_000_000  # telling all of them takes 140 MB
+    with pytest.raises(InvalidError) as caught:
+        codec.decode_json(b'{"rows": [' + b", ".join([b'{"a": 1.0, "b": ""}'] * 200) + b"]}")
+    assert len(caught.value.errors) == 100
+    assert caught.value.errors[0] == Problem("/rows/0/b", "input should be a valid integer, got ''")
+
+
+def test_a_models_schema_is_closed_even_where_the_model_allows_more() -> None:
+    class Open(pydantic.BaseModel):
+        model_config = pydantic.ConfigDict(extra="allow")
+        a: int = 1
+
+    codec = Codec(Open)
+    assert codec.json_schema("input")["$defs"]["Open"]["additionalProperties"] is False
+    with pytest.raises(InvalidError):
+        codec.decode_json(b'{"b": 1}')

@@ -1,4 +1,5 @@
 import dataclasses
+import enum
 import types
 from typing import Annotated, Any, Generic, NamedTuple, TypeVar
 
@@ -8,6 +9,12 @@ import pydantic
 from servey.codec import Codec
 
 T = TypeVar("T")
+
+
+class Kind(enum.Enum):
+    C = "c"
+    B = "b"
+    A = "a"
 
 
 @dataclasses.dataclass
@@ -128,3 +135,20 @@ def test_a_named_tuple_may_contain_itself() -> None:
             }
         },
     }
+
+
+def test_a_models_default_that_looks_like_a_reference_is_left_out() -> None:
+    class Holder(pydantic.BaseModel):
+        anything: Any = {"$ref": "#/$defs/Nowhere"}
+
+    assert "default" not in schema(Holder)["$defs"]["Holder"]["properties"]["anything"]
+
+
+def test_the_sets_of_a_models_defaults_are_in_the_same_order_in_every_process() -> None:
+    class Labels(pydantic.BaseModel):
+        names: list[set[str]] = [set("fedcba")]
+        kinds: frozenset[Kind] = frozenset(Kind)
+
+    properties = schema(Labels)["$defs"]["Labels"]["properties"]
+    assert properties["names"]["default"] == [list("abcdef")]
+    assert properties["kinds"]["default"] == ["a", "b", "c"]

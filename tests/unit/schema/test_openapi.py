@@ -7,7 +7,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import pydantic
 import pytest
@@ -540,3 +540,47 @@ def test_two_runs_give_the_same_bytes():
     ]
     assert runs[0] == runs[1]
     validate(json.loads(runs[0]))
+
+
+class Circle(pydantic.BaseModel):
+    kind: Literal["circle"]
+    radius: Decimal = Decimal(1)
+
+
+class Square(pydantic.BaseModel):
+    kind: Literal["square"]
+    side: Decimal = Decimal(1)
+
+
+class Drawing(pydantic.BaseModel):
+    shape: Annotated[Circle | Square, pydantic.Field(discriminator="kind")]
+
+
+def references(value: Any) -> list[str]:
+    """Every reference in a document, those of discriminators included."""
+    if isinstance(value, list):
+        return [found for item in value for found in references(item)]
+    if not isinstance(value, dict):
+        return []
+    own = [value["$ref"]] if "$ref" in value else list(value.get("mapping", {}).values())
+    return own + [found for item in value.values() for found in references(item)]
+
+
+@pytest.mark.parametrize("version", ["3.1", "3.0"])
+def test_every_reference_is_resolved_a_discriminators_as_well(version: str) -> None:
+    @action(triggers=(WEB_POST,))
+    def draw(
+        drawing: Drawing, shapes: list[Annotated[Circle | Square, pydantic.Field(discriminator="kind")]]
+    ) -> Drawing:
+        return drawing
+
+    found = document(draw, version=version)
+    schemas = found["components"]["schemas"]
+    names = [reference.removeprefix("#/components/schemas/") for reference in references(found)]
+    assert set(names) <= schemas.keys()
+    mapping = schemas["DrawingInput"]["properties"]["shape"]["discriminator"]["mapping"]
+    assert mapping == {
+        "circle": "#/components/schemas/CircleInput",
+        "square": "#/components/schemas/SquareInput",
+    }
+    assert schemas["Drawing"]["properties"]["shape"]["discriminator"]["mapping"]["circle"].endswith("/Circle")
