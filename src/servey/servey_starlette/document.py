@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Sequence
 from threading import Lock
 from typing import NamedTuple
+from urllib.parse import quote
 
 import msgspec
 from starlette.requests import Request
@@ -35,7 +36,7 @@ def document_routes(service: Service) -> Sequence[Route]:
 
     def document(request: Request) -> Response:
         # a plain function: Starlette runs it in a thread, so that a big service's document holds up nobody
-        root: str = request.scope.get("root_path", "")
+        root = quote(request.scope.get("root_path", ""))
         with lock:
             found = written.get(root)
             if found is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from urllib.parse import quote
 
 import msgspec
 
@@ -30,7 +31,7 @@ class Problems:
 
     def body(self, error: CallError, request_id: str, scope: Scope) -> bytes:
         """Return the problem as JSON."""
-        types = self._types_at(scope.get("root_path", ""))
+        types = self._types_at(quote(scope.get("root_path", "")))
         try:
             return msgspec.json.encode(error.problem(request_id, types))
         except (TypeError, ValueError, RecursionError):  # `data` of the user's that JSON cannot hold

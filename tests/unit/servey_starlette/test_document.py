@@ -4,6 +4,8 @@ import gzip
 import json
 
 import pytest
+from starlette.applications import Starlette
+from starlette.routing import Mount
 
 from servey import WEB_GET, DefinitionError, WebTrigger, WebTriggerMethod
 from servey.action.action import action
@@ -66,6 +68,14 @@ async def test_head_has_the_headers_alone():
 async def test_behind_a_prefix_the_server_is_there():
     assert (await get(root="/api")).json() == openapi_document(SERVICE, root_path="/api")
     assert (await get()).json()["servers"] == [{"url": "/"}]
+
+
+async def test_a_prefix_is_encoded_as_a_url_is():
+    app = Starlette(routes=[Mount("/grö ße{z}", create_app(SERVICE))])
+    found = await Client(app).request("GET", "/gr%C3%B6%20%C3%9Fe%7Bz%7D/openapi.json")
+    assert found.json()["servers"] == [{"url": "/gr%C3%B6%20%C3%9Fe%7Bz%7D"}]
+    problem = await Client(app).request("GET", "/gr%C3%B6%20%C3%9Fe%7Bz%7D/actions/greet")
+    assert problem.json()["type"] == "/gr%C3%B6%20%C3%9Fe%7Bz%7D/docs/errors#invalid"
 
 
 async def test_it_can_be_switched_off():
