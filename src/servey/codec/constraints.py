@@ -6,8 +6,10 @@ or is a definition error. Metadata that constrains nothing (documentation, a use
 
 from __future__ import annotations
 
+import numbers
 import re
 import typing
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -67,7 +69,24 @@ def misfit(constraints: Constraints, cls: Any, kind: str) -> str:
         allowed.add("multiple_of")
     if name in ("datetime", "time"):
         allowed.add("tz")
-    return next((name for name, _ in constraints.items() if name not in allowed), "")
+    numeric = name in ("int", "float", "Decimal")
+    return next(
+        (key for key, value in constraints.items() if key not in allowed or (numeric and not _is_number(value))),
+        "",
+    )
+
+
+def exact(constraints: Constraints) -> Constraints:
+    """Return a Decimal's constraints with its floats as they are written: ``0.1`` is a tenth there."""
+    floats = {name: value for name, value in constraints.items() if isinstance(value, float)}
+    return msgspec.structs.replace(constraints, **{name: Decimal(repr(float(f))) for name, f in floats.items()})
+
+
+def _is_number(bound: Any) -> bool:
+    """Return whether something is a number that others compare with; a NaN is none."""
+    if isinstance(bound, bool):
+        return False
+    return isinstance(bound, (numbers.Real, Decimal)) and "nan" not in str(bound).lower()
 
 
 def violated(constraints: Constraints, value: Any) -> str:

@@ -30,6 +30,7 @@ def decimal_pattern(
     """
     parts: list[str] = []
     zero = Decimal(0)
+    low, high = (zero if bound is not None and not bound else bound for bound in (low, high))  # -0 is 0
     if low is None or low < 0:
         if high is not None and high < 0:
             parts += [f"-{part}" for part in _positive(-high, None if low is None else -low, open_high, open_low)]

@@ -14,6 +14,8 @@ import msgspec
 
 from servey.codec.engine import ForeignType, SchemaMode
 from servey.codec.failure import PROBLEM_LIMIT, shown, step
+from servey.codec.patterns import portable
+from servey.codec.references import NAMED, VALUES
 from servey.codec.whole import EXACT
 from servey.codec.wire import to_wire
 from servey.errors import DefinitionError, InvalidError, Problem
@@ -161,7 +163,13 @@ def closed(schema: Any, mode: SchemaMode) -> Any:
         return [closed(item, mode) for item in typing.cast("list[Any]", schema)]
     if not isinstance(schema, dict):
         return schema
-    found = {key: closed(value, mode) for key, value in typing.cast("dict[str, Any]", schema).items()}
+    found: dict[str, Any] = {}
+    for key, value in typing.cast("dict[str, Any]", schema).items():
+        if key in NAMED and isinstance(value, dict):
+            parts = typing.cast("dict[str, Any]", value)
+            found[key] = {name: closed(part, mode) for name, part in parts.items()}
+        elif key != "pattern" or not isinstance(value, str) or portable(value):
+            found[key] = value if key in VALUES else closed(value, mode)
     if found.get("type") == "array" and mode == "input":
         found.pop("uniqueItems", None)  # a set reads what is given twice once
     if found.get("type") == "object" and "properties" in found:

@@ -6,10 +6,10 @@ import typing
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-_VALUES = frozenset({"const", "default", "enum", "example", "examples"})
+VALUES = frozenset({"const", "default", "enum", "example", "examples"})
 """What holds values of the user's own, not schemas."""
 
-_NAMED = frozenset({"properties", "schemas", "$defs"})
+NAMED = frozenset({"properties", "schemas", "$defs"})
 """What holds schemas by names, which mean nothing here."""
 
 
@@ -24,9 +24,9 @@ def references(schema: Any) -> Iterator[str]:
                 yield value
             elif key == "discriminator" and isinstance(value, dict):
                 yield from value.get("mapping", {}).values()  # pyright: ignore[reportUnknownMemberType]
-            elif key in _NAMED and isinstance(value, dict):
+            elif key in NAMED and isinstance(value, dict):
                 yield from references(list(value.values()))  # pyright: ignore[reportUnknownArgumentType]
-            elif key not in _VALUES:
+            elif key not in VALUES:
                 yield from references(value)
 
 
@@ -48,9 +48,9 @@ def replaced(value: Any, names: Mapping[str, str]) -> Any:
         elif key == "discriminator" and isinstance(item, dict) and "mapping" in item:
             mapping = typing.cast("dict[str, str]", item["mapping"])
             found[key] = {**item, "mapping": {tag: names.get(ref, ref) for tag, ref in mapping.items()}}
-        elif key in _NAMED and isinstance(item, dict):
+        elif key in NAMED and isinstance(item, dict):
             members = typing.cast("dict[str, Any]", item)
             found[key] = {name: replaced(part, names) for name, part in members.items()}
         else:
-            found[key] = item if key in _VALUES else replaced(item, names)
+            found[key] = item if key in VALUES else replaced(item, names)
     return found

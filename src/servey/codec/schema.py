@@ -7,12 +7,16 @@ which they are met, so that the names are stable.
 from __future__ import annotations
 
 import json
+import math
+import re
 import typing
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from types import MappingProxyType
 from typing import Any
 
+import msgspec
 from msgspec import UNSET
 
 from servey.codec.decimal_pattern import ANY_DECIMAL, decimal_pattern
@@ -20,6 +24,7 @@ from servey.codec.documentation import Documentation
 from servey.codec.engine import SchemaMode
 from servey.codec.leaves import wire_values
 from servey.codec.node import MISSING, Constraints, Field, Node
+from servey.codec.patterns import portable
 from servey.codec.references import references, replaced
 from servey.codec.wire import to_wire
 
@@ -46,8 +51,14 @@ _KEYWORDS = {
     "lt": "exclusiveMaximum",
     "le": "maximum",
     "multiple_of": "multipleOf",
-    "pattern": "pattern",
 }
+_MOST = 10**308
+_DIGITS = 20
+"""A Decimal's bound of more digits, before or after the point, is not said in a pattern."""
+_LONGEST = 2000
+"""A pattern of more characters is not written."""
+_NO_NAME = re.compile(r"[^a-zA-Z0-9._-]")
+"""What the names of components do not have (OpenAPI 3.1 §4.8.7.1)."""
 
 
 class Names:
@@ -181,15 +192,7 @@ class SchemaWriter:
         schema: dict[str, Any] = {"type": "string", "format": "decimal", "pattern": ANY_DECIMAL}
         if self.mode == "output":
             return schema
-        low = constraints.ge if constraints.gt is None else constraints.gt
-        high = constraints.le if constraints.lt is None else constraints.lt
-        if low is not None or high is not None:
-            schema["pattern"] = decimal_pattern(
-                None if low is None else Decimal(low),
-                None if high is None else Decimal(high),
-                open_low=constraints.gt is not None,
-                open_high=constraints.lt is not None,
-            )
+        schema["pattern"] = _decimals(constraints)
         return {"anyOf": [schema, {"type": "number", **keywords(constraints, "leaf")}]}
 
     def _dict(self, node: Node) -> dict[str, Any]:
@@ -248,10 +251,10 @@ class SchemaWriter:
         content = [_reachable(name, definitions) for definitions in sides]
         if self.mode == "output":
             content.reverse()
-        return self._names.of((name, json.dumps(content, sort_keys=True, default=str)), name)
+        return self._names.of((name, json.dumps(content, sort_keys=True, default=str)), component_name(name))
 
     def _definition(self, node: Node, make: Any, key: object = None) -> dict[str, Any]:
-        name = self._names.of(key if key is not None else node.identity, class_name(node))
+        name = self._names.of(key if key is not None else node.identity, component_name(class_name(node)))
         if name not in self.definitions:
             self.definitions[name] = {}
             self.definitions[name] = make()
@@ -298,6 +301,46 @@ def class_name(node: Node) -> str:
     return name.strip("_")
 
 
+def _decimals(constraints: Constraints) -> str:
+    """Return the pattern of the decimals that a Decimal's bounds let through; of any, where none can say that."""
+    # of two bounds on one side the tighter, and of two equal ones the one that leaves the number itself out
+    lows = [
+        (Decimal(low), is_open) for low, is_open in ((constraints.ge, False), (constraints.gt, True)) if _finite(low)
+    ]
+    highs = [
+        (Decimal(h), not is_open) for h, is_open in ((constraints.le, False), (constraints.lt, True)) if _finite(h)
+    ]
+    low, open_low = max(lows, default=(None, False))
+    high, closed_high = min(highs, default=(None, True))
+    bounds = [bound for bound in (low, high) if bound is not None]
+    if not bounds or any(_digits(bound) > _DIGITS for bound in bounds):
+        return ANY_DECIMAL
+    pattern = decimal_pattern(low, high, open_low=open_low, open_high=not closed_high)
+    return pattern if len(pattern) <= _LONGEST else ANY_DECIMAL
+
+
+def _finite(bound: Any) -> bool:
+    return isinstance(bound, (int, Decimal)) and math.isfinite(bound if isinstance(bound, Decimal) else 0)
+
+
+def _digits(number: Decimal) -> int:
+    """Return how many digits stand before or after the point, whichever are more."""
+    _, digits, exponent = number.as_tuple()
+    assert isinstance(exponent, int)
+    return max(len(digits) + exponent, -exponent)
+
+
+def component_name(name: str) -> str:
+    """Return a name with the characters that the names of components may have.
+
+    Example:
+        >>> component_name("Größe/2")
+        'Gro_e_2'
+    """
+    plain = (c for c in unicodedata.normalize("NFKD", name) if not unicodedata.combining(c))
+    return _NO_NAME.sub("_", "".join(plain))
+
+
 def keywords(constraints: Constraints, kind: str) -> dict[str, Any]:
     """Return the JSON-schema keywords of constraints; those JSON Schema cannot say are left out."""
     found: dict[str, Any] = {}
@@ -305,9 +348,23 @@ def keywords(constraints: Constraints, kind: str) -> dict[str, Any]:
         if name in ("min_length", "max_length"):
             suffix = {"list": "Items", "dict": "Properties"}.get(kind, "Length")
             found[name[:3] + suffix] = value
-        elif name == "pattern" or (name in _KEYWORDS and isinstance(value, (int, float))):
-            found[_KEYWORDS[name]] = value
+        elif name == "pattern" and portable(value):
+            found[name] = value
+        elif name in _KEYWORDS and (number := _number(value)) is not None:
+            if name != "multiple_of":
+                found[_KEYWORDS[name]] = number
+            elif number:
+                found[_KEYWORDS[name]] = abs(number)
     return found
+
+
+def _number(bound: Any) -> int | float | None:
+    """Return a bound as a number that JSON has; None when it has none."""
+    if isinstance(bound, Decimal):
+        bound = int(bound) if bound == bound.to_integral_value() and abs(bound) < _MOST else float(bound)
+    if isinstance(bound, int):
+        return bound if abs(bound) < _MOST else None
+    return bound if isinstance(bound, float) and math.isfinite(bound) else None
 
 
 def default_wire(default: Any) -> Any:
@@ -315,9 +372,11 @@ def default_wire(default: Any) -> Any:
     if default is MISSING or default is UNSET:
         return MISSING
     try:
-        return to_wire(default)
-    except (ValueError, TypeError, RecursionError):
+        wire = to_wire(default)
+        msgspec.json.encode(wire)  # has no lone surrogate, no number of thousands of digits
+    except (ValueError, TypeError, RecursionError, OverflowError):
         return MISSING
+    return wire
 
 
 def _always(field: Field) -> bool:

@@ -229,6 +229,8 @@ class Walk:
                 f"the constraint {name}={getattr(constraints, name)!r} does not fit {shown_type(node.type)}",
                 "remove it",
             )
+        if getattr(node.cls, "__name__", "") == "Decimal":
+            constraints = _constraints.exact(constraints)
         try:
             merged = _constraints.joined(constraints, node.constraints)
         except _constraints.UnknownConstraintError as unknown:

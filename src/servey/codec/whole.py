@@ -15,8 +15,8 @@ import msgspec
 from servey.codec.node import Node
 from servey.codec.refusal import EXPLAIN_LIMIT, REFUSALS
 
-EXACT = 2**53
-"""Up to here every whole number has a float of its own."""
+EXACT = 2**53 - 1
+"""Up to here every whole number has a float of its own, that no other number is read as."""
 
 _FRACTIONAL = ("float", "Decimal")
 

@@ -24,7 +24,7 @@ def nested_actions(classes: Iterable[type]) -> Iterator[tuple[type, Action]]:
     for cls in classes:
         taken: set[str] = set()
         for owner in cls.__mro__:
-            for name, value in vars(owner).items():
+            for name, value in list(vars(owner).items()):  # looking at a model may complete it
                 action = get_action(_inner(value))
                 if action is not None and name not in taken:
                     _check(action, value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -68,8 +69,14 @@ def openapi_document(service: Service, *, version: OpenApiVersion = "3.1", root_
     }
     if tags:
         document["tags"] = [{"name": tag} for tag in tags]
-    document = components.resolved(document)
+    document = _utf8(components.resolved(document))
     return as_openapi_30(document) if version == "3.0" else document
+
+
+def _utf8(document: dict[str, Any]) -> dict[str, Any]:
+    """Return a document that UTF-8 can write: without lone surrogates, which a text of the user's may have."""
+    text = json.dumps(document, ensure_ascii=False)
+    return document if text.isascii() else json.loads(text.encode("utf-8", "replace"))
 
 
 class _OperationWriter:

@@ -37,3 +37,7 @@ def test_what_is_no_plain_number_does_not_match(text):
 @pytest.mark.parametrize("number", ["0", "-0.0", "1E+5", "1.5E-7", "12345678901234567890.1"])
 def test_every_decimal_is_written_as_the_general_pattern_says(number):
     assert re.match(ANY_DECIMAL, str(Decimal(number)))
+
+
+def test_minus_zero_is_zero():
+    assert decimal_pattern(Decimal("-0.0"), Decimal("-0")) == decimal_pattern(Decimal(0), Decimal(0))

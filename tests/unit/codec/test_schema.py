@@ -1,12 +1,19 @@
 import dataclasses
 import enum
+import json
+import math
+import re
 import types
+from decimal import Decimal
 from typing import Annotated, Any, Generic, NamedTuple, TypeVar
 
+import annotated_types as at
 import msgspec
 import pydantic
+import pytest
 
 from servey.codec import Codec
+from servey.errors import DefinitionError, InvalidError
 
 T = TypeVar("T")
 
@@ -152,3 +159,83 @@ def test_the_sets_of_a_models_defaults_are_in_the_same_order_in_every_process() 
     properties = schema(Labels)["$defs"]["Labels"]["properties"]
     assert properties["names"]["default"] == [list("abcdef")]
     assert properties["kinds"]["default"] == ["a", "b", "c"]
+
+
+BOUNDS = ["Infinity", "-Infinity", "1E+5000", "1E-1200", "-1E+400", "5E-324", "-0.0", "1234567890.123456789012345"]
+
+
+@pytest.mark.parametrize("bound", BOUNDS)
+@pytest.mark.parametrize("limit", [at.Ge, at.Gt, at.Le, at.Lt])
+def test_any_bound_of_a_decimal_has_a_valid_schema_that_takes_what_the_codec_takes(limit: Any, bound: str) -> None:
+    tp = Annotated[Decimal, limit(Decimal(bound))]
+    text, number = (part for part in schema(tp)["anyOf"])
+    assert len(text["pattern"]) <= 2000
+    json.loads(json.dumps(number, allow_nan=False))
+    for value in ("0", "-0", "1", "-1", "0.5", "99999999999"):
+        try:
+            Codec(tp).decode(value)
+        except InvalidError:
+            continue
+        if value != "-0":  # a value that nobody writes
+            assert re.search(text["pattern"], value), value
+
+
+def test_a_decimals_float_bound_is_what_is_written() -> None:
+    tp = Annotated[Decimal, at.Ge(0.1), at.Lt(0.3), at.MultipleOf(0.1)]
+    assert Codec(tp).decode("0.1") == Decimal("0.1")
+    with pytest.raises(InvalidError) as caught:
+        Codec(tp).decode("0.3")
+    assert caught.value.errors[0].message == "expected a value < 0.3, got '0.3'"
+    text, number = schema(tp)["anyOf"]
+    assert [n for n in ("0.09", "0.1", "0.2", "0.3") if re.search(text["pattern"], n)] == ["0.1", "0.2"]
+    assert number == {"type": "number", "minimum": 0.1, "exclusiveMaximum": 0.3, "multipleOf": 0.1}
+
+
+def test_the_tighter_of_two_bounds_is_in_a_decimals_pattern() -> None:
+    pattern = schema(Annotated[Decimal, at.Gt(0), at.Ge(5), at.Le(9), at.Lt(9)])["anyOf"][0]["pattern"]
+    assert [n for n in range(12) if re.search(pattern, str(n))] == [5, 6, 7, 8]
+
+
+def test_a_bound_that_json_has_no_number_for_is_left_out() -> None:
+    assert schema(Annotated[float, at.Le(math.inf), at.Ge(Decimal("0.5"))]) == {"type": "number", "minimum": 0.5}
+    assert schema(Annotated[int, at.Le(math.inf), at.Ge(-(10**400))]) == {"type": "integer"}
+
+
+@pytest.mark.parametrize("bound", [math.nan, True, "5", Decimal("sNaN")])
+@pytest.mark.parametrize("tp", [int, float, Decimal])
+def test_a_bound_that_is_no_number_is_a_definition_error(tp: Any, bound: Any) -> None:
+    with pytest.raises(DefinitionError, match="does not fit"):
+        Codec(Annotated[tp, at.Ge(bound)])
+
+
+@pytest.mark.parametrize("pattern", ["(?i)a", "(?P<x>a)", r"\Aa", r"a\Z", "[]a]", "a++", "(?>a)", "a{,3}", "\ud800"])
+def test_a_pattern_of_pythons_own_is_left_out(pattern: str) -> None:
+    assert schema(Annotated[str, msgspec.Meta(pattern=pattern)]) == {"type": "string"}
+
+
+@pytest.mark.parametrize("pattern", [r"^[a-z0-9_-]+$", r"^\d{3,}\.\w*$", "(?:a|b)(?=c)(?<!d)", r"[\]\[]", r"\[\]", "é"])
+def test_a_portable_pattern_stays(pattern: str) -> None:
+    assert schema(Annotated[str, msgspec.Meta(pattern=pattern)])["pattern"] == pattern
+
+
+def test_a_models_pattern_that_is_not_portable_is_left_out() -> None:
+    class Coded(pydantic.BaseModel):
+        code: Annotated[str, pydantic.Field(pattern="(?i)a")]
+        pattern: str = "(?i)"
+
+    properties = schema(Coded)["$defs"]["Coded"]["properties"]
+    assert "pattern" not in properties["code"]
+    assert properties["pattern"]["default"] == "(?i)"
+
+
+def test_names_of_definitions_are_ascii_and_distinct() -> None:
+    made = [dataclasses.make_dataclass("C", [("x", int)]) for _ in range(3)]
+    for cls, name in zip(made, ["Größe", "Gro/e", "A~1/B %"], strict=True):
+        cls.__name__ = name
+    found = schema(types.GenericAlias(tuple, tuple(made)))
+    assert sorted(found["$defs"]) == ["A_1_B__", "Gro_e", "Gro_e2"]
+
+
+def test_a_default_that_json_cannot_write_is_left_out() -> None:
+    made = dataclasses.make_dataclass("Texts", [("a", str, "\ud800"), ("b", int, 10**5000)])
+    assert all("default" not in member for member in schema(made)["$defs"]["Texts"]["properties"].values())

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Generic, NamedTuple, Optional, TypedDict, TypeVar
 
+import pydantic
 import pytest
 
 from servey.action.action import action
@@ -293,3 +294,15 @@ def test_a_nested_action_with_an_access_control_of_its_own_is_fine():
 
 def test_a_nested_action_that_is_not_on_the_web_is_fine():
     Service([guarded(None, ScopeAccessControl("root"), nested_triggers=())[1]])
+
+
+class Tree(pydantic.RootModel["list[Tree] | int"]):
+    pass
+
+
+def test_a_model_that_looking_at_it_completes_is_looked_through() -> None:
+    @action(triggers=(WEB_GET,))
+    def plant() -> Tree:
+        return Tree([Tree(1)])
+
+    assert list(Service([plant]).operations) == ["plant"]

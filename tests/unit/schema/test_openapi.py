@@ -584,3 +584,14 @@ def test_every_reference_is_resolved_a_discriminators_as_well(version: str) -> N
         "square": "#/components/schemas/SquareInput",
     }
     assert schemas["Drawing"]["properties"]["shape"]["discriminator"]["mapping"]["circle"].endswith("/Circle")
+
+
+def test_a_lone_surrogate_in_a_text_of_the_users_does_no_harm() -> None:
+    @action(triggers=(WEB_POST,))
+    def broken(name: Annotated[str, Meta(description="odd \ud800")] = "\ud800") -> str:
+        return name
+
+    found = document(broken, api_title="\udcff é")
+    assert found["info"]["title"] == "? é"
+    assert json.dumps(found, ensure_ascii=False).encode()
+    assert body(found)["schema"]["properties"]["name"] == {"type": "string", "description": "odd ?"}
