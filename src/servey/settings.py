@@ -43,7 +43,14 @@ class SettingRow(NamedTuple):
 _ORIGIN = r"[a-z][a-z0-9+.-]*://[a-z0-9._:\[\]-]+"
 """What a browser sends as ``Origin`` (RFC 6454 §6.2): a host in lower case, an international one in Punycode."""
 
+_PART = r"[^\x00-\x20\x7f-\xa0\s\"'`<>\\]"
+_URL = rf"https?://(?![/?#]){_PART}+|(?![a-z][a-z0-9+.-]*:){_PART}+"
+"""A URL of the web, or a reference relative to one (RFC 3986 §4.1), that can stand in a page as it is."""
+
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
+MOST_WORKERS = 1024
+"""More processes than that are a slip of the pen."""
+
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
 FiniteSeconds = Annotated[float, msgspec.Meta(gt=0, le=86400)]
@@ -81,8 +88,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Port, Variable("SERVER_PORT", "The port that the server binds to.", ("SERVEY_SERVER_PORT", "PORT"))
     ] = 8000
     workers: Annotated[
-        Positive,
-        Variable("SERVEY_WORKERS", "Server processes that share the port.", ("WEB_CONCURRENCY",)),
+        Annotated[int, msgspec.Meta(ge=1, le=MOST_WORKERS)],
+        Variable("SERVEY_WORKERS", "Server processes that share the port, 1024 at most.", ("WEB_CONCURRENCY",)),
     ] = 1
     trusted_proxies: Annotated[
         tuple[str, ...],
@@ -191,6 +198,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             for proxy in self.trusted_proxies
             if proxy != "*" and not _is_network(proxy)
         ]
+        problems += [
+            f"{name} has {url!r}, which is no URL: write https://example.com/path, or a path; without spaces, quotes "
+            "and angle brackets"
+            for name, urls in (
+                ("SERVEY_API_SERVERS", self.api_servers),
+                ("SERVEY_PROBLEM_TYPES", filter(None, (self.problem_types,))),
+            )
+            for url in urls
+            if not re.fullmatch(_URL, url, re.IGNORECASE)
+        ]
         if problems:
             raise SettingsError("\n".join(problems))
 
@@ -240,6 +257,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         values: dict[str, Any] = {}
         problems: list[str] = []
         for field, name, text in _given(cls.variables(), environ):
+            if not text.isascii() and _is_undecodable(text):
+                problems.append(f"{name} has bytes that are not UTF-8: write it anew")
+                continue
             try:
                 values[field] = _read(hints[field], text)
             except msgspec.ValidationError as error:
@@ -296,6 +316,8 @@ def _read(hint: Any, text: str) -> Any:
 
 def _taken(hint: Any) -> str:
     """Return what a variable takes, where its type lists that."""
+    if hint.__origin__ is bool:
+        return "it takes true or false"
     if get_origin(hint.__origin__) is not Literal:
         return ""
     return "it takes " + " or ".join(value for value in get_args(hint.__origin__) if value)
@@ -307,6 +329,14 @@ def _warn_of_unknown(variables: Mapping[str, Variable], environ: Mapping[str, st
         if name.startswith("SERVEY_") and name not in known:
             near = nearest(name, known)
             _log.warning("%s is no setting of servey%s", name, f"; did you mean {near}?" if near else "")
+
+
+def _is_undecodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 def _is_network(text: str) -> bool:

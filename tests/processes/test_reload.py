@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import threading
@@ -307,3 +308,75 @@ def test_one_interrupt_from_a_terminal_ends_all_processes_once(
     os.killpg(server.process.pid, signal.SIGINT)  # as a terminal does
     assert server.wait() == 130
     assert not any("Traceback" in line or "by force" in line for line in server.lines), "".join(server.lines)
+
+
+def test_code_that_ignores_the_end_outlives_nobody_for_long(
+    start: Callable[..., ServerProcess], tmp_path: Path
+) -> None:
+    stubborn = (
+        "import pathlib, signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "pathlib.Path('began').touch()\ntime.sleep(1000)\n"
+    )
+    server = start(stubborn)
+    until((tmp_path / "began").exists, "the import")
+    children = server.children()
+    assert children
+    server.signal(signal.SIGKILL)
+    server.wait()
+    until(lambda: not [pid for pid in children if os.path.exists(f"/proc/{pid}")], "the end of the children")
+
+
+def test_a_file_whose_name_is_no_text_is_left_aside(start: Callable[..., ServerProcess], tmp_path: Path) -> None:
+    server = start(GREET)
+    port = server.port
+    for name in (b"\xff.txt", b"\xfe.txt"):
+        Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name)).touch()
+    server.wait_for("watched anew")
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff")).mkdir()
+    save(tmp_path / "actions.py", GREET.replace("first", "second"))
+    until(lambda: get(port).body == '"second"', "the change")
+    assert len([line for line in server.lines if "watched anew" in line]) == 1
+
+
+@pytest.mark.parametrize("how", ["deleted and made anew", "moved away and back"])
+def test_the_working_directory_may_go_and_come_back(
+    start: Callable[..., ServerProcess], tmp_path: Path, how: str
+) -> None:
+    server = start(GREET)
+    port = server.port
+    until(lambda: len(server.children()) == 2, "one that stands by")
+    aside = tmp_path.with_name(f"{tmp_path.name}-aside")
+    tmp_path.rename(aside)
+    server.wait_for("watched anew")
+    if how == "moved away and back":
+        aside.rename(tmp_path)
+    else:
+        shutil.rmtree(aside)
+        tmp_path.mkdir()
+    until(lambda: get(port).status == 200, "an answer")
+    for word in ("second", "third"):
+        save(tmp_path / "actions.py", GREET.replace("first", word))
+        until(lambda word=word: get(port).body == f'"{word}"', word)
+    server.signal(signal.SIGINT)
+    assert server.wait() == 130
+    assert not any("defect" in line for line in server.lines), "".join(server.lines)
+
+
+def test_a_page_of_an_error_that_refreshes_itself_is_not_logged(start: Callable[..., ServerProcess]) -> None:
+    server = start("raise ValueError\n")
+    for _ in range(3):
+        assert get(server.port, Accept="text/html").status == 500
+    server.signal(signal.SIGINT)
+    assert server.wait() == 130
+    assert server.log() == []
+    assert any("your modules cannot be loaded" in line for line in server.lines)
+
+
+def test_a_new_action_that_nobody_can_call_is_told(start: Callable[..., ServerProcess], tmp_path: Path) -> None:
+    guarded = GREET + "\n\nfrom servey import ScopeAccessControl\n"
+    guarded += "\n\n@action(access_control=ScopeAccessControl('root'))\ndef secret() -> None: ...\n"
+    server = start(GREET)
+    assert server.port
+    save(tmp_path / "actions.py", guarded)
+    server.wait_for("nobody can call secret")
+    assert "new: secret" in server.wait_for("reloaded in")

@@ -188,3 +188,15 @@ def test_proxies_are_believed_as_the_settings_say(start: Callable[..., ServerPro
             assert answer_of(asking)[0] == 200
         server.wait_for("/actions/pid 200")
         assert [record["client"] for record in server.log()] == [client]
+
+
+@pytest.mark.parametrize("moment", ["at the start", "when all serve"])
+def test_a_terminals_interrupt_of_all_workers_is_no_error(start: Callable[..., ServerProcess], moment: str) -> None:
+    server = start(ACTIONS, "--workers", "2")
+    port = server.port
+    if moment == "when all serve":
+        both(server, port)
+    os.killpg(server.process.pid, signal.SIGINT)
+    assert server.wait() == 130
+    assert [line for line in server.lines if "ERROR" in line or "Traceback" in line or '"level":"ERROR"' in line] == []
+    assert len([line for line in server.lines if "stopping" in line]) == 1

@@ -105,7 +105,11 @@ def _with_traceback(error: BaseException) -> tuple[str, bool]:
     """Return the traceback with what it means, and whether the user's own modules raised the error on import."""
     theirs = raised_on_import(error)  # takes servey's own lines off the traceback
     trace = "".join(traceback.format_exception(error)).rstrip()
-    meaning = "your modules cannot be loaded; see above" if theirs else "this is a defect of servey, or of a plugin"
+    meaning = (
+        "your modules cannot be loaded; the traceback says why"
+        if theirs
+        else "this is a defect of servey, or of a plugin"
+    )
     return f"{trace}\n{_labelled(meaning)}", theirs
 
 

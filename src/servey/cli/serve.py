@@ -7,7 +7,7 @@ import msgspec
 
 from servey.cli.errors import EX_USAGE, CommandError, error_text
 from servey.cli.project import project_of
-from servey.settings import Settings
+from servey.settings import MOST_WORKERS, Settings
 
 
 @click.command("serve")
@@ -20,7 +20,7 @@ from servey.settings import Settings
 )
 @click.option(
     "--workers",
-    type=click.IntRange(1),
+    type=click.IntRange(1, MOST_WORKERS),
     metavar="NUMBER",
     help="How many processes serve, instead of SERVEY_WORKERS.",
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from servey.errors import located
 from servey.service import Service
@@ -24,7 +24,8 @@ def banner(service: Service, port: int, paths: Collection[str] = ()) -> list[str
     at = f"http://{named(settings.server_host)}:{port}"
     count = len(service.operations)
     mode = "production" if settings.production else "development"
-    lines = [f"{mode}: {count_of(count, 'action')}"]
+    workers = f", {settings.workers} workers" if settings.workers > 1 else ""
+    lines = [f"{mode}: {count_of(count, 'action')}{workers}"]
     for route in service.web_routes:
         access = repr(route.operation.action.access_control)
         lines.append(f"  {route.method:6} {at}{route.path}  ({access})")
@@ -33,10 +34,15 @@ def banner(service: Service, port: int, paths: Collection[str] = ()) -> list[str
         lines.append(f"no action was found in {_places(settings.action_path)}: put @action above a function there")
     elif not service.web_routes:
         lines.append("nothing to serve: give an action a web trigger, @action(triggers=(WEB_GET,))")
-    guarded = [name for name, operation in service.operations.items() if not operation.is_open]
-    if guarded and not service.authorizers:
-        lines.append(f"nothing verifies tokens: over a network nobody can call {', '.join(guarded)}")
-    return lines
+    return lines + unreachable(service, service.operations)
+
+
+def unreachable(service: Service, names: Iterable[str]) -> list[str]:
+    """Return a line on those of the named actions that nobody can call over a network; none where all can be."""
+    guarded = [name for name in names if not service.operations[name].is_open]
+    if not guarded or service.authorizers:
+        return []
+    return [f"nothing verifies tokens: over a network nobody can call {', '.join(guarded)}"]
 
 
 def reloaded(seconds: float, before: Mapping[str, str], after: Mapping[str, str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from html import escape
 from ipaddress import ip_address
 
@@ -19,8 +20,8 @@ _STYLE = """
 :root { color-scheme: light dark }
 body { font: 1rem/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem; padding: 0 1rem }
 h1 { font-size: 1.25rem; border-left: .3rem solid #d33; padding-left: .7rem }
-pre { font: .875rem/1.5 ui-monospace, monospace; overflow-x: auto; padding: 1rem; border-radius: .4rem;
-      background: light-dark(#f4f4f5, #1d1d20); tab-size: 4 }
+pre { font: .875rem/1.5 ui-monospace, monospace; white-space: pre-wrap; overflow-wrap: anywhere;
+      padding: 1rem; border-radius: .4rem; background: light-dark(#f4f4f5, #1d1d20); tab-size: 4 }
 """
 _DIGEST = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
 _POLICY = (
@@ -43,13 +44,16 @@ _PAGE = """<!doctype html>
 </html>
 """
 _HIDDEN = "The server's terminal says why."
+_LOCAL = re.compile(r"(?:(?:[a-z0-9-]+\.)*localhost|127(?:\.[0-9]{1,3}){3}|\[::1\])(?::[0-9]{1,5})?", re.IGNORECASE)
+_PASSED_ON = re.compile(rb"forwarded|via|x-real-ip|x-forwarded-.*|x-original-host|cf-.*")
+"""Headers of proxies and tunnels, some of which send a ``Host`` of this machine."""
 
 
 class ErrorPage:
     """An ASGI application that answers everything with an error.
 
     It shows the error to this machine only: not where the server is bound to another address than loopback, and not
-    under another name, by which whoever is there came through a tunnel or a proxy.
+    to who came through a tunnel or a proxy, as another name or a header tells.
 
     Args:
         text: The error, as the terminal shows it.
@@ -76,7 +80,7 @@ class ErrorPage:
             retry = [(b"content-type", b"application/json"), (b"retry-after", b"1")]
             await _answer(scope, send, 503, b'{"status":"not ready"}', retry)
         elif b"text/html" in headers.get(b"accept", b""):
-            body = _PAGE.format(style=_STYLE, text=escape(self._shown(headers))).encode()
+            body = _PAGE.format(style=_STYLE, text=escape(self._shown(scope))).encode()
             await _answer(
                 scope,
                 send,
@@ -92,11 +96,20 @@ class ErrorPage:
                 ],
             )
         else:
-            error: CallError = InternalError(self._shown(headers), headers={"Retry-After": "1"})
+            error: CallError = InternalError(self._shown(scope), headers={"Retry-After": "1"})
             await self._problems.send(error, request_id_of(headers), scope, send)
 
-    def _shown(self, headers: dict[bytes, bytes]) -> str:
-        return self._text if is_local(headers.get(b"host", b"").decode("latin-1")) else _HIDDEN
+    def _shown(self, scope: Scope) -> str:
+        return self._text if is_from_here(scope) else _HIDDEN
+
+
+def is_from_here(scope: Scope) -> bool:
+    """Return whether a request comes from this machine itself, under a name of it and by way of nobody."""
+    if any(_PASSED_ON.fullmatch(name) for name, _ in scope["headers"]):
+        return False
+    hosts: list[bytes] = [value for name, value in scope["headers"] if name == b"host"]
+    peer = scope.get("client")
+    return len(hosts) == 1 and is_local(hosts[0].decode("latin-1")) and peer is not None and _is_loopback(peer[0])
 
 
 def is_local(host: str) -> bool:
@@ -106,11 +119,12 @@ def is_local(host: str) -> bool:
         >>> [is_local(host) for host in ("localhost:8000", "127.0.0.1", "[::1]:80", "app.example.com")]
         [True, True, True, False]
     """
-    name = host.partition("]")[0].lstrip("[") if host.startswith("[") else host.partition(":")[0]
-    if name.lower() == "localhost" or name.lower().endswith(".localhost"):
-        return True
+    return _LOCAL.fullmatch(host) is not None
+
+
+def _is_loopback(address: str) -> bool:
     try:
-        return ip_address(name).is_loopback
+        return ip_address(address).is_loopback
     except ValueError:
         return False
 

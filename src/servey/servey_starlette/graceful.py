@@ -50,6 +50,11 @@ class Stop(msgspec.Struct, frozen=True):
     lingering: float = 0.5
     closing: float = 2.0
 
+    @property
+    def seconds(self) -> float:
+        """How long it takes at the longest."""
+        return self.delay + self.grace + self.closing
+
     @classmethod
     def of(cls, settings: Settings) -> Stop:
         """Return what the settings say."""
@@ -119,7 +124,7 @@ class Server(uvicorn.Server):
         if first:
             self._captured_signals.append(sig)
             self._stops_since = time.monotonic()
-            _end_after(stop.delay + stop.grace + stop.closing, sig)
+            _end_after(stop.seconds, sig)
         elif self._is_child and self._interrupts < 2 and time.monotonic() - self._stops_since < SAME_SECONDS:
             return  # the terminal's Ctrl-C, after what the parent has made of it
         else:

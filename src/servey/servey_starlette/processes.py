@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from multiprocessing import connection, parent_process, resource_tracker
@@ -51,9 +52,14 @@ def end_with_parent(ended: Callable[[], None]) -> None:
     threading.Thread(target=wait, name="servey-parent", daemon=True).start()
 
 
-def stop_this_process() -> None:
-    """Do as after a SIGTERM from outside."""
+def stop_this_process(seconds: float) -> None:
+    """Do as after a SIGTERM from outside; end by force what is there after so many seconds.
+
+    The code that is served may ignore the signal. This returns only where it is the process that ends.
+    """
     os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(seconds)
+    os._exit(128 + signal.SIGTERM)
 
 
 def raise_again(number: int) -> None:

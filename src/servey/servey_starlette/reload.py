@@ -28,7 +28,7 @@ from uvicorn.supervisors.basereload import BaseReload
 from servey import log
 from servey.errors import SettingsError, located
 from servey.servey_starlette.app import create_app
-from servey.servey_starlette.banner import outline, reloaded
+from servey.servey_starlette.banner import outline, reloaded, unreachable
 from servey.servey_starlette.error_page import ErrorPage
 from servey.servey_starlette.graceful import NotOpenedError, Server, Stop
 from servey.servey_starlette.processes import (
@@ -188,7 +188,9 @@ class Reloader(BaseReload):
         self._announced = self._announced or child.settled
         if self._changed or self.should_exit.is_set():
             return sorted(self._changed)
-        if not child.process.is_alive():
+        if self._changes.is_lost:  # no process starts in a directory that is not there
+            self._end_standby()
+        elif not child.process.is_alive():
             self._replace_dead()
         elif child.settled and self._standby is None:
             self._standby = self._spawn()
@@ -210,9 +212,7 @@ class Reloader(BaseReload):
         """End the processes, and this one as the signal would have done."""
         for listening in self.sockets:
             listening.close()  # who comes now is refused as soon as the child has closed it, too
-        if self._standby is not None:
-            self._standby.process.kill()
-            self._standby.end()
+        self._end_standby()
         self._serving.end()
         if self._signals:
             raise_again(self._signals[0])
@@ -224,6 +224,12 @@ class Reloader(BaseReload):
 
     def _spawn(self) -> _Child:
         return _Child(self.config, self.sockets[0], self._settings, self._tell)
+
+    def _end_standby(self) -> None:
+        if self._standby is not None:
+            self._standby.process.kill()
+            self._standby.end()
+            self._standby = None
 
     def _take_over(self, since: float, failure: str = "") -> None:
         """Have the next process serve."""
@@ -255,7 +261,7 @@ class Reloader(BaseReload):
 
 def _child(settings: Settings, tell: Tell, channel: Connection, sockets: list[socket.socket]) -> None:
     """Stand by, and serve when told to: the life of the process that serves."""
-    end_with_parent(stop_this_process)
+    end_with_parent(partial(stop_this_process, QUICK.seconds + 1.0))
     ignore_interrupts()
     log.configure(settings.log_level)
     uvicorn_config(ErrorPage("", settings), settings).load()  # imports what uvicorn needs
@@ -279,6 +285,8 @@ def _child(settings: Settings, tell: Tell, channel: Connection, sockets: list[so
                     say_hello(service, app, listening)
                 else:
                     _log.info("%s", reloaded(time.monotonic() - order.since, order.before, served))
+                    for line in unreachable(service, [name for name in served if name not in order.before]):
+                        _log.info("%s", line)
                 if order.first:
                     say_where(listening)
                 channel.send(served)
@@ -298,5 +306,6 @@ def _child(settings: Settings, tell: Tell, channel: Connection, sockets: list[so
         _log.info("the service is loaded again when a file changes; until then every answer is this error")
         channel.send(None)
 
-    config = uvicorn_config(ErrorPage(failure, settings), settings)
+    # a browser that shows it asks each second
+    config = uvicorn_config(ErrorPage(failure, settings), settings, access_log=False)
     Server(config, None, QUICK, is_child=True, started=showing).run(sockets)

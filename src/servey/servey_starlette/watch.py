@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
+import time
 from collections.abc import Generator, Iterable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
 from watchfiles import Change, PythonFilter, watch
 from watchfiles.main import FileChange
+
+_log = logging.getLogger("servey.server")
 
 _TICK_MILLISECONDS = 100
 """How often a wait for changes looks up, to see what else has happened."""
@@ -64,16 +68,19 @@ class Changes(Iterator[set[Path]]):
         roots: The directories to watch, with those in them, now and later.
         stop: Ends the iteration.
 
+    Attributes:
+        is_lost: Whether the files cannot be watched now; the working directory may not be there.
+
     Raises:
         OSError: The operating system watches no more directories.
     """
 
     def __init__(self, roots: Iterable[Path], stop: threading.Event) -> None:
+        self._home = Path.cwd()
         self._roots = list(roots)
         self._stop = stop
-        self._watched = set(trees(self._roots))
-        self._changes = self._watch()
-        self._first = next(self._changes, set[FileChange]())  # from now on nothing is missed
+        self._told = False
+        self._begin()
 
     def __next__(self) -> set[Path]:
         """Return what has changed since the last time.
@@ -81,10 +88,53 @@ class Changes(Iterator[set[Path]]):
         Raises:
             StopIteration: It is the end.
         """
-        found, self._first = self._first or next(self._changes), set[FileChange]()
-        changed = {Path(path) for change, path in found if _is_python(change, path)}
-        came = {path for change, path in found if change is not Change.modified and os.path.isdir(path)}
-        return changed | self._watch_anew(came) if came else changed
+        if self.is_lost:
+            return self._find_again()
+        moment = time.time()
+        try:
+            found, self._first = self._first or next(self._changes), set[FileChange]()
+            if self._identities() != self._kept or any(path in self._places for _, path in found):
+                raise FileNotFoundError(f"{self._home} was moved or replaced")
+            changed = {Path(path) for change, path in found if _is_python(change, path)}
+            came = {path for change, path in found if change is not Change.modified and os.path.isdir(path)}
+            changed |= self._watch_anew(came) if came else set()
+        except (OSError, RuntimeError) as error:  # the second for the name of a file that is not UTF-8
+            self.is_lost = True
+            if not self._told:
+                _log.warning("the files have to be watched anew: %s", error)
+            self._told = True
+            return set()
+        self._looked = moment
+        return changed
+
+    def _begin(self) -> None:
+        self.is_lost = False
+        self._looked = time.time()
+        self._kept = self._identities()
+        self._places = set(map(str, self._roots))
+        self._watched = set(trees(self._roots))
+        self._changes = self._watch()
+        self._first = next(self._changes, set[FileChange]())  # from now on nothing is missed
+
+    def _identities(self) -> list[tuple[int, int] | None]:
+        """Return which directories are there now, under the names of those that are watched."""
+        return [_identity(place) for place in (self._home, *self._roots)]
+
+    def _find_again(self) -> set[Path]:
+        """Watch anew, if the working directory is there; return what has changed meanwhile."""
+        if self._stop.wait(_TICK_MILLISECONDS / 1000):
+            raise StopIteration
+        kept, looked = self._kept, self._looked - 1.0  # the times of files are coarse
+        try:
+            os.chdir(self._home)  # it may be another one of the same name
+            self._begin()
+        except (OSError, RuntimeError):
+            self.is_lost, self._kept, self._looked = True, kept, looked + 1.0
+            return set()
+        files = {path for place in self._watched for path in Path(place).glob("*.py") if _is_text(path.name)}
+        if self._kept != kept:
+            return files
+        return {path for path in files if _changed_at(path) > looked}
 
     def _watch_anew(self, came: set[str]) -> set[Path]:
         """Watch the directories that have come, too; return the Python files that they brought."""
@@ -113,6 +163,29 @@ class Changes(Iterator[set[Path]]):
 
 
 def _is_own(place: str, name: str) -> bool:
-    if name.startswith(".") or name in _IGNORED:
+    if name.startswith(".") or name in _IGNORED or not _is_text(name):
         return False
     return not os.path.exists(os.path.join(place, name, "pyvenv.cfg"))
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _identity(place: Path) -> tuple[int, int] | None:
+    try:
+        status = place.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _changed_at(path: Path) -> float:
+    try:
+        return path.stat().st_ctime
+    except OSError:
+        return 0.0

@@ -7,6 +7,7 @@ that cannot start, is replaced, at longer and longer intervals if that goes on, 
 from __future__ import annotations
 
 import logging
+import math
 import os
 import signal
 import socket
@@ -33,7 +34,7 @@ from servey.servey_starlette.processes import (
 )
 from servey.servey_starlette.server import say_where, uvicorn_config
 from servey.service import Service
-from servey.settings import Settings
+from servey.settings import MOST_WORKERS, Settings
 
 _log = logging.getLogger("servey.server")
 
@@ -110,18 +111,19 @@ class Worker(Process):
         ignore_interrupts()
         log.configure(self._settings.log_level)
         all_stop = threading.Event()
+        stop = Stop.of(self._settings)
 
         def watch_lifeline() -> None:
             connection.wait([self._lifeline])
             all_stop.set()
-            stop_this_process()
+            stop_this_process(stop.seconds + 1.0)
 
         threading.Thread(target=watch_lifeline, name="servey-lifeline", daemon=True).start()
         service = Service.from_settings(self._settings)
         self._server = server = Server(
             uvicorn_config(create_app(service), self._settings),
             service,
-            Stop.of(self._settings),
+            stop,
             is_child=True,
             started=lambda: self.child_conn.send(True),
             all_stop=all_stop,
@@ -160,7 +162,7 @@ class Workers(Multiprocess):
         self._successor: Worker | None = None
         self._to_replace: list[Worker] = []
         self._failures = 0
-        self._start_at = 0.0
+        self._start_at = self._failed_at = 0.0
         self._has_served = False
         self._exit_code = 0
         self._ends_by = 0
@@ -178,6 +180,8 @@ class Workers(Multiprocess):
                 self.handle_signals()
                 self.keep_subprocess_alive()
                 self._roll()
+            if self._ends_by:
+                _log.info("stopping")
         finally:
             self.terminate_all()
             self.join_all()
@@ -212,7 +216,9 @@ class Workers(Multiprocess):
             self.processes.remove(worker)
             self._has_died(worker, now)
         self._retired = [worker for worker in self._retired if worker.process.is_alive()]
-        while self._has_served and len(self.processes) < self.processes_num and now >= self._start_at:
+        if not self._has_served or now < self._start_at:
+            return
+        while len(self.processes) < self.processes_num and not self.signal_queue:
             self.processes.append(self._worker())
 
     def _has_died(self, worker: Worker, now: float) -> None:
@@ -226,10 +232,12 @@ class Workers(Multiprocess):
             return
         if worker.serves and now - worker.began > STABLE_SECONDS:
             self._failures = 0
-        pause = min(FIRST_PAUSE * 2 ** (self._failures - 1), LONGEST_PAUSE) if self._failures else 0.0
-        self._failures += 1
-        self._start_at = now + pause
-        when = f"in {pause:g} s" if pause else "at once"
+        if not self._failures or worker.began > self._failed_at:  # those that die together have failed once
+            pause = min(FIRST_PAUSE * 2 ** (self._failures - 1), LONGEST_PAUSE) if self._failures else 0.0
+            self._failures += 1
+            self._failed_at, self._start_at = now, now + pause
+        pause = math.ceil(self._start_at - now)
+        when = f"in {pause} s" if pause > 0 else "at once"
         _log.error("worker %s was %s; another one starts %s", worker.pid, how, when)
 
     def handle_int(self) -> None:
@@ -249,7 +257,7 @@ class Workers(Multiprocess):
 
     def handle_ttin(self) -> None:
         """Serve with one more."""
-        self.processes_num += 1
+        self.processes_num = min(self.processes_num + 1, MOST_WORKERS)
         _log.info("%s workers", self.processes_num)
 
     def handle_ttou(self) -> None:
@@ -297,7 +305,7 @@ class Workers(Multiprocess):
     def join_all(self) -> None:
         """Wait for the workers, and end by force those that do not end."""
         stop, began = self._stop, time.monotonic()
-        end = began + stop.delay + stop.grace + stop.closing + 2.0
+        end = began + stop.seconds + 2.0
         while (left := [worker for worker in self._all() if worker.process.is_alive()]) and time.monotonic() < end:
             if self.sockets and time.monotonic() >= began + stop.delay:
                 self._let_go()
