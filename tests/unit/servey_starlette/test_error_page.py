@@ -66,3 +66,52 @@ async def test_the_error_is_for_this_machine(accept: str, settings: Settings, ho
 async def test_it_is_alive_and_not_ready() -> None:
     assert (await ask(Settings(), path="/livez")).status == 200
     assert (await ask(Settings(), path="/readyz")).status == 503
+
+
+@pytest.mark.parametrize("accept", ["text/html", "*/*"])
+@pytest.mark.parametrize(
+    "headers",
+    [
+        *(
+            [("host", "localhost:8000"), (name, "203.0.113.7")]
+            for name in ("X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "Forwarded", "X-Real-IP", "Via")
+        ),
+        [("host", "localhost"), ("host", "evil.example")],
+        [("host", "evil.example"), ("host", "localhost")],
+        [],
+        *(
+            [("host", host)]
+            for host in (
+                "",
+                "[::1]evil.example",
+                "[::1].evil.example:80",
+                "localhost:80@evil.example",
+                "localhost:evil",
+                "127.0.0.1.evil.example",
+                "127.evil.example",
+                "localhost ",
+            )
+        ),
+    ],
+    ids=str,
+)
+async def test_an_error_is_hidden_from_who_came_another_way(accept: str, headers: list[tuple[str, str]]) -> None:
+    async with client_of(ErrorPage(ERROR, Settings())) as client:
+        response = await client.request("GET", "/", headers=[("accept", accept), *headers])
+    assert response.status == 500
+    assert b"terminal says why" in response.content
+    assert b"ValueError" not in response.content
+
+
+@pytest.mark.parametrize(
+    ("peer", "shown"), [(("127.0.0.1", 1), True), (("::1", 1), True), (("10.0.0.7", 1), False), (None, False)]
+)
+async def test_an_error_is_for_a_peer_on_this_machine(peer: tuple[str, int] | None, shown: bool) -> None:
+    page = ErrorPage(ERROR, Settings())
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await page({**scope, "client": peer}, receive, send)
+
+    async with client_of(app) as client:
+        response = await client.request("GET", "/", headers={"host": "localhost"})
+    assert (b"ValueError" in response.content) is shown
