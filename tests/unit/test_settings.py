@@ -360,3 +360,65 @@ def test_proxies_are_addresses_and_networks(text):
 def test_a_proxy_that_is_neither_is_told(text):
     with pytest.raises(SettingsError, match="FORWARDED_ALLOW_IPS"):
         Settings.from_environment({"FORWARDED_ALLOW_IPS": text})
+
+
+@pytest.mark.parametrize("field", ["SERVER_HOST", "SERVER_PORT", "SERVEY_API_TITLE", "SERVEY_DOCS", "SERVEY_PLUGINS"])
+def test_bytes_that_are_no_text_are_refused(field):
+    with pytest.raises(SettingsError, match=f"^{field} has bytes that are not UTF-8"):
+        Settings.from_environment({field: "a\udcff"})
+
+
+def test_a_switch_tells_what_it_takes():
+    with pytest.raises(SettingsError, match=r"^SERVEY_DOCS is 'maybe': it takes true or false$"):
+        Settings.from_environment({"SERVEY_DOCS": "maybe"})
+
+
+@pytest.mark.parametrize("variable", ["SERVEY_API_SERVERS", "SERVEY_PROBLEM_TYPES"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "javascript:alert(1)",
+        "JavaScript:alert(1)",
+        "data:text/html;x",
+        "https:",
+        "https://",
+        "https:///path",
+        "a b<>",
+        "https://example.com/a b",
+        'https://example.com/"',
+        "https://example.com/'",
+        "https://example.com/<b>",
+        "https://example.com/a\nb",
+        "https://example.com/a\x00b",
+        "https://example.com/a\x85b",
+        "\\\\example.com",
+    ],
+)
+def test_what_is_no_url_is_refused(variable, url):
+    with pytest.raises(SettingsError, match=f"^{variable} has .* which is no URL"):
+        Settings.from_environment({variable: url})
+
+
+@pytest.mark.parametrize("variable", ["SERVEY_API_SERVERS", "SERVEY_PROBLEM_TYPES"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://example.com",
+        "HTTP://localhost:8000/a?b#",
+        "https://[::1]:8000/",
+        "/api",
+        "/",
+        "api/errors#",
+        "../a:b",
+        "//example.com/x",
+        "https://größe.example/a",
+    ],
+)
+def test_urls_and_references_are_taken(variable, url):
+    assert url in str(Settings.from_environment({variable: url}))
+
+
+@pytest.mark.parametrize("number", ["0", "1025", "1000000", "1e9"])
+def test_so_many_workers_are_refused(number):
+    with pytest.raises(SettingsError, match=r"^SERVEY_WORKERS is "):
+        Settings.from_environment({"SERVEY_WORKERS": number})

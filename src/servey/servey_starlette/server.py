@@ -111,7 +111,7 @@ def bind(settings: Settings) -> socket.socket:
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         listening = socket.socket(family, kind, protocol)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # the second for what cannot be a name in the DNS
         raise SettingsError(f"SERVER_HOST is {host!r}, which is no address of this machine: {error}") from error
     try:
         if os.name == "posix":  # elsewhere it would let two servers share the port
@@ -120,7 +120,8 @@ def bind(settings: Settings) -> socket.socket:
     except OSError as error:
         listening.close()
         raise SettingsError(
-            f"cannot listen on {host}:{port}: {error.strerror}; set SERVER_PORT (or SERVER_HOST) to another"
+            f"cannot listen on {host}:{port}: {error.strerror}; choose another with --port or SERVER_PORT "
+            "(or --host, SERVER_HOST)"
         ) from error
     return listening
 

@@ -136,13 +136,19 @@ def test_a_port_of_zero_is_any_free_one() -> None:
 def test_a_port_in_use_names_the_variable() -> None:
     with bind(Settings(server_port=0)) as first:
         first.listen()
-        with pytest.raises(SettingsError, match="SERVER_PORT"):
+        with pytest.raises(SettingsError, match="--port or SERVER_PORT"):
             bind(Settings(server_port=first.getsockname()[1]))
 
 
 def test_a_host_that_is_none_names_the_variable() -> None:
     with pytest.raises(SettingsError, match="SERVER_HOST"):
         bind(Settings(server_host="256.0.0.1"))
+
+
+@pytest.mark.parametrize("host", ["a" * 100, "\udcff", "a..b"])
+def test_a_host_that_cannot_be_a_name_names_the_variable(host: str) -> None:
+    with pytest.raises(SettingsError, match="SERVER_HOST"):
+        bind(Settings(server_host=host))
 
 
 def test_ipv6_is_bound_where_there_is_some() -> None:
