@@ -30,7 +30,7 @@ FILES = (
 )
 """What a new project has. The template of each is a file of the same name, without a leading dot, that ends in .in"""
 
-_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
+_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,98}[A-Za-z0-9])?")
 _ALLOWED = {".git"}
 """What a directory may have and still be empty: a repository may be there first."""
 
@@ -75,7 +75,7 @@ def checked(name: str) -> Path:
     """
     given = Path(name)
     directory = given.resolve() if given.name in ("", "..") else given.absolute()
-    if name and directory.is_dir():
+    if name and os.path.isdir(directory):  # pathlib raises for what is too long
         try:
             found = sorted({entry.name for entry in os.scandir(directory)} - _ALLOWED)
         except OSError as error:
@@ -90,10 +90,10 @@ def checked(name: str) -> Path:
     if not _NAME.fullmatch(given.name):
         raise click.BadParameter(
             f"{given.name!r} is no name for a project: write ASCII letters, digits, '.', '_' and '-', "
-            "and begin and end with a letter or a digit.",
+            "100 at most, and begin and end with a letter or a digit.",
             param_hint="NAME",
         )
-    if not directory.parent.is_dir():
+    if not os.path.isdir(directory.parent):
         raise CommandError(f"there is no directory {given.parent}; make it first", EX_CANTCREAT)
     return directory
 

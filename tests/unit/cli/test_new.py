@@ -132,6 +132,20 @@ def test_a_name_that_is_none_is_refused(home, servey, name):
     assert list(home.iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["a" * 101, "a" * 300, "a" * 5000, "no/" * 2000 + "parcels"])
+def test_a_name_that_is_too_long_is_refused(home, servey, name):
+    outcome = servey("new", name)
+    assert outcome.code in (64, 73)
+    assert "Traceback" not in outcome.err
+    assert "100 at most" in outcome.err or "there is no directory" in outcome.err
+    assert list(home.iterdir()) == []
+
+
+def test_its_document_has_its_name(parcels):
+    assert "\nexport SERVEY_API_TITLE ?= parcels\n" in (parcels / "Makefile").read_text(encoding="utf-8")
+    assert " SERVEY_API_TITLE=parcels\n" in (parcels / "Dockerfile").read_text(encoding="utf-8")
+
+
 def test_where_there_is_no_directory_nothing_is_made(home, servey):
     outcome = servey("new", "no/parcels")
     assert (outcome.code, outcome.err) == (73, "Error: there is no directory no; make it first\n")
