@@ -148,8 +148,8 @@ def test_a_mistake_in_a_dockerfile_is_found(right, wrong, tmp_path):
 
 @pytest.mark.parametrize("file", ["Dockerfile"])
 def test_what_the_page_shows_of_a_new_project_is_what_is_made(file, tmp_path):
-    make(tmp_path)
-    assert (tmp_path / file).read_text(encoding="utf-8") == DEPLOYMENT[file].text
+    make(project := tmp_path / "planets")
+    assert (project / file).read_text(encoding="utf-8") == DEPLOYMENT[file].text
 
 
 def test_an_ellipsis_stands_for_anything():
