@@ -68,6 +68,8 @@ def choice(tp: Any, values: tuple[Any, ...]) -> ForeignType:
     expected = "expected one of " + ", ".join(shown(wire) for wire in wires[:20])
 
     def decode(wire: Any) -> Any:
+        if type(wire) is float and wire.is_integer() and (float, wire) not in table:
+            wire = int(wire)  # see `servey.codec.whole`
         if flags is not None and type(wire) is int:
             if wire & ~bits or wire < 0:
                 raise ValueError(f"expected flags of {bits}, got {shown(wire)}")

@@ -26,6 +26,7 @@ from servey.codec.leaves import wire_values
 from servey.codec.node import MISSING, Constraints, Field, Node
 from servey.codec.patterns import portable
 from servey.codec.references import references, replaced
+from servey.codec.shadow import is_island
 from servey.codec.wire import to_wire
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -182,9 +183,10 @@ class SchemaWriter:
             return {"const": values[0]} if len(values) == 1 else {"enum": values}
         if values:
             kind = "string" if isinstance(values[0], str) else "integer"
-            return self._definition(
-                node, lambda: _described({"type": kind, "enum": values}, Documentation.of_class(node.cls)), node.cls
-            )
+            schema: dict[str, Any] = {"type": kind, "enum": values}
+            if kind == "integer":  # what generators of clients call the members, for a number says nothing
+                schema["x-enum-varnames"] = [member.name for member in node.cls]
+            return self._definition(node, lambda: _described(schema, Documentation.of_class(node.cls)), node.cls)
         return dict(_SCALARS[node.cls.__name__])
 
     def _decimal(self, constraints: Constraints) -> dict[str, Any]:
@@ -213,8 +215,11 @@ class SchemaWriter:
 
     def _union(self, node: Node) -> dict[str, Any]:
         parts: list[dict[str, Any]] = []
+        tried = self.mode == "input" and is_island(node)
         for item in node.items:
             part = self.of(item)
+            if tried and item.tag is not None:  # alone, the class is told without its tag
+                part = {**part, "required": [item.tag[0]]}
             parts += part["anyOf"] if part.keys() == {"anyOf"} else [part]
         others = [part for part in parts if part != {"type": "null"}]
         if len(others) == 1 and len(parts) == 2 and isinstance(others[0].get("type"), str):

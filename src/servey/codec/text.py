@@ -72,9 +72,8 @@ def list_reader(node: Node) -> Callable[[list[str]], Any]:
         reads = [reader(item) for item in listed.items]
 
         def read_tuple(texts: list[str]) -> Any:
-            if len(texts) != len(reads):
-                return texts  # decoding tells the length
-            return [_or_text(read, text) for read, text in zip(reads, texts, strict=True)]
+            # decoding tells the length
+            return [_or_text(read, text) for read, text in zip(reads, texts, strict=False)] + texts[len(reads) :]
 
         return read_tuple
     read = reader(listed.items[0])

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from servey.codec.leaves import wire_values
 from servey.codec.node import Node
 from servey.codec.refusal import EXPLAIN_LIMIT, REFUSALS
 
@@ -45,14 +46,23 @@ def _whole(node: Node, value: Any) -> Any:
     if isinstance(value, float):
         return int(value) if _takes_int(node) and value.is_integer() and abs(value) <= EXACT else value
     if node.kind == "union":
-        alike = [item for item in node.items if item.kind in ("object", "dict", "list", "tuple")]
-        fitting = [item for item in alike if (item.kind in ("object", "dict")) == isinstance(value, dict)]
-        return _whole(fitting[0], value) if len(fitting) == 1 else value
+        member = _meant(node, value)
+        return value if member is None else _whole(member, value)
     if isinstance(value, dict):
         return _members(node, typing.cast("dict[Any, Any]", value))
     if isinstance(value, (list, tuple)) and node.kind in ("list", "tuple"):
         return _items(node, typing.cast("list[Any]", value))
     return typing.cast("Any", value)
+
+
+def _meant(node: Node, value: Any) -> Node | None:
+    """Return the member of a union that an object or an array is meant for; None when there are more."""
+    kinds = ("object", "dict") if isinstance(value, dict) else ("list", "tuple")
+    found = [item for item in node.items if item.kind in kinds]
+    if len(found) > 1 and isinstance(value, dict):
+        told = typing.cast("dict[Any, Any]", value)
+        found = [item for item in found if item.tag is not None and told.get(item.tag[0]) == item.tag[1]]
+    return found[0] if len(found) == 1 else None
 
 
 def _items(node: Node, value: list[Any]) -> Any:
@@ -77,4 +87,4 @@ def _takes_int(node: Node) -> bool:
     parts = node.items if node.kind == "union" else [node]
     if any(part.kind in ("any", "foreign") or getattr(part.cls, "__name__", "") in _FRACTIONAL for part in parts):
         return False
-    return any(part.kind == "leaf" and part.cls is int for part in parts)
+    return any(part.kind == "leaf" and (part.cls is int or int in map(type, wire_values(part))) for part in parts)

@@ -149,7 +149,7 @@ class _OperationWriter:
             schema = _as_text(schema, says_null=kind == "scalar" and not _takes_any_text(field.node))
         if place == "path" and schema.get("type") == "string":
             schema.setdefault("minLength", 1)  # an empty segment is another path
-        if kind == "list" and required:
+        if kind == "list" and required and schema.get("maxItems") != 0:
             schema["minItems"] = max(1, schema.get("minItems", 0))  # a list of nothing cannot be said
         values = [(item, item.params[field.name]) for item in examples if item.params.get(field.name) is not None]
         found: dict[str, Any] = {"name": field.wire, "in": place, "required": required}

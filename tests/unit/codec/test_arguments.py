@@ -1,7 +1,7 @@
 import dataclasses
 import datetime as dt
 import enum
-from typing import Annotated, Any, Literal, NewType
+from typing import Annotated, Any, Literal, NamedTuple, NewType
 
 import annotated_types as at
 import msgspec
@@ -171,3 +171,16 @@ def test_the_schema_has_defaults_descriptions_and_closed_objects() -> None:
         "day": {"type": "string", "format": "date", "default": "2026-01-01"},
         "odd": {"type": "integer"},
     }
+
+
+class Pair(NamedTuple):
+    x: int
+    y: int = 0
+
+
+def test_a_named_tuple_in_a_text_may_lack_what_has_a_default() -> None:
+    arguments = codec(pair=Pair)
+    assert arguments.decode_text([("pair", "1")]).pair == Pair(1)
+    assert arguments.decode_text([("pair", "1"), ("pair", "2")]).pair == Pair(1, 2)
+    assert refused(lambda: arguments.decode_text([("pair", "a")])) == [("/pair/0", "expected int, got 'a'")]
+    assert [path for path, _ in refused(lambda: arguments.decode_text([("pair", "1")] * 3))] == ["/pair"]

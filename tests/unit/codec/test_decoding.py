@@ -9,7 +9,7 @@ import threading
 import time
 import typing
 import uuid
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import annotated_types as at
 import attrs
@@ -327,7 +327,26 @@ def test_a_duplicate_key_is_read_as_its_last_value() -> None:
     assert Codec(User).decode_json(b'{"name": "a", "name": "b"}') == User("b")
 
 
-@pytest.mark.parametrize("text", [b"1.5", b"1e-2", b"9007199254740994.0", b"1e300", b"true", b'"1"', b"null"])
+class Cat(msgspec.Struct, tag="cat"):
+    lives: int
+
+
+class Dog(msgspec.Struct, tag="dog"):
+    lives: int
+
+
+class Level(enum.IntEnum):
+    LOW = 1
+
+
+class Mixed(enum.Enum):
+    ONE = 1
+    TWO = "two"
+
+
+@pytest.mark.parametrize(
+    "text", [b"1.5", b"1e-2", b"9007199254740992.0", b"9007199254740993.0", b"1e300", b"true", b'"1"']
+)
 def test_an_int_is_strict(text: bytes) -> None:
     assert paths(int, text) == [""]
 
@@ -342,6 +361,13 @@ def test_an_int_is_strict(text: bytes) -> None:
         (tuple[str, int], b'["a", 2.0]', ("a", 2)),
         (dict[str, int], b'{"a": 1.0}', {"a": 1}),
         (list[int] | str, b"[1.0]", [1]),
+        (int, b"9007199254740991.0", 2**53 - 1),
+        (Cat | Dog, b'{"type": "dog", "lives": 1.0}', Dog(1)),
+        (list[Cat | Dog | None], b'[{"type": "cat", "lives": 1.0}]', [Cat(1)]),
+        (Literal[1, 2], b"2.0", 2),
+        (Literal[1, True], b"1.0", 1),
+        (Level | None, b"1.0", Level.LOW),
+        (Mixed, b"1.0", Mixed.ONE),
         (int | float, b"1.0", 1.0),
         (float, b"1.0", 1.0),
         (Any, b"1.0", 1.0),

@@ -4,6 +4,7 @@ import json
 import math
 import re
 import types
+import uuid
 from decimal import Decimal
 from typing import Annotated, Any, Generic, NamedTuple, TypeVar
 
@@ -239,3 +240,36 @@ def test_names_of_definitions_are_ascii_and_distinct() -> None:
 def test_a_default_that_json_cannot_write_is_left_out() -> None:
     made = dataclasses.make_dataclass("Texts", [("a", str, "\ud800"), ("b", int, 10**5000)])
     assert all("default" not in member for member in schema(made)["$defs"]["Texts"]["properties"].values())
+
+
+class Cat(msgspec.Struct, tag="cat"):
+    lives: int
+
+
+class Dog(msgspec.Struct, tag="dog"):
+    bones: int
+
+
+def test_the_tag_is_required_where_it_tells_members_of_a_union_apart() -> None:
+    assert schema(Cat | Dog | None)["anyOf"][:2] == [
+        {"$ref": "#/$defs/Cat", "required": ["type"]},
+        {"$ref": "#/$defs/Dog", "required": ["type"]},
+    ]
+    for tp in (Cat | Dog, Cat | dict[str, str], Cat | uuid.UUID | str):
+        assert schema(tp)["anyOf"][0] == {"$ref": "#/$defs/Cat", "required": ["type"]}
+        with pytest.raises(InvalidError):
+            Codec[Any](tp).decode({"lives": 1})
+    assert schema(Cat | None)["anyOf"][0] == {"$ref": "#/$defs/Cat"}
+    assert Codec(Cat | None).decode({"lives": 1}) == Cat(1)
+    assert schema(Cat | Dog, "output")["anyOf"][0] == {"$ref": "#/$defs/Cat"}
+
+
+def test_an_enum_of_numbers_tells_the_names_of_its_members() -> None:
+    level = schema(Level)["$defs"]["Level"]
+    assert (level["enum"], level["x-enum-varnames"]) == ([1, 5], ["LOW", "HIGH"])
+    assert "x-enum-varnames" not in schema(Kind)["$defs"]["Kind"]
+
+
+class Level(enum.IntEnum):
+    LOW = 1
+    HIGH = 5

@@ -595,3 +595,12 @@ def test_a_lone_surrogate_in_a_text_of_the_users_does_no_harm() -> None:
     assert found["info"]["title"] == "? é"
     assert json.dumps(found, ensure_ascii=False).encode()
     assert body(found)["schema"]["properties"]["name"] == {"type": "string", "description": "odd ?"}
+
+
+def test_a_list_that_must_be_empty_has_no_least_length() -> None:
+    @action(triggers=(WEB_GET,))
+    def nothing(empty: tuple[()]) -> int:
+        return len(empty)
+
+    schema = parameters(document(nothing))["empty"]["schema"]
+    assert schema["minItems"] == schema["maxItems"] == 0
