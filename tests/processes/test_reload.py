@@ -380,3 +380,10 @@ def test_a_new_action_that_nobody_can_call_is_told(start: Callable[..., ServerPr
     save(tmp_path / "actions.py", guarded)
     server.wait_for("nobody can call secret")
     assert "new: secret" in server.wait_for("reloaded in")
+    save(
+        tmp_path / "actions.py",
+        GREET.replace("triggers=(WEB_GET,)", "triggers=(WEB_GET,), access_control=ALLOW_NONE").replace(
+            "import WEB_GET", "import ALLOW_NONE, WEB_GET"
+        ),
+    )
+    server.wait_for("nobody can call greet")

@@ -285,7 +285,8 @@ def _child(settings: Settings, tell: Tell, channel: Connection, sockets: list[so
                     say_hello(service, app, listening)
                 else:
                     _log.info("%s", reloaded(time.monotonic() - order.since, order.before, served))
-                    for line in unreachable(service, [name for name in served if name not in order.before]):
+                    differ = [name for name, seen in served.items() if order.before.get(name) != seen]
+                    for line in unreachable(service, differ):
                         _log.info("%s", line)
                 if order.first:
                     say_where(listening)
