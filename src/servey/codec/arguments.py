@@ -97,12 +97,13 @@ class ArgumentsCodec:
             node.kind == "leaf" and node.cls in (str, int, float, bool) and not node.constraints
             for _, node in self.parameters.values()
         )
-        for name, (_, node) in self.parameters.items():
+        for name, (parameter, node) in self.parameters.items():
             self._kinds[name] = kind = text_kind(node)
             if kind == "list":
                 self._lists[name] = list_reader(node)
             else:
-                self._scalars[name] = reader(node)
+                # what is left out is None already, so that "null" need not be
+                self._scalars[name] = reader(node, says_null=parameter.default is not None)
 
     def classes(self) -> tuple[type, ...]:
         """Return every class met in the parameters' types, in order of meeting."""

@@ -217,9 +217,9 @@ class SchemaWriter:
         parts: list[dict[str, Any]] = []
         tried = self.mode == "input" and is_island(node)
         for item in node.items:
-            part = self.of(item)
+            part: dict[str, Any] = self.of(item)
             if tried and item.tag is not None:  # alone, the class is told without its tag
-                part = {**part, "required": [item.tag[0]]}
+                part["required"] = [item.tag[0]]
             parts += part["anyOf"] if part.keys() == {"anyOf"} else [part]
         others = [part for part in parts if part != {"type": "null"}]
         if len(others) == 1 and len(parts) == 2 and isinstance(others[0].get("type"), str):

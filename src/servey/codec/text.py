@@ -39,13 +39,18 @@ def text_kind(node: Node) -> TextKind:
     return "json"
 
 
-def reader(node: Node) -> Read:
+def reader(node: Node, *, says_null: bool = True) -> Read:
     """Return what makes a JSON value of one text of the type.
 
     Args:
         node: The type of a scalar; of one member, for a list.
+        says_null: Whether the text "null" is null, where null is of the type.
     """
     node = _bare(node)
+    if not says_null and node.kind == "union" and _scalar(node):
+        others = [item for item in node.items if item.cls is not type(None)]
+        node = others[0] if len(others) == 1 else msgspec.structs.replace(node, items=others)
+        return reader(node)
     if not _scalar(node):
         return _json
     if node.kind == "union":

@@ -146,7 +146,8 @@ class _OperationWriter:
         kind = operation.arguments.text_kind(field.name)
         required = field.required or place == "path"
         if kind != "json":
-            schema = _as_text(schema, says_null=kind == "scalar" and not _takes_any_text(field.node))
+            says_null = kind == "scalar" and field.default is not None and not _takes_any_text(field.node)
+            schema = _as_text(schema, says_null=says_null)
         if place == "path" and schema.get("type") == "string":
             schema.setdefault("minLength", 1)  # an empty segment is another path
         if kind == "list" and required and schema.get("maxItems") != 0:

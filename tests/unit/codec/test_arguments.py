@@ -184,3 +184,21 @@ def test_a_named_tuple_in_a_text_may_lack_what_has_a_default() -> None:
     assert arguments.decode_text([("pair", "1"), ("pair", "2")]).pair == Pair(1, 2)
     assert refused(lambda: arguments.decode_text([("pair", "a")])) == [("/pair/0", "expected int, got 'a'")]
     assert [path for path, _ in refused(lambda: arguments.decode_text([("pair", "1")] * 3))] == ["/pair"]
+
+
+@pytest.mark.parametrize(
+    ("tp", "text", "told"),
+    [
+        (int | None, "null", "expected int, got 'null'"),
+        (bool | None, "null", "expected true or false, got 'null'"),
+        (int | bool | None, "null", "expected true or false or int, got 'null'"),
+    ],
+)
+def test_a_text_cannot_say_null_where_leaving_it_out_does(tp: Any, text: str, told: str) -> None:
+    arguments = ArgumentsCodec([Parameter("v", tp, None)])
+    assert refused(lambda: arguments.decode_text([("v", text)])) == [("/v", told)]
+    assert arguments.decode_text([]).v is None
+    assert arguments.decode_text([("v", "1" if tp != bool | None else "true")]).v == 1
+    assert arguments.decode_json(b'{"v": null}').v is None
+    assert ArgumentsCodec([Parameter("v", tp, msgspec.UNSET)]).decode_text([("v", "null")]).v is None
+    assert ArgumentsCodec([Parameter("v", tp)]).decode_text([("v", "null")]).v is None
