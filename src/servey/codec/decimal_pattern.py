@@ -9,7 +9,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 _FRACTION = r"(\.[0-9]+)?"
-ANY_DECIMAL = r"^-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?$"
+ANY_DECIMAL = r"^-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,17})?$"
 """A decimal number of any size."""
 
 

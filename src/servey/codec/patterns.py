@@ -4,6 +4,15 @@ from __future__ import annotations
 
 import re
 
+_OFFSET = r"([Zz]|[+-]([01][0-9]|2[0-3]):?[0-5][0-9])"
+TIME = rf"^([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{{1,6}})?{_OFFSET}?$"
+"""A time of day, with or without an offset."""
+
+_N, _LAST = "[0-9]{1,9}", r"[0-9]{1,9}(\.[0-9]+)?"
+_CLOCK = f"T(({_N}H)?({_N}M)?{_LAST}S|({_N}H)?{_LAST}M|{_LAST}H)"
+DURATION = f"^[+-]?P({_LAST}D|({_N}D)?{_CLOCK})$"
+"""An ISO 8601 duration of days, hours, minutes and seconds, of which the last may have a fraction."""
+
 _FOREIGN = re.compile(
     r"""
     \(\?(?![:=!]|<[=!])                      # named groups, flags, comments, conditions

@@ -24,7 +24,7 @@ from servey.codec.documentation import Documentation
 from servey.codec.engine import SchemaMode
 from servey.codec.leaves import wire_values
 from servey.codec.node import MISSING, Constraints, Field, Node
-from servey.codec.patterns import portable
+from servey.codec.patterns import DURATION, TIME, portable
 from servey.codec.references import references, replaced
 from servey.codec.shadow import is_island
 from servey.codec.wire import to_wire
@@ -42,8 +42,8 @@ _SCALARS: dict[str, dict[str, Any]] = {
     "datetime": {"type": "string", "format": "date-time"},
     "date": {"type": "string", "format": "date"},
     # JSON Schema's format "time" wants an offset, which a time of day mostly has not
-    "time": {"type": "string", "pattern": r"^[0-9]{2}:[0-9]{2}:[0-9]{2}"},
-    "timedelta": {"type": "string", "format": "duration"},
+    "time": {"type": "string", "pattern": TIME},
+    "timedelta": {"type": "string", "format": "duration", "pattern": DURATION},
     "UUID": {"type": "string", "format": "uuid"},
 }
 _KEYWORDS = {

@@ -1,4 +1,5 @@
 import dataclasses
+import datetime
 import enum
 import json
 import math
@@ -12,6 +13,8 @@ import annotated_types as at
 import msgspec
 import pydantic
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from servey.codec import Codec
 from servey.errors import DefinitionError, InvalidError
@@ -273,3 +276,17 @@ def test_an_enum_of_numbers_tells_the_names_of_its_members() -> None:
 class Level(enum.IntEnum):
     LOW = 1
     HIGH = 5
+
+
+@given(st.data())
+@pytest.mark.parametrize("tp", [Decimal, datetime.time, datetime.timedelta])
+def test_whatever_matches_the_pattern_of_a_type_is_read(tp: Any, data: st.DataObject) -> None:
+    pattern = schema(tp, "output")["pattern"]
+    Codec[Any](tp).decode(data.draw(st.from_regex(pattern.replace("$", r"\Z"))))
+
+
+@pytest.mark.parametrize("tp", [datetime.time, datetime.timedelta])
+@given(st.data())
+def test_whatever_is_written_matches_the_pattern_of_its_type(tp: Any, data: st.DataObject) -> None:
+    value = data.draw(st.times(timezones=st.just(datetime.UTC) | st.none()) if tp is datetime.time else st.timedeltas())
+    assert re.search(schema(tp)["pattern"], Codec[Any](tp).encode(value))
