@@ -17,6 +17,7 @@ from servey.schema.components import Components
 from servey.schema.examples import example_objects, filled, shown
 from servey.schema.openapi_30 import as_openapi_30
 from servey.schema.problems import PROBLEM, problem_responses
+from servey.schema.samples import with_samples
 from servey.service import Service
 from servey.trigger.web_route import WebRoute
 
@@ -69,7 +70,7 @@ def openapi_document(service: Service, *, version: OpenApiVersion = "3.1", root_
     }
     if tags:
         document["tags"] = [{"name": tag} for tag in tags]
-    document = _utf8(components.resolved(document))
+    document = _utf8(with_samples(components.resolved(document)))
     return as_openapi_30(document) if version == "3.0" else document
 
 

@@ -1,6 +1,7 @@
 """The OpenAPI document: what a declaration says, nothing that is not so, and the same each time."""
 
 import dataclasses
+import datetime as dt
 import enum
 import json
 import subprocess
@@ -28,6 +29,7 @@ from servey import (
     WebTriggerMethod,
 )
 from servey.action.action import action
+from servey.codec import Codec
 from servey.schema.openapi import openapi_document
 from servey.security.access_control import ScopeAccessControl
 from servey.service import Service
@@ -514,6 +516,7 @@ PROGRAM = """
 import dataclasses, sys
 from servey import WEB_GET, WEB_POST
 from servey.action.action import action
+from servey.codec import Codec
 from servey.schema.openapi import openapi_document
 from servey.service import Service
 import msgspec
@@ -605,3 +608,26 @@ def test_a_list_that_must_be_empty_has_no_least_length() -> None:
 
     schema = parameters(document(nothing))["empty"]["schema"]
     assert schema["minItems"] == schema["maxItems"] == 0
+
+
+def test_what_tools_would_make_up_from_a_pattern_has_a_sample():
+    @dataclass
+    class Offer:
+        price: Decimal
+        weight: Annotated[Decimal, Meta(gt=5000, le=6000)]
+        debt: Annotated[Decimal, Meta(lt=0)]
+        at: dt.time
+        takes: dt.timedelta
+
+    @action(triggers=(WEB_POST,))
+    def make(offer: Offer, best: Decimal | None = None) -> Offer:
+        return offer
+
+    found = document(make)
+    members = found["components"]["schemas"]["OfferInput"]["properties"]
+    samples = {name: (item.get("anyOf", [item])[0])["examples"][0] for name, item in members.items()}
+    Codec(Offer).decode(samples)
+    assert (samples["price"], samples["at"], samples["takes"]) == ("1.50", "09:30:00", "PT1H30M")
+    got = found["components"]["schemas"]["Offer"]["properties"]
+    assert got["price"]["examples"] == ["1.50"]
+    assert body(document(make, version="3.0"))["schema"]["properties"]["best"]["anyOf"][0]["example"] == "1.50"

@@ -1,0 +1,48 @@
+"""Sample values where a document has none.
+
+Tools make values up from patterns, and a price of sixty digits helps nobody.
+"""
+
+from __future__ import annotations
+
+import re
+import typing
+from decimal import Decimal
+from typing import Any
+
+from servey.codec.patterns import DURATION, TIME
+from servey.codec.references import NAMED, VALUES
+
+_DECIMALS = ("1.50", "0.50", "10", "0", "-1.50", "100", "1000", "0.01")
+_FIXED = {TIME: "09:30:00", DURATION: "PT1H30M"}
+
+
+def with_samples(value: Any) -> Any:
+    """Return a copy of a document in which decimals, times and durations have an example each."""
+    if isinstance(value, list):
+        return [with_samples(item) for item in typing.cast("list[Any]", value)]
+    if not isinstance(value, dict):
+        return value
+    members = typing.cast("dict[str, Any]", value)
+    found: dict[str, Any] = {}
+    for key, item in members.items():
+        if key in NAMED and isinstance(item, dict):
+            named = typing.cast("dict[str, Any]", item)
+            found[key] = {name: with_samples(part) for name, part in named.items()}
+        else:
+            found[key] = item if key in VALUES else with_samples(item)
+    if not VALUES & members.keys() and (sample := _sample(members)):
+        found["examples"] = [sample]
+    return found
+
+
+def _sample(schema: dict[str, Any]) -> str:
+    pattern: Any = schema.get("pattern")
+    if not isinstance(pattern, str):
+        return ""
+    if schema.get("format") != "decimal":
+        return _FIXED.get(pattern, "")
+    # a pattern is made of its bounds' digits, so that one of these is within them, or next to one
+    bounds = [Decimal(text) for text in re.findall(r"-?[0-9]+", pattern)[:20] if len(text) < 20]
+    near = [f"{bound + step:f}" for bound in bounds for step in (Decimal(0), Decimal(1), Decimal("0.5"))]
+    return next((text for text in (*_DECIMALS, *near) if re.fullmatch(pattern, text)), "")
