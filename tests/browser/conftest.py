@@ -35,7 +35,7 @@ EXPECTED = (
 """How those complaints of a console begin that are none."""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # an event loop runs in this thread meanwhile, and other modules have their own
 def browser() -> Iterator[Browser]:
     path = next(filter(None, map(shutil.which, NAMES)), None)
     if path is None:

@@ -192,8 +192,11 @@ def test_what_a_pydantic_model_holds_is_written_alike(name: str, data: st.DataOb
     holder = _MODELS.get(name) or _MODELS.setdefault(name, pydantic.create_model("Holder", v=(tp, ...)))
     codec = _HOLDERS.get(name) or _HOLDERS.setdefault(name, Codec(holder))
     value = data.draw(values)
-    written = codec.encode_json(holder.model_construct(v=value))
-    assert json.loads(written)["v"] == json.loads(CODECS[name].encode_json(value))
+    written = json.loads(codec.encode_json(holder.model_construct(v=value)))["v"]
+    alone = json.loads(CODECS[name].encode_json(value))
+    if isinstance(value, (set, frozenset)):  # whose order means nothing
+        written, alone = sorted(written), sorted(alone)
+    assert written == alone
 
 
 _MODELS: dict[str, Any] = {}
