@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 
 from servey.codec import ArgumentsCodec, Codec, Parameter
 from servey.codec.explain import Explainer
+from servey.codec.whole import whole_value
 from servey.errors import InvalidError, MalformedError
 
 LAWS = settings(deadline=None, max_examples=25, suppress_health_check=list(HealthCheck))
@@ -223,7 +224,8 @@ def test_any_json_is_read_or_refused_with_problems(name: str, builtins: Any) -> 
     codec = CODECS[name]
     text = msgspec.json.encode(builtins)
     outcomes = []
-    explained = Explainer(codec._compiler).explain(codec.root, json.loads(text))
+    whole = whole_value(codec.root, json.loads(text))  # 5.0 is read as 5, and told as 5
+    explained = Explainer(codec._compiler).explain(codec.root, json.loads(text) if whole is None else whole)
     for decode, argument in ((codec.decode_json, text), (codec.decode, json.loads(text))):
         try:
             value = decode(argument)
@@ -269,6 +271,8 @@ def test_a_scalar_written_as_json_is_read_as_text(name: str, data: st.DataObject
     value = data.draw(TYPES[name][1])
     wire = CODECS[name].encode(value)
     kind = ARGUMENTS.text_kind(parameter)
+    if wire is None and ARGUMENTS.parameters[parameter][0].default is None:
+        return  # is said by leaving it out
     if kind == "list":
         pairs = [(parameter, _text(item)) for item in wire]
         if not pairs:
