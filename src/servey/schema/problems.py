@@ -66,7 +66,7 @@ class _Error(msgspec.Struct, frozen=True):
         return {"type": kind, "title": phrase(self.status), "status": self.status, "code": self.code}
 
 
-_CODES: Mapping[str | None, _Error] = {error.code: _Error.of(error) for error in CallError.__subclasses__()}
+_CODES: Mapping[str | None, type[CallError]] = {error.code: error for error in CallError.__subclasses__()}
 
 
 def problem_responses(operation: Operation, types: str) -> dict[str, Any]:
@@ -107,7 +107,7 @@ def _errors(operation: Operation) -> Iterable[_Error]:
         yield _Error(mapping.status, mapping.code, Documentation.of_class(mapping.type).summary)
     for item in operation.examples:
         if item.example.error in _CODES and shown(item):
-            yield _CODES[item.example.error]
+            yield _Error.of(_CODES[item.example.error])
 
 
 def _answer(operation: Operation, item: CheckedExample, error: _Error, types: str) -> dict[str, Any]:
