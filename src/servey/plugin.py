@@ -16,7 +16,7 @@ import msgspec
 
 from servey.action.context import CallContext
 from servey.errors import DefinitionError, ErrorMapping
-from servey.ports import Authorizer
+from servey.ports import Authenticator, Authorizer
 
 if TYPE_CHECKING:
     from servey.action.operation import Operation
@@ -98,7 +98,11 @@ class Plugin:
         return ()
 
     def authorizers(self) -> Sequence[Authorizer]:
-        """Return what verifies tokens; the first is used."""
+        """Return what verifies tokens; asked before the built-in ones."""
+        return ()
+
+    def authenticators(self) -> Sequence[Authenticator]:
+        """Return what finds out who somebody is at ``/login``; the first is used, instead of the debug one."""
         return ()
 
     def errors(self) -> Sequence[ErrorMapping]:

@@ -6,9 +6,13 @@ The engines of the codec (`servey.codec.Engine`) are a port too; it stands with 
 from __future__ import annotations
 
 from collections.abc import Awaitable
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from servey.security.authorization import Authorization
+
+if TYPE_CHECKING:
+    from servey.action.context import CallContext
+    from servey.cache_control.cache_header import CacheHeader
 
 
 @runtime_checkable
@@ -29,12 +33,67 @@ class AccessControl(Protocol):
 
 
 class Authorizer(Protocol):
-    """Verify a bearer token (RFC 6750)."""
+    """Verify a bearer token (RFC 6750).
+
+    One that holds what tokens are signed with is a `TokenIssuer` as well.
+    """
 
     async def authorize(self, token: str, /) -> Authorization:
         """Return whom `token` speaks for.
 
         Raises:
             UnauthorizedError: The token is not good; with ``error="invalid_token"``.
+        """
+        ...
+
+
+@runtime_checkable
+class TokenIssuer(Protocol):
+    """Sign tokens that an authorizer of this service takes."""
+
+    def issue(self, authorization: Authorization, /) -> str:
+        """Return a new token that speaks for whom `authorization` names.
+
+        Args:
+            authorization: Its subject, scopes and further claims go into the token; its `expires_at` and
+                `not_before`, too, where they are set.
+        """
+        ...
+
+
+@runtime_checkable
+class Authenticator(Protocol):
+    """Find out who somebody is by a name and a password; serves ``/login`` (OAuth 2.0, RFC 6749 §4.3)."""
+
+    def authenticate(self, username: str, password: str, /) -> Awaitable[Authorization | None] | Authorization | None:
+        """Return (or resolve to) whom a name and a password stand for, with everything they may do; else None.
+
+        A plain function runs in a worker thread. It takes as long for an unknown name as for a wrong password.
+        """
+        ...
+
+
+@runtime_checkable
+class CacheControl(Protocol):
+    """Say for how long, and by what, a result may be used again."""
+
+    def cache_header(self, result: Any, content: bytes, /) -> CacheHeader:
+        """Return what is known of a result.
+
+        Args:
+            result: What the action returned, without a `Reply` around it.
+            content: The same as JSON.
+        """
+        ...
+
+
+class RateLimiter(Protocol):
+    """Count the calls of one action, per caller."""
+
+    async def admit(self, context: CallContext, /) -> None:
+        """Count a call, and leave in its context what is left.
+
+        Raises:
+            TooManyRequestsError: Nothing is left.
         """
         ...

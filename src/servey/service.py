@@ -19,6 +19,7 @@ from servey.builtin import built_in_plugins, load_plugin
 from servey.errors import DefinitionError, ErrorMapping, ResourceError, located, raised_in
 from servey.finder import Declarations, find_declarations, nested_actions
 from servey.plugin import Plugin, TriggerSupport
+from servey.ports import Authenticator
 from servey.security.access_control import ALLOW_ALL
 from servey.settings import Settings
 from servey.trigger.web_route import WebRoute, web_routes
@@ -67,6 +68,7 @@ class Service:
         self.plugins: tuple[Plugin, ...] = (*plugins, *built_in_plugins())
         self._triggers: tuple[TriggerSupport, ...] = _flat(plugin.triggers() for plugin in self.plugins)
         self.authorizers = _flat(plugin.authorizers() for plugin in self.plugins)
+        self.authenticators: tuple[Authenticator, ...] = _flat(plugin.authenticators() for plugin in self.plugins)
         self._engines = _flat(plugin.engines() for plugin in self.plugins)
         self._errors: tuple[ErrorMapping, ...] = _flat(plugin.errors() for plugin in self.plugins)
         self._lifespans = _flat(plugin.lifespans() for plugin in self.plugins)

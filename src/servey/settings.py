@@ -163,6 +163,119 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             ("SERVEY_CORS_ALLOW_CREDENTIALS",),
         ),
     ] = False
+    jwt_secret_key: Annotated[
+        str,
+        Variable(
+            "JWT_SECRET_KEY",
+            "The secret that tokens are signed and verified with (HS256): 32 bytes or more. Unset: one is made up at "
+            "every start, while you develop.",
+            ("SERVEY_JWT_SECRET_KEY",),
+            secret=True,
+        ),
+    ] = ""
+    jwt_private_key: Annotated[
+        str,
+        Variable(
+            "SERVEY_JWT_PRIVATE_KEY",
+            "The private key that tokens are signed and verified with: PEM, or the file that has it.",
+            secret=True,
+        ),
+    ] = ""
+    jwt_public_key: Annotated[
+        str,
+        Variable(
+            "SERVEY_JWT_PUBLIC_KEY",
+            "Public keys that tokens are verified with: PEM, several one after another, or the file that has them.",
+        ),
+    ] = ""
+    jwt_issuer: Annotated[
+        str,
+        Variable(
+            "SERVEY_JWT_ISSUER", "The `iss` of tokens by the keys above: what is issued has it, and what comes must."
+        ),
+    ] = ""
+    jwt_audience: Annotated[
+        tuple[str, ...],
+        Variable(
+            "SERVEY_JWT_AUDIENCE",
+            "What this service is called in the `aud` of tokens; one of these has to be in it. Unset: tokens with an "
+            "`aud` are refused.",
+        ),
+    ] = ()
+    jwt_leeway: Annotated[
+        Annotated[float, msgspec.Meta(ge=0, le=600)],
+        Variable("SERVEY_JWT_LEEWAY", "Seconds that the clocks of issuers may differ from this one."),
+    ] = 30.0
+    jwt_lifetime: Annotated[
+        Annotated[int, msgspec.Meta(ge=1, le=30 * 86400)],
+        Variable("SERVEY_JWT_LIFETIME", "Seconds for which issued tokens are valid."),
+    ] = 3600
+    jwks_urls: Annotated[
+        tuple[str, ...],
+        Variable(
+            "SERVEY_JWKS_URL", "Where the public keys of issuers are published as JSON Web Key Sets (RFC 7517 §5)."
+        ),
+    ] = ()
+    jwks_issuers: Annotated[
+        tuple[str, ...],
+        Variable("SERVEY_JWKS_ISSUER", "The `iss` of tokens by each of the key sets, in the same order."),
+    ] = ()
+    oidc_issuers: Annotated[
+        tuple[str, ...],
+        Variable(
+            "SERVEY_OIDC_ISSUER",
+            "OpenID Connect issuers whose tokens are taken; where their keys are is discovered.",
+        ),
+    ] = ()
+    debug_authenticator: Annotated[
+        bool | None,
+        Variable(
+            "SERVEY_DEBUG_AUTHENTICATOR",
+            "Whether there is a login for development at `/login`. Unset: in development, unless a plugin has an "
+            "authenticator. It cannot be had in production.",
+        ),
+    ] = None
+    debug_authenticator_username: Annotated[
+        str, Variable("SERVEY_DEBUG_AUTHENTICATOR_USERNAME", "Who logs in there.", ("DEBUG_AUTHENTICATOR_USERNAME",))
+    ] = "root"
+    debug_authenticator_password: Annotated[
+        str,
+        Variable(
+            "SERVEY_DEBUG_AUTHENTICATOR_PASSWORD",
+            "The password. Unset: one is made up at every start, and printed.",
+            secret=True,
+        ),
+    ] = ""
+    result_cache: Annotated[
+        str,
+        Variable(
+            "SERVEY_RESULT_CACHE",
+            "Where results of actions with a `cache_control` are kept: `memory`, the `redis://…` of a store that "
+            "several processes share, or `off`.",
+            secret=True,
+        ),
+    ] = "memory"
+    result_cache_bytes: Annotated[
+        Positive, Variable("SERVEY_RESULT_CACHE_BYTES", "How much memory the results in it may take, in bytes.")
+    ] = 64 * 1024 * 1024
+    result_cache_entries: Annotated[
+        Positive, Variable("SERVEY_RESULT_CACHE_ENTRIES", "How many results may be in the memory at once.")
+    ] = 10_000
+    rate_limits: Annotated[
+        str,
+        Variable(
+            "SERVEY_RATE_LIMITS",
+            "Where the calls of actions with a `rate_limit` are counted: `memory`, for every process alone, or the "
+            "`redis://…` of a store that several processes share.",
+            secret=True,
+        ),
+    ] = "memory"
+    store_timeout: Annotated[
+        Annotated[float, msgspec.Meta(gt=0, le=60)],
+        Variable(
+            "SERVEY_STORE_TIMEOUT", "Seconds after which a call goes on without an answer of those shared stores."
+        ),
+    ] = 0.25
     shutdown_timeout: Annotated[
         FiniteSeconds, Variable("SERVEY_SHUTDOWN_TIMEOUT", "Seconds that calls under way get when the service stops.")
     ] = 10.0
@@ -305,6 +418,8 @@ def _shown(value: Any) -> str:
 
 def _read(hint: Any, text: str) -> Any:
     kind = hint.__origin__
+    if kind == bool | None:
+        kind = bool
     if getattr(kind, "__origin__", None) is tuple:
         return tuple(item.strip() for item in text.split(",") if item.strip())
     if kind is bool:

@@ -14,7 +14,7 @@ import msgspec
 from servey.action.example import Example
 from servey.action.resource import defining_namespace
 from servey.errors import DefinitionError, ErrorMapping, located
-from servey.ports import AccessControl
+from servey.ports import AccessControl, CacheControl
 from servey.security.access_control import ALLOW_ALL
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -37,6 +37,8 @@ class Action(msgspec.Struct, frozen=True, kw_only=True):
     include_in_schema: bool = True
     status: int = 200
     run_in: RunIn = "loop"
+    cache_control: CacheControl | None = None
+    rate_limit: str | None = None
     named: bool = False
     namespace: dict[str, Any] = msgspec.field(default_factory=dict[str, Any])
 
@@ -71,6 +73,8 @@ def action(
     include_in_schema: bool = True,
     status: int = 200,
     run_in: RunIn | None = None,
+    cache_control: CacheControl | None = None,
+    rate_limit: str | None = None,
 ) -> Callable[[F], F]: ...
 def action(
     fn: Any = None,
@@ -88,6 +92,8 @@ def action(
     include_in_schema: bool = True,
     status: int = 200,
     run_in: RunIn | None = None,
+    cache_control: CacheControl | None = None,
+    rate_limit: str | None = None,
 ) -> Any:
     """Declare a function an action, bare (``@action``) or with arguments (``@action(triggers=(WEB_GET,))``).
 
@@ -111,6 +117,8 @@ def action(
         include_in_schema: Whether the documentation shows it.
         status: The HTTP status of success, 200 to 299.
         run_in: Where a `def` runs: ``"thread"`` (default) or, when it never blocks, ``"loop"``.
+        cache_control: For how long, and by what, results may be used again: `TtlCacheControl(30)`, ….
+        rate_limit: How often each caller may call it over a network: ``"10/minute"``.
 
     Returns:
         The same function (or a decorator that returns it).
@@ -157,6 +165,8 @@ def action(
                 include_in_schema=include_in_schema,
                 status=status,
                 run_in=run_in or ("loop" if _is_async(function) else "thread"),
+                cache_control=cache_control,
+                rate_limit=rate_limit,
                 named=name is not None,
                 namespace=namespace,
             )
@@ -207,6 +217,12 @@ def _check_action(declared: Action) -> None:
         raise DefinitionError(
             f"the access control of {declared.name} is {control!r}",
             fix="give an object with a method check(authorization), such as ALLOW_ALL or ScopeAccessControl('root')",
+        )
+    caching: Any = declared.cache_control
+    if caching is not None and (not isinstance(caching, CacheControl) or isinstance(caching, type)):
+        raise DefinitionError(
+            f"the cache control of {declared.name} is {caching!r}",
+            fix="give an object with a method cache_header(result, content), such as TtlCacheControl(30)",
         )
     timeout: Any = declared.timeout
     if timeout is not None and not (isinstance(timeout, int | float) and timeout > 0):

@@ -25,6 +25,22 @@ class Origin(Enum):
     SYSTEM = "system"
 
 
+class RateLimitState(msgspec.Struct, frozen=True, gc=False):
+    """What a caller has left of a rate limit.
+
+    Args:
+        limit: How many calls there may be in a window.
+        window: The window, in seconds.
+        remaining: How many are left in this one.
+        reset: Whole seconds until there are more.
+    """
+
+    limit: int
+    window: int
+    remaining: int
+    reset: int
+
+
 class CallContext(msgspec.Struct, gc=False):
     """One call's surroundings; an action that has a parameter of this type gets it injected.
 
@@ -34,6 +50,8 @@ class CallContext(msgspec.Struct, gc=False):
         request_id: What the caller and the log know the call by.
         authorization: The verified caller, or None.
         deadline: When the call is given up, in the event loop's time (seconds), or None.
+        client: The address that the call comes from, where that is known; what anonymous callers are told apart by.
+        limits: What is left of the rate limit of the action, where it has one; set when the call was counted.
     """
 
     origin: Origin
@@ -41,6 +59,8 @@ class CallContext(msgspec.Struct, gc=False):
     request_id: str
     authorization: Authorization | None = None
     deadline: float | None = None
+    client: str = ""
+    limits: RateLimitState | None = None
 
 
 CURRENT_CALL: ContextVar[CallContext] = ContextVar("servey_current_call")

@@ -97,6 +97,12 @@ class Injection:
                 wanted.update(item.type for item in node.injected)
         return tuple(node for node in self.ordered if node.type in wanted)
 
+    def depends_on_call(self, injected: Iterable[Injected]) -> bool:
+        """Return whether anything of the call itself, its caller for one, goes into parameters."""
+        injected = tuple(injected)
+        asked = (item for node in self.needed(injected) for item in node.injected)
+        return any(item.type in self.providers for item in (*injected, *asked))
+
     def open(
         self, node: ResourceNode, context: CallContext | None, values: Values
     ) -> AbstractContextManager[Any] | AbstractAsyncContextManager[Any]:

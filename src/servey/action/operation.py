@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import logging
 import math
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack
 from typing import Any
@@ -19,6 +20,8 @@ from servey.action.injection import Injection, compile_call
 from servey.action.reply import Reply
 from servey.action.runtime import Runtime, Runtimes
 from servey.action.signature import ActionSignature
+from servey.cache_control.cache_header import CacheHeader
+from servey.cache_control.representation import Fetched, Representation
 from servey.codec import ArgumentsCodec, Codec, Engine, ResultError, to_wire
 from servey.errors import (
     CallError,
@@ -29,6 +32,7 @@ from servey.errors import (
     Problem,
     UnauthorizedError,
 )
+from servey.ports import RateLimiter
 from servey.security.access_control import ALLOW_ALL
 from servey.security.authorization import Authorization
 
@@ -69,6 +73,7 @@ class Operation:
         engines: The codec engines of plugins.
         errors: How exceptions are mapped for every action.
         timeout: Seconds a call over a network may take by default.
+        limiter: Counts the calls over a network, where the action has a rate limit.
 
     Raises:
         DefinitionError: A type cannot be served, or an example does not match the signature.
@@ -83,6 +88,7 @@ class Operation:
         engines: Sequence[Engine] = (),
         errors: Sequence[ErrorMapping] = (),
         timeout: float = 15.0,
+        limiter: RateLimiter | None = None,
     ) -> None:
         action = signature.action
         self.signature = signature
@@ -112,7 +118,12 @@ class Operation:
         self.errors = (*action.errors, *errors)
         self.needs_caller = any(item.type is Authorization and not item.optional for item in signature.injected)
         self.is_open = action.access_control is ALLOW_ALL and not self.needs_caller
-        """Whether `authorize` lets everybody in, so that it need not be called."""
+        """Whether `authorize` lets everybody in who has not used up a rate limit."""
+        self.is_unguarded = self.is_open and limiter is None
+        """Whether `authorize` need not be called."""
+        self.is_private = not self.is_open or injection.depends_on_call(signature.injected)
+        """Whether results may differ between callers, so that none is ever given to another."""
+        self.limiter = limiter
         self._network_timeout = _seconds(timeout if action.timeout is None else action.timeout)
         self._system_timeout = _seconds(action.timeout)
         self._injection = injection
@@ -143,6 +154,7 @@ class Operation:
             UnauthorizedError: Nobody calls, and somebody has to.
             ForbiddenError: The caller may not.
             DeadlineError: An asynchronous access control took longer than the whole call may.
+            TooManyRequestsError: The caller has used up the action's rate limit.
             InternalError: The access control itself failed; nobody is let in by a defect.
         """
         if self.needs_caller and context.authorization is None:
@@ -162,6 +174,8 @@ class Operation:
         if outcome is not None:
             # somebody who returns False means to refuse, and somebody who returns True has not read the port
             raise self._defect(None, context, f"the access control returned {outcome!r}; it must raise or return None")
+        if self.limiter is not None:
+            await self.limiter.admit(context)
 
     async def run(self, arguments: Any, context: CallContext, finish: Finish = _same) -> Any:
         """Call the function, within its deadline, off the event loop when it is a `def`.
@@ -200,6 +214,27 @@ class Operation:
             raise self._call_error(error, context) from error
         finally:
             CURRENT_CALL.reset(token)
+
+    async def fetch(self, arguments: Any, context: CallContext) -> Fetched:
+        """Return the result of an action that has a cache control, encoded, with how it may be used again.
+
+        Args:
+            arguments: What one of the decoders returned.
+            context: The call's surroundings, as for `run`.
+
+        Raises:
+            CallError: As for `run`.
+        """
+        return Fetched(await self.run(arguments, context, self._represent))
+
+    def _represent(self, result: Any) -> Representation:
+        """Return a result encoded, with what the action's cache control says of it."""
+        encoded = self.encode_json(result)
+        reply: Reply[bytes] = encoded if self.signature.replies else Reply(encoded)
+        value = result.value if self.signature.replies else result
+        caching = self.action.cache_control
+        cache = CacheHeader() if caching is None else caching.cache_header(value, reply.value)
+        return Representation(reply.value, cache, time.time(), reply.status, reply.headers)
 
     def _deadline(self, context: CallContext, runtime: Runtime) -> float | None:
         """Return when the call is given up; sets it in its context the first time."""

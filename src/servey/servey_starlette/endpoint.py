@@ -39,7 +39,7 @@ _BODILESS = frozenset({204, 205, 304})
 def action_endpoint(route: WebRoute, service: Service, problems: Problems) -> Endpoint:
     """Return the endpoint of `route`; everything that can be decided before a request is decided here."""
     operation, settings = route.operation, service.settings
-    authorizers, is_open, replies = service.authorizers, operation.is_open, operation.signature.replies
+    authorizers, is_unguarded, replies = service.authorizers, operation.is_unguarded, operation.signature.replies
     decode_text, decode_json, run, encode = (
         operation.decode_text,
         operation.decode_json,
@@ -63,7 +63,7 @@ def action_endpoint(route: WebRoute, service: Service, problems: Problems) -> En
                 context.authorization = scope[AUTHORIZATION_KEY]
             elif b"authorization" in headers:
                 context.authorization = await authorization_of(scope, authorizers)
-            if not is_open:
+            if not is_unguarded:
                 await operation.authorize(context)
             if takes_query:
                 arguments = decode_text(
