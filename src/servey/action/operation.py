@@ -215,12 +215,18 @@ class Operation:
         finally:
             CURRENT_CALL.reset(token)
 
-    async def fetch(self, arguments: Any, context: CallContext) -> Fetched:
-        """Return the result of an action that has a cache control, encoded, with how it may be used again.
+    async def fetch(
+        self, arguments: Any, context: CallContext, *, max_age: int | None = None, store: bool = True
+    ) -> Fetched:
+        """Return the result of an action that has a cache control: one that was kept, or else a new one.
+
+        The caller of `context` was let in by `authorize` before.
 
         Args:
             arguments: What one of the decoders returned.
             context: The call's surroundings, as for `run`.
+            max_age: Seconds that a kept result may be old (RFC 9111 §5.2.1.1); 0 for a new one, as ``no-cache`` asks.
+            store: Whether a new one may be kept (RFC 9111 §5.2.1.5).
 
         Raises:
             CallError: As for `run`.
