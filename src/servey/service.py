@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import cached_property
 from inspect import isfunction
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from servey.action.action import Action
 from servey.action.injection import Injection
@@ -19,11 +19,14 @@ from servey.builtin import built_in_plugins, load_plugin
 from servey.errors import DefinitionError, ErrorMapping, ResourceError, located, raised_in
 from servey.finder import Declarations, find_declarations, nested_actions
 from servey.plugin import Plugin, TriggerSupport
-from servey.ports import Authenticator
+from servey.ports import Authenticator, RateLimiter
 from servey.security.access_control import ALLOW_ALL
 from servey.settings import Settings
 from servey.trigger.web_route import WebRoute, web_routes
 from servey.trigger.web_trigger import WebTrigger
+
+if TYPE_CHECKING:
+    from servey.security.rate_limit.call_counter import CallCounter
 
 _log = logging.getLogger("servey.service")
 
@@ -77,6 +80,7 @@ class Service:
             {item.type: item.provide for item in reversed(_flat(plugin.injectors() for plugin in self.plugins))},
         )
         self._runtimes = Runtimes(self.settings.threads, self._opened)
+        self._call_counter: CallCounter | None = None
         self.operations: Mapping[str, Operation] = MappingProxyType(self._build(declared.actions))
         self.web_routes: tuple[WebRoute, ...] = web_routes(self.operations.values())
 
@@ -114,6 +118,20 @@ class Service:
     def commands(self) -> tuple[Any, ...]:
         """The commands that plugins add to the ``servey`` program."""
         return _flat(plugin.commands() for plugin in self.plugins)
+
+    @property
+    def call_counter(self) -> CallCounter:
+        """Where calls are counted, as the settings say: those of actions with a rate limit, and logins.
+
+        Raises:
+            SettingsError: They do not say it.
+            MissingExtraError: A package that counts is not installed.
+        """
+        if self._call_counter is None:
+            from servey.security.rate_limit.call_counter import CallCounter
+
+            self._call_counter = CallCounter(self.settings.rate_limits, self.settings.store_timeout)
+        return self._call_counter
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[Service]:
@@ -201,17 +219,30 @@ class Service:
         return operations
 
     def _compile(self, action: Action, owner: type | None) -> Operation:
+        signature = ActionSignature.of(action, self._injection.types, owner)
         operation = Operation(
-            ActionSignature.of(action, self._injection.types, owner),
+            signature,
             runtimes=self._runtimes,
             injection=self._injection,
             engines=self._engines,
             errors=self._errors,
             timeout=self.settings.timeout,
+            limiter=self._limiter(signature),
         )
         for trigger in action.triggers:
             self._check_trigger(operation, trigger)
         return operation
+
+    def _limiter(self, signature: ActionSignature) -> RateLimiter | None:
+        action = signature.action
+        if action.rate_limit is None:
+            return None
+        from servey.security.rate_limit.rate_limit import parse_rate_limit
+
+        limits = parse_rate_limit(action.rate_limit, signature.name, action.where)
+        from servey.security.rate_limit.action_rate_limiter import ActionRateLimiter
+
+        return ActionRateLimiter(signature.name, limits, self.call_counter)
 
     def _check_trigger(self, operation: Operation, trigger: Any) -> None:
         kind: type = trigger if isinstance(trigger, type) else type(trigger)
@@ -252,6 +283,7 @@ class Service:
     @asynccontextmanager
     async def _opened(self, runtime: Runtime) -> AsyncGenerator[None]:
         async with AsyncExitStack() as stack:
+            stack.push_async_callback(self._close_call_counter)
             for node in self._injection.service_resources:
                 try:
                     manager = self._injection.open(node, None, runtime.values)
@@ -272,6 +304,10 @@ class Service:
                     ]
                     await stack.enter_async_context(support.start(served))
             yield
+
+    async def _close_call_counter(self) -> None:
+        if self._call_counter is not None:
+            await self._call_counter.close()
 
 
 def _on_the_web(operation: Operation) -> bool:

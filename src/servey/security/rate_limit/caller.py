@@ -1,0 +1,57 @@
+"""Whose calls are counted together."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+
+import msgspec
+
+from servey.action.context import CallContext
+
+_LONGEST = 64
+_MAPPED_BY_TRANSLATORS = 0x64FF9B << 96  # 64:ff9b::/96 (RFC 6052 §2.1)
+
+
+def caller_of(context: CallContext) -> str:
+    """Return a text that names the caller of a call: who is verified, otherwise the network that calls.
+
+    A verified caller is its issuer and its subject, whatever else its token says: a new login, or a token with fewer
+    scopes, begins no new count.
+    """
+    authorization = context.authorization
+    if authorization is None:
+        return network_of(context.client)
+    if authorization.subject is None:
+        return f"token:{authorization.identity.hex()}"
+    whole = msgspec.msgpack.encode((authorization.issuer, authorization.subject))
+    return f"subject:{hashlib.sha256(whole).hexdigest()}"
+
+
+@lru_cache(4096)
+def network_of(client: str) -> str:
+    """Return what stands for an address: an IPv4 one itself, an IPv6 one its /64, which one customer has whole.
+
+    Args:
+        client: The address as a transport tells it; empty where it tells none, and all of those are one caller.
+
+    Example:
+        >>> network_of("192.0.2.7"), network_of("::ffff:192.0.2.7"), network_of("2001:db8::7")
+        ('192.0.2.7', '192.0.2.7', '2001:db8::/64')
+    """
+    import ipaddress
+
+    if not client:
+        return "nobody"
+    try:
+        address = ipaddress.ip_address(client)
+    except ValueError:  # the name of a host, or of a socket
+        return f"name:{client[:_LONGEST]}"
+    if address.version == 4:
+        return str(address)
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    if int(address) >> 32 == _MAPPED_BY_TRANSLATORS >> 32:
+        return str(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
+    network = ipaddress.IPv6Address(int(address) >> 64 << 64)
+    return f"{network}/64"

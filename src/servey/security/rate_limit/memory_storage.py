@@ -1,0 +1,157 @@
+"""A storage of the `limits` library that keeps the times of calls in memory, within bounds.
+
+The library's own storages for memory look at every caller at each call, or keep a thread for that, and grow for as
+long as there are new callers. Here a call costs the same however many callers there are, and room is limited.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from array import array
+from bisect import bisect_right
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NoReturn
+
+from cachetools import TTLCache
+from limits.aio.storage import MovingWindowSupport, Storage
+
+if TYPE_CHECKING:
+    Times = array[float]
+    Cache = TTLCache[str, Times]
+
+ROOM = 32 * 1024 * 1024
+"""Bytes that the times of calls may take, for each length of window and each of its two parts."""
+
+_PER_KEY = 512
+"""Bytes that a key takes besides its times: the text, the objects, its place in the cache. Measured, rounded up."""
+
+
+def _size(times: Times) -> int:
+    return _PER_KEY + 8 * len(times)
+
+
+class _Window:
+    """The callers that have called within one length of time.
+
+    Those who have used up their limit are kept apart from those who have not: who calls from ever more addresses
+    pushes out others that have calls left, and frees nobody who has none.
+    """
+
+    def __init__(self, seconds: float, room: int, clock: Callable[[], float]) -> None:
+        self.open: Cache = TTLCache(room, seconds, clock, _size)
+        self.spent: Cache = TTLCache(room, seconds, clock, _size)
+
+    def times(self, key: str) -> Times | None:
+        """Return when a caller's calls were; it counts as a use, so that who keeps calling is not forgotten."""
+        times = self.spent.get(key)
+        return self.open.get(key) if times is None else times
+
+    def keep(self, key: str, times: Times, *, is_spent: bool) -> None:
+        (self.open if is_spent else self.spent).pop(key, None)
+        (self.spent if is_spent else self.open)[key] = times
+
+    def forget(self, key: str) -> None:
+        self.open.pop(key, None)
+        self.spent.pop(key, None)
+
+
+class MemoryStorage(Storage, MovingWindowSupport):
+    """Keep the times of calls, for the strategy of the moving window; right in several tasks, loops and threads.
+
+    What is forgotten before its time, because room is needed, is what was used least recently: of the callers that
+    have calls left first, and of those that have none only for others that have none.
+
+    Args:
+        room: Bytes that the times may take; see `ROOM`.
+        clock: Seconds that never go back.
+    """
+
+    STORAGE_SCHEME = None
+
+    def __init__(self, room: int = ROOM, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._room = room
+        self._clock = clock
+        self._windows: dict[int, _Window] = {}
+        self._lock = threading.Lock()  # nothing is awaited under it
+
+    def __len__(self) -> int:
+        """Return how many keys are kept."""
+        with self._lock:
+            return sum(len(window.open) + len(window.spent) for window in self._windows.values())
+
+    @property
+    def size(self) -> int:
+        """How many bytes of the room are taken."""
+        with self._lock:
+            return int(sum(window.open.currsize + window.spent.currsize for window in self._windows.values()))
+
+    async def acquire_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
+        """Count calls; return whether all of them were within the limit.
+
+        Args:
+            key: Whose calls.
+            limit: How many there may be within `expiry` seconds.
+            expiry: The length of the window, in seconds.
+            amount: How many are counted: all, or none.
+        """
+        with self._lock:
+            now = self._clock()
+            if (window := self._windows.get(expiry)) is None:
+                window = self._windows[expiry] = _Window(expiry, self._room, self._clock)
+            times = window.times(key)
+            if times is None:
+                times = array("d")
+            else:
+                del times[: bisect_right(times, now - expiry)]
+            if len(times) + amount > limit:
+                return False
+            times.extend([now] * amount)
+            window.keep(key, times, is_spent=len(times) == limit)
+            return True
+
+    async def get_moving_window(self, key: str, limit: int, expiry: int) -> tuple[float, int]:
+        """Return when the oldest call in the window was (in seconds since the epoch), and how many are in it."""
+        with self._lock:
+            now, today = self._clock(), time.time()
+            window = self._windows.get(expiry)
+            times = None if window is None else window.times(key)
+            oldest = 0 if times is None else bisect_right(times, now - expiry)
+            if times is None or oldest == len(times):
+                return today, 0
+            return today - (now - times[oldest]), len(times) - oldest
+
+    async def clear(self, key: str) -> None:
+        """Forget the calls of `key`."""
+        with self._lock:
+            for window in self._windows.values():
+                window.forget(key)
+
+    async def reset(self) -> int | None:
+        """Forget every call; return of how many keys."""
+        count = len(self)
+        with self._lock:
+            self._windows.clear()
+        return count
+
+    async def check(self) -> bool:
+        """Return that the storage works."""
+        return True
+
+    @property
+    def base_exceptions(self) -> type[Exception]:
+        """The storage's own errors; it has none."""
+        return ValueError
+
+    async def incr(self, key: str, expiry: float, amount: int = 1) -> NoReturn:
+        """Refuse: there are no counters here, which the other strategies need."""
+        raise NotImplementedError("MemoryStorage is for the strategy of the moving window")
+
+    async def get(self, key: str) -> NoReturn:
+        """Refuse, as `incr`."""
+        raise NotImplementedError("MemoryStorage is for the strategy of the moving window")
+
+    async def get_expiry(self, key: str) -> NoReturn:
+        """Refuse, as `incr`."""
+        raise NotImplementedError("MemoryStorage is for the strategy of the moving window")
