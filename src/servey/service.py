@@ -19,7 +19,7 @@ from servey.builtin import built_in_plugins, load_plugin
 from servey.errors import DefinitionError, ErrorMapping, ResourceError, located, raised_in
 from servey.finder import Declarations, find_declarations, nested_actions
 from servey.plugin import Plugin, TriggerSupport
-from servey.ports import Authenticator, RateLimiter
+from servey.ports import Authenticator, RateLimiter, TokenIssuer
 from servey.security.access_control import ALLOW_ALL
 from servey.settings import Settings
 from servey.trigger.web_route import WebRoute, web_routes
@@ -118,6 +118,35 @@ class Service:
     def commands(self) -> tuple[Any, ...]:
         """The commands that plugins add to the ``servey`` program."""
         return _flat(plugin.commands() for plugin in self.plugins)
+
+    @cached_property
+    def token_issuer(self) -> TokenIssuer | None:
+        """What signs the tokens of ``/login``: the first authorizer that can."""
+        return next((item for item in self.authorizers if isinstance(item, TokenIssuer)), None)
+
+    @cached_property
+    def authenticator(self) -> Authenticator | None:
+        """Who says who somebody is at ``/login``: a plugin's, or in development the debug one; None: there is none."""
+        if self.token_issuer is None:
+            return None
+        if self.authenticators:
+            return self.authenticators[0]
+        settings = self.settings
+        if settings.production or settings.debug_authenticator is False or not settings.debug_authenticator_password:
+            return None
+        from servey.security.authenticator.debug_authenticator import DebugAuthenticator, named_scopes
+
+        controls = (operation.action.access_control for operation in self.operations.values())
+        return DebugAuthenticator(
+            settings.debug_authenticator_username,
+            settings.debug_authenticator_password,
+            named_scopes(controls) | {"root"},
+        )
+
+    @property
+    def runtime(self) -> Runtime:
+        """The threads, deadlines and open resources of the service in the running event loop."""
+        return self._runtimes.current()
 
     @property
     def call_counter(self) -> CallCounter:

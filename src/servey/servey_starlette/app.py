@@ -29,6 +29,7 @@ from starlette.types import ASGIApp
 from servey.servey_starlette.docs import DOCS_PATH, DOCS_PATHS, docs_routes
 from servey.servey_starlette.document import DOCUMENT_PATH, document_routes
 from servey.servey_starlette.problem import Problems
+from servey.servey_starlette.route_factory.authenticator_route_factory import LOGIN_PATH, login_routes
 from servey.servey_starlette.router import ActionRouter, ActionTable, actions_first, check_reserved
 
 Lifespan = Callable[[Any], AbstractAsyncContextManager[Any]]
@@ -107,7 +108,12 @@ def create_app(
         return Response(status_code=307, headers={"Location": DOCS_PATH.removeprefix("/"), "Vary": "Accept"})
 
     described = [*document_routes(service), *docs_routes(service)] if service.settings.docs else []
-    reserved = (LIVENESS_PATH, READINESS_PATH, *((DOCUMENT_PATH, *DOCS_PATHS) if described else ()))
+    login = login_routes(service)
+    reserved = (
+        *(LIVENESS_PATH, READINESS_PATH),
+        *((DOCUMENT_PATH, *DOCS_PATHS) if described else ()),
+        *((LOGIN_PATH,) if login else ()),
+    )
     check_reserved(service, reserved)
     problems = Problems(service.settings)
 
@@ -143,7 +149,7 @@ def create_app(
             return JSONResponse({"status": "ready"})
         return JSONResponse({"status": "not ready"}, status_code=503, headers={"Retry-After": "1"})
 
-    own: list[BaseRoute] = [Route(LIVENESS_PATH, live), Route(READINESS_PATH, ready), *described]
+    own: list[BaseRoute] = [Route(LIVENESS_PATH, live), Route(READINESS_PATH, ready), *login, *described]
     for plugin in service.plugins:
         if isinstance(plugin, StarletteExtension):
             own.extend(plugin.starlette_routes(service))

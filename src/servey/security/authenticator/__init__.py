@@ -1,0 +1,5 @@
+"""Implementations of `servey.ports.Authenticator`: who somebody is, by a name and a password."""
+
+from servey.security.authenticator.debug_authenticator import DebugAuthenticator
+
+__all__ = ["DebugAuthenticator"]

@@ -1,0 +1,167 @@
+"""The token endpoint ``/login``: a name and a password for a token (OAuth 2.0, RFC 6749 §4.3 and §5)."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections.abc import Awaitable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+from starlette.types import Receive, Scope, Send
+
+from servey.action.runtime import Runtime
+from servey.errors import CallError, TooManyRequestsError
+from servey.ports import Authenticator, TokenIssuer
+from servey.security.authorization import Authorization
+from servey.servey_starlette.request import request_id_of
+from servey.servey_starlette.route_factory.token_request import TokenError, TokenRequest, read_token_request
+from servey.service import Service
+
+_log = logging.getLogger("servey.login")
+
+LOGIN_PATH = "/login"
+
+
+def login_routes(service: Service) -> Sequence[BaseRoute]:
+    """Return the route of ``/login``; none where the service lets nobody log in."""
+    if service.authenticator is None or service.token_issuer is None:
+        return ()
+    return (Route(LOGIN_PATH, Login(service, service.authenticator, service.token_issuer)),)
+
+
+class Login:
+    """The token endpoint, as an ASGI application.
+
+    Args:
+        service: Whose threads and settings it uses.
+        authenticator: Says who somebody is.
+        issuer: Signs the tokens.
+    """
+
+    def __init__(self, service: Service, authenticator: Authenticator, issuer: TokenIssuer) -> None:
+        from servey.servey_starlette.route_factory.login_attempts import LoginAttempts  # needs what counts
+
+        self._service = service
+        self._authenticator = authenticator
+        self._issuer = issuer
+        self._attempts = LoginAttempts()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request (RFC 6749 §5.1, §5.2); nothing that is sent may be kept."""
+        request_id = request_id_of(dict(scope["headers"]))
+        headers = {"Cache-Control": "no-store", "Pragma": "no-cache", "X-Request-ID": request_id}
+        status = 200
+        try:
+            answer = await self._answer(Request(scope, receive), request_id)
+        except TokenError as error:
+            answer = {"error": error.error, "error_description": error.description}
+            headers |= error.headers
+            status = error.status
+        except ClientDisconnect:
+            return
+        body = b"" if scope["method"] == "HEAD" else msgspec.json.encode(answer)
+        await Response(body, status, headers, "application/json")(scope, receive, send)
+
+    async def _answer(self, request: Request, request_id: str) -> dict[str, Any]:
+        wanted = await read_token_request(request)
+        client = request.client.host if request.client is not None else ""
+        try:
+            async with self._attempts.attempt(client, wanted.username) as fail:
+                try:
+                    authorization = await self._authenticated(wanted, request_id)
+                except TokenError as error:
+                    if error.error == "invalid_grant":
+                        fail()
+                    raise
+        except TooManyRequestsError as error:
+            _log.warning("too many logins from %s have failed (request %s)", client, request_id)
+            raise TokenError("temporarily_unavailable", error.detail, status=429, headers=error.headers) from error
+        except TokenError as error:
+            if error.error == "invalid_grant":
+                _log.info("a login from %s failed (request %s)", client, request_id)
+            raise
+        granted = _granted(authorization, wanted)
+        now = datetime.now(UTC).replace(microsecond=0)
+        if granted.expires_at is None:
+            lifetime = timedelta(seconds=self._service.settings.jwt_lifetime)
+            granted = msgspec.structs.replace(granted, expires_at=now + lifetime)
+        assert granted.expires_at is not None
+        expires_in = int((granted.expires_at - now).total_seconds())
+        if expires_in <= 0:
+            raise TokenError("invalid_grant", "the account has expired")
+        try:
+            token = await self._called(lambda: self._issuer.issue(granted), "the token issuer", request_id)
+        except CallError as error:
+            raise self._defect(error, "the token issuer failed", request_id) from error
+        answer = {"access_token": token, "token_type": "Bearer", "expires_in": expires_in}
+        if granted.scopes:  # a list of nothing cannot be written (RFC 6749 §3.3)
+            answer["scope"] = " ".join(sorted(granted.scopes))
+        return answer
+
+    async def _authenticated(self, wanted: TokenRequest, request_id: str) -> Authorization:
+        def authenticate() -> Any:
+            return self._authenticator.authenticate(wanted.username, wanted.password)
+
+        on_loop = inspect.iscoroutinefunction(self._authenticator.authenticate)
+        try:
+            found = await self._called(authenticate, "the authenticator", request_id, on_loop=on_loop)
+        except CallError as error:  # the user's own way to say no
+            raise TokenError("invalid_grant", error.detail or "the login is refused") from error
+        if found is None:
+            raise TokenError("invalid_grant", "the user name or the password is wrong")
+        if not isinstance(found, Authorization):
+            # neither True nor a user's own object says what the token may do
+            raise self._defect(None, f"the authenticator returned a {type(found).__name__}", request_id)
+        return found
+
+    async def _called(self, call: Any, label: str, request_id: str, *, on_loop: bool = False) -> Any:
+        """Return what a plugin's code returns: awaited, or else called in a worker thread; within the deadline.
+
+        Raises:
+            CallError: It refuses, by an error of the caller's.
+            TokenError: It failed, or took too long.
+        """
+        runtime = self._service.runtime
+        at = runtime.loop.time() + self._service.settings.timeout
+        try:
+            if on_loop:
+                return await _within(runtime, call(), at)
+            result = await runtime.workers.run(call, deadline=at, label=label, request_id=request_id)
+            return await _within(runtime, result, at) if inspect.isawaitable(result) else result
+        except CallError as error:
+            if error.status < 500:
+                raise
+            if error.status == 500:
+                raise self._defect(error, f"{label} failed", request_id) from error
+            headers = {"Retry-After": error.headers.get("Retry-After", "1")}
+            raise TokenError("temporarily_unavailable", "try again later", status=503, headers=headers) from error
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            raise self._defect(error, f"{label} failed", request_id) from error
+        except Exception as error:
+            raise self._defect(error, f"{label} failed", request_id) from error
+
+    def _defect(self, error: BaseException | None, message: str, request_id: str) -> TokenError:
+        _log.error("%s (request %s)", message, request_id, exc_info=error, extra={"request_id": request_id})
+        return TokenError("server_error", "the service has a defect; its log has more", status=500)
+
+
+def _granted(authorization: Authorization, wanted: TokenRequest) -> Authorization:
+    """Return what a user gets of what they may do (RFC 6749 §3.3)."""
+    if wanted.scopes is None:
+        return authorization
+    if not wanted.scopes <= authorization.scopes:
+        raise TokenError("invalid_scope", "the user has not all of these scopes")
+    return msgspec.structs.replace(authorization, scopes=wanted.scopes)
+
+
+async def _within(runtime: Runtime, awaitable: Awaitable[Any], at: float) -> Any:
+    return await runtime.deadlines.run(awaitable, at)

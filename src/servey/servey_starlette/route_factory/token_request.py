@@ -1,0 +1,173 @@
+"""Reading a token request (OAuth 2.0, RFC 6749 §4.3.2), and the errors that it is answered with (§5.2)."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping
+from typing import Literal
+
+import msgspec
+from starlette.requests import Request
+
+from servey.errors import MalformedError
+from servey.servey_starlette.request import query_pairs
+
+MAX_BODY = 16 * 1024
+"""The largest token request, in bytes."""
+
+_FORM = "application/x-www-form-urlencoded"
+_KNOWN = frozenset({"grant_type", "username", "password", "scope", "client_id", "client_secret"})
+_SCOPE = re.compile(r"[\x21\x23-\x5B\x5D-\x7E]+(?: [\x21\x23-\x5B\x5D-\x7E]+)*")
+"""RFC 6749 §3.3."""
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+"""What no name and no password has (RFC 6749 Appendix A.15, A.16)."""
+
+TokenErrorCode = Literal[
+    "invalid_request",
+    "invalid_client",
+    "invalid_grant",
+    "invalid_scope",
+    "unsupported_grant_type",
+    # of RFC 6749 §4.1.2.1, for what §5.2 has no word for
+    "server_error",
+    "temporarily_unavailable",
+]
+
+
+class TokenError(Exception):
+    """No token is issued.
+
+    Args:
+        error: The code of RFC 6749 §5.2.
+        description: What is wrong, for the developer of the client: ASCII without quotes and backslashes.
+        status: The HTTP status.
+        headers: Headers that belong to the answer.
+    """
+
+    def __init__(
+        self,
+        error: TokenErrorCode,
+        description: str,
+        *,
+        status: int = 400,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        self.error = error
+        self.description = re.sub(r"[^\x20-\x21\x23-\x5B\x5D-\x7E]", "'", description)
+        self.status = status
+        self.headers = dict(headers or {})
+        super().__init__(f"{error}: {self.description}")
+
+
+class TokenRequest(msgspec.Struct, frozen=True):
+    """A well-formed request for a token.
+
+    Args:
+        username: Who logs in.
+        password: The password.
+        scopes: What the token is to allow; None for everything that the user may do.
+    """
+
+    username: str
+    password: str
+    scopes: frozenset[str] | None
+
+    def __repr__(self) -> str:
+        return f"TokenRequest(scopes={self.scopes!r})"  # neither the name nor the password: a name may be a password
+
+
+async def read_token_request(request: Request) -> TokenRequest:
+    """Return what a request asks for.
+
+    Raises:
+        TokenError: It is no request for a token by name and password.
+    """
+    if request.method != "POST":
+        raise TokenError("invalid_request", "log in by POST", status=405, headers={"Allow": "POST"})
+    if _names(request.scope["query_string"]) & _KNOWN:
+        raise TokenError("invalid_request", "the parameters belong into the body: addresses are logged")
+    _check_content_type(request)
+    has_secret = _check_client(request.headers.getlist("authorization"))
+    form = _form(await _body(request))
+    if has_secret and "client_secret" in form:
+        raise TokenError("invalid_request", "the client is authenticated in two ways")
+    grant_type = form.get("grant_type")
+    if grant_type is None:
+        raise TokenError("invalid_request", "grant_type is missing")
+    if grant_type != "password":
+        raise TokenError("unsupported_grant_type", "the only grant_type here is password")
+    for name in ("username", "password"):
+        if name not in form:
+            raise TokenError("invalid_request", f"{name} is missing")
+        if _CONTROL.search(form[name]):
+            raise TokenError("invalid_request", f"{name} has control characters")
+    scope = form.get("scope")
+    if scope is not None and not _SCOPE.fullmatch(scope):
+        raise TokenError("invalid_scope", "scope is a list of names with one space between them")
+    return TokenRequest(form["username"], form["password"], None if scope is None else frozenset(scope.split(" ")))
+
+
+def _names(query: bytes) -> set[str]:
+    try:
+        return {name for name, _ in query_pairs(query, MAX_BODY)}
+    except Exception as error:
+        raise TokenError("invalid_request", "the query string cannot be read") from error
+
+
+def _check_content_type(request: Request) -> None:
+    essence, *parameters = [part.strip() for part in request.headers.get("content-type", "").lower().split(";")]
+    charsets = {part.partition("=")[2].strip(' "') for part in parameters if part.startswith("charset")}
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    if essence != _FORM or charsets - {"utf-8", "utf8"} or encoding != "identity":
+        raise TokenError("invalid_request", f"send {_FORM} in UTF-8")
+
+
+def _check_client(given: list[str]) -> bool:
+    """Return whether a client names itself in the header (RFC 6749 §2.3.1); which one it is does not matter."""
+    if len(given) > 1:
+        raise TokenError("invalid_request", "there is more than one Authorization header")
+    scheme, _, credentials = given[0].strip().partition(" ") if given else ("", "", "")
+    if scheme.lower() != "basic":
+        return False
+    try:
+        identifier, colon, _ = base64.b64decode(credentials.strip(), validate=True).decode().partition(":")
+    except (binascii.Error, ValueError):
+        identifier = colon = ""
+    if not colon:
+        raise TokenError(
+            "invalid_client",
+            "the Authorization header is no Basic authentication",
+            status=401,
+            headers={"WWW-Authenticate": 'Basic realm="login", charset="UTF-8"'},
+        )
+    return bool(identifier)
+
+
+async def _body(request: Request) -> bytes:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY:
+            raise TokenError("invalid_request", f"the body is larger than {MAX_BODY} bytes", status=413)
+    return bytes(body)
+
+
+def _form(body: bytes) -> dict[str, str]:
+    """Return the known parameters that have a value, none of them twice (RFC 6749 §3.2).
+
+    Others are ignored, and may be there more than once, as ``resource`` may (RFC 8707 §2).
+    """
+    try:
+        pairs = query_pairs(body, MAX_BODY)
+    except MalformedError as error:
+        raise TokenError("invalid_request", f"the body is no {_FORM} in UTF-8") from error
+    form: dict[str, str] = {}
+    for name, value in pairs:
+        if not value or name not in _KNOWN:
+            continue
+        if name in form:
+            raise TokenError("invalid_request", f"{name} is there more than once")
+        form[name] = value
+    return form
