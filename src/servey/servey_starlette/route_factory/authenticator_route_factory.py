@@ -7,7 +7,8 @@ import inspect
 import logging
 from collections.abc import Awaitable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from starlette.requests import ClientDisconnect, Request
@@ -22,6 +23,9 @@ from servey.security.authorization import Authorization
 from servey.servey_starlette.request import request_id_of
 from servey.servey_starlette.route_factory.token_request import TokenError, TokenRequest, read_token_request
 from servey.service import Service
+
+if TYPE_CHECKING:
+    from servey.servey_starlette.route_factory.login_attempts import LoginAttempts
 
 _log = logging.getLogger("servey.login")
 
@@ -45,12 +49,16 @@ class Login:
     """
 
     def __init__(self, service: Service, authenticator: Authenticator, issuer: TokenIssuer) -> None:
-        from servey.servey_starlette.route_factory.login_attempts import LoginAttempts  # needs what counts
-
         self._service = service
         self._authenticator = authenticator
         self._issuer = issuer
-        self._attempts = LoginAttempts()
+
+    @cached_property
+    def _attempts(self) -> LoginAttempts:
+        # what counts takes a tenth of a second to import, which whoever develops would wait for at every reload
+        from servey.servey_starlette.route_factory.login_attempts import LoginAttempts
+
+        return LoginAttempts()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request (RFC 6749 §5.1, §5.2); nothing that is sent may be kept."""
