@@ -157,10 +157,21 @@ class Operation:
             TooManyRequestsError: The caller has used up the action's rate limit.
             InternalError: The access control itself failed; nobody is let in by a defect.
         """
+        if context.origin is not Origin.SYSTEM:
+            await self.check_access(context)
+            if self.limiter is not None:
+                await self.limiter.admit(context)
+        elif self.needs_caller and context.authorization is None:
+            raise UnauthorizedError
+
+    async def check_access(self, context: CallContext) -> None:
+        """Return when the access control lets the caller of `context` in, whatever its origin; counts nothing.
+
+        Raises:
+            CallError: As for `authorize`.
+        """
         if self.needs_caller and context.authorization is None:
             raise UnauthorizedError
-        if context.origin is Origin.SYSTEM:
-            return
         try:
             outcome: Any = self.action.access_control.check(context.authorization)
             if inspect.isawaitable(outcome):
@@ -174,8 +185,6 @@ class Operation:
         if outcome is not None:
             # somebody who returns False means to refuse, and somebody who returns True has not read the port
             raise self._defect(None, context, f"the access control returned {outcome!r}; it must raise or return None")
-        if self.limiter is not None:
-            await self.limiter.admit(context)
 
     async def run(self, arguments: Any, context: CallContext, finish: Finish = _same) -> Any:
         """Call the function, within its deadline, off the event loop when it is a `def`.
