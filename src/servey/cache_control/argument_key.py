@@ -1,0 +1,269 @@
+"""What tells calls of one action apart by their arguments: one text of bytes for each, never one for two.
+
+A result that is kept under the key of other arguments is a wrong answer. msgspec encodes what most actions take in a
+tenth of a microsecond, and is not faithful to everything: a UUID is encoded as its text is, so that ``str | UUID``
+would mix two calls up; a datetime loses its offset; what a class of its own holds besides its fields is not there at
+all. So an action whose types it is faithful to takes that way, decided when it is first called, and every other one
+a slower way which writes the type of each object down with what Python itself would pickle of it.
+"""
+
+from __future__ import annotations
+
+import collections
+import datetime
+import decimal
+import enum
+import hashlib
+import struct
+import types
+import typing
+import uuid
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import msgspec
+
+from servey.codec import MISSING, ArgumentsCodec, Field, Node
+from servey.codec.leaves import is_enum
+
+_FAMILIES: dict[Any, str] = {
+    type(None): "nil",
+    bool: "bool",
+    int: "int",
+    float: "float",
+    bytes: "bin",
+    str: "str",
+    uuid.UUID: "str",
+    decimal.Decimal: "str",
+    datetime.date: "str",
+    datetime.timedelta: "str",
+}
+"""The scalars that msgspec encodes so that two values of one type never look alike, and as what."""
+
+_EMPTY = frozenset({list, dict, set, frozenset, tuple})
+_SHORT = 128
+_DIGEST, _FAITHFUL = b"\xc1d", b"\xc1f"
+"""What keys begin with that are no MessagePack: ``c1`` is the one byte that it never uses."""
+
+
+class UnkeyableError(Exception):
+    """Some argument is an object that nothing is known of but that it is itself."""
+
+
+def argument_key(codec: ArgumentsCodec) -> Callable[[Any], bytes]:
+    """Return what makes the key of decoded arguments.
+
+    Equal arguments have one key, defaults that were left out and members in another order included; arguments that a
+    function could tell apart have two, ``0.0`` and ``-0.0`` or an instant in two time zones included.
+
+    Args:
+        codec: The codec of the action's arguments.
+
+    Returns:
+        A function that raises `UnkeyableError` for arguments of which no key can be made.
+
+    Example:
+        >>> from servey.codec import Parameter
+        >>> codec = ArgumentsCodec([Parameter("name", str), Parameter("times", int, 1)])
+        >>> key = argument_key(codec)
+        >>> key(codec.decode({"name": "you"})) == key(codec.decode({"times": 1, "name": "you"}))
+        True
+    """
+    names = tuple(codec.parameters)
+
+    def faithful_key(arguments: Any) -> bytes:
+        return faithful([getattr(arguments, name) for name in names])
+
+    if not is_simple(codec):
+        return faithful_key
+    encode = msgspec.msgpack.Encoder(order="deterministic").encode
+
+    def simple_key(arguments: Any) -> bytes:
+        try:
+            encoded = encode(arguments)
+        except Exception:  # noqa: BLE001 - an integer of more than 64 bits, keys that cannot be sorted, …
+            return faithful_key(arguments)
+        return encoded if len(encoded) <= _SHORT else _DIGEST + hashlib.sha256(encoded).digest()
+
+    return simple_key
+
+
+def is_simple(codec: ArgumentsCodec) -> bool:
+    """Return whether msgspec encodes arguments so that different ones never look alike."""
+    seen: set[object] = set()
+    return all(
+        _family(node, seen) and (parameter.default is MISSING or _conforms(node, parameter.default))
+        for parameter, node in codec.parameters.values()
+    )
+
+
+def faithful(value: Any) -> bytes:
+    """Return the key of any object; one in which every type has its name.
+
+    Raises:
+        UnkeyableError: It is, or has in it, something like a function or an open file.
+    """
+    parts: list[bytes] = []
+    try:
+        _write(value, parts)
+    except UnkeyableError:
+        raise
+    except Exception as error:  # a cycle, or whatever the object's own __reduce_ex__ does
+        raise UnkeyableError(f"{type(error).__name__}: {error}") from error
+    return _FAITHFUL + hashlib.sha256(b"".join(parts)).digest()
+
+
+# --- which way --------------------------------------------------------------------------------------------------------
+
+
+def _family(node: Node, seen: set[object]) -> str:
+    """Return as what kind of MessagePack a node's values are encoded, empty where two of them could look alike."""
+    if node.kind == "leaf":
+        if node.cls is typing.Literal:
+            return "literal"
+        if is_enum(node.cls):
+            return "" if issubclass(node.cls, enum.Flag) else "enum"
+        return _FAMILIES.get(node.cls, "")
+    if node.kind == "any":
+        return "any"
+    if node.kind == "union":
+        return _family_of_union(node, seen)
+    if node.kind == "list":
+        known = node.cls in (list, set, frozenset, tuple)
+        return "array" if known and _family(node.items[0], seen) else ""
+    if node.kind == "tuple":
+        return "array" if node.flavor != "namedtuple" and all(_family(item, seen) for item in node.items) else ""
+    if node.kind == "dict":
+        key, value = node.items
+        return "map" if key.kind == "leaf" and key.cls in (str, int) and _family(value, seen) else ""
+    if node.kind == "object" and not node.checked and _holds_its_fields_only(node):
+        if node.identity in seen:  # it contains itself; the first meeting decides
+            return "map"
+        seen.add(node.identity)
+        return "map" if all(_default_is_simple(field) and _family(field.node, seen) for field in node.fields) else ""
+    return ""
+
+
+def _family_of_union(node: Node, seen: set[object]) -> str:
+    families = [_family(item, seen) for item in node.members]
+    apart = len(set(families)) == len(families) and set(families) <= {*_FAMILIES.values(), "array", "map"}
+    return "union" if apart else ""
+
+
+def _holds_its_fields_only(node: Node) -> bool:
+    if node.flavor == "typeddict":
+        return True
+    bases = [base for base in node.cls.__mro__ if base not in (object, typing.Generic, typing.Protocol)]
+    if node.flavor == "dataclass":
+        return all("__dataclass_fields__" in vars(base) for base in bases)
+    return node.flavor == "struct"
+
+
+def _default_is_simple(field: Field) -> bool:
+    if field.default_factory is not None:
+        return field.default_factory in _EMPTY
+    return field.default is MISSING or _conforms(field.node, field.default)
+
+
+def _conforms(node: Node, value: Any) -> bool:
+    """Return whether a default, which may be any object, is one that a caller could have sent."""
+    if value is None:
+        return True
+    kind: Any = type(value)
+    if node.kind == "union":
+        return any(_conforms(item, value) for item in node.members)
+    if node.kind == "leaf" and node.cls is not typing.Literal:
+        return kind is node.cls
+    if node.kind in ("list", "tuple", "dict") and not value:
+        return kind is node.cls
+    return kind in (bool, int, float, str)  # of any, and of a Literal
+
+
+# --- the faithful way -------------------------------------------------------------------------------------------------
+
+
+def _write(value: Any, parts: list[bytes]) -> None:
+    kind: Any = type(value)
+    if value is None:
+        parts.append(b"n")
+    elif kind is bool:
+        parts.append(b"t" if value else b"f")
+    elif kind is int:
+        _sized(b"i", value.to_bytes(value.bit_length() // 8 + 1, "big", signed=True), parts)
+    elif kind is float:
+        parts.append(b"d" + struct.pack(">d", value) if value == value else b"N")
+    elif kind is str:
+        _sized(b"s", value.encode("utf-8", "surrogatepass"), parts)
+    elif kind is bytes:
+        _sized(b"b", value, parts)
+    elif kind is list or kind is tuple:
+        _series(b"l" if kind is list else b"u", value, parts)
+    elif kind is dict:
+        _mapping(value, parts)
+    elif kind is set or kind is frozenset:
+        _sorted_series(b"S" if kind is set else b"F", value, parts)
+    elif isinstance(value, enum.Enum):
+        _named(kind, parts)
+        _write((value._name_, value._value_), parts)
+    elif isinstance(value, datetime.datetime):
+        # with its offset, of which the pickle of a ZoneInfo says nothing
+        _named(kind, parts)
+        zone = value.tzinfo
+        _write((value.isoformat(), value.fold, repr(zone) if type(zone) is datetime.timezone else zone), parts)
+    elif kind is uuid.UUID or kind is decimal.Decimal:
+        _named(kind, parts)
+        _write(str(value), parts)
+    elif isinstance(value, type):
+        _named(value, parts)
+    elif kind.__module__.partition(".")[0] == "pathlib":  # which pickles a//b otherwise than a/b
+        _named(kind, parts)
+        _write(str(value), parts)
+    else:
+        _object(value, kind, parts)
+
+
+def _object(value: Any, kind: type[Any], parts: list[bytes]) -> None:
+    """Write what Python would pickle of an object (the protocol of `object.__reduce_ex__`)."""
+    if isinstance(value, (types.FunctionType, types.MethodType, types.BuiltinFunctionType, types.ModuleType)):
+        raise UnkeyableError(f"a {kind.__name__}")
+    reduced = value.__reduce_ex__(4)
+    if not isinstance(reduced, tuple):
+        raise UnkeyableError(f"a {kind.__name__}, which is pickled by its name")
+    made: tuple[Any, ...] = (*reduced, *(None,) * 6)  # pyright: ignore[reportUnknownVariableType]
+    by, arguments, state, members, items = made[:5]
+    _named(kind, parts)
+    _sized(b"c", f"{getattr(by, '__module__', '')}.{getattr(by, '__qualname__', '')}".encode(), parts)
+    _write(arguments, parts)
+    _write(state, parts)
+    _series(b"m", members or (), parts)
+    ordered = isinstance(value, collections.OrderedDict)
+    (_series if ordered else _sorted_series)(b"k", items or (), parts)
+
+
+def _named(kind: type[Any], parts: list[bytes]) -> None:
+    _sized(b"T", f"{kind.__module__}.{kind.__qualname__}".encode(), parts)
+
+
+def _sized(tag: bytes, content: bytes, parts: list[bytes]) -> None:
+    parts.append(b"%b%d:%b" % (tag, len(content), content))
+
+
+def _series(tag: bytes, values: Iterable[Any], parts: list[bytes]) -> None:
+    found = list(values)
+    parts.append(b"%b%d:" % (tag, len(found)))
+    for value in found:
+        _write(value, parts)
+
+
+def _sorted_series(tag: bytes, values: Iterable[Any], parts: list[bytes]) -> None:
+    written: list[bytes] = []
+    for value in values:
+        inner: list[bytes] = []
+        _write(value, inner)
+        written.append(b"".join(inner))
+    parts.append(b"%b%d:" % (tag, len(written)))
+    parts.extend(sorted(written))
+
+
+def _mapping(value: dict[Any, Any], parts: list[bytes]) -> None:
+    _sorted_series(b"D", value.items(), parts)
