@@ -6,7 +6,6 @@ import asyncio
 import inspect
 import logging
 import math
-import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack
 from typing import Any
@@ -123,6 +122,12 @@ class Operation:
         """Whether `authorize` need not be called."""
         self.is_private = not self.is_open or injection.depends_on_call(signature.injected)
         """Whether results may differ between callers, so that none is ever given to another."""
+        if self.is_private and getattr(action.cache_control, "public", False) is True:
+            raise DefinitionError(
+                f"{self.name} tells its callers apart, and its cache control is public",
+                where=action.where,
+                fix="take public=True away; what is private may be kept by its caller",
+            )
         self.limiter = limiter
         self._network_timeout = _seconds(timeout if action.timeout is None else action.timeout)
         self._system_timeout = _seconds(action.timeout)
@@ -248,8 +253,51 @@ class Operation:
         reply: Reply[bytes] = encoded if self.signature.replies else Reply(encoded)
         value = result.value if self.signature.replies else result
         caching = self.action.cache_control
-        cache = CacheHeader() if caching is None else caching.cache_header(value, reply.value)
-        return Representation(reply.value, cache, time.time(), reply.status, reply.headers)
+        try:
+            cache: Any = CacheHeader() if caching is None else caching.cache_header(value, reply.value)
+            if not isinstance(cache, CacheHeader):
+                raise TypeError(f"cache_header returned {cache!r}; it must return a CacheHeader")
+            return Representation.of(
+                reply.value, cache, private=self.is_private, status=reply.status, headers=reply.headers
+            )
+        except Exception as error:
+            # here, and not where errors are mapped: whatever it raises, it is no answer to the caller
+            raise self._defect(error, CURRENT_CALL.get(), "the cache control failed") from error
+
+    async def current_etag(self, arguments: Any, context: CallContext) -> str | None:
+        """Return the entity tag that the action's cache control knows of what a call is about to change.
+
+        Args:
+            arguments: What one of the decoders returned.
+            context: The call's surroundings.
+
+        Returns:
+            The tag without its quotes; None when there is nothing yet.
+
+        Raises:
+            CallError: What its method `current_etag` raised; an `InternalError` for what is none.
+        """
+        ask: Any = self.action.cache_control
+        given = {name: getattr(arguments, name) for name in self.arguments.parameters}
+        runtime = self._current_runtime()
+        at = self._deadline(context, runtime)
+        token = CURRENT_CALL.set(context)
+        try:
+            if inspect.iscoroutinefunction(ask.current_etag):
+                told = await (
+                    ask.current_etag(given) if at is None else runtime.deadlines.run(ask.current_etag(given), at)
+                )
+            else:
+                told = await runtime.workers.run(
+                    lambda: ask.current_etag(given), deadline=at, label=self.name, request_id=context.request_id
+                )
+            return CacheHeader(etag=told).etag
+        except CallError:
+            raise
+        except Exception as error:
+            raise self._defect(error, context, "the current_etag of the cache control failed") from error
+        finally:
+            CURRENT_CALL.reset(token)
 
     def _deadline(self, context: CallContext, runtime: Runtime) -> float | None:
         """Return when the call is given up; sets it in its context the first time."""

@@ -1,0 +1,86 @@
+"""Cache controls that say their parts of one result together."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from servey.cache_control.cache_header import MAX_AGE, CacheHeader
+from servey.errors import DefinitionError
+from servey.ports import CacheControl
+
+
+class Combinable:
+    """A cache control that can be combined with others by ``&``."""
+
+    def __and__(self, other: CacheControl) -> CombinedCacheControl:
+        return CombinedCacheControl(self, other)
+
+    def __rand__(self, other: CacheControl) -> CombinedCacheControl:
+        return CombinedCacheControl(other, self)
+
+
+class CombinedCacheControl(Combinable):
+    """Say of a result what several cache controls say, taken together: `CacheHeader.agreed`.
+
+    Args:
+        controls: Two or more; `a & b` is the same as ``CombinedCacheControl(a, b)``.
+
+    Raises:
+        DefinitionError: There are fewer than two, or one is no cache control.
+
+    Example:
+        >>> from servey.cache_control import TimestampCacheControl, TtlCacheControl
+        >>> TtlCacheControl(30) & TimestampCacheControl("updated_at")
+        CombinedCacheControl(TtlCacheControl(30), TimestampCacheControl('updated_at'))
+    """
+
+    def __init__(self, *controls: Any) -> None:
+        if len(controls) < 2:
+            raise DefinitionError("a combined cache control has fewer than two parts", fix="name two or more")
+        for control in controls:
+            if isinstance(control, type) or not isinstance(control, CacheControl):
+                raise DefinitionError(
+                    f"{control!r} is no cache control", fix="give an object with a method cache_header(result, content)"
+                )
+        self.controls: tuple[CacheControl, ...] = tuple(
+            part for item in controls for part in (item.controls if type(item) is CombinedCacheControl else (item,))
+        )
+        self.public = any(getattr(item, "public", False) for item in self.controls)
+        current = next((item for item in self.controls if hasattr(item, "current_etag")), None)
+        if current is not None:
+            self.current_etag: Any = current.current_etag  # pyright: ignore[reportAttributeAccessIssue,reportUnknownMemberType]
+
+    def cache_header(self, result: Any, content: bytes, /) -> CacheHeader:
+        """Return the strictest of what the parts say."""
+        return CacheHeader.agreed(item.cache_header(result, content) for item in self.controls)
+
+    def __repr__(self) -> str:
+        return f"CombinedCacheControl({', '.join(map(repr, self.controls))})"
+
+
+def seconds_of(ttl: Any, label: str) -> int:
+    """Return a time to live as whole seconds.
+
+    Raises:
+        DefinitionError: It is none.
+    """
+    seconds: Any = ttl.total_seconds() if isinstance(ttl, timedelta) else ttl
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds <= MAX_AGE:
+        raise DefinitionError(
+            f"the ttl of {label} is {ttl!r}", fix=f"give whole seconds, from 0 to {MAX_AGE}, or a timedelta"
+        )
+    if seconds != int(seconds):
+        raise DefinitionError(f"the ttl of {label} is {ttl!r}, and HTTP counts whole seconds", fix="give whole seconds")
+    return int(seconds)
+
+
+def check_public(public: Any, label: str) -> bool:
+    """Return `public`.
+
+    Raises:
+        DefinitionError: It is no bool.
+    """
+    if not isinstance(public, bool):
+        raise DefinitionError(f"public={public!r} of {label} is no bool", fix="write public=True, or leave it out")
+    return public
