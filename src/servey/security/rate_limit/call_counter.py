@@ -32,9 +32,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("servey.rate_limit")
 
-_PAUSE = 5.0
-"""Seconds for which a shared store that did not answer is not asked."""
-
 
 class CallCounter:
     """Count calls, and refuse those that are too many.
@@ -44,6 +41,7 @@ class CallCounter:
     Args:
         where: ``"memory"``, or the ``redis://…`` of a shared store.
         timeout: Seconds that the shared store has for an answer.
+        pause: Seconds for which it is not asked again when it had none.
 
     Raises:
         SettingsError: `where` is neither.
@@ -56,9 +54,9 @@ class CallCounter:
         RateLimitState(limit=10, window=60, remaining=9, reset=60)
     """
 
-    def __init__(self, where: str = "memory", timeout: float = 0.25) -> None:
+    def __init__(self, where: str = "memory", timeout: float = 0.25, pause: float = 5.0) -> None:
         self._memory = MovingWindowRateLimiter(MemoryStorage())
-        self._timeout = timeout
+        self._timeout, self._pause = timeout, pause
         self._where = where
         self._stores: WeakKeyDictionary[asyncio.AbstractEventLoop, SharedStorage] = WeakKeyDictionary()
         self._lock = threading.Lock()
@@ -111,7 +109,7 @@ class CallCounter:
                 now = time.monotonic()
                 if now < self._ask_at:
                     return None
-                self._ask_at = now + _PAUSE  # while this call asks, the others go on without
+                self._ask_at = now + self._pause  # while this call asks, the others go on without
         loop = asyncio.get_running_loop()
         store = self._stores.get(loop)
         if store is None:
@@ -129,7 +127,7 @@ class CallCounter:
     def _failed(self, error: Exception) -> None:
         with self._lock:
             was_down, self._is_down = self._is_down, True
-            self._ask_at = time.monotonic() + _PAUSE
+            self._ask_at = time.monotonic() + self._pause
         if not was_down:
             _log.warning(
                 "the store of the rate limits (SERVEY_RATE_LIMITS) does not answer, so each process counts for itself "

