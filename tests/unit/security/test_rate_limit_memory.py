@@ -1,6 +1,7 @@
 """Counting in memory: it costs the same however many callers there are, it is bounded, and filling it frees nobody."""
 
 import asyncio
+import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable
@@ -123,6 +124,14 @@ def test_who_keeps_calling_is_not_forgotten_for_strangers():
     assert acquire(storage, "me") == [False]
 
 
+def test_who_keeps_calling_in_vain_is_not_freed_by_strangers_who_use_up_theirs():
+    storage = MemoryStorage(ROOM)
+    acquire(storage, "me", times=10)
+    for _ in range(5):
+        spray(storage, 1000, limit=1)
+        assert acquire(storage, "me") == [False]
+
+
 def test_a_caller_is_freed_when_the_oldest_call_is_over_and_not_before():
     clock = Clock()
     storage = MemoryStorage(ROOM, clock)
@@ -139,9 +148,19 @@ def test_a_caller_is_freed_when_the_oldest_call_is_over_and_not_before():
 
 def test_threads_and_their_loops_count_together():
     storage = MemoryStorage()
-    with ThreadPoolExecutor(8) as threads:
-        admitted = list(threads.map(lambda _: sum(acquire(storage, "me", 1000, 200)), range(8)))
-    assert sum(admitted) == 1000
+    begin = threading.Barrier(8)
+
+    def calls(_: int) -> int:
+        begin.wait(20)
+        return sum(acquire(storage, "me", 1000, 400))
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as threads:
+            assert sum(threads.map(calls, range(8))) == 1000
+    finally:
+        sys.setswitchinterval(interval)
 
 
 def test_what_is_cleared_is_forgotten():
