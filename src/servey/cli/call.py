@@ -18,8 +18,11 @@ from servey.cli.errors import EX_NOINPUT, CommandError, show_call_error
 from servey.cli.flags import Flag, command_line, flags_of
 from servey.cli.output import write_json
 from servey.cli.project import Project, project_of, quiet
-from servey.errors import CallError, nearest
+from servey.errors import CallError, DefinitionError, UnauthorizedError, nearest
+from servey.security.access_control import ScopeAccessControl
+from servey.security.authorization import Authorization
 from servey.servey_direct import direct
+from servey.service import Service
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -85,7 +88,7 @@ class ActionCommand(click.Command):
 
     def __init__(self, operation: Operation) -> None:
         self.operation = operation
-        self.flags = flags_of(operation, taken=("--event", "--help"))
+        self.flags = flags_of(operation, taken=("--event", "--token", "--as-scope", "--help"))
         self._keys = {f"p{number}": flag for number, flag in enumerate(self.flags)}
         event = click.Option(
             ["--event"],
@@ -94,9 +97,21 @@ class ActionCommand(click.Command):
             help="Arguments as one JSON object: the text itself, @ and a file's name, or - for standard input. "
             "Flags may give what it leaves out.",
         )
+        token = click.Option(
+            ["--token"],
+            metavar="TOKEN|@FILE",
+            help="Call as whom a token speaks for: the token itself, or @ and the name of a file that has it. It is "
+            "verified, and the access control is asked, as over a network.",
+        )
+        as_scope = click.Option(
+            ["--as-scope"],
+            multiple=True,
+            metavar="SCOPE",
+            help="Call as somebody with this scope; the access control is asked, as over a network. Repeatable.",
+        )
         super().__init__(
             operation.name,
-            params=[*(flag.option(key) for key, flag in self._keys.items()), event],
+            params=[*(flag.option(key) for key, flag in self._keys.items()), event, token, as_scope],
             callback=self._call,
             deprecated=operation.action.deprecated,
         )
@@ -138,8 +153,10 @@ class ActionCommand(click.Command):
             if flag is not None and isinstance(option, click.Option):
                 option.help = flag.help(told.parameters.get(flag.name, ""))
 
-    def _call(self, event: Sequence[str], **values: Any) -> None:
+    def _call(self, event: Sequence[str], token: str | None, as_scope: Sequence[str], **values: Any) -> None:
         ctx = click.get_current_context()
+        if token is not None and as_scope:
+            raise click.UsageError("--token and --as-scope both say who calls: which one is meant?", ctx)
         given = [flag for key, flag in self._keys.items() if values[key] not in (None, ())]
         texts = [text for key, flag in self._keys.items() for text in flag.texts(values[key])]
         if len(event) > 1:
@@ -148,14 +165,27 @@ class ActionCommand(click.Command):
         if data is not None:
             _refuse_both(ctx, data, given)
         context = CallContext(Origin.SYSTEM, "cli", new_request_id())
+        if as_scope:
+            context.authorization = Authorization(subject="cli", scopes=frozenset(map(_scope, as_scope)))
+        bearer = None if token is None else _token(token)
         service = project_of(ctx).service
+
+        async def called() -> bytes:
+            if bearer is None and context.authorization is None:
+                return await direct.call(service, self.operation.name, data, texts=texts, context=context)
+            async with service.running():
+                if bearer is not None:
+                    context.authorization = await _authorized(service, bearer)
+                await self.operation.check_access(context)
+                return await direct.call(service, self.operation.name, data, texts=texts, context=context)
+
         try:
             with redirect_stdout(sys.stderr):  # what the action prints is no part of the result
-                result = direct.run(direct.call(service, self.operation.name, data, texts=texts, context=context))
+                result = direct.run(called())
         except CallError as error:
             show_call_error(error, context.request_id, lambda path: self._place(path, given, data is not None))
-            if self.operation.needs_caller and error.code == "unauthorized":
-                click.echo("  it takes an Authorization, and nobody is logged in on a command line", err=True)
+            if error.code == "unauthorized" and bearer is None and self.operation.needs_caller:
+                click.echo("  it takes an Authorization: say who calls by --token TOKEN or --as-scope SCOPE", err=True)
             ctx.exit(error.exit_code)
         write_json(result)
 
@@ -194,6 +224,25 @@ def _read(event: str) -> bytes:
     else:
         data = event.encode("utf-8", "surrogateescape")
     return data.removeprefix(_BYTE_ORDER_MARK)
+
+
+def _token(given: str) -> str:
+    """Return the token that ``--token`` stands for."""
+    return _read(given).decode("utf-8", "replace").strip() if given.startswith("@") else given.strip()
+
+
+def _scope(given: str) -> str:
+    try:
+        return ScopeAccessControl(given).execute_scope
+    except DefinitionError as error:
+        raise click.UsageError(f"--as-scope: {error.message}; {error.fix}.") from error
+
+
+async def _authorized(service: Service, token: str) -> Authorization:
+    """Return whom a token speaks for."""
+    if not service.authorizers:
+        raise UnauthorizedError("the service has nothing to verify the token with", error="invalid_token")
+    return await service.authorizers[0].authorize(token)
 
 
 def _refuse_both(ctx: click.Context, data: bytes, given: Sequence[Flag]) -> None:

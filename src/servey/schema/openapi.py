@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -15,9 +15,11 @@ from servey.codec.schema import Names
 from servey.errors import InvalidError
 from servey.schema.components import Components
 from servey.schema.examples import example_objects, filled, shown
+from servey.schema.headers import result_headers
 from servey.schema.openapi_30 import as_openapi_30
 from servey.schema.problems import PROBLEM, problem_responses
 from servey.schema.samples import with_samples
+from servey.schema.security import SecurityWriter
 from servey.service import Service
 from servey.trigger.web_route import WebRoute
 
@@ -27,13 +29,20 @@ OpenApiVersion = Literal["3.1", "3.0"]
 _JSON = "application/json"
 
 
-def openapi_document(service: Service, *, version: OpenApiVersion = "3.1", root_path: str = "") -> dict[str, Any]:
+def openapi_document(
+    service: Service,
+    *,
+    version: OpenApiVersion = "3.1",
+    root_path: str = "",
+    visible: Container[str] | None = None,
+) -> dict[str, Any]:
     """Return the OpenAPI document of a service; for one service it is always the same.
 
     Args:
         service: The service; an action with ``include_in_schema=False`` is left out.
         version: The version of OpenAPI to write.
         root_path: The path that the service is mounted at: the server's URL, unless ``SERVEY_API_SERVERS`` names some.
+        visible: The names of the actions to show; None for all.
 
     Example:
         >>> from servey.action.action import action
@@ -46,19 +55,22 @@ def openapi_document(service: Service, *, version: OpenApiVersion = "3.1", root_
         'Greet a user!'
     """
     settings = service.settings
-    routes = [route for route in service.web_routes if route.operation.action.include_in_schema]
+    whole = [route for route in service.web_routes if route.operation.action.include_in_schema]
+    routes = [route for route in whole if visible is None or route.operation.name in visible]
     components, names = Components({"Problem": PROBLEM} if routes else {}), Names()
-    writer = _OperationWriter(components, settings.problem_types_at(root_path))
+    security = SecurityWriter(service, [route.operation for route in whole], names_roles=version != "3.0")
+    writer = _OperationWriter(components, security, settings.problem_types_at(root_path))
     paths: dict[str, dict[str, Any]] = {}
-    for route in routes:  # an action's first route has its name, whatever the others are called
+    for route in whole:  # an action's first route has its name, whatever the others are called
         names.of(route.operation.name, route.operation.name)
     named: set[str] = set()
-    for route in routes:
+    for route in whole:
         identity = name = route.operation.name
         if name in named:
             identity = names.of(route, f"{name}_{route.method.lower()}")
         named.add(name)
-        paths.setdefault(route.path, {})[route.method.lower()] = writer.operation(route, identity)
+        if visible is None or name in visible:
+            paths.setdefault(route.path, {})[route.method.lower()] = writer.operation(route, identity)
     info = {"title": settings.api_title, "version": settings.api_version, "description": settings.api_description}
     tags = dict.fromkeys(tag for route in routes for tag in route.operation.action.tags)
     document: dict[str, Any] = {
@@ -71,7 +83,11 @@ def openapi_document(service: Service, *, version: OpenApiVersion = "3.1", root_
     if tags:
         document["tags"] = [{"name": tag} for tag in tags]
     document = _utf8(with_samples(components.resolved(document)))
-    return as_openapi_30(document) if version == "3.0" else document
+    if version == "3.0":
+        document = as_openapi_30(document)
+    if security.schemes:
+        document["components"]["securitySchemes"] = dict(security.schemes)
+    return document
 
 
 def _utf8(document: dict[str, Any]) -> dict[str, Any]:
@@ -85,10 +101,12 @@ class _OperationWriter:
 
     Args:
         components: Where the schemas of classes go.
+        security: What operations require of their callers.
         types: What the ``type`` of a problem begins with.
     """
 
-    def __init__(self, components: Components, types: str) -> None:
+    def __init__(self, components: Components, security: SecurityWriter, types: str) -> None:
+        self._security = security
         self._sent = components.writer("input")
         self._got = components.writer("output")
         self._types = types
@@ -107,7 +125,8 @@ class _OperationWriter:
                 "deprecated": action.deprecated,
                 "parameters": parameters,
                 "requestBody": body,
-                "responses": self._responses(operation),
+                "security": self._security.requirements(operation),
+                "responses": self._responses(operation, route.method),
             }
         )
 
@@ -165,17 +184,22 @@ class _OperationWriter:
         told = _distinct([value for _, value in values])
         return {**found, "schema": {**schema, "examples": told} if told else schema}
 
-    def _responses(self, operation: Operation) -> dict[str, Any]:
+    def _responses(self, operation: Operation, method: str) -> dict[str, Any]:
         action = operation.action
         returns = operation.signature.documentation.returns
         values = [(item, item.result) for item in operation.examples if shown(item) and item.result is not NOT_GIVEN]
         content = {"schema": self._got.of(operation.result.root), "examples": example_objects(values)}
-        success = {"description": returns or "The result.", "content": {_JSON: filled(content)}}
-        nothing = {"description": returns or "Done."}
+        headers = result_headers(operation)
+        success = filled(
+            {"description": returns or "The result.", "headers": headers, "content": {_JSON: filled(content)}}
+        )
+        nothing = filled({"description": returns or "Done.", "headers": headers})
         found: dict[str, Any] = {str(action.status): nothing if action.status in _BODILESS else success}
         if operation.signature.replies:  # the function chooses the status
             found["2XX"] = success
-        return {**found, **problem_responses(operation, self._types)}
+        if action.cache_control is not None and method == "GET":
+            found["304"] = {"description": "The caller has the result already (`If-None-Match`).", "headers": headers}
+        return {**found, **problem_responses(operation, self._types, takes_tokens=bool(self._security.schemes))}
 
 
 _BODILESS = frozenset({204, 205})

@@ -15,11 +15,13 @@ from servey.errors import (
     InternalError,
     InvalidError,
     MalformedError,
+    TooManyRequestsError,
     UnauthorizedError,
     phrase,
 )
 from servey.schema.components import PREFIX
-from servey.schema.examples import example_objects, shown
+from servey.schema.examples import example_objects, filled, shown
+from servey.schema.headers import error_headers
 from servey.security.access_control import ALLOW_ALL
 
 PROBLEM: dict[str, Any] = {
@@ -69,15 +71,16 @@ class _Error(msgspec.Struct, frozen=True):
 _CODES: Mapping[str | None, type[CallError]] = {error.code: error for error in CallError.__subclasses__()}
 
 
-def problem_responses(operation: Operation, types: str) -> dict[str, Any]:
+def problem_responses(operation: Operation, types: str, *, takes_tokens: bool) -> dict[str, Any]:
     """Return the response objects of an operation's errors, by status; the last is that of every other error.
 
     Args:
         operation: The operation.
         types: What the ``type`` of a problem begins with.
+        takes_tokens: Whether callers of the service have tokens; a bad one is refused by open actions, too.
     """
     by_status: dict[int, dict[str, _Error]] = {}
-    for error in _errors(operation):
+    for error in _errors(operation, takes_tokens):
         by_status.setdefault(error.status, {}).setdefault(error.code, error)
     found: dict[str, Any] = {}
     for status, errors in sorted(by_status.items()):
@@ -89,20 +92,23 @@ def problem_responses(operation: Operation, types: str) -> dict[str, Any]:
         ]
         told = {item.example.error for item, _ in examples}
         general = {code: {"value": error.problem(types)} for code, error in errors.items() if code not in told}
-        found[str(status)] = _response("\n\n".join(lines), {**example_objects(examples), **general})
+        headers = error_headers(operation, status, list(errors))
+        found[str(status)] = _response("\n\n".join(lines), {**example_objects(examples), **general}, headers)
     unexpected = _Error.of(InternalError)
     found["default"] = _response("Any other error.", {unexpected.code: {"value": unexpected.problem(types)}})
     return found
 
 
-def _errors(operation: Operation) -> Iterable[_Error]:
+def _errors(operation: Operation, takes_tokens: bool) -> Iterable[_Error]:
     """Yield the errors that callers have to expect."""
     # an action without parameters refuses what it is given as well
     yield from (_Error.of(MalformedError), _Error.of(InvalidError))
-    if not operation.is_open:
+    if takes_tokens:
         yield _Error.of(UnauthorizedError)
     if operation.action.access_control is not ALLOW_ALL:
         yield _Error.of(ForbiddenError)
+    if operation.action.rate_limit is not None:
+        yield _Error.of(TooManyRequestsError)
     for mapping in operation.errors:
         yield _Error(mapping.status, mapping.code, Documentation.of_class(mapping.type).summary)
     for item in operation.examples:
@@ -120,6 +126,8 @@ def _answer(operation: Operation, item: CheckedExample, error: _Error, types: st
     return error.problem(types)
 
 
-def _response(description: str, examples: dict[str, Any]) -> dict[str, Any]:
+def _response(description: str, examples: dict[str, Any], headers: dict[str, Any] | None = None) -> dict[str, Any]:
     content = {"schema": {"$ref": f"{PREFIX}Problem"}, "examples": examples}
-    return {"description": description, "content": {"application/problem+json": content}}
+    return filled(
+        {"description": description, "headers": headers or {}, "content": {"application/problem+json": content}}
+    )

@@ -37,6 +37,10 @@ class ScopeAccessControl(msgspec.Struct, frozen=True):
         if not authorization.has_scope(self.execute_scope):
             raise ForbiddenError(f"this needs the scope {self.execute_scope!r}", scope=self.execute_scope)
 
+    def required_scopes(self) -> tuple[frozenset[str], ...]:
+        """Return what is enough, as alternatives: the one scope."""
+        return (frozenset({self.execute_scope}),)
+
     def example_authorization(self) -> Authorization:
         """Return somebody who is let in: as whom an example calls unless it says otherwise."""
         return Authorization(subject="example", scopes=frozenset({self.execute_scope}))

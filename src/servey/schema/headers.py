@@ -1,0 +1,71 @@
+"""The headers of answers in a document."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from servey.action.operation import Operation
+from servey.errors import ForbiddenError, TooManyRequestsError, UnauthorizedError
+from servey.schema.security import required_scopes
+
+Headers = dict[str, dict[str, Any]]
+
+
+def _header(description: str, schema: dict[str, Any], *examples: Any, required: bool = False) -> dict[str, Any]:
+    """Return a header object (OpenAPI 3.1 §4.8.21)."""
+    found: dict[str, Any] = {"description": description}
+    if required:
+        found["required"] = True
+    return {**found, "schema": {**schema, "examples": list(examples)} if examples else schema}
+
+
+_TEXT = {"type": "string"}
+_SECONDS = {"type": "integer", "minimum": 0}
+_LACKS = 'Bearer error="insufficient_scope", scope="{}"'
+
+_RATE_LIMIT: Headers = {
+    "RateLimit": _header("What is left of the rate limit: calls (`r`), and seconds until there are more (`t`).", _TEXT),
+    "RateLimit-Policy": _header("The rate limit: calls (`q`) in so many seconds (`w`).", _TEXT),
+}
+
+_CACHING: Headers = {
+    "ETag": _header("What the result is known by, for `If-None-Match`.", _TEXT),
+    "Cache-Control": _header("Who may keep the result, and for how many seconds.", _TEXT),
+    "Last-Modified": _header("When the result changed last.", _TEXT),
+    "Vary": _header("The headers of the request that the result depends on.", _TEXT),
+    "Age": _header("The seconds since the result was made, where it was kept.", _SECONDS),
+    "Cache-Status": _header("Whether the result was kept by the service (RFC 9211).", _TEXT),
+}
+
+
+def result_headers(operation: Operation) -> Headers:
+    """Return the headers of a result, and of the answer that it has not changed."""
+    return {
+        **(_CACHING if operation.action.cache_control is not None else {}),
+        **(_RATE_LIMIT if operation.action.rate_limit is not None else {}),
+    }
+
+
+def error_headers(operation: Operation, status: int, codes: Sequence[str]) -> Headers:
+    """Return the headers of an answer with an error.
+
+    Args:
+        operation: The operation.
+        status: The HTTP status.
+        codes: The codes of the errors that have this status.
+    """
+    if status == UnauthorizedError.status:
+        always = list(codes) == [UnauthorizedError.code]  # an error of the user's own has the headers that it has
+        examples = ("Bearer", 'Bearer error="invalid_token", error_description="the token has expired"')
+        return {"WWW-Authenticate": _header("How to authenticate (RFC 6750 §3).", _TEXT, *examples, required=always)}
+    if status == ForbiddenError.status:
+        scopes = sorted((sorted(names) for names in required_scopes(operation) if names), key=lambda names: len(names))
+        told = "The scope that the token lacks (RFC 6750 §3.1), where it is that."
+        return {"WWW-Authenticate": _header(told, _TEXT, _LACKS.format(" ".join(scopes[0])))} if scopes else {}
+    if status == TooManyRequestsError.status:
+        always = list(codes) == [TooManyRequestsError.code]
+        told = "The seconds after which a call makes sense again."
+        limit = _RATE_LIMIT if operation.action.rate_limit is not None else {}
+        return {"Retry-After": _header(told, _SECONDS, required=always), **limit}
+    return {}

@@ -1,0 +1,103 @@
+"""Who may call what, in a document: security schemes, and what each operation requires of a caller."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from servey.action.operation import Operation
+from servey.security.authorization import Authorization
+from servey.service import Service
+
+LOGIN, BEARER, OPEN_ID = "login", "bearer", "openid"
+"""The names of the schemes; of several issuers of OpenID Connect, the second is ``openid_2``."""
+
+_MOST_NAMED = 5
+"""So many actions are named in the description of a scope."""
+
+Requirements = list[dict[str, list[str]]]
+
+
+def required_scopes(operation: Operation) -> tuple[frozenset[str], ...]:
+    """Return what an operation takes, as alternatives: sets of scopes, each of which is enough."""
+    ask = getattr(operation.action.access_control, "required_scopes", None)
+    return tuple(ask()) if ask is not None else ()
+
+
+def takes_caller(operation: Operation) -> bool:
+    """Return whether a token changes anything: it is needed, or it is given to the function."""
+    return not operation.is_open or any(item.type is Authorization for item in operation.signature.injected)
+
+
+class SecurityWriter:
+    """Writes the security of one service's operations.
+
+    Args:
+        service: The service.
+        operations: The operations of the whole document. Where none of them takes a caller, there are no schemes.
+        names_roles: Whether scopes may be named for any scheme; OpenAPI 3.0 has them for OAuth 2.0 alone.
+    """
+
+    def __init__(self, service: Service, operations: Iterable[Operation], *, names_roles: bool = True) -> None:
+        self._names_roles = names_roles
+        self.schemes: Mapping[str, Any] = {}
+        taking = {operation.name: operation for operation in operations if takes_caller(operation)}
+        if taking:
+            self.schemes = _schemes(service, list(taking.values()))
+
+    def requirements(self, operation: Operation) -> Requirements:
+        """Return the security requirements of an operation (OpenAPI 3.1 §4.8.30): any of them is enough.
+
+        One without a member is of who sends no token.
+        """
+        if not takes_caller(operation):
+            return []
+        alternatives = sorted(map(sorted, required_scopes(operation))) or [[]]
+        found: Requirements = [{}] if operation.is_open else []
+        for scopes in alternatives:
+            for name, scheme in self.schemes.items():
+                requirement = {name: scopes if self._names_roles or scheme["type"] != "http" else []}
+                if requirement not in found:
+                    found.append(requirement)
+        return found
+
+
+def _schemes(service: Service, operations: Sequence[Operation]) -> dict[str, Any]:
+    """Return the security schemes (OpenAPI 3.1 §4.8.27)."""
+    found: dict[str, Any] = {}
+    if service.authenticator is not None:
+        # beside the document, wherever that is
+        flow = {"tokenUrl": "login", "scopes": _scopes(operations)}
+        found[LOGIN] = {
+            "type": "oauth2",
+            "description": "Log in with a name and a password.",
+            "flows": {"password": flow},
+        }
+    else:
+        found[BEARER] = {
+            "type": "http",
+            "scheme": "bearer",
+            "bearerFormat": "JWT",
+            "description": "A token that the service trusts.",
+        }
+    for number, issuer in enumerate(service.settings.oidc_issuers, 1):
+        found[OPEN_ID if number == 1 else f"{OPEN_ID}_{number}"] = {
+            "type": "openIdConnect",
+            "description": f"A token by {issuer}.",
+            "openIdConnectUrl": f"{issuer.rstrip('/')}/.well-known/openid-configuration",
+        }
+    return found
+
+
+def _scopes(operations: Sequence[Operation]) -> dict[str, str]:
+    """Return every scope that an action needs, with what it is needed for."""
+    users: dict[str, list[str]] = {}
+    for operation in operations:
+        for scope in sorted({scope for scopes in required_scopes(operation) for scope in scopes}):
+            users.setdefault(scope, []).append(operation.name)
+    return {scope: f"Needed by {_listed(names)}." for scope, names in sorted(users.items())}
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - _MOST_NAMED
+    return ", ".join(names[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,482 @@
+"""``/login``: what RFC 6749 §4.3 and §5 say, to real clients and to whoever tries passwords out."""
+
+import asyncio
+import base64
+import logging
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+
+import httpx
+import jwt
+import pytest
+from authlib.integrations.httpx_client import AsyncOAuth2Client, OAuth2Client
+from oauthlib.oauth2 import LegacyApplicationClient
+from requests_oauthlib import OAuth2Session
+
+from servey import WEB_GET, Authorization, ForbiddenError
+from servey.errors import UnauthorizedError
+from servey.action.action import action
+from servey.plugin import Plugin
+from servey.security.access_control import ScopeAccessControl
+from servey.servey_starlette.app import create_app
+from servey.servey_starlette.route_factory.token_request import MAX_BODY
+from servey.service import Service
+from servey.settings import Settings
+
+SECRET = "a secret for tests of 32 bytes or more"
+PASSWORD = "correct horse, ünïcode & all"
+FORM = {"grant_type": "password", "username": "root", "password": PASSWORD}
+
+
+@action(triggers=(WEB_GET,))
+async def who(authorization: Authorization | None) -> str:
+    return "nobody" if authorization is None else f"{authorization.subject}: {' '.join(sorted(authorization.scopes))}"
+
+
+@action(triggers=(WEB_GET,), access_control=ScopeAccessControl("read"))
+async def read() -> str:
+    return "read"
+
+
+@action(triggers=(WEB_GET,), access_control=ScopeAccessControl("write"))
+async def write() -> str:
+    return "written"
+
+
+ACTIONS = (who, read, write)
+
+
+class Users(Plugin):
+    """Lets people in by a function."""
+
+    def __init__(self, authenticate):
+        self.authenticate = authenticate
+
+    def authenticators(self):
+        return (self,)
+
+
+class Tokens(Plugin):
+    """Signs and verifies."""
+
+    def authorizers(self):
+        return (self,)
+
+    async def authorize(self, token):
+        try:
+            claims = jwt.decode(token, SECRET, ["HS256"])
+        except jwt.PyJWTError as error:
+            raise UnauthorizedError("bad", error="invalid_token") from error
+        return Authorization(claims.get("sub"), frozenset(claims.get("scope", "").split()))
+
+    def issue(self, authorization):
+        scope = " ".join(authorization.scopes)
+        return jwt.encode({"sub": authorization.subject, "scope": scope, "exp": authorization.expires_at}, SECRET)
+
+
+def make(*plugins, **settings):
+    settings = {"jwt_secret_key": SECRET, "debug_authenticator_password": PASSWORD, **settings}
+    plugins = (*plugins, *((Tokens(),) if settings["jwt_secret_key"] else ()))
+    return create_app(Service(ACTIONS, plugins=plugins, settings=Settings(**settings)))
+
+
+def client(app, address="192.0.2.1", **options):
+    transport = httpx.ASGITransport(app, client=(address, 5000))
+    return httpx.AsyncClient(transport=transport, base_url="http://here", **options)
+
+
+async def post(app, form=FORM, **options):
+    async with client(app) as http:
+        return await http.post("/login", data=form, **options)
+
+
+def refused(answer, status, error):
+    assert (answer.status_code, answer.json()["error"]) == (status, error), answer.text
+    assert set(answer.json()) == {"error", "error_description"}
+    assert answer.headers["content-type"] == "application/json"
+    uncached(answer)
+
+
+def uncached(answer):
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.headers["pragma"] == "no-cache"
+
+
+# --- tokens -----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_name_and_a_password_are_answered_with_a_token_that_opens_actions():
+    app = make()
+    answer = await post(app)
+    assert answer.status_code == 200
+    token = answer.json()
+    assert set(token) == {"access_token", "token_type", "expires_in", "scope"}
+    assert (token["token_type"], token["expires_in"], token["scope"]) == ("Bearer", 3600, "read root write")
+    uncached(answer)
+    async with client(app, headers={"Authorization": f"Bearer {token['access_token']}"}) as http:
+        assert (await http.get("/actions/who")).json() == "root: read root write"
+        assert (await http.get("/actions/read")).json() == "read"
+        assert (await http.get("/actions/write")).json() == "written"
+
+
+async def test_a_token_allows_no_more_than_was_asked_for():
+    app = make()
+    token = (await post(app, {**FORM, "scope": "read"})).json()
+    assert token["scope"] == "read"
+    async with client(app, headers={"Authorization": f"Bearer {token['access_token']}"}) as http:
+        assert (await http.get("/actions/read")).status_code == 200
+        assert (await http.get("/actions/write")).status_code == 403
+
+
+async def test_a_token_is_good_for_as_long_as_it_says():
+    token = (await post(make(jwt_lifetime=60))).json()
+    claims = jwt.decode(token["access_token"], options={"verify_signature": False})
+    assert token["expires_in"] == 60
+    assert claims["exp"] - time.time() == pytest.approx(60, abs=3)
+
+
+async def test_an_account_that_expires_has_tokens_that_expire_with_it():
+    until = datetime.now(UTC) + timedelta(seconds=100)
+    plugin = Users(lambda name, password: Authorization(name, expires_at=until))
+    token = (await post(make(plugin))).json()
+    assert 95 <= token["expires_in"] <= 100
+    until = datetime.now(UTC) - timedelta(seconds=1)
+    refused(await post(make(plugin)), 400, "invalid_grant")
+
+
+async def test_a_user_without_scopes_gets_a_token_that_names_none():
+    token = (await post(make(Users(lambda name, password: Authorization(name))))).json()
+    assert set(token) == {"access_token", "token_type", "expires_in"}
+
+
+# --- real clients -----------------------------------------------------------------------------------------------------
+
+
+def test_real_clients_log_in_and_call(serving, monkeypatch):
+    monkeypatch.setenv("OAUTHLIB_INSECURE_TRANSPORT", "1")
+    with serving(make()) as port:
+        at = f"http://127.0.0.1:{port}"
+        for method in ("client_secret_basic", "client_secret_post", "none"):
+            with OAuth2Client("some app", "its secret", token_endpoint_auth_method=method, scope="read") as authlib:
+                token = authlib.fetch_token(f"{at}/login", username="root", password=PASSWORD)
+                assert token["scope"] == "read"
+                assert authlib.get(f"{at}/actions/who").json() == "root: read"
+                assert authlib.get(f"{at}/actions/write").status_code == 403
+
+        async def log_in():
+            async with AsyncOAuth2Client() as authlib:
+                await authlib.fetch_token(f"{at}/login", username="root", password=PASSWORD)
+                return (await authlib.get(f"{at}/actions/who")).json()
+
+        assert asyncio.run(log_in()) == "root: read root write"
+        with OAuth2Session(client=LegacyApplicationClient("some app")) as session:
+            session.fetch_token(f"{at}/login", username="root", password=PASSWORD, client_secret="its secret")
+            assert session.get(f"{at}/actions/who", timeout=10).json() == "root: read root write"
+        with OAuth2Session(client=LegacyApplicationClient("some app", scope="read write")) as session:
+            session.fetch_token(f"{at}/login", username="root", password=PASSWORD, include_client_id=True)
+            assert session.get(f"{at}/actions/who", timeout=10).json() == "root: read write"
+
+
+# --- what is refused --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changed", "error"),
+    [
+        ({"password": "wrong"}, "invalid_grant"),
+        ({"username": "somebody"}, "invalid_grant"),
+        ({"password": ""}, "invalid_request"),
+        ({"username": ""}, "invalid_request"),
+        ({"grant_type": ""}, "invalid_request"),
+        ({"grant_type": None}, "invalid_request"),
+        ({"username": None}, "invalid_request"),
+        ({"password": None}, "invalid_request"),
+        ({"username": ["root", "root"]}, "invalid_request"),
+        ({"grant_type": ["password", "password"]}, "invalid_request"),
+        ({"username": "ro\0ot"}, "invalid_request"),
+        ({"password": f"{PASSWORD}\n"}, "invalid_request"),
+        ({"grant_type": "client_credentials"}, "unsupported_grant_type"),
+        ({"grant_type": "Password"}, "unsupported_grant_type"),
+        ({"scope": "read nothing"}, "invalid_scope"),
+        ({"scope": "read  write"}, "invalid_scope"),
+        ({"scope": " read"}, "invalid_scope"),
+        ({"scope": 'a"b'}, "invalid_scope"),
+        ({"scope": "lesen und schreibén"}, "invalid_scope"),
+    ],
+)
+async def test_what_is_wrong_with_the_parameters_is_said_in_the_words_of_the_rfc(changed, error):
+    form = {name: value for name, value in {**FORM, **changed}.items() if value is not None}
+    refused(await post(make(), form), 400, error)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"scope": ""},
+        {"unknown": ["1", "2"]},
+        {"resource": "https://a.example"},
+        {"client_id": "x"},
+        {"client_secret": "y"},
+    ],
+)
+async def test_what_says_nothing_is_ignored(more):
+    assert (await post(make(), {**FORM, **more})).json()["scope"] == "read root write"
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (b'{"grant_type": "password"}', "application/json"),
+        (b"grant_type=password&username=a&password=b", "text/plain"),
+        (b"grant_type=password&username=a&password=b", ""),
+        (b"grant_type=password&username=a&password=b", "application/x-www-form-urlencoded; charset=latin-1"),
+        (b"grant_type=password&username=%FC&password=b", "application/x-www-form-urlencoded"),
+        (b"grant_type=password&username=\xfc&password=b", "application/x-www-form-urlencoded"),
+        (b"grant_type=password&username=%zz&password=b", "application/x-www-form-urlencoded"),
+        (b"&".join([b"a=1"] * 2000), "application/x-www-form-urlencoded"),
+        (b"", "application/x-www-form-urlencoded"),
+        (b"--x\r\n\r\n", "multipart/form-data; boundary=x"),
+    ],
+)
+async def test_a_body_that_is_no_form_is_refused(content, kind):
+    refused(await post(make(), None, content=content, headers={"Content-Type": kind}), 400, "invalid_request")
+
+
+async def test_a_compressed_body_is_refused():
+    refused(await post(make(), headers={"Content-Encoding": "gzip"}), 400, "invalid_request")
+
+
+async def test_a_long_body_is_refused_before_it_is_read_whole():
+    read = []
+
+    async def pieces():
+        for _ in range(100):
+            read.append(1)
+            yield b"a" * 1024
+
+    kind = {"Content-Type": "application/x-www-form-urlencoded"}
+    refused(await post(make(), None, content=pieces(), headers=kind), 413, "invalid_request")
+    assert (await post(make(), {**FORM, "unknown": "a" * (MAX_BODY - 200)})).status_code == 200
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS"])
+async def test_only_post_is_taken(method):
+    async with client(make()) as http:
+        answer = await http.request(method, "/login")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+    uncached(answer)
+    if method == "HEAD":
+        assert answer.content == b""
+    else:
+        refused(answer, 405, "invalid_request")
+
+
+@pytest.mark.parametrize("name", ["username", "password", "client_secret", "grant_type", "scope"])
+async def test_parameters_in_the_address_are_refused(name):
+    async with client(make()) as http:
+        answer = await http.post("/login", params={name: "x"}, data=FORM)
+        refused(answer, 400, "invalid_request")
+        assert (await http.post("/login", params={"tenant": "a"}, data=FORM)).status_code == 200
+
+
+def basic(text):
+    return "Basic " + base64.b64encode(text.encode()).decode()
+
+
+@pytest.mark.parametrize("value", ["Basic", "Basic ???", basic("no colon"), "basic Og", "Basic /w=="])
+async def test_a_client_that_names_itself_wrongly_is_told_how(value):
+    answer = await post(make(), headers={"Authorization": value})
+    refused(answer, 401, "invalid_client")
+    assert answer.headers["www-authenticate"].startswith("Basic ")
+
+
+@pytest.mark.parametrize("value", [basic(":"), basic("app:secret"), basic("ü:"), "Bearer an.old.token"])
+async def test_whatever_client_it_is_may_log_a_user_in(value):
+    assert (await post(make(), headers={"Authorization": value})).status_code == 200
+
+
+async def test_a_client_authenticates_in_one_way_and_once():
+    both = {**FORM, "client_id": "app", "client_secret": "secret"}
+    refused(await post(make(), both, headers={"Authorization": basic("app:secret")}), 400, "invalid_request")
+    twice = [("Authorization", basic("a:b")), ("Authorization", basic("a:b"))]
+    refused(await post(make(), headers=twice), 400, "invalid_request")
+
+
+# --- where there is a login -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"environment": "production"},
+        {"debug_authenticator": False},
+        {"server_host": "0.0.0.0"},
+    ],
+)
+async def test_the_debug_login_is_absent(settings):
+    answer = await post(make(**settings))
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+
+
+@pytest.mark.parametrize("settings", [{}, {"environment": "production"}, {"debug_authenticator": False}])
+async def test_a_plugins_authenticator_replaces_it_in_production_too(settings):
+    def authenticate(name, password):
+        return Authorization(name, frozenset({"read"})) if (name, password) == ("ann", "her password") else None
+
+    app = make(Users(authenticate), **settings)
+    assert (await post(app, {**FORM, "username": "ann", "password": "her password"})).json()["scope"] == "read"
+    refused(await post(app), 400, "invalid_grant")
+
+
+async def test_the_first_authenticator_is_asked():
+    plugins = [Users(lambda *_: Authorization("first")), Users(lambda *_: Authorization("second"))]
+    token = (await post(make(*plugins))).json()["access_token"]
+    assert jwt.decode(token, options={"verify_signature": False})["sub"] == "first"
+
+
+async def test_without_anything_that_signs_there_is_no_login():
+    public = (
+        "-----BEGIN PUBLIC KEY-----\n"
+        "MCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=\n"
+        "-----END PUBLIC KEY-----\n"
+    )
+    app = make(Users(lambda *_: Authorization("ann")), jwt_secret_key="", jwt_public_key=public)
+    assert (await post(app)).status_code == 404
+
+
+# --- authenticators ---------------------------------------------------------------------------------------------------
+
+
+async def test_a_plain_function_is_called_in_a_worker_thread_and_an_async_one_on_the_loop():
+    threads = []
+
+    def plain(name, password):
+        threads.append(threading.current_thread().name)
+        return Authorization(name)
+
+    async def coroutine(name, password):
+        threads.append(threading.current_thread().name)
+        return Authorization(name)
+
+    def returns_a_coroutine(name, password):
+        return coroutine(name, password)
+
+    for authenticate in (plain, coroutine, returns_a_coroutine):
+        assert (await post(make(Users(authenticate)))).status_code == 200
+    assert threads[0].startswith("servey-worker")
+    assert threads[1:] == [threading.current_thread().name] * 2
+
+
+@pytest.mark.parametrize("answer", [True, "root", {"sub": "root"}, 0, False])
+async def test_an_authenticator_that_returns_something_else_lets_nobody_in(answer, caplog):
+    refused(await post(make(Users(lambda *_: answer))), 500, "server_error")
+    assert f"returned a {type(answer).__name__}" in caplog.text
+
+
+async def test_an_authenticator_that_fails_is_logged_and_tells_nothing(caplog):
+    def broken(name, password):
+        raise RuntimeError("the database at 10.0.0.7 is gone")
+
+    answer = await post(make(Users(broken)), headers={"X-Request-ID": "abc"})
+    refused(answer, 500, "server_error")
+    assert "10.0.0.7" not in answer.text
+    assert "10.0.0.7" in caplog.text
+    assert "request abc" in caplog.text
+    assert PASSWORD not in caplog.text
+
+
+async def test_an_authenticator_says_no_by_an_error_too():
+    def locked(name, password):
+        raise ForbiddenError("the account is locked")
+
+    answer = await post(make(Users(locked)))
+    refused(answer, 400, "invalid_grant")
+    assert answer.json()["error_description"] == "the account is locked"
+
+
+async def test_an_authenticator_that_hangs_is_given_up():
+    release = threading.Event()
+
+    async def hang(name, password):
+        await asyncio.Event().wait()
+
+    for authenticate in (hang, lambda name, password: release.wait(20)):
+        answer = await post(make(Users(authenticate), timeout=0.1))
+        refused(answer, 503, "temporarily_unavailable")
+        assert int(answer.headers["retry-after"]) >= 1
+    release.set()
+
+
+# --- trying out -------------------------------------------------------------------------------------------------------
+
+
+async def test_passwords_cannot_be_tried_out():
+    app = make()
+    async with client(app) as http:
+        answers = [await http.post("/login", data={**FORM, "password": str(number)}) for number in range(12)]
+        assert [answer.status_code for answer in answers] == [400] * 10 + [429] * 2
+        refused(answers[-1], 429, "temporarily_unavailable")
+        assert 1 <= int(answers[-1].headers["retry-after"]) <= 60
+        assert (await http.post("/login", data=FORM)).status_code == 429
+    async with client(app, "192.0.2.2") as http:
+        assert (await http.post("/login", data=FORM)).status_code == 200
+
+
+async def test_passwords_of_one_user_cannot_be_tried_out_from_many_addresses():
+    app = make()
+    statuses = []
+    for number in range(22):
+        async with client(app, f"192.0.2.{number}") as http:
+            statuses.append((await http.post("/login", data={**FORM, "password": "wrong"})).status_code)
+    assert statuses == [400] * 20 + [429] * 2
+    async with client(app, "192.0.2.99") as http:
+        assert (await http.post("/login", data={**FORM, "username": "other"})).status_code == 400
+
+
+async def test_a_network_of_ipv6_is_one_client():
+    app = make()
+    statuses = []
+    for number in range(12):
+        async with client(app, f"2001:db8::{number:x}") as http:
+            form = {**FORM, "username": f"user {number}"}
+            statuses.append((await http.post("/login", data=form)).status_code)
+    assert statuses == [400] * 10 + [429] * 2
+
+
+async def test_many_at_once_are_no_way_around_it():
+    asked = []
+
+    async def slow(name, password):
+        asked.append(password)
+        await asyncio.sleep(0)
+
+    app = make(Users(slow))
+    async with client(app) as http:
+        answers = await asyncio.gather(
+            *(http.post("/login", data={**FORM, "password": str(number)}) for number in range(40))
+        )
+    assert sorted(answer.status_code for answer in answers) == [400] * 10 + [429] * 30
+    assert len(asked) == 10
+
+
+async def test_logins_that_succeed_are_not_limited_however_many_come_at_once():
+    async def slow(name, password):
+        await asyncio.sleep(0)
+        return Authorization(name)
+
+    app = make(Users(slow))
+    async with client(app) as http:
+        answers = await asyncio.gather(*(http.post("/login", data=FORM) for _ in range(60)))
+        assert {answer.status_code for answer in answers} == {200}
+        assert (await http.post("/login", data=FORM)).status_code == 200
+
+
+async def test_neither_names_nor_passwords_are_logged(caplog):
+    caplog.set_level(logging.DEBUG)
+    app = make()
+    async with client(app) as http:
+        for _ in range(12):
+            await http.post("/login", data={**FORM, "username": "a secret name", "password": "a secret word"})
+    assert "failed" in caplog.text
+    assert "a secret" not in caplog.text
