@@ -1,5 +1,6 @@
 """The OpenAPI document over HTTP."""
 
+import asyncio
 import gzip
 import json
 
@@ -7,9 +8,13 @@ import pytest
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from servey import WEB_GET, DefinitionError, WebTrigger, WebTriggerMethod
+from servey import WEB_GET, Authorization, DefinitionError, WebTrigger, WebTriggerMethod
 from servey.action.action import action
+from servey.errors import UnauthorizedError
+from servey.plugin import Plugin
 from servey.schema.openapi import openapi_document
+from servey.security.access_control import ScopeAccessControl
+from servey.servey_starlette import document
 from servey.servey_starlette.app import create_app
 from servey.servey_test.client import Client
 from servey.service import Service
@@ -93,3 +98,114 @@ def test_no_action_takes_its_path():
     with pytest.raises(DefinitionError, match=r"/openapi\.json"):
         create_app(Service([mine]))
     create_app(Service([mine], settings=Settings(docs=False)))
+
+
+# --- with a token -----------------------------------------------------------------------------------------------------
+
+
+class Tokens(Plugin):
+    """Takes tokens that are lists of scopes."""
+
+    def authorizers(self):
+        return (self,)
+
+    async def authorize(self, token):
+        if token == "bad":
+            raise UnauthorizedError("no such token", error="invalid_token")
+        return Authorization(token, frozenset(token.split("+")))
+
+
+class Slowly:
+    """Asks somebody else, and fails where it should not."""
+
+    async def check(self, authorization):
+        await asyncio.sleep(0)
+        if authorization is None or "async" not in authorization.scopes:
+            raise RuntimeError("the directory of users is down")
+
+
+def guarded():
+    @action(triggers=(WEB_GET,), access_control=ScopeAccessControl("read"))
+    def read() -> str:
+        return ""
+
+    @action(triggers=(WEB_GET,), access_control=Slowly())
+    def slow() -> str:
+        return ""
+
+    @action(triggers=(WEB_GET,), rate_limit="1/hour")
+    def whoami(authorization: Authorization) -> str:
+        return ""
+
+    return Service([greet, read, slow, whoami], plugins=[Tokens()])
+
+
+def shown(response):
+    return {operation["operationId"] for item in response.json()["paths"].values() for operation in item.values()}
+
+
+@pytest.mark.parametrize(
+    ("token", "names"),
+    [
+        ("nothing", {"greet", "whoami"}),
+        ("read", {"greet", "whoami", "read"}),
+        ("read+async", {"greet", "whoami", "read", "slow"}),
+    ],
+)
+async def test_a_bearer_is_shown_what_they_may_call(token, names):
+    service = guarded()
+    for _ in range(2):  # nobody's calls are counted by looking
+        response = await get(service=service, authorization=f"Bearer {token}")
+        assert (response.status, shown(response)) == (200, names)
+        assert response.headers["cache-control"] == "private, no-cache"
+        assert response.headers["vary"] == "Authorization, Accept-Encoding"
+        assert response.json() == openapi_document(service, visible=names)
+    etag = response.headers["etag"]
+    assert (await get(service=service, authorization=f"Bearer {token}", if_none_match=etag)).status == 304
+    if len(names) < 4:
+        assert (await get(service=service, if_none_match=etag)).status == 200
+
+
+async def test_without_a_token_all_is_shown():
+    response = await get(service=guarded())
+    assert shown(response) == {"greet", "read", "slow", "whoami"}
+    assert (response.headers["cache-control"], response.headers["vary"]) == (
+        "no-cache",
+        "Authorization, Accept-Encoding",
+    )
+
+
+async def test_a_bad_token_is_refused_as_everywhere():
+    response = await get(service=guarded(), authorization="Bearer bad")
+    assert (response.status, response.json()["code"]) == (401, "unauthorized")
+    assert 'error="invalid_token"' in response.headers["www-authenticate"]
+    assert (await get(service=guarded(), authorization="Basic abc")).status == 401
+
+
+async def test_however_many_see_different_things_few_documents_are_kept(monkeypatch):
+    written = []
+    write = document.openapi_document
+
+    def counted(*arguments, **named):
+        written.append(named["visible"])
+        return write(*arguments, **named)
+
+    monkeypatch.setattr(document, "openapi_document", counted)
+
+    def guard(number):
+        @action(name=f"number_{number}", triggers=(WEB_GET,), access_control=ScopeAccessControl(str(number)))
+        def numbered() -> str:
+            return ""
+
+        return numbered
+
+    service = Service([guard(number) for number in range(20)], plugins=[Tokens()])
+    app = Client(create_app(service))
+    for _ in range(2):
+        for number in range(20):
+            assert shown(await app.request("GET", "/openapi.json", headers={"authorization": f"Bearer {number}"})) == {
+                f"number_{number}"
+            }
+    assert len(written) == 40  # the first is forgotten when the last is written
+    await app.request("GET", "/openapi.json", headers={"authorization": "Bearer 19+unknown"})
+    assert len(written) == 40

@@ -15,8 +15,8 @@ from oauthlib.oauth2 import LegacyApplicationClient
 from requests_oauthlib import OAuth2Session
 
 from servey import WEB_GET, Authorization, ForbiddenError
-from servey.errors import UnauthorizedError
 from servey.action.action import action
+from servey.errors import UnauthorizedError
 from servey.plugin import Plugin
 from servey.security.access_control import ScopeAccessControl
 from servey.servey_starlette.app import create_app
