@@ -34,7 +34,19 @@ def banner(service: Service, port: int, paths: Collection[str] = ()) -> list[str
         lines.append(f"no action was found in {_places(settings.action_path)}: put @action above a function there")
     elif not service.web_routes:
         lines.append("nothing to serve: give an action a web trigger, @action(triggers=(WEB_GET,))")
-    return lines + unreachable(service, service.operations)
+    return lines + _counted_apart(service) + unreachable(service, service.operations)
+
+
+def _counted_apart(service: Service) -> list[str]:
+    """Return a line on rate limits that every worker counts for itself."""
+    settings = service.settings
+    limited = [name for name, operation in service.operations.items() if operation.limiter is not None]
+    if not limited or settings.workers == 1 or settings.rate_limits != "memory":
+        return []
+    return [
+        f"each of the {settings.workers} workers counts for itself how often callers call {', '.join(limited)}; "
+        "SERVEY_RATE_LIMITS=redis://… names a store in which they count together"
+    ]
 
 
 def unreachable(service: Service, names: Iterable[str]) -> list[str]:

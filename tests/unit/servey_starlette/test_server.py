@@ -175,6 +175,20 @@ def test_the_banner_tells_the_routes_the_access_and_what_is_missing() -> None:
     ]
 
 
+def test_the_banner_says_when_workers_count_apart() -> None:
+    @action(triggers=(WEB_GET,), rate_limit="10/minute")
+    def roll() -> int:
+        return 4
+
+    def told(**settings: object) -> bool:
+        lines = banner(Service([roll], settings=Settings(**settings)), 8001)
+        return any("each of the 2 workers counts for itself how often callers call roll;" in line for line in lines)
+
+    assert told(workers=2)
+    assert not told(workers=1)
+    assert not told(workers=2, rate_limits="redis://localhost")
+
+
 def test_the_banner_says_when_there_is_nothing_to_serve() -> None:
     @action
     def unreachable() -> str:
