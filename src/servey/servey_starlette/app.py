@@ -36,6 +36,16 @@ Lifespan = Callable[[Any], AbstractAsyncContextManager[Any]]
 
 LIVENESS_PATH, READINESS_PATH = "/livez", "/readyz"
 
+_CORS_TAKEN = (
+    *("Authorization", "Cache-Control", "Content-Type", "If-Match", "If-Modified-Since", "If-None-Match"),
+    *("If-Unmodified-Since", "X-Request-ID"),
+)
+_CORS_SHOWN = (
+    *("Age", "Cache-Status", "ETag", "Location", "RateLimit", "RateLimit-Policy", "Retry-After", "WWW-Authenticate"),
+    "X-Request-ID",
+)
+"""The headers that pages of other origins may send and see; those that they always may are not among them."""
+
 
 @runtime_checkable
 class StarletteExtension(Protocol):
@@ -70,8 +80,8 @@ class ServiceApplication(Starlette):
                 allow_origins=settings.cors_origins,
                 allow_credentials=settings.cors_credentials,
                 allow_methods=("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"),
-                allow_headers=("Authorization", "Content-Type", "X-Request-ID", "If-Match", "If-None-Match"),
-                expose_headers=("X-Request-ID", "ETag", "Location", "Retry-After", "WWW-Authenticate"),
+                allow_headers=_CORS_TAKEN,
+                expose_headers=_CORS_SHOWN,
             )
         return stack
 
@@ -126,7 +136,7 @@ def create_app(
             return Response(
                 problems.body(error, request_id, request.scope),
                 status_code=error.status,
-                headers={**error.headers, "X-Request-ID": request_id},
+                headers={**problems.headers(error), "X-Request-ID": request_id},
                 media_type="application/problem+json",
             )
 

@@ -21,6 +21,7 @@ from starlette.routing import Route
 
 from servey.action.context import CallContext, Origin
 from servey.errors import CallError, DeadlineError
+from servey.cache_control.preconditions import EntityTags
 from servey.schema.openapi import openapi_document
 from servey.security.authorization import Authorization
 from servey.servey_starlette.request import AUTHORIZATION_KEY, authorization_of, request_id_of
@@ -145,5 +146,5 @@ def accepts(request: Request, coding: str) -> bool:
 
 def matches(request: Request, etag: str) -> bool:
     """Return whether a request names an entity tag in ``If-None-Match``, by weak comparison (RFC 9110 §13.1.2)."""
-    given = request.headers.get("if-none-match", "")
-    return given.strip() == "*" or etag in (item.strip().removeprefix("W/") for item in given.split(","))
+    given = request.headers.getlist("if-none-match")
+    return bool(given) and EntityTags.parse(",".join(given)).has_like(etag)

@@ -7,8 +7,8 @@ import logging
 from collections.abc import Mapping
 
 from servey.action.context import CallContext, Origin, new_request_id
-from servey.action.reply import Reply
 from servey.errors import CallError, InternalError, OverloadedError
+from servey.servey_starlette.answer import answering, privacy_of
 from servey.servey_starlette.problem import Endpoint, Problems
 from servey.servey_starlette.request import (
     AUTHORIZATION_KEY,
@@ -17,6 +17,7 @@ from servey.servey_starlette.request import (
     Scope,
     Send,
     authorization_of,
+    client_of,
     query_pairs,
     read_json,
     refuse_query,
@@ -39,7 +40,7 @@ _BODILESS = frozenset({204, 205, 304})
 def action_endpoint(route: WebRoute, service: Service, problems: Problems) -> Endpoint:
     """Return the endpoint of `route`; everything that can be decided before a request is decided here."""
     operation, settings = route.operation, service.settings
-    authorizers, is_unguarded, replies = service.authorizers, operation.is_unguarded, operation.signature.replies
+    authorizers, is_unguarded, is_limited = service.authorizers, operation.is_unguarded, operation.limiter is not None
     decode_text, decode_json, run, encode = (
         operation.decode_text,
         operation.decode_json,
@@ -51,6 +52,7 @@ def action_endpoint(route: WebRoute, service: Service, problems: Problems) -> En
     max_query, max_body = settings.max_query_size, settings.max_body_size
     ignore_unknown = settings.unknown_query == "ignore"
     name, send_problem = operation.name, problems.send
+    answer, (privacy, privacy_by_cookie) = answering(route, service), privacy_of(operation)
 
     async def endpoint(scope: Scope, receive: Receive, send: Send) -> None:
         headers: dict[bytes, bytes] = dict(scope["headers"])
@@ -58,12 +60,15 @@ def action_endpoint(route: WebRoute, service: Service, problems: Problems) -> En
             network, "rest", request_id_of(headers) if b"x-request-id" in headers else new_request_id()
         )
         scope[CALL_KEY] = name, context
+        extra = privacy
         try:
             if AUTHORIZATION_KEY in scope:
-                context.authorization = scope[AUTHORIZATION_KEY]
+                context.authorization, extra = scope[AUTHORIZATION_KEY], privacy_by_cookie
             elif b"authorization" in headers:
                 context.authorization = await authorization_of(scope, authorizers)
             if not is_unguarded:
+                if is_limited:
+                    context.client = client_of(scope)
                 await operation.authorize(context)
             if takes_query:
                 arguments = decode_text(
@@ -77,14 +82,12 @@ def action_endpoint(route: WebRoute, service: Service, problems: Problems) -> En
                 arguments = decode_json(
                     await read_json(receive, headers, max_body), scope["path_params"] if has_path else _NO_PATH
                 )
-            body = await run(arguments, context, encode)
-            status, extra = default_status, ()
-            if replies:
-                reply: Reply[bytes] = body
-                body, status = reply.value, reply.status or default_status
-                extra = [(k.lower().encode("latin-1"), v.encode("latin-1")) for k, v in reply.headers.items()]
+            if answer is None:
+                body, status = await run(arguments, context, encode), default_status
+            else:
+                body, status, extra = await answer(arguments, context, scope, headers)
         except CallError as error:
-            await send_problem(error, context.request_id, scope, send)
+            await send_problem(error, context.request_id, scope, send, context.limits)
             return
         except Disconnected:
             return

@@ -8,7 +8,9 @@ from urllib.parse import quote
 
 import msgspec
 
+from servey.action.context import RateLimitState
 from servey.errors import CallError, InternalError
+from servey.security.rate_limit.rate_limit_headers import rate_limit_headers
 from servey.servey_starlette.request import Receive, Scope, Send, request_id_of
 from servey.settings import Settings
 
@@ -39,11 +41,28 @@ class Problems:
             told = InternalError().problem(request_id, types)
             return msgspec.json.encode(told | {"status": error.status, "code": error.code})
 
-    async def send(self, error: CallError, request_id: str, scope: Scope, send: Send) -> None:
-        """Answer with `error`."""
+    @staticmethod
+    def headers(error: CallError, limits: RateLimitState | None = None) -> dict[str, str]:
+        """Return the headers of a problem besides those of its content, their names in lower case.
+
+        No cache keeps a problem (RFC 9111 §5.2.2.5), unless the error says otherwise.
+
+        Args:
+            error: The error.
+            limits: What is left of the rate limit of the action, when the call was counted.
+        """
+        headers = {"cache-control": "no-store"}
+        if limits is not None:
+            headers |= {name.lower(): value for name, value in rate_limit_headers(limits).items()}
+        return headers | {name.lower(): value for name, value in error.headers.items()}
+
+    async def send(
+        self, error: CallError, request_id: str, scope: Scope, send: Send, limits: RateLimitState | None = None
+    ) -> None:
+        """Answer with `error`; the arguments are those of `body` and `headers`."""
         body = self.body(error, request_id, scope)
         headers = [_CONTENT_TYPE, (b"content-length", b"%d" % len(body)), (b"x-request-id", request_id.encode("ascii"))]
-        headers += [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in error.headers.items()]
+        headers += [(k.encode("latin-1"), v.encode("latin-1")) for k, v in self.headers(error, limits).items()]
         await send({"type": "http.response.start", "status": error.status, "headers": headers})
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
 

@@ -45,6 +45,12 @@ def request_id_of(headers: Mapping[bytes, bytes]) -> str:
     return new_request_id()
 
 
+def client_of(scope: Scope) -> str:
+    """Return the address that a request comes from; empty where the server does not say it."""
+    client = scope.get("client")
+    return client[0] if client else ""
+
+
 def query_pairs(query: bytes, limit: int) -> Sequence[tuple[str, str]]:
     """Return the names and values of a query string (WHATWG URL §5.1), strictly.
 

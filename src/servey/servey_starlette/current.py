@@ -1,0 +1,84 @@
+"""What there is now of what a request is about to change, for the conditions of the request (RFC 9110 §13.1)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from servey.action.context import CallContext
+from servey.cache_control.preconditions import Current
+from servey.cache_control.representation import Representation
+from servey.codec import MISSING
+from servey.errors import CallError, InvalidError, MalformedError
+from servey.servey_starlette.request import Scope
+from servey.service import Service
+from servey.trigger.web_route import WebRoute
+from servey.trigger.web_trigger import WebTriggerMethod
+
+FindCurrent = Callable[[Any, CallContext, Scope], Awaitable[Current | None]]
+"""Takes the arguments, the call's surroundings and the scope of a request; returns None when there is nothing."""
+
+
+def current_of(representation: Representation) -> Current:
+    """Return the validators of a representation."""
+    return Current(representation.entity_tag, representation.last_modified)
+
+
+def find_current(route: WebRoute, service: Service) -> FindCurrent | None:
+    """Return how the present state is found of what a route changes, for the conditions of its requests.
+
+    It is what the action's own cache control says of it, in a method `current_etag`; otherwise the answer of the
+    action with a cache control that serves GET at the same path, unless that needs more than the path says. It is asked
+    as its caller, and always anew. Where there is neither, nobody knows, and conditions are ignored (RFC 9110 §13.2.1).
+    """
+    operation = route.operation
+    if route.trigger.method is WebTriggerMethod.GET:
+        return None
+    if hasattr(operation.action.cache_control, "current_etag"):
+
+        async def ask(arguments: Any, context: CallContext, scope: Scope) -> Current | None:
+            told = await operation.current_etag(arguments, context)
+            return None if told is None else Current(f'"{told}"')
+
+        return ask
+    shape = _shape(route.path)
+    for other in service.web_routes:
+        if other.trigger.method is WebTriggerMethod.GET and _shape(other.path) == shape and _can_be_asked(other):
+            return _asking(other)
+    return None
+
+
+def _asking(route: WebRoute) -> FindCurrent:
+    operation, names = route.operation, route.trigger.path_parameters
+
+    async def ask(arguments: Any, context: CallContext, scope: Scope) -> Current | None:
+        asked = CallContext(
+            context.origin, context.transport, context.request_id, context.authorization, client=context.client
+        )
+        await operation.check_access(asked)
+        try:
+            values = scope["path_params"].values() if names else ()
+            given = operation.decode_text((), dict(zip(names, values, strict=True)))
+        except (InvalidError, MalformedError):  # nothing can be at such a path
+            return None
+        try:
+            fetched = await operation.fetch(given, asked, max_age=0, store=False)
+        except CallError as error:
+            if error.status in (404, 410):
+                return None
+            raise
+        found = fetched.representation
+        return current_of(found) if 200 <= (found.status or 200) <= 299 else None
+
+    return ask
+
+
+def _can_be_asked(route: WebRoute) -> bool:
+    operation, names = route.operation, route.trigger.path_parameters
+    required = {name for name, (parameter, _) in operation.arguments.parameters.items() if parameter.default is MISSING}
+    return operation.action.cache_control is not None and required <= set(names)
+
+
+def _shape(path: str) -> str:
+    return re.sub(r"\{\w+\}", "{}", path)
