@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import binascii
 import logging
 import os
 import re
@@ -46,6 +47,10 @@ _ORIGIN = r"[a-z][a-z0-9+.-]*://[a-z0-9._:\[\]-]+"
 _PART = r"[^\x00-\x20\x7f-\xa0\s\"'`<>\\]"
 _URL = rf"https?://(?![/?#]){_PART}+|(?![a-z][a-z0-9+.-]*:){_PART}+"
 """A URL of the web, or a reference relative to one (RFC 3986 §4.1), that can stand in a page as it is."""
+
+_URLSAFE = bytes.maketrans(b"+/", b"-_")
+
+_STORE = r"(redis|rediss|valkey|valkeys)://[^\s/?#]+(/\S*)?(\?\S*)?|unix://[^\s?#]*/\S+"
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 MOST_WORKERS = 1024
@@ -290,6 +295,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"],
         Variable("LOG_LEVEL", "The least severe messages that are logged.", ("SERVEY_LOG_LEVEL", "LOGLEVEL")),
     ] = "INFO"
+    made_up: tuple[str, ...] = ()
+    """The variables whose values `with_made_up` made up."""
 
     def __post_init__(self) -> None:
         problems = [
@@ -321,8 +328,48 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             for url in urls
             if not re.fullmatch(_URL, url, re.IGNORECASE)
         ]
+        problems += self._key_problems()
+        problems += [
+            f"{name} is not valid: it takes {taken}, or the URL of a store: redis://, rediss://, unix:// or valkey://, "
+            "with what is needed to reach it"
+            for name, where, words, taken in (
+                ("SERVEY_RESULT_CACHE", self.result_cache, ("memory", "off"), "memory or off"),
+                ("SERVEY_RATE_LIMITS", self.rate_limits, ("memory",), "memory"),
+            )
+            if where not in words and not _is_store(where)
+        ]
+        if self.debug_authenticator and self.production:
+            problems.append(
+                "SERVEY_DEBUG_AUTHENTICATOR is on, and this is production, where there is no login for development: "
+                "take it away, or set SERVEY_ENV=development"
+            )
         if problems:
             raise SettingsError("\n".join(problems))
+
+    def _key_problems(self) -> Iterator[str]:
+        """Yield what is wrong with where the keys of tokens are."""
+        for name, value in (
+            ("SERVEY_JWT_PRIVATE_KEY", self.jwt_private_key),
+            ("SERVEY_JWT_PUBLIC_KEY", self.jwt_public_key),
+        ):
+            if value and "-----BEGIN" not in value:
+                try:
+                    with open(value, "rb"):
+                        pass
+                except (OSError, ValueError) as error:
+                    why = getattr(error, "strerror", None) or "that is no name of a file"
+                    yield f"{name} is neither PEM (-----BEGIN …) nor a file that can be read: {why}"
+        if self.jwks_issuers and len(self.jwks_issuers) != len(self.jwks_urls):
+            yield (
+                f"SERVEY_JWKS_ISSUER has {len(self.jwks_issuers)} and SERVEY_JWKS_URL {len(self.jwks_urls)}: write one "
+                "issuer for each URL, in the same order"
+            )
+        for name, urls in (("SERVEY_JWKS_URL", self.jwks_urls), ("SERVEY_OIDC_ISSUER", self.oidc_issuers)):
+            for url in urls:
+                if not is_trusted_url(url):
+                    yield f"{name} has {url!r}, from which keys cannot be trusted: write an https:// URL"
+            for url in sorted({url for url in urls if urls.count(url) > 1}):
+                yield f"{name} has {url!r} more than once"
 
     @property
     def is_local(self) -> bool:
@@ -333,6 +380,33 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def production(self) -> bool:
         """Whether the service runs in production; with no `SERVEY_ENV`, when bound to more than this machine."""
         return self.environment == "production" or (self.environment == "" and not self.is_local)
+
+    @property
+    def has_keys(self) -> bool:
+        """Whether they say what tokens are verified with."""
+        return bool(
+            self.jwt_secret_key or self.jwt_private_key or self.jwt_public_key or self.jwks_urls or self.oidc_issuers
+        )
+
+    def with_made_up(self) -> Settings:
+        """Return the settings with what development goes without: a secret for tokens, and a password for the login.
+
+        What starts several processes calls it before, so that all of them have the same. In production nothing is
+        made up.
+        """
+        made: dict[str, Any] = {}
+        if not self.production:
+            if not self.has_keys:
+                made["jwt_secret_key"] = os.urandom(32).hex()
+            if not self.debug_authenticator_password and self.debug_authenticator is not False:
+                made["debug_authenticator_password"] = (
+                    binascii.b2a_base64(os.urandom(12), newline=False).translate(_URLSAFE).decode()
+                )
+        if not made:
+            return self
+        variables = self.variables()
+        names = tuple(variables[field].name for field in made)
+        return msgspec.structs.replace(self, **made, made_up=(*self.made_up, *names))
 
     def problem_types_at(self, root_path: str = "") -> str:
         """Return what the ``type`` of a problem (RFC 9457) begins with, before the code; empty for ``about:blank``.
@@ -351,8 +425,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         """Return the variable of every field."""
         hints = get_type_hints(cls, include_extras=True)
         return {
-            name: next(item for item in hints[name].__metadata__ if isinstance(item, Variable))
+            name: variable
             for name in cls.__struct_fields__
+            for variable in getattr(hints[name], "__metadata__", ())
+            if isinstance(variable, Variable)
         }
 
     @classmethod
@@ -397,7 +473,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             text = _shown(getattr(self, field))
             if variable.secret and text:
                 text = "********"
-            rows.append(SettingRow(variable.name, text, given.get(field, "default"), variable.doc))
+            source = "made up" if variable.name in self.made_up else given.get(field, "default")
+            rows.append(SettingRow(variable.name, text, source, variable.doc))
         return tuple(rows)
 
 
@@ -444,6 +521,37 @@ def _warn_of_unknown(variables: Mapping[str, Variable], environ: Mapping[str, st
         if name.startswith("SERVEY_") and name not in known:
             near = nearest(name, known)
             _log.warning("%s is no setting of servey%s", name, f"; did you mean {near}?" if near else "")
+
+
+def is_trusted_url(url: str) -> bool:
+    """Return whether what is fetched from a URL is what its host sent: by TLS, or from this machine."""
+    from urllib.parse import urlsplit
+
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        return False
+    if (
+        not host
+        or parts.username is not None
+        or parts.fragment
+        or not url.isascii()
+        or re.search(r"[\s\x00-\x20]", url)
+    ):
+        return False
+    return parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(host))
+
+
+def _is_store(url: str) -> bool:
+    if not re.fullmatch(_STORE, url):
+        return False
+    from urllib.parse import urlsplit
+
+    try:
+        return urlsplit(url).port != 0
+    except ValueError:
+        return False
 
 
 def _is_undecodable(text: str) -> bool:

@@ -32,9 +32,28 @@ DEFAULTS = {
     "unknown_query": "refuse",
     "cors_origins": (),
     "cors_credentials": False,
+    "jwt_secret_key": "",
+    "jwt_private_key": "",
+    "jwt_public_key": "",
+    "jwt_issuer": "",
+    "jwt_audience": (),
+    "jwt_leeway": 30.0,
+    "jwt_lifetime": 3600,
+    "jwks_urls": (),
+    "jwks_issuers": (),
+    "oidc_issuers": (),
+    "debug_authenticator": None,
+    "debug_authenticator_username": "root",
+    "debug_authenticator_password": "",
+    "result_cache": "memory",
+    "result_cache_bytes": 64 * 1024 * 1024,
+    "result_cache_entries": 10_000,
+    "rate_limits": "memory",
+    "store_timeout": 0.25,
     "shutdown_timeout": 10.0,
     "shutdown_delay": 0.0,
     "log_level": "INFO",
+    "made_up": (),
 }
 
 READ = [
@@ -69,6 +88,29 @@ READ = [
     ("unknown_query", ("SERVEY_UNKNOWN_QUERY",), "ignore", "ignore"),
     ("cors_origins", ("CORS_ALLOWED_ORIGINS", "SERVEY_CORS_ALLOWED_ORIGINS"), "https://a.b, *", ("https://a.b", "*")),
     ("cors_credentials", ("CORS_ALLOW_CREDENTIALS", "SERVEY_CORS_ALLOW_CREDENTIALS"), "true", True),
+    ("jwt_secret_key", ("JWT_SECRET_KEY", "SERVEY_JWT_SECRET_KEY"), "a, b", "a, b"),
+    ("jwt_private_key", ("SERVEY_JWT_PRIVATE_KEY",), "-----BEGIN PRIVATE KEY-----", "-----BEGIN PRIVATE KEY-----"),
+    ("jwt_public_key", ("SERVEY_JWT_PUBLIC_KEY",), "-----BEGIN PUBLIC KEY-----", "-----BEGIN PUBLIC KEY-----"),
+    ("jwt_issuer", ("SERVEY_JWT_ISSUER",), "me", "me"),
+    ("jwt_audience", ("SERVEY_JWT_AUDIENCE",), "a, b", ("a", "b")),
+    ("jwt_leeway", ("SERVEY_JWT_LEEWAY",), "0", 0.0),
+    ("jwt_lifetime", ("SERVEY_JWT_LIFETIME",), "60", 60),
+    ("jwks_urls", ("SERVEY_JWKS_URL",), "https://a.b/c, http://[::1]:1/d", ("https://a.b/c", "http://[::1]:1/d")),
+    ("jwks_issuers", ("SERVEY_JWKS_ISSUER",), "https://a.b", ("https://a.b",)),
+    ("oidc_issuers", ("SERVEY_OIDC_ISSUER",), "https://a.b/", ("https://a.b/",)),
+    ("debug_authenticator", ("SERVEY_DEBUG_AUTHENTICATOR",), "off", False),
+    (
+        "debug_authenticator_username",
+        ("SERVEY_DEBUG_AUTHENTICATOR_USERNAME", "DEBUG_AUTHENTICATOR_USERNAME"),
+        "me",
+        "me",
+    ),
+    ("debug_authenticator_password", ("SERVEY_DEBUG_AUTHENTICATOR_PASSWORD",), "secret", "secret"),
+    ("result_cache", ("SERVEY_RESULT_CACHE",), "redis://:secret@localhost:6379/0", "redis://:secret@localhost:6379/0"),
+    ("result_cache_bytes", ("SERVEY_RESULT_CACHE_BYTES",), "1", 1),
+    ("result_cache_entries", ("SERVEY_RESULT_CACHE_ENTRIES",), "1", 1),
+    ("rate_limits", ("SERVEY_RATE_LIMITS",), "unix:///run/valkey.sock", "unix:///run/valkey.sock"),
+    ("store_timeout", ("SERVEY_STORE_TIMEOUT",), "2", 2.0),
     ("shutdown_timeout", ("SERVEY_SHUTDOWN_TIMEOUT",), "30", 30.0),
     ("shutdown_delay", ("SERVEY_SHUTDOWN_DELAY",), "2.5", 2.5),
     ("log_level", ("LOG_LEVEL", "SERVEY_LOG_LEVEL", "LOGLEVEL"), "debug", "DEBUG"),
@@ -105,7 +147,9 @@ def test_every_variable_is_in_the_tables_of_this_test():
     [(field, variable, text, value) for field, variables, text, value in READ for variable in variables],
 )
 def test_every_variable_and_every_alias_is_read(field, variable, text, value, caplog):
-    assert members(Settings.from_environment({variable: text})) == {**DEFAULTS, field: value}
+    needed = {"SERVEY_JWKS_URL": "https://a.b"} if field == "jwks_issuers" else {}
+    read = members(Settings.from_environment({variable: text, **needed}))
+    assert {**read, "jwks_urls": read["jwks_urls"] if not needed else ()} == {**DEFAULTS, field: value}
     assert warned(caplog) == []
 
 
@@ -422,3 +466,98 @@ def test_urls_and_references_are_taken(variable, url):
 def test_so_many_workers_are_refused(number):
     with pytest.raises(SettingsError, match=r"^SERVEY_WORKERS is "):
         Settings.from_environment({"SERVEY_WORKERS": number})
+
+
+# --- keys and stores ------------------------------------------------------------------------------------------------
+
+CONTRADICTIONS = [
+    ({"SERVEY_JWKS_ISSUER": "a"}, "SERVEY_JWKS_ISSUER"),
+    ({"SERVEY_JWKS_URL": "https://a.b,https://c.d", "SERVEY_JWKS_ISSUER": "a"}, "SERVEY_JWKS_ISSUER"),
+    *(
+        ({variable: url}, variable)
+        for variable in ("SERVEY_JWKS_URL", "SERVEY_OIDC_ISSUER")
+        for url in (
+            *("http://a.b", "http://127.0.0.1.a.b", "ftp://localhost", "file:///etc/passwd", "a.b", "https://"),
+            *("https://me:secret@a.b", "https://a.b#c", "https://a.b:port", "https://a b", "https://a.b,https://a.b"),
+        )
+    ),
+    ({"SERVEY_JWT_PRIVATE_KEY": "/nowhere/key.pem"}, "SERVEY_JWT_PRIVATE_KEY"),
+    ({"SERVEY_JWT_PUBLIC_KEY": "."}, "SERVEY_JWT_PUBLIC_KEY"),
+    ({"SERVEY_DEBUG_AUTHENTICATOR": "1", "SERVEY_ENV": "production"}, "SERVEY_DEBUG_AUTHENTICATOR"),
+    ({"SERVEY_DEBUG_AUTHENTICATOR": "1", "HOST": "0.0.0.0"}, "SERVEY_DEBUG_AUTHENTICATOR"),
+    *(
+        ({variable: text}, variable)
+        for variable in ("SERVEY_RESULT_CACHE", "SERVEY_RATE_LIMITS")
+        for text in (
+            "redis",
+            "redis://",
+            "http://a.b",
+            "memcached://a.b",
+            "unix://",
+            "redis://a:port",
+            "Memory",
+            "disk",
+        )
+    ),
+    ({"SERVEY_RATE_LIMITS": "off"}, "SERVEY_RATE_LIMITS"),
+]
+
+
+@pytest.mark.parametrize(("environ", "variable"), CONTRADICTIONS)
+def test_what_cannot_be_is_told_with_its_variable(environ, variable):
+    (line,) = refused(environ)
+    assert line.startswith(f"{variable} ")
+    if variable in ("SERVEY_RESULT_CACHE", "SERVEY_RATE_LIMITS"):
+        assert repr(environ[variable]) not in line, "a store's URL may have a password"
+
+
+@pytest.mark.parametrize(
+    "where", ["off", "memory", "redis://a", "rediss://u:p@a:1/0?x=y", "unix:///a/b?db=1", "valkey://[::1]:6379"]
+)
+def test_results_are_kept_where_it_is_said(where):
+    assert Settings.from_environment({"SERVEY_RESULT_CACHE": where}).result_cache == where
+
+
+def test_a_key_that_is_not_there_is_not_told():
+    (line,) = refused({"SERVEY_JWT_PRIVATE_KEY": "MIIEvQIBADANBgkqhkiG9w0BAQEF"})
+    assert "MIIE" not in line
+
+
+# --- what is made up ------------------------------------------------------------------------------------------------
+
+
+def test_development_goes_without_a_key_and_a_password():
+    made = Settings().with_made_up()
+    assert len(made.jwt_secret_key.encode()) >= 32
+    assert len(made.debug_authenticator_password) == 16
+    assert made.made_up == ("JWT_SECRET_KEY", "SERVEY_DEBUG_AUTHENTICATOR_PASSWORD")
+    assert made.with_made_up() is made
+    other = Settings().with_made_up()
+    assert made.jwt_secret_key != other.jwt_secret_key
+    assert made.debug_authenticator_password != other.debug_authenticator_password
+
+
+def test_what_is_made_up_is_masked_and_told_to_be_so():
+    made = Settings().with_made_up()
+    rows = {row.variable: (row.value, row.source) for row in made.table({})}
+    assert rows["JWT_SECRET_KEY"] == rows["SERVEY_DEBUG_AUTHENTICATOR_PASSWORD"] == ("********", "made up")
+    assert made.jwt_secret_key not in str(made.table({}))
+
+
+def test_nothing_is_made_up_in_production():
+    settings = Settings(environment="production")
+    assert settings.with_made_up() is settings
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"jwt_secret_key": "x"},
+        {"jwt_public_key": "-----BEGIN PUBLIC KEY-----"},
+        {"jwks_urls": ("https://a.b",)},
+        {"oidc_issuers": ("https://a.b",)},
+    ],
+)
+def test_no_secret_is_made_up_beside_a_key(keys):
+    made = Settings(**keys, debug_authenticator=False).with_made_up()
+    assert (made.jwt_secret_key, made.made_up) == (keys.get("jwt_secret_key", ""), ())
