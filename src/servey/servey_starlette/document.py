@@ -20,8 +20,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from servey.action.context import CallContext, Origin
-from servey.errors import CallError, DeadlineError
 from servey.cache_control.preconditions import EntityTags
+from servey.errors import CallError, DeadlineError
 from servey.schema.openapi import openapi_document
 from servey.security.authorization import Authorization
 from servey.servey_starlette.request import AUTHORIZATION_KEY, authorization_of, request_id_of
