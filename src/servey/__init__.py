@@ -7,6 +7,7 @@ from servey.action.context import CallContext, Origin
 from servey.action.example import Example
 from servey.action.reply import Reply
 from servey.action.resource import resource
+from servey.cache_control.cache import cache
 from servey.codec.big_int import BigInt
 from servey.errors import (
     CallError,
@@ -73,5 +74,6 @@ __all__ = [
     "UnauthorizedError",
     "WebTrigger",
     "WebTriggerMethod",
+    "cache",
     "resource",
 ]

@@ -5,6 +5,7 @@
     ├── SettingsError              a setting (environment variable) is wrong or contradicts another
     ├── ResourceError              a resource of the service cannot be opened; the service does not start
     ├── MissingExtraError          an optional dependency is not installed; holds the pip command
+    ├── NoServiceError             what belongs to a running service is used where none runs
     └── CallError                  one call failed; has `code`, `status`, `exit_code`, `close_code`
         ├── MalformedError         400  the request cannot be read at all (syntax, encoding)
         ├── UnauthorizedError      401  no token, or a bad one
@@ -113,6 +114,16 @@ class MissingExtraError(ServeyError, ImportError):
     def command(extra: str) -> str:
         """Return the command that installs what an extra brings."""
         return f"pip install 'servey[{extra}]'"
+
+
+class NoServiceError(ServeyError):
+    """Something that belongs to a running service, such as `servey.cache`, is used where none is running."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "no service is running here: call this in an action, inside `async with service.running():`, or in a "
+            "process whose service comes from Service.from_settings()"
+        )
 
 
 class Problem(NamedTuple):

@@ -13,6 +13,8 @@ from servey.security.authorization import Authorization
 if TYPE_CHECKING:
     from servey.action.context import CallContext
     from servey.cache_control.cache_header import CacheHeader
+    from servey.cache_control.representation import Representation
+    from servey.cache_control.result_store import Lease, Lookup, ResultKey
 
 
 @runtime_checkable
@@ -96,4 +98,52 @@ class RateLimiter(Protocol):
         Raises:
             TooManyRequestsError: Nothing is left.
         """
+        ...
+
+
+class ResultStore(Protocol):
+    """Keep results of actions for as long as they are fresh; none of its methods raises.
+
+    What is kept was made in the meantime between a `get` and a `put`. Whatever is invalidated in between is not kept.
+    """
+
+    is_shared: bool
+    """Whether other processes use what is kept; then the other methods may resolve later."""
+
+    def get(self, key: ResultKey, /) -> Awaitable[Lookup] | Lookup:
+        """Return (or resolve to) what is kept under a key."""
+        ...
+
+    def put(self, key: ResultKey, representation: Representation, lease: Lease, /) -> Awaitable[bool] | bool:
+        """Keep a result for as long as it is fresh, and return (or resolve to) whether it is kept.
+
+        Args:
+            key: As for `get`.
+            representation: The result; its `max_age` is set.
+            lease: What `get` gave before the result was made.
+        """
+        ...
+
+    def allows(self, key: ResultKey, lease: Lease, lookup: Lookup, /) -> bool:
+        """Return whether who looked up now may have the result of a run that began with an earlier lease."""
+        ...
+
+    def invalidate(self, scope: str, arguments: bytes | None, /) -> None:
+        """Forget results, those of runs under way included; may be called from any thread.
+
+        In an event loop it returns at once, and what is shared may be forgotten a moment later; elsewhere it is done
+        when it returns.
+
+        Args:
+            scope: The first part of their keys.
+            arguments: The second; None for all there are.
+        """
+        ...
+
+    async def ainvalidate(self, scope: str, arguments: bytes | None, /) -> bool:
+        """Forget results, as `invalidate` does, and return whether it is done."""
+        ...
+
+    async def close(self) -> None:
+        """Close what was opened in the running event loop."""
         ...

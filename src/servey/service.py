@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import cached_property
 from inspect import isfunction
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from servey.action.action import Action
+from servey.action.current import RUNNING, set_service_of_process
 from servey.action.injection import Injection
 from servey.action.operation import Operation
 from servey.action.runtime import Runtime, Runtimes
@@ -19,7 +20,7 @@ from servey.builtin import built_in_plugins, load_plugin
 from servey.errors import DefinitionError, ErrorMapping, ResourceError, located, raised_in
 from servey.finder import Declarations, find_declarations, nested_actions
 from servey.plugin import Plugin, TriggerSupport
-from servey.ports import Authenticator, RateLimiter, TokenIssuer
+from servey.ports import Authenticator, RateLimiter, ResultStore, TokenIssuer
 from servey.security.access_control import ALLOW_ALL
 from servey.settings import Settings
 from servey.trigger.web_route import WebRoute, web_routes
@@ -81,12 +82,15 @@ class Service:
         )
         self._runtimes = Runtimes(self.settings.threads, self._opened)
         self._call_counter: CallCounter | None = None
+        self._result_store: ResultStore | None = None
         self.operations: Mapping[str, Operation] = MappingProxyType(self._build(declared.actions))
         self.web_routes: tuple[WebRoute, ...] = web_routes(self.operations.values())
 
     @classmethod
     def from_settings(cls, settings: Settings | None = None) -> Service:
         """Find the actions and plugins that the settings name, and resolve them.
+
+        What is found is the service of this process: see `servey.action.current.current_service`.
 
         Args:
             settings: Default: the environment's.
@@ -106,6 +110,7 @@ class Service:
             plugins=[load_plugin(target) for target in dict.fromkeys((*installed, *settings.plugins))],
             settings=settings,
         )
+        set_service_of_process(service)
         served = {id(operation.action) for operation in service.operations.values()}
         for unreached in found.nested:
             if id(unreached) not in served:
@@ -162,6 +167,20 @@ class Service:
             self._call_counter = CallCounter(self.settings.rate_limits, self.settings.store_timeout)
         return self._call_counter
 
+    @property
+    def result_store(self) -> ResultStore:
+        """Where results of actions with a cache control are kept, as the settings say.
+
+        Raises:
+            SettingsError: They do not say it.
+            MissingExtraError: A package that keeps them is not installed.
+        """
+        if self._result_store is None:
+            from servey.cache_control.stores import open_store
+
+            self._result_store = open_store(self.settings)
+        return self._result_store
+
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[Service]:
         """Open the service's resources and whatever plugins start; close them at the end.
@@ -173,9 +192,12 @@ class Service:
         """
         runtime = self._runtimes.current()
         await runtime.enter()
+        token = RUNNING.set(self)
         try:
             yield self
         finally:
+            with suppress(ValueError):  # it is left in another context than it was entered in
+                RUNNING.reset(token)
             await runtime.leave(self.settings.shutdown_timeout)
 
     @property
@@ -257,6 +279,8 @@ class Service:
             errors=self._errors,
             timeout=self.settings.timeout,
             limiter=self._limiter(signature),
+            service=self,
+            store=None if self.settings.result_cache == "off" else lambda: self.result_store,
         )
         for trigger in action.triggers:
             self._check_trigger(operation, trigger)
@@ -313,6 +337,7 @@ class Service:
     async def _opened(self, runtime: Runtime) -> AsyncGenerator[None]:
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._close_call_counter)
+            stack.push_async_callback(self._close_result_store)
             for node in self._injection.service_resources:
                 try:
                     manager = self._injection.open(node, None, runtime.values)
@@ -337,6 +362,10 @@ class Service:
     async def _close_call_counter(self) -> None:
         if self._call_counter is not None:
             await self._call_counter.close()
+
+    async def _close_result_store(self) -> None:
+        if self._result_store is not None:
+            await self._result_store.close()
 
 
 def _on_the_web(operation: Operation) -> bool:

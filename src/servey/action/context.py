@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from enum import Enum
 from itertools import count
+from typing import Any
 
 import msgspec
 
@@ -52,6 +53,7 @@ class CallContext(msgspec.Struct, gc=False):
         deadline: When the call is given up, in the event loop's time (seconds), or None.
         client: The address that the call comes from, where that is known; what anonymous callers are told apart by.
         limits: What is left of the rate limit of the action, where it has one; set when the call was counted.
+        service: The `servey.service.Service` whose action is called; set when it runs.
     """
 
     origin: Origin
@@ -61,6 +63,7 @@ class CallContext(msgspec.Struct, gc=False):
     deadline: float | None = None
     client: str = ""
     limits: RateLimitState | None = None
+    service: Any = None
 
 
 CURRENT_CALL: ContextVar[CallContext] = ContextVar("servey_current_call")

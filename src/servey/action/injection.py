@@ -97,11 +97,15 @@ class Injection:
                 wanted.update(item.type for item in node.injected)
         return tuple(node for node in self.ordered if node.type in wanted)
 
-    def depends_on_call(self, injected: Iterable[Injected]) -> bool:
-        """Return whether anything of the call itself, its caller for one, goes into parameters."""
+    def asked_of_calls(self, injected: Iterable[Injected]) -> set[type]:
+        """Return what of the call itself, its caller for one, goes into parameters."""
         injected = tuple(injected)
         asked = (item for node in self.needed(injected) for item in node.injected)
-        return any(item.type in self.providers for item in (*injected, *asked))
+        return {item.type for item in (*injected, *asked) if item.type in self.providers}
+
+    def depends_on_call(self, injected: Iterable[Injected]) -> bool:
+        """Return whether anything of the call itself goes into parameters."""
+        return bool(self.asked_of_calls(injected))
 
     def open(
         self, node: ResourceNode, context: CallContext | None, values: Values

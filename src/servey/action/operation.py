@@ -21,6 +21,7 @@ from servey.action.runtime import Runtime, Runtimes
 from servey.action.signature import ActionSignature
 from servey.cache_control.cache_header import CacheHeader
 from servey.cache_control.representation import Fetched, Representation
+from servey.cache_control.result_cache import ResultCache
 from servey.codec import ArgumentsCodec, Codec, Engine, ResultError, to_wire
 from servey.errors import (
     CallError,
@@ -31,7 +32,7 @@ from servey.errors import (
     Problem,
     UnauthorizedError,
 )
-from servey.ports import RateLimiter
+from servey.ports import RateLimiter, ResultStore
 from servey.security.access_control import ALLOW_ALL
 from servey.security.authorization import Authorization
 
@@ -73,6 +74,8 @@ class Operation:
         errors: How exceptions are mapped for every action.
         timeout: Seconds a call over a network may take by default.
         limiter: Counts the calls over a network, where the action has a rate limit.
+        service: The service that the action belongs to, for `servey.action.current.current_service`.
+        store: Returns where results are kept, for actions with a cache control; None when they are not.
 
     Raises:
         DefinitionError: A type cannot be served, or an example does not match the signature.
@@ -88,6 +91,8 @@ class Operation:
         errors: Sequence[ErrorMapping] = (),
         timeout: float = 15.0,
         limiter: RateLimiter | None = None,
+        service: Any = None,
+        store: Callable[[], ResultStore] | None = None,
     ) -> None:
         action = signature.action
         self.signature = signature
@@ -129,6 +134,7 @@ class Operation:
                 fix="take public=True away; what is private may be kept by its caller",
             )
         self.limiter = limiter
+        self._service = service
         self._network_timeout = _seconds(timeout if action.timeout is None else action.timeout)
         self._system_timeout = _seconds(action.timeout)
         self._injection = injection
@@ -139,6 +145,10 @@ class Operation:
             action.fn, signature.order, {item.name: item for item in signature.injected}, injection
         )
         self._execute = self._compile_execute()
+        self.results: ResultCache | None = None
+        """The results that the server keeps; None for an action whose results it does not."""
+        if store is not None and action.cache_control is not None and self._is_told_apart_by_caller_alone():
+            self.results = ResultCache(self, store, lambda args, context: self.run(args, context, self._represent))
         self.examples = self._check_examples(action.examples)
 
     def _refuse_invented_callers(self) -> None:
@@ -151,6 +161,13 @@ class Operation:
                     fix="ask for it by a parameter of its own, annotated with Authorization, Authorization | None "
                     "or CallContext",
                 )
+
+    def _is_told_apart_by_caller_alone(self) -> bool:
+        """Return whether nothing of a call goes into the result but its arguments and its `Authorization`.
+
+        Of a `CallContext`, or of what a plugin injects, nobody knows when it is the same for two calls.
+        """
+        return self._injection.asked_of_calls(self.signature.injected) <= {Authorization}
 
     async def authorize(self, context: CallContext) -> None:
         """Return when the caller of `context` may run the action.
@@ -181,7 +198,7 @@ class Operation:
             outcome: Any = self.action.access_control.check(context.authorization)
             if inspect.isawaitable(outcome):
                 runtime = self._current_runtime()
-                at = self._deadline(context, runtime)
+                at = self.deadline(context, runtime)
                 outcome = await (outcome if at is None else runtime.deadlines.run(outcome, at))
         except CallError:
             raise
@@ -207,7 +224,8 @@ class Operation:
             CallError: The action's own, or `DeadlineError`, `OverloadedError`, `InternalError`.
         """
         runtime = self._current_runtime()
-        at = self._deadline(context, runtime)
+        at = self.deadline(context, runtime)
+        context.service = self._service
         token = CURRENT_CALL.set(context)
         try:
             if self._resources and not runtime.usable:
@@ -245,7 +263,9 @@ class Operation:
         Raises:
             CallError: As for `run`.
         """
-        return Fetched(await self.run(arguments, context, self._represent))
+        if self.results is None:
+            return Fetched(await self.run(arguments, context, self._represent))
+        return await self.results.fetch(arguments, context, self._current_runtime(), max_age, store)
 
     def _represent(self, result: Any) -> Representation:
         """Return a result encoded, with what the action's cache control says of it."""
@@ -280,7 +300,7 @@ class Operation:
         ask: Any = self.action.cache_control
         given = {name: getattr(arguments, name) for name in self.arguments.parameters}
         runtime = self._current_runtime()
-        at = self._deadline(context, runtime)
+        at = self.deadline(context, runtime)
         token = CURRENT_CALL.set(context)
         try:
             if inspect.iscoroutinefunction(ask.current_etag):
@@ -299,8 +319,8 @@ class Operation:
         finally:
             CURRENT_CALL.reset(token)
 
-    def _deadline(self, context: CallContext, runtime: Runtime) -> float | None:
-        """Return when the call is given up; sets it in its context the first time."""
+    def deadline(self, context: CallContext, runtime: Runtime) -> float | None:
+        """Return when a call is given up, in the event loop's time; sets it in its context the first time."""
         if context.deadline is None:
             seconds = self._network_timeout if context.origin is Origin.NETWORK else self._system_timeout
             if seconds is not None:

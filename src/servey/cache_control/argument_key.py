@@ -19,7 +19,7 @@ import types
 import typing
 import uuid
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -169,7 +169,7 @@ def _conforms(node: Node, value: Any) -> bool:
     """Return whether a default, which may be any object, is one that a caller could have sent."""
     if value is None:
         return True
-    kind: Any = type(value)
+    kind = cast(Any, type(value))
     if node.kind == "union":
         return any(_conforms(item, value) for item in node.members)
     if node.kind == "leaf" and node.cls is not typing.Literal:
@@ -183,7 +183,7 @@ def _conforms(node: Node, value: Any) -> bool:
 
 
 def _write(value: Any, parts: list[bytes]) -> None:
-    kind: Any = type(value)
+    kind = cast(Any, type(value))
     if value is None:
         parts.append(b"n")
     elif kind is bool:

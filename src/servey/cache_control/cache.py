@@ -1,0 +1,105 @@
+"""Forgetting results that the server keeps, because what they were made of has changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from servey.action.current import current_service
+from servey.codec import MISSING, ResultError, to_wire
+from servey.errors import InvalidError, nearest
+
+
+class Cache:
+    """The results that the current service keeps (`servey.action.current.current_service`).
+
+    There is one, `servey.cache`. Whoever calls the action after an invalidation gets a result that was made after it;
+    one that is being made at the time is not kept.
+
+    Example:
+        >>> from servey import cache
+        >>> def rename(user_id: int, name: str) -> None:
+        ...     ...
+        ...     cache.invalidate("get_user", user_id=user_id)
+    """
+
+    # the objects themselves are positional only: a nested action's first parameter is called `self`, too
+    def invalidate(_cache, action: Callable[..., Any] | str, /, **arguments: Any) -> None:
+        """Forget all results of an action, or those for one set of arguments, whosever they are.
+
+        May be called anywhere. In an event loop it returns at once: this process uses none of them from now on, and a
+        store that processes share is told in the background. Elsewhere, in a plain ``def`` action for one, it is done
+        when it returns. When the shared store does not answer, it is told as soon as it does, by this process.
+
+        Args:
+            action: The decorated function, or the action's name.
+            arguments: The arguments, as one would call the function; those with a default may be left out. None at
+                all for the results of all calls.
+
+        Raises:
+            NoServiceError: No service is running here.
+            LookupError: The service has no such action.
+            ValueError: It has no cache control, or the arguments are not its own.
+        """
+        results, decoded = _meant(action, arguments)
+        if results is not None:
+            results.invalidate(decoded)
+
+    async def ainvalidate(_cache, action: Callable[..., Any] | str, /, **arguments: Any) -> bool:
+        """Forget results, as `invalidate` does, and return when it is done.
+
+        Returns:
+            Whether it is; False when the shared store did not answer, so that other processes may go on using them.
+        """
+        results, decoded = _meant(action, arguments)
+        return True if results is None else await results.ainvalidate(decoded)
+
+
+cache = Cache()
+
+
+def _meant(action: Callable[..., Any] | str, given: dict[str, Any]) -> tuple[Any, Any]:
+    """Return the `ResultCache` of an action, None when nothing is kept, and the arguments as calls have them."""
+    operation = _operation(current_service(), action)
+    if operation.action.cache_control is None:
+        raise ValueError(f"no results of {operation.name} are kept: it has no cache_control")
+    if not given:
+        return operation.results, None
+    parameters = operation.arguments.parameters
+    for name in given:
+        if name not in parameters:
+            near = nearest(name, parameters)
+            raise ValueError(
+                f"{operation.name} has no parameter {name!r}" + (f"; did you mean {near!r}?" if near else "")
+            )
+    missing = [name for name, (item, _) in parameters.items() if item.default is MISSING and name not in given]
+    if missing:
+        raise ValueError(
+            f"to forget the results of {operation.name} for one set of arguments, {', '.join(missing)} must be given, "
+            "too; with no arguments, all are forgotten"
+        )
+    try:
+        decoded = operation.decode({name: to_wire(value) for name, value in given.items()})
+    except InvalidError as error:
+        problems = "; ".join(f"{path}: {message}" for path, message in error.errors)
+        raise ValueError(f"{operation.name} is never called so: {problems}") from error
+    except (TypeError, ValueError, ResultError) as error:
+        raise ValueError(f"{operation.name} is never called so: {error}") from error
+    return operation.results, decoded
+
+
+def _operation(service: Any, action: Callable[..., Any] | str) -> Any:
+    if isinstance(action, str):
+        try:
+            return service.operation(action)
+        except KeyError:
+            near = nearest(action, service.operations)
+            hint = f"; did you mean {near!r}?" if near else ""
+            raise LookupError(f"the service has no action {action!r}{hint}") from None
+    declared = getattr(action, "__servey_action__", None)
+    if declared is None:
+        raise LookupError(f"{getattr(action, '__qualname__', repr(action))} is no action: put @action above it")
+    for operation in service.operations.values():
+        if operation.action is declared:
+            return operation
+    raise LookupError(f"the service that is running does not serve {declared.name}")

@@ -1,0 +1,272 @@
+"""Results that the server keeps: looked up before an action runs, and made once for all who ask at the same time."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from servey.cache_control.argument_key import UnkeyableError, argument_key
+from servey.cache_control.representation import Fetched, Representation
+from servey.cache_control.result_store import Lease, ResultKey
+from servey.errors import DeadlineError, OverloadedError
+
+if TYPE_CHECKING:
+    from servey.action.context import CallContext
+    from servey.action.operation import Operation
+    from servey.action.runtime import Runtime
+    from servey.ports import ResultStore
+
+NOBODY = b"nobody"
+"""Whose the results of a private action are that somebody without a token called."""
+
+
+class ResultCache:
+    """The results of one action in a store.
+
+    Args:
+        operation: The action.
+        store: Returns the store, which the actions of a service share.
+        call: Calls the action and returns its result encoded.
+    """
+
+    def __init__(
+        self,
+        operation: Operation,
+        store: Callable[[], ResultStore],
+        call: Callable[[Any, CallContext], Awaitable[Representation]],
+    ) -> None:
+        self._operation = operation
+        self._open = store
+        self._call = call
+        self._store: ResultStore | None = None
+        self._scope = operation.name
+        self._key_of: Callable[[Any], bytes] = lambda arguments: b""
+        self._runs: dict[ResultKey, _Run] = {}
+
+    async def fetch(
+        self, arguments: Any, context: CallContext, runtime: Runtime, max_age: int | None, store: bool
+    ) -> Fetched:
+        """Return a result; see `servey.action.operation.Operation.fetch`."""
+        kept = self._store or self._opened()
+        try:
+            arguments_key = self._key_of(arguments)
+        except UnkeyableError:
+            return Fetched(await self._call(arguments, context), 0, "fwd=bypass; detail=unkeyable")
+        identity = b""
+        if self._operation.is_private:
+            identity = NOBODY if context.authorization is None else context.authorization.identity
+        key = self._scope, arguments_key, identity
+        lookup: Any = kept.get(key)
+        if kept.is_shared:
+            lookup = await lookup
+        representation: Representation | None = lookup.representation
+        status = "fwd=uri-miss"
+        if representation is not None:
+            age = max(0.0, time.time() - representation.made_at)
+            left = (representation.cache.max_age or 0) - age
+            if left > 0:
+                if max_age is None or age <= max_age > 0:
+                    return Fetched(representation, int(age), f"hit; ttl={int(left)}")
+                status = "fwd=request"
+            else:
+                status = "fwd=stale"
+        if lookup.detail:
+            status = f"fwd=miss; detail={lookup.detail}"
+        return await self._anew(key, arguments, context, runtime, lookup, status, max_age == 0, store)
+
+    def invalidate(self, arguments: Any = None) -> None:
+        """Forget the results for arguments, whosever they are; all for None; see `ResultStore.invalidate`."""
+        store = self._store or self._opened()
+        keys = self._meant(arguments)
+        if keys is not None:
+            store.invalidate(*keys)
+
+    async def ainvalidate(self, arguments: Any = None) -> bool:
+        """Forget results, as `invalidate` does, and return whether it is done."""
+        store = self._store or self._opened()
+        keys = self._meant(arguments)
+        return keys is None or await store.ainvalidate(*keys)
+
+    def _meant(self, arguments: Any) -> tuple[str, bytes | None] | None:
+        """Return the scope and the key of arguments; None where nothing is ever kept for them."""
+        try:
+            return self._scope, None if arguments is None else self._key_of(arguments)
+        except UnkeyableError:
+            return None
+
+    def _opened(self) -> ResultStore:
+        store = self._open()
+        self._key_of = argument_key(self._operation.arguments)
+        if store.is_shared:
+            self._scope = f"{self._operation.name}:{fingerprint(self._operation)}"
+        self._store = store
+        return store
+
+    async def _anew(
+        self,
+        key: ResultKey,
+        arguments: Any,
+        context: CallContext,
+        runtime: Runtime,
+        lookup: Any,
+        status: str,
+        alone: bool,
+        store: bool,
+    ) -> Fetched:
+        """Return the result of a run: one that began already, unless the caller wants its own, or a new one."""
+        assert self._store is not None
+        while True:
+            run = self._runs.get(key)
+            if (
+                run is None
+                or alone
+                or run.loop is not runtime.loop
+                or run.task.done()
+                or not self._store.allows(key, run.lease, lookup)
+            ):
+                return await self._lead(key, arguments, context, runtime, lookup.lease, status, store)
+            run.keep = run.keep or store
+            try:
+                representation = await run.follow(runtime, self._operation.deadline(context, runtime))
+            except (DeadlineError, OverloadedError):
+                if run.is_late() and not _is_over(context.deadline, runtime):
+                    continue  # the time of whoever began it is over, and not this caller's
+                raise
+            return Fetched(representation, 0, f"{status}{'; stored' if run.kept else ''}; collapsed")
+
+    async def _lead(
+        self,
+        key: ResultKey,
+        arguments: Any,
+        context: CallContext,
+        runtime: Runtime,
+        lease: Lease,
+        status: str,
+        store: bool,
+    ) -> Fetched:
+        deadline = self._operation.deadline(context, runtime)
+        run = _Run(runtime.loop, lease, deadline, store)
+        run.task = runtime.loop.create_task(self._run(key, arguments, context, run), name=self._operation.name)
+        self._runs[key] = run
+        representation = await run.lead()
+        return Fetched(representation, 0, f"{status}{'; stored' if run.kept else ''}")
+
+    async def _run(self, key: ResultKey, arguments: Any, context: CallContext, run: _Run) -> Representation:
+        try:
+            representation = run.representation = await self._call(arguments, context)
+            if run.keep and may_be_kept(representation, self._operation.action.status):
+                assert self._store is not None
+                put: Any = self._store.put(key, representation, run.lease)
+                run.kept = await put if self._store.is_shared else put
+            return representation
+        finally:
+            if self._runs.get(key) is run:
+                del self._runs[key]
+
+
+class _Run:
+    """One run of an action, for everybody who waits for it.
+
+    It is a task of its own, in the context of whoever began it, and goes on for as long as anybody waits.
+    """
+
+    task: asyncio.Task[Representation]
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, lease: Lease, deadline: float | None, keep: bool) -> None:
+        self.loop, self.lease, self.deadline = loop, lease, deadline
+        self.keep = keep
+        self.kept = False
+        self.representation: Representation | None = None
+        self._waiting = 0
+
+    def is_late(self) -> bool:
+        """Whether the deadline of whoever began it has passed."""
+        return self.deadline is not None and self.loop.time() >= self.deadline
+
+    async def lead(self) -> Representation:
+        """Wait for the result as the one who began it: the run itself has the deadline."""
+        self._waiting += 1
+        try:
+            await asyncio.wait((self.task,))
+        except asyncio.CancelledError:
+            if self._waiting == 1:
+                # as in a call without a cache: whoever cancels it waits until it has cleaned up
+                self.task.cancel()
+                await asyncio.wait((self.task,))
+            raise
+        finally:
+            self._left()
+        return self._outcome()
+
+    async def follow(self, runtime: Runtime, deadline: float | None) -> Representation:
+        """Wait for the result of somebody else's run, until one's own deadline.
+
+        Raises:
+            DeadlineError: It has passed.
+        """
+        self._waiting += 1
+        try:
+            waiting = asyncio.wait((self.task,))
+            await (waiting if deadline is None else runtime.deadlines.run(waiting, deadline))
+        except DeadlineError:
+            if self.representation is not None:  # it is there, and being kept
+                return self.representation
+            raise
+        finally:
+            self._left()
+        return self._outcome()
+
+    def _outcome(self) -> Representation:
+        if self.task.cancelled():
+            # not by anybody who waits: the event loop ends
+            raise OverloadedError("the service is shutting down")
+        error = self.task.exception()
+        if error is None:
+            return self.task.result()
+        raise error
+
+    def _left(self) -> None:
+        self._waiting -= 1
+        if self.task.done():
+            if not self.task.cancelled():
+                self.task.exception()  # somebody has been told, or nobody wants to know
+        elif not self._waiting:
+            self.task.cancel()
+
+
+def may_be_kept(representation: Representation, status: int) -> bool:
+    """Return whether a result may be kept: it is fresh for a while, a success, and sets no cookie."""
+    cache = representation.cache
+    return (
+        bool(cache.max_age)
+        and not cache.no_store
+        and 200 <= (representation.status or status) < 300
+        and not any(name.lower() == "set-cookie" for name in representation.headers)
+    )
+
+
+def fingerprint(operation: Operation) -> str:
+    """Return what an action is, in a few letters: another for one that takes or returns something else.
+
+    Processes that run the same program agree about it, also when they were started another day.
+    """
+    fn = operation.action.fn
+    whole = (
+        fn.__module__,
+        fn.__qualname__,
+        operation.name,
+        operation.action.status,
+        operation.is_private,
+        operation.arguments.json_schema(),
+        operation.result.json_schema("output"),
+    )
+    return hashlib.sha256(msgspec.json.encode(whole, order="deterministic", enc_hook=repr)).hexdigest()[:16]
+
+
+def _is_over(deadline: float | None, runtime: Runtime) -> bool:
+    return deadline is not None and runtime.loop.time() >= deadline
