@@ -17,6 +17,7 @@ from benchmarks.workload import APPS, REQUESTS, DisagreementError, load
 
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 PARTS = ("in_process", "served", "startup")
+FEATURES = ("hello", "authorized", "cached", "limited")
 SERVED = ("hello", "hello_sync", "echo", "users_100")
 
 
@@ -30,6 +31,9 @@ def measure(parts: list[str], targets: dict[str, str], quick: bool) -> Results:
         _say("in process …")
         rounds, seconds = (3, 0.01) if quick else (15, 0.05)
         results.in_process = in_process.measure(apps, REQUESTS, rounds=rounds, seconds=seconds)
+        if "servey" in apps:
+            requests = {name: REQUESTS[name] for name in FEATURES}
+            results.features = in_process.features(apps["servey"], requests, rounds=rounds, seconds=seconds)
     if quick:
         targets = {name: target for name, target in targets.items() if name in ("by hand", "servey")}
     if "served" in parts:

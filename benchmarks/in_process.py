@@ -10,9 +10,10 @@ import gc
 import random
 import statistics
 import time
+from dataclasses import replace
 from typing import Any
 
-from benchmarks.workload import Asgi, Request, agree, loop_factory, receiver, running, scopes
+from benchmarks.workload import Asgi, Request, agree, call, loop_factory, receiver, running, scopes
 
 
 async def _discard(message: dict[str, Any]) -> None:
@@ -39,21 +40,43 @@ async def calls_for(app: Asgi, request: Request, seconds: float) -> int:
         calls *= 2
 
 
+Lanes = dict[str, tuple[Asgi, Request]]
+
+
+async def compare(lanes: Lanes, rounds: int, seconds: float) -> dict[str, list[float]]:
+    """Return the microseconds of CPU time per call of each lane in every round; the lanes take turns."""
+    calls = {name: await calls_for(*lane, seconds) for name, lane in lanes.items()}
+    taken: dict[str, list[float]] = {name: [] for name in lanes}
+    for _ in range(rounds):
+        for name in random.sample(list(lanes), len(lanes)):
+            gc.collect()
+            taken[name].append(await batch(*lanes[name], calls[name]))
+    return taken
+
+
 async def _measure(
     apps: dict[str, Asgi], requests: dict[str, Request], rounds: int, seconds: float
 ) -> dict[str, dict[str, list[float]]]:
-    figures: dict[str, dict[str, list[float]]] = {}
     async with running(apps):
         await agree(apps, requests)
-        for name, request in requests.items():
-            calls = {app: await calls_for(apps[app], request, seconds) for app in apps}
-            taken: dict[str, list[float]] = {app: [] for app in apps}
-            for _ in range(rounds):
-                for app in random.sample(list(apps), len(apps)):
-                    gc.collect()
-                    taken[app].append(await batch(apps[app], request, calls[app]))
-            figures[name] = taken
-    return figures
+        return {
+            name: await compare({app: (made, request) for app, made in request.of(apps).items()}, rounds, seconds)
+            for name, request in requests.items()
+        }
+
+
+async def _features(app: Asgi, requests: dict[str, Request], rounds: int, seconds: float) -> dict[str, list[float]]:
+    async with running({"servey": app}):
+        requests = {**requests, "not modified": await not_modified(app, requests["cached"])}
+        await agree({"servey": app}, requests)
+        return await compare({name: (app, request) for name, request in requests.items()}, rounds, seconds)
+
+
+async def not_modified(app: Asgi, request: Request) -> Request:
+    """Return the request of somebody who has the answer already (RFC 9110 §13.1.2)."""
+    _, headers, _ = await call(app, request)
+    tag = headers[b"etag"].decode()
+    return replace(request, label="the same, not modified", more_headers={"if-none-match": tag}, statuses=(304,))
 
 
 def measure(
@@ -72,6 +95,21 @@ def measure(
     """
     with asyncio.Runner(loop_factory=loop_factory()[0]) as runner:
         return runner.run(_measure(apps, requests, rounds, seconds))
+
+
+def features(
+    app: Asgi, requests: dict[str, Request], *, rounds: int = 15, seconds: float = 0.1
+) -> dict[str, list[float]]:
+    """Return what each of the requests costs one app, measured in turns, and a conditional one of the cached.
+
+    Args:
+        app: The app.
+        requests: The requests by name, "cached" among them.
+        rounds: How often each request has its turn.
+        seconds: How long a turn is.
+    """
+    with asyncio.Runner(loop_factory=loop_factory()[0]) as runner:
+        return runner.run(_features(app, requests, rounds, seconds))
 
 
 def ratio(above: list[float], below: list[float]) -> float:

@@ -16,6 +16,13 @@ from benchmarks.startup import BASELINE, PEER, SIZES
 from benchmarks.workload import REQUESTS, loop_factory
 
 PACKAGES = ("msgspec", "orjson", "starlette", "litestar", "fastapi", "pydantic", "uvicorn", "httptools", "granian")
+FEATURES = {
+    "hello": "open GET",
+    "authorized": "with a token",
+    "cached": "from the result cache",
+    "not modified": "304",
+    "limited": "with a rate limit",
+}
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 
 Rounds = dict[str, list[float]]
@@ -26,6 +33,7 @@ class Results:
     """Everything that was measured; what was not is empty."""
 
     in_process: dict[str, Rounds] = field(default_factory=dict[str, Rounds])
+    features: Rounds = field(default_factory=Rounds)
     served: dict[str, Figures] = field(default_factory=dict[str, Figures])
     imports: Rounds = field(default_factory=Rounds)
     start_up: dict[str, dict[int, list[float]]] = field(default_factory=dict[str, dict[int, list[float]]])
@@ -80,10 +88,18 @@ def verdicts(results: Results) -> list[Verdict]:
         "echo": (("Litestar", "servey", 3), ("FastAPI", "servey", 7)),
         "users_100": (("servey", "by hand", 1.5), ("Litestar", "servey", 1), ("FastAPI", "servey", 2.5)),
         "hello_sync": (("FastAPI", "servey", 3),),
+        "authorized": (("Starlette", "servey", 1), ("Litestar", "servey", 1), ("FastAPI", "servey", 1)),
     }.items():
         work = f"{REQUESTS[name].label}, in process"
         rows = [(above, below, bound, below == "by hand") for above, below, bound in targets]
         compare(results.in_process.get(name, {}), work, *rows)
+    compare(
+        {FEATURES[name]: rounds for name, rounds in results.features.items()},
+        "servey, in process",
+        (FEATURES["authorized"], FEATURES["hello"], 1.6, True),
+        (FEATURES["cached"], FEATURES["hello"], 1.2, True),
+        (FEATURES["not modified"], FEATURES["cached"], 1, True),
+    )
     if "hello" in results.served:
         compare(
             throughput(results.served["hello"]),
@@ -182,9 +198,15 @@ def render(results: Results, busy: str = "") -> str:
     if results.in_process:
         apps = list(next(iter(results.in_process.values())))
         rows = [
-            (REQUESTS[name].label, *(_number(taken[app]) for app in apps)) for name, taken in results.in_process.items()
+            (REQUESTS[name].label, *(_number(taken[app]) if app in taken else "" for app in apps))
+            for name, taken in results.in_process.items()
         ]
         parts += ["### In process: µs of CPU time per call", table(("", *apps), rows)]
+    if plain := results.features.get("hello"):
+        rows = [
+            (FEATURES[name], _number(taken), f"{ratio(taken, plain):.2f}") for name, taken in results.features.items()
+        ]
+        parts += ["### What servey's own parts cost", table(("", "µs", "/ open GET"), rows)]
     if results.served:
         parts.append("### Served: requests per second (µs of the server's CPU time per request)")
         servers = list(next(iter(results.served.values())).rates)

@@ -3,11 +3,14 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field, replace
 from importlib import import_module
+from itertools import cycle
 from typing import Any
 from uuid import UUID
+
+from benchmarks.apps.models import BAD_TOKEN, LOWLY_TOKEN, TOKEN
 
 Asgi = Callable[[dict[str, Any], Any, Any], Any]
 
@@ -24,7 +27,12 @@ WRONG_USER = {**USER, "age": "old", "tags": "a", "address": {"street": 5, "city"
 
 @dataclass(frozen=True)
 class Request:
-    """One request, and what a right answer is."""
+    """One request, and what a right answer is.
+
+    Args:
+        apps: The apps that answer it; none for all.
+        clients: From how many addresses it comes, in turns.
+    """
 
     label: str
     method: str
@@ -32,13 +40,20 @@ class Request:
     body: bytes = b""
     expected: Any = None
     statuses: tuple[int, ...] = (200,)
+    more_headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    apps: tuple[str, ...] = ()
+    clients: int = 1
 
     @property
     def headers(self) -> list[tuple[bytes, bytes]]:
         headers = [(b"host", b"127.0.0.1"), (b"accept", b"application/json"), (b"user-agent", b"benchmark")]
         if self.body:
             headers += [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(self.body))]
-        return headers
+        return headers + [(name.encode(), value.encode()) for name, value in self.more_headers.items()]
+
+    def of(self, apps: Mapping[str, Asgi]) -> dict[str, Asgi]:
+        """Return those of the apps that answer it."""
+        return {name: app for name, app in apps.items() if not self.apps or name in self.apps}
 
     @property
     def raw(self) -> bytes:
@@ -64,7 +79,41 @@ REQUESTS = {
     "users_1": Request("list of 1 nested dataclass", "GET", "/users?n=1", expected=_users(1)),
     "users_100": Request("list of 100 nested dataclasses", "GET", "/users?n=100", expected=_users(100)),
     "error": Request("POST with 3 invalid fields", "POST", "/echo", _body(WRONG_USER), statuses=(400, 422)),
+    "authorized": Request(
+        "GET with a token (HS256), its scope checked",
+        "GET",
+        "/authorized?name=World",
+        expected="Hello World!",
+        more_headers={"authorization": f"Bearer {TOKEN}"},
+        apps=("by hand", "Starlette", "Litestar", "FastAPI", "servey"),
+    ),
+    "cached": Request(
+        "GET, answered from a cache",
+        "GET",
+        "/cached?name=World",
+        expected="Hello World!",
+        apps=("Litestar", "servey"),
+    ),
+    "limited": Request(
+        "GET with a rate limit, from 1,000 callers",
+        "GET",
+        "/limited?name=World",
+        expected="Hello World!",
+        apps=("Litestar", "servey"),
+        clients=1000,
+    ),
 }
+
+REFUSALS = {
+    "no token": replace(REQUESTS["authorized"], more_headers={}, expected=None, statuses=(401,)),
+    "a bad token": replace(
+        REQUESTS["authorized"], more_headers={"authorization": f"Bearer {BAD_TOKEN}"}, expected=None, statuses=(401,)
+    ),
+    "a token without the scope": replace(
+        REQUESTS["authorized"], more_headers={"authorization": f"Bearer {LOWLY_TOKEN}"}, expected=None, statuses=(403,)
+    ),
+}
+"""What every app has to refuse; it is not measured."""
 
 APPS = {
     "by hand": "benchmarks.apps.asgi_app:app",
@@ -93,6 +142,7 @@ def scopes(request: Request) -> Callable[[], dict[str, Any]]:
     """Return a maker of ASGI scopes as uvicorn makes them, a new one for every call."""
     path, _, query = request.target.partition("?")
     raw_path, query_string, method, headers = path.encode(), query.encode(), request.method, request.headers
+    clients = cycle([(f"127.0.{number >> 8}.{number & 255}", 50000) for number in range(1, request.clients + 1)])
 
     def make() -> dict[str, Any]:
         return {
@@ -100,7 +150,7 @@ def scopes(request: Request) -> Callable[[], dict[str, Any]]:
             "asgi": {"version": "3.0", "spec_version": "2.3"},
             "http_version": "1.1",
             "server": ("127.0.0.1", 8000),
-            "client": ("127.0.0.1", 50000),
+            "client": next(clients),
             "scheme": "http",
             "root_path": "",
             "headers": headers.copy(),
@@ -124,23 +174,25 @@ def receiver(body: bytes) -> Callable[[], Any]:
     return receive
 
 
-async def call(app: Asgi, request: Request) -> tuple[int, str, bytes]:
-    """Send one request to an app; return status, content type and body."""
+async def call(app: Asgi, request: Request) -> tuple[int, dict[bytes, bytes], bytes]:
+    """Send one request to an app; return status, headers and body."""
     sent: list[dict[str, Any]] = []
 
     async def send(message: dict[str, Any]) -> None:
         sent.append(message)
 
     await app(scopes(request)(), receiver(request.body), send)
-    headers = dict(sent[0]["headers"])
     body = b"".join(message.get("body", b"") for message in sent[1:])
-    return sent[0]["status"], headers.get(b"content-type", b"").decode(), body
+    return sent[0]["status"], dict(sent[0]["headers"]), body
 
 
-def problem(request: Request, status: int, content_type: str, body: bytes) -> str:
+def problem(request: Request, status: int, headers: Mapping[bytes, bytes], body: bytes) -> str:
     """Say what is wrong with an answer; empty when it is right."""
+    content_type = headers.get(b"content-type", b"").decode()
     if status not in request.statuses:
         return f"status {status}, expected {request.statuses}: {body[:300]!r}"
+    if status == 304:
+        return f"a body: {body[:300]!r}" if body else ""
     if "json" not in content_type:
         return f"content type {content_type!r}"
     try:
@@ -160,8 +212,8 @@ async def agree(apps: dict[str, Asgi], requests: dict[str, Request]) -> None:
     """Raise `DisagreementError` unless every app gives the expected answer to every request."""
     found = [
         f"{name}: {request.method} {request.target}: {wrong}"
-        for name, app in apps.items()
-        for request in requests.values()
+        for request in [*requests.values(), *REFUSALS.values()]
+        for name, app in request.of(apps).items()
         if (wrong := problem(request, *await call(app, request)))
     ]
     if found:

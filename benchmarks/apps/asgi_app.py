@@ -42,6 +42,10 @@ async def answer(scope: Any, receive: Any) -> Any:
     route = scope["method"], scope["path"]
     if route == ("GET", "/hello"):
         return await hello(by_hand.text(by_hand.query(scope["query_string"]), "name"))
+    if route == ("GET", "/authorized"):
+        header = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
+        by_hand.authorize(header.decode("latin-1"))
+        return await hello(by_hand.text(by_hand.query(scope["query_string"]), "name"))
     if route == ("GET", "/hello_sync"):
         name = by_hand.text(by_hand.query(scope["query_string"]), "name")
         return await asyncio.get_running_loop().run_in_executor(None, hello_sync, name)
@@ -66,6 +70,8 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
         body = by_hand.encode(await answer(scope, receive))
     except by_hand.Refused as refused:
         status, body = 422, by_hand.encode({"problems": refused.problems})
+    except by_hand.NotAllowed as refused:
+        status, body = refused.status, b"{}"
     except LookupError:
         status, body = 404, b"{}"
     headers = [JSON, (b"content-length", b"%d" % len(body))]

@@ -5,11 +5,17 @@ type, so the two greetings are made JSON by hand.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import orjson
 from litestar import Litestar, MediaType, get, post
+from litestar.connection import ASGIConnection
+from litestar.exceptions import PermissionDeniedException
+from litestar.handlers import BaseRouteHandler
+from litestar.middleware.rate_limit import RateLimitConfig
+from litestar.security.jwt import JWTAuth, Token
 
-from benchmarks.apps.models import USERS, Parcel, User
+from benchmarks.apps.models import SCOPE, SECRET, USERS, Parcel, User
 
 
 @dataclass
@@ -19,6 +25,34 @@ class EchoArguments:
 
 @get("/hello", media_type=MediaType.JSON)
 async def hello(name: str) -> str:
+    return orjson.dumps(f"Hello {name}!").decode()
+
+
+async def caller(token: Token, connection: ASGIConnection[Any, Any, Any, Any]) -> str:
+    return token.sub
+
+
+def may_greet(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+    if SCOPE not in connection.auth.extras.get("scope", "").split():
+        raise PermissionDeniedException
+
+
+AUTHENTICATION = JWTAuth[str](retrieve_user_handler=caller, token_secret=SECRET)
+LIMIT = RateLimitConfig(rate_limit=("second", 1000))
+
+
+@get("/authorized", media_type=MediaType.JSON, middleware=[AUTHENTICATION.middleware], guards=[may_greet])
+async def authorized(name: str) -> str:
+    return orjson.dumps(f"Hello {name}!").decode()
+
+
+@get("/cached", media_type=MediaType.JSON, cache=3600)
+async def cached(name: str) -> str:
+    return orjson.dumps(f"Hello {name}!").decode()
+
+
+@get("/limited", media_type=MediaType.JSON, middleware=[LIMIT.middleware])
+async def limited(name: str) -> str:
     return orjson.dumps(f"Hello {name}!").decode()
 
 
@@ -42,4 +76,4 @@ async def users(n: int = 100) -> list[User]:
     return USERS[:n]
 
 
-app = Litestar([hello, hello_sync, parcel, echo, users], logging_config=None)
+app = Litestar([hello, authorized, cached, limited, hello_sync, parcel, echo, users], logging_config=None)

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
 
+import jwt
+
 
 @dataclass
 class Address:
@@ -33,3 +35,18 @@ USERS = [
     User(UUID(int=i), f"user{i}", i % 90, datetime(2026, 1, 1, tzinfo=UTC), ["a", "b", "c"], Address("1 st", "x", "z"))
     for i in range(1000)
 ]
+
+
+SECRET = "the secret of the benchmarks, which are no secret"
+SCOPE = "greet"
+
+
+def _token(scope: str, secret: str = SECRET) -> str:
+    # Litestar needs iat and exp; the others do not mind
+    claims = {"sub": "ada", "iat": 1767225600, "exp": 4102444800, "scope": scope}
+    return jwt.encode(claims, secret, algorithm="HS256")
+
+
+TOKEN = _token(f"read {SCOPE}")
+LOWLY_TOKEN = _token("read")
+BAD_TOKEN = _token(SCOPE, SECRET[::-1])

@@ -22,6 +22,11 @@ async def hello(request: Request) -> Response:
     return OrjsonResponse(f"Hello {by_hand.text(request.query_params, 'name')}!")
 
 
+async def authorized(request: Request) -> Response:
+    by_hand.authorize(request.headers.get("authorization", ""))
+    return OrjsonResponse(f"Hello {by_hand.text(request.query_params, 'name')}!")
+
+
 def hello_sync(request: Request) -> Response:
     return OrjsonResponse(f"Hello {by_hand.text(request.query_params, 'name')}!")
 
@@ -42,13 +47,18 @@ async def refused(request: Request, error: by_hand.Refused) -> Response:
     return OrjsonResponse({"problems": error.problems}, 422)
 
 
+async def not_allowed(request: Request, error: by_hand.NotAllowed) -> Response:
+    return OrjsonResponse({}, error.status)
+
+
 app = Starlette(
     routes=[
         Route("/hello", hello),
         Route("/hello_sync", hello_sync),
+        Route("/authorized", authorized),
         Route("/parcels/{id:int}", parcel),
         Route("/echo", echo, methods=["POST"]),
         Route("/users", users),
     ],
-    exception_handlers={by_hand.Refused: refused},
+    exception_handlers={by_hand.Refused: refused, by_hand.NotAllowed: not_allowed},
 )

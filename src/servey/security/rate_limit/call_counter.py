@@ -6,18 +6,16 @@ import asyncio
 import logging
 import math
 import threading
-import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from servey.action.context import RateLimitState
+from servey.cache_control.circuit import Circuit
 from servey.errors import MissingExtraError, TooManyRequestsError, is_missing
 from servey.security.rate_limit.rate_limit_headers import rate_limit_headers
 
 try:
-    from limits.aio.strategies import MovingWindowRateLimiter
-
     from servey.security.rate_limit.memory_storage import MemoryStorage
 except ModuleNotFoundError as error:
     for package in ("limits", "cachetools"):
@@ -32,6 +30,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("servey.rate_limit")
 
+Told = tuple[bool, float, int]
+"""Whether a call is admitted, how many seconds ago the oldest one in the window was, and how many are in it."""
+
 
 class CallCounter:
     """Count calls, and refuse those that are too many.
@@ -41,7 +42,6 @@ class CallCounter:
     Args:
         where: ``"memory"``, or the ``redis://…`` of a shared store.
         timeout: Seconds that the shared store has for an answer.
-        pause: Seconds for which it is not asked again when it had none.
 
     Raises:
         SettingsError: `where` is neither.
@@ -54,14 +54,13 @@ class CallCounter:
         RateLimitState(limit=10, window=60, remaining=9, reset=60)
     """
 
-    def __init__(self, where: str = "memory", timeout: float = 0.25, pause: float = 5.0) -> None:
-        self._memory = MovingWindowRateLimiter(MemoryStorage())
-        self._timeout, self._pause = timeout, pause
+    def __init__(self, where: str = "memory", timeout: float = 0.25) -> None:
+        self._memory = MemoryStorage()
+        self._timeout = timeout
         self._where = where
         self._stores: WeakKeyDictionary[asyncio.AbstractEventLoop, SharedStorage] = WeakKeyDictionary()
         self._lock = threading.Lock()
-        self._is_down = False
-        self._ask_at = 0.0
+        self._circuit = Circuit("the store of rate limits (SERVEY_RATE_LIMITS)", _log)
         if self.is_shared:
             _shared_storage_type().check(where)
 
@@ -80,20 +79,26 @@ class CallCounter:
         Raises:
             TooManyRequestsError: Nothing is left; with the headers that say so.
         """
-        store = self._store() if self.is_shared else None
-        if store is not None:
+        told: list[Told] = []
+        if self.is_shared and self._circuit.closed():
+            store = self._store()
             try:
                 async with asyncio.timeout(self._timeout):
-                    state = await _count(store.strategy, limits, key)
-            except TooManyRequestsError:
-                self._answered()
-                raise
+                    for limit in limits:
+                        told.append(await store.acquire(limit.key_for(*key), limit.amount, limit.get_expiry()))
+                        if not told[-1][0]:
+                            break
             except (*store.errors, OSError, TimeoutError) as error:
-                self._failed(error)
+                self._circuit.failed(error)
+                told.clear()
             else:
-                self._answered()
-                return state
-        return await _count(self._memory, limits, key)
+                self._circuit.succeeded()
+        if not told:
+            for limit in limits:
+                told.append(self._memory.acquire(limit.key_for(*key), limit.amount, limit.get_expiry()))
+                if not told[-1][0]:
+                    break
+        return _nearest(limits, told)
 
     async def close(self) -> None:
         """Close what was opened in this event loop; the next call opens it again."""
@@ -102,14 +107,8 @@ class CallCounter:
         if store is not None:
             await store.close()
 
-    def _store(self) -> SharedStorage | None:
-        """Return the shared store for this event loop; None while it is left alone after a failure."""
-        if self._is_down:
-            with self._lock:
-                now = time.monotonic()
-                if now < self._ask_at:
-                    return None
-                self._ask_at = now + self._pause  # while this call asks, the others go on without
+    def _store(self) -> SharedStorage:
+        """Return the shared store for this event loop."""
         loop = asyncio.get_running_loop()
         store = self._stores.get(loop)
         if store is None:
@@ -117,42 +116,22 @@ class CallCounter:
                 store = self._stores[loop] = _shared_storage_type()(self._where, self._timeout)
         return store
 
-    def _answered(self) -> None:
-        if self._is_down:
-            with self._lock:
-                was_down, self._is_down = self._is_down, False
-            if was_down:
-                _log.info("the store of the rate limits answers again: calls are counted there")
 
-    def _failed(self, error: Exception) -> None:
-        with self._lock:
-            was_down, self._is_down = self._is_down, True
-            self._ask_at = time.monotonic() + self._pause
-        if not was_down:
-            _log.warning(
-                "the store of the rate limits (SERVEY_RATE_LIMITS) does not answer, so each process counts for itself "
-                "until it does: %s",
-                str(error) or type(error).__name__,
-            )
+def _nearest(limits: Sequence[RateLimitItem], told: Sequence[Told]) -> RateLimitState:
+    """Return what is left of the limit that is nearest to its end.
 
-
-async def _count(
-    strategy: MovingWindowRateLimiter, limits: Sequence[RateLimitItem], key: Sequence[str]
-) -> RateLimitState:
-    nearest: RateLimitState | None = None
-    for limit in limits:
-        is_admitted = await strategy.hit(limit, *key)
-        reset_time, remaining = await strategy.get_window_stats(limit, *key)
+    Raises:
+        TooManyRequestsError: The last of the limits that were asked admits no more.
+    """
+    states: list[RateLimitState] = []
+    for limit, (is_admitted, age, calls) in zip(limits, told, strict=False):
         window = limit.get_expiry()
-        reset = min(max(math.ceil(reset_time - time.time()), 1), window)
-        state = RateLimitState(limit.amount, window, remaining if is_admitted else 0, reset)
+        reset = min(max(math.ceil(window - age), 1), window)
+        state = RateLimitState(limit.amount, window, limit.amount - calls if is_admitted else 0, reset)
         if not is_admitted:
             raise _refused(state)
-        if nearest is None or (state.remaining, -state.reset) < (nearest.remaining, -nearest.reset):
-            nearest = state
-    if nearest is None:
-        raise ValueError("there is no limit to count by")
-    return nearest
+        states.append(state)
+    return min(states, key=lambda state: (state.remaining, -state.reset))
 
 
 def _refused(state: RateLimitState) -> TooManyRequestsError:

@@ -94,14 +94,18 @@ class MemoryStorage(Storage, MovingWindowSupport):
             self._now = self._clock()
             return int(sum(window.open.currsize + window.spent.currsize for window in self._windows.values()))
 
-    async def acquire_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
-        """Count calls; return whether all of them were within the limit.
+    def acquire(self, key: str, limit: int, expiry: int, amount: int = 1) -> tuple[bool, float, int]:
+        """Count calls and look at the window in one step, without waiting.
 
         Args:
             key: Whose calls.
             limit: How many there may be within `expiry` seconds.
             expiry: The length of the window, in seconds.
             amount: How many are counted: all, or none.
+
+        Returns:
+            Whether all of them were within the limit; how many seconds ago the oldest call in the window was; and how
+            many are in it now.
         """
         with self._lock:
             now = self._now = self._clock()
@@ -110,13 +114,16 @@ class MemoryStorage(Storage, MovingWindowSupport):
             times = window.times(key)
             if times is None:
                 times = array("d")
-            else:
+            elif times[0] <= now - expiry:
                 del times[: bisect_right(times, now - expiry)]
-            if len(times) + amount > limit:
-                return False
-            times.extend([now] * amount)
-            window.keep(key, times, is_spent=len(times) == limit)
-            return True
+            if is_admitted := len(times) + amount <= limit:
+                times.extend([now] * amount)
+                window.keep(key, times, is_spent=len(times) == limit)
+            return is_admitted, now - times[0] if times else 0.0, len(times)
+
+    async def acquire_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
+        """Count calls, as `acquire`; return whether all of them were within the limit."""
+        return self.acquire(key, limit, expiry, amount)[0]
 
     async def get_moving_window(self, key: str, limit: int, expiry: int) -> tuple[float, int]:
         """Return when the oldest call in the window was (in seconds since the epoch), and how many are in it."""

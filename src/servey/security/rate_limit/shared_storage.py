@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from limits.aio.storage import RedisStorage
-from limits.aio.strategies import MovingWindowRateLimiter
 
 from servey.errors import MissingExtraError, SettingsError, is_missing
 
@@ -47,7 +47,7 @@ class SharedStorage:
             retry=Retry(NoBackoff(), 1),  # a server that was started anew has closed the connections
         )
         options: Any = {"implementation": "redispy", "key_prefix": _PREFIX, "connection_pool": self._pool}
-        self.strategy = MovingWindowRateLimiter(RedisStorage("async+redis://", **options))
+        self._storage = RedisStorage("async+redis://", **options)
 
     @staticmethod
     def check(url: str) -> None:
@@ -63,6 +63,12 @@ class SharedStorage:
                 "SERVEY_RATE_LIMITS is neither memory nor the URL of a store: write redis://host:6379/0, rediss:// "
                 "with TLS, or unix:// for a socket"
             ) from None
+
+    async def acquire(self, key: str, limit: int, expiry: int) -> tuple[bool, float, int]:
+        """Count a call, and look at the window; arguments and result are those of `MemoryStorage.acquire`."""
+        is_admitted = await self._storage.acquire_entry(key, limit, expiry)
+        oldest, calls = await self._storage.get_moving_window(key, limit, expiry)
+        return is_admitted, time.time() - oldest, calls
 
     async def close(self) -> None:
         """Close the connections."""
