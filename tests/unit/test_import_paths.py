@@ -16,6 +16,7 @@ PATHS = [
     ("servey.trigger.fixed_rate_trigger", "FixedRateTrigger"),
     ("servey.security.authorization", "Authorization"),
     ("servey.security.access_control.scope_access_control", "ScopeAccessControl"),
+    ("servey.cache_control.ttl_cache_control", "TtlCacheControl"),
     ("servey.servey_test.test_servey_actions", "define_test_class"),
 ]
 
