@@ -125,8 +125,8 @@ class RedisResultStore:
         self._circuit = Circuit("the store of results", _log)
         self._clients: dict[asyncio.AbstractEventLoop, _Client] = {}
         self._lock = threading.Lock()
-        # what is invalidated here and not yet there; with the lock held
-        self._owed: dict[tuple[str, bytes | None], None] = {}
+        self.owed: dict[tuple[str, bytes | None], int] = {}
+        """What is invalidated here and not yet there: scopes and arguments, numbered; changed with the lock held."""
         self._changes = 0
         self._blocking: Any = None
         try:
@@ -141,7 +141,7 @@ class RedisResultStore:
         """Return what is kept under a key."""
         if not self._circuit.closed():
             return Lookup(None, self._changes, "store-unavailable")
-        if self._owed and not await self._settle():
+        if self.owed and not await self._settle():
             return Lookup(None, self._changes, "store-unavailable")
         names = self._names(key)
         try:
@@ -215,51 +215,53 @@ class RedisResultStore:
     def _owe(self, scope: str, arguments: bytes | None) -> None:
         with self._lock:
             self._changes += 1
-            self._owed[scope, arguments] = None
-            if len(self._owed) > _OWED:
-                self._owed = {(name, None): None for name, _ in self._owed}
+            self.owed[scope, arguments] = self._changes
+            if len(self.owed) > _OWED:
+                self.owed = {(name, None): self._changes for name, _ in self.owed}
 
     def _is_owed(self, key: ResultKey) -> bool:
-        return bool(self._owed) and ((key[0], None) in self._owed or (key[0], key[1]) in self._owed)
+        return bool(self.owed) and ((key[0], None) in self.owed or (key[0], key[1]) in self.owed)
 
-    def _tokens_owed(self) -> tuple[int, list[tuple[str, bytes | None]], list[str]]:
+    def _owing(self) -> tuple[dict[tuple[str, bytes | None], int], list[str]]:
+        """Return what is owed, and the tokens that have to be deleted for it."""
         with self._lock:
-            owed = list(self._owed)
-            return self._changes, owed, [self._token(scope, arguments) for scope, arguments in owed]
+            owed = dict(self.owed)
+        return owed, [self._token(scope, arguments) for scope, arguments in owed]
 
-    def _paid(self, changes: int, owed: list[tuple[str, bytes | None]]) -> None:
+    def _paid(self, owed: dict[tuple[str, bytes | None], int]) -> None:
         with self._lock:
-            if changes == self._changes:
-                self._owed.clear()
-            # else some of them may have been invalidated once more since, and are deleted once more
+            for what, number in owed.items():
+                if self.owed.get(what) == number:  # else it was invalidated once more in the meantime
+                    del self.owed[what]
 
     async def _settle(self) -> bool:
         """Delete the tokens of everything that is owed, and return whether it is done."""
-        changes, owed, tokens = self._tokens_owed()
+        owed, tokens = self._owing()
         try:
-            client = self._client().redis
-            for token in tokens:
-                await self._within(client.delete(token))
-        except Exception as error:  # noqa: BLE001
+            if tokens:
+                await self._within(_deleting(self._client().redis, tokens).execute())
+        except Exception as error:  # noqa: BLE001 - see `get`
             self._failed(error)
             return False
         self._circuit.succeeded()
-        self._paid(changes, owed)
+        self._paid(owed)
         return True
 
     def _settle_here(self) -> None:
         """Do what `_settle` does, in a thread that has no event loop."""
-        changes, owed, tokens = self._tokens_owed()
+        owed, tokens = self._owing()
         try:
-            if self._blocking is None:
-                self._blocking = self._connect(_SYNC, Retry, socket_timeout=self._timeout)
-            for token in tokens:
-                self._blocking.delete(token)
-        except Exception as error:  # noqa: BLE001
+            with self._lock:
+                if self._blocking is None:
+                    self._blocking = self._connect(_SYNC, Retry, socket_timeout=self._timeout)
+                client = self._blocking
+            if tokens:
+                _deleting(client, tokens).execute()
+        except Exception as error:  # noqa: BLE001 - see `get`
             self._failed(error)
         else:
             self._circuit.succeeded()
-            self._paid(changes, owed)
+            self._paid(owed)
 
     # --- the server ---------------------------------------------------------------------------------------------------
 
@@ -318,6 +320,14 @@ class _Client:
         self.get: Any = redis.register_script(_GET)
         self.put: Any = redis.register_script(_PUT)
         self.tasks: set[asyncio.Task[bool]] = set()
+
+
+def _deleting(client: Any, tokens: list[str]) -> Any:
+    """Return the deletion of keys, to be executed in one round trip; each by itself, for a cluster."""
+    pipeline = client.pipeline(transaction=False)
+    for token in tokens:
+        pipeline.delete(token)
+    return pipeline
 
 
 def _read(found: Any, name: str, lease: bytes) -> Representation | None:
