@@ -5,8 +5,9 @@
 (() => {
   const main = document.getElementById("docs");
   const address = new URL(main.dataset.document, document.baseURI);
-  const request = { headers: { Accept: "application/json" }, credentials: "same-origin", cache: "no-cache" };
-  let shown = null;
+  let shown = null; // the entity tag of what is shown
+  let bearer = null; // the token of who is logged in; it is kept nowhere else
+  let turn = 0;
 
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const paint = () => document.documentElement.classList.toggle("dark-mode", dark.matches);
@@ -30,10 +31,16 @@
     main.replaceChildren(message);
   }
 
+  function request(method) {
+    const headers = { Accept: "application/json" };
+    if (bearer !== null) headers.Authorization = `Bearer ${bearer}`;
+    return { method, headers, credentials: "same-origin", cache: "no-cache" };
+  }
+
   async function load() {
     let response;
     try {
-      response = await fetch(address, request);
+      response = await fetch(address, request("GET"));
     } catch (error) {
       throw new Error("The server did not answer.", { cause: "Is it still running? Reload this page when it is." });
     }
@@ -57,12 +64,14 @@
     });
   }
 
-  // Who comes back from the editor sees what the service is now.
+  // Who comes back from the editor sees what the service is now. A page that is loaded again has forgotten the token.
   async function look() {
     if (document.visibilityState !== "visible" || shown === null) return;
     try {
-      const { ok, headers } = await fetch(address, { ...request, method: "HEAD" });
-      if (ok && headers.get("ETag") !== shown) location.reload();
+      const { ok, headers } = await fetch(address, request("HEAD"));
+      if (!ok || headers.get("ETag") === shown) return;
+      if (bearer === null) location.reload();
+      else show(await load());
     } catch (error) {
       // the server is not there: what is shown stays
     }
@@ -73,7 +82,12 @@
     const here = new URL(".", address).href.replace(/\/$/, "");
     if (main.dataset.servers === "here") loaded.servers = [{ url: here }];
     main.classList.toggle("one-server", main.dataset.servers === "here");
-    for (const scheme of Object.values(loaded.components?.securitySchemes ?? {})) {
+    for (const [name, scheme] of Object.entries(loaded.components?.securitySchemes ?? {})) {
+      if (scheme.type === "openIdConnect") {
+        // Swagger UI would ask the issuer where one logs in, and this page asks nobody but the service
+        const description = `${scheme.description ?? ""}\n\nGet one there (${scheme.openIdConnectUrl}), and paste it.`;
+        loaded.components.securitySchemes[name] = { type: "http", scheme: "bearer", bearerFormat: "JWT", description };
+      }
       for (const flow of Object.values(scheme.flows ?? {})) {
         for (const name of ["authorizationUrl", "tokenUrl", "refreshUrl"]) {
           if (flow[name]) flow[name] = new URL(flow[name], address).href;
@@ -121,16 +135,49 @@
       .filter((group) => group.get("operations").size > 0);
   }
 
+  // Who has logged in is shown what they may call, and all of it again when they have logged out.
+  function followLogin(system) {
+    async function follow() {
+      const authorized = Object.entries(system.authSelectors.authorized()?.toJS() ?? {});
+      const tokens = authorized.map(([name, { token, value }]) => [name, token?.access_token ?? value]);
+      const [name, token] = tokens.find(([, given]) => typeof given === "string" && given !== "") ?? [null, null];
+      if (token === bearer) return;
+      bearer = token;
+      const mine = (turn += 1);
+      let loaded;
+      try {
+        loaded = await load();
+      } catch (error) {
+        if (mine !== turn || token === null) return; // what is shown stays
+        system.errActions.newAuthErr({ authId: name, level: "error", source: "auth", message: error.message });
+        bearer = null;
+        loaded = await load().catch(() => null);
+      }
+      if (mine === turn && loaded !== null) show(loaded);
+    }
+    const wrapped = (original) => (payload) => {
+      const done = original(payload);
+      follow();
+      return done;
+    };
+    const wrapActions = { authorize: wrapped, authorizeOauth2: wrapped, logout: wrapped };
+    return { statePlugins: { auth: { wrapActions } } };
+  }
+
   function show(loaded) {
     if (loaded.info?.title) {
       document.title = loaded.info.title;
       document.querySelector("nav a").textContent = loaded.info.title;
     }
+    if (window.ui !== undefined) {
+      window.ui.specActions.updateSpec(JSON.stringify(locate(loaded)));
+      return;
+    }
     window.ui = SwaggerUIBundle({
       spec: locate(loaded),
       domNode: main,
       presets: [SwaggerUIBundle.presets.apis],
-      plugins: [exactNumbers, () => ({ fn: { opsFilter } })],
+      plugins: [exactNumbers, followLogin, () => ({ fn: { opsFilter } })],
       layout: "BaseLayout",
       validatorUrl: null,
       deepLinking: true,
@@ -149,6 +196,12 @@
     tell("Swagger UI could not be loaded", "A script of this page is missing.", "Reload the page; the document itself is here:");
     return;
   }
+  main.addEventListener("keydown", ({ key, target }) => {
+    // the dialog has no form that Enter would send
+    if (key === "Enter" && target.matches(".auth-container input:not([type=checkbox])")) {
+      target.closest(".auth-container").querySelector(".authorize")?.click();
+    }
+  });
   load().then(show, (error) => tell("The document could not be loaded", error.message, error.cause));
   window.addEventListener("focus", look);
   document.addEventListener("visibilitychange", look);
