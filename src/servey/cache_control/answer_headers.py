@@ -37,7 +37,9 @@ def answer_headers(representation: Representation, *, by_cookie: bool = False) -
     control = reply.cache_control(private=private)
     headers = [("etag", representation.entity_tag)]
     if (modified := representation.last_modified) is not None:
-        headers.append(("last-modified", format_http_date(modified)))
+        # not this very second, in which it may change once more (RFC 9110 §8.8.2.2), and which the server's own clock,
+        # that of `Date`, may not have seen yet (§8.8.2.1)
+        headers.append(("last-modified", format_http_date(min(modified, made_at - 1))))
     headers.append(("cache-control", control or cache.directives(private=private)))
     if cache.max_age is not None and not cache.no_store and reply.get("expires") is None:
         headers.append(("expires", format_http_date(made_at + cache.max_age)))

@@ -1,6 +1,6 @@
 """A result with its headers, and with those of a reply."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
@@ -46,9 +46,11 @@ def test_what_is_private_says_so_and_whom_it_depends_on():
     assert headers_of(made(private=True), by_cookie=True)["vary"] == "Authorization, Cookie"
 
 
-def test_a_date_in_the_future_is_that_of_the_answer():
-    future = CacheHeader(last_modified=datetime(2030, 1, 1, tzinfo=UTC))
-    assert headers_of(made(future))["last-modified"] == DATE
+@pytest.mark.parametrize("later", [timedelta(0), timedelta(seconds=0.5), timedelta(days=365)])
+def test_a_date_is_never_in_the_future_nor_of_the_second_in_which_it_may_change_again(later):
+    changed = CacheHeader(last_modified=datetime.fromtimestamp(MADE, UTC) + later)
+    assert headers_of(made(changed))["last-modified"] == "Sun, 06 Nov 1994 08:49:36 GMT"
+    assert made(changed).last_modified == MADE
 
 
 def test_the_tag_is_one_of_the_content_unless_there_is_another():
