@@ -25,24 +25,31 @@ _SECONDS = {"type": "integer", "minimum": 0}
 _LACKS = 'Bearer error="insufficient_scope", scope="{}"'
 
 _RATE_LIMIT: Headers = {
-    "RateLimit": _header("What is left of the rate limit: calls (`r`), and seconds until there are more (`t`).", _TEXT),
-    "RateLimit-Policy": _header("The rate limit: calls (`q`) in so many seconds (`w`).", _TEXT),
+    "RateLimit": _header(
+        "What is left of the rate limit: calls (`r`), and seconds until there are more (`t`).", _TEXT, required=True
+    ),
+    "RateLimit-Policy": _header("The rate limit: calls (`q`) in so many seconds (`w`).", _TEXT, required=True),
 }
 
-_CACHING: Headers = {
-    "ETag": _header("What the result is known by, for `If-None-Match`.", _TEXT),
-    "Cache-Control": _header("Who may keep the result, and for how many seconds.", _TEXT),
-    "Last-Modified": _header("When the result changed last.", _TEXT),
+_NOT_MODIFIED: Headers = {
+    "ETag": _header("What the result is known by, for `If-None-Match`.", _TEXT, required=True),
+    "Cache-Control": _header("Who may keep the result, and for how many seconds.", _TEXT, required=True),
     "Vary": _header("The headers of the request that the result depends on.", _TEXT),
     "Age": _header("The seconds since the result was made, where it was kept.", _SECONDS),
     "Cache-Status": _header("Whether the result was kept by the service (RFC 9211).", _TEXT),
 }
+_CACHING: Headers = {
+    **_NOT_MODIFIED,
+    "Last-Modified": _header("When the result changed last.", _TEXT),
+    "Expires": _header("When the result is not fresh any more.", _TEXT),
+}
 
 
-def result_headers(operation: Operation) -> Headers:
-    """Return the headers of a result, and of the answer that it has not changed."""
+def result_headers(operation: Operation, *, not_modified: bool = False) -> Headers:
+    """Return the headers of a result; or of the answer that it has not changed."""
+    cached = _NOT_MODIFIED if not_modified else _CACHING
     return {
-        **(_CACHING if operation.action.cache_control is not None else {}),
+        **(cached if operation.action.cache_control is not None else {}),
         **(_RATE_LIMIT if operation.action.rate_limit is not None else {}),
     }
 

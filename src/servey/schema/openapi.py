@@ -21,7 +21,7 @@ from servey.schema.problems import PROBLEM, problem_responses
 from servey.schema.samples import with_samples
 from servey.schema.security import SecurityWriter
 from servey.service import Service
-from servey.trigger.web_route import WebRoute
+from servey.trigger.web_route import WebRoute, current_route
 
 OpenApiVersion = Literal["3.1", "3.0"]
 """The versions of OpenAPI that a document can be written in."""
@@ -59,7 +59,7 @@ def openapi_document(
     routes = [route for route in whole if visible is None or route.operation.name in visible]
     components, names = Components({"Problem": PROBLEM} if routes else {}), Names()
     security = SecurityWriter(service, [route.operation for route in whole], names_roles=version != "3.0")
-    writer = _OperationWriter(components, security, settings.problem_types_at(root_path))
+    writer = _OperationWriter(service.web_routes, components, security, settings.problem_types_at(root_path))
     paths: dict[str, dict[str, Any]] = {}
     for route in whole:  # an action's first route has its name, whatever the others are called
         names.of(route.operation.name, route.operation.name)
@@ -100,12 +100,16 @@ class _OperationWriter:
     """Writes what one method of one path does.
 
     Args:
+        routes: All routes of the service.
         components: Where the schemas of classes go.
         security: What operations require of their callers.
         types: What the ``type`` of a problem begins with.
     """
 
-    def __init__(self, components: Components, security: SecurityWriter, types: str) -> None:
+    def __init__(
+        self, routes: Sequence[WebRoute], components: Components, security: SecurityWriter, types: str
+    ) -> None:
+        self._routes = routes
         self._security = security
         self._sent = components.writer("input")
         self._got = components.writer("output")
@@ -126,7 +130,7 @@ class _OperationWriter:
                 "parameters": parameters,
                 "requestBody": body,
                 "security": self._security.requirements(operation),
-                "responses": self._responses(operation, route.method),
+                "responses": self._responses(route),
             }
         )
 
@@ -184,8 +188,8 @@ class _OperationWriter:
         told = _distinct([value for _, value in values])
         return {**found, "schema": {**schema, "examples": told} if told else schema}
 
-    def _responses(self, operation: Operation, method: str) -> dict[str, Any]:
-        action = operation.action
+    def _responses(self, route: WebRoute) -> dict[str, Any]:
+        operation, action = route.operation, route.operation.action
         returns = operation.signature.documentation.returns
         values = [(item, item.result) for item in operation.examples if shown(item) and item.result is not NOT_GIVEN]
         content = {"schema": self._got.of(operation.result.root), "examples": example_objects(values)}
@@ -197,9 +201,19 @@ class _OperationWriter:
         found: dict[str, Any] = {str(action.status): nothing if action.status in _BODILESS else success}
         if operation.signature.replies:  # the function chooses the status
             found["2XX"] = success
-        if action.cache_control is not None and method == "GET":
-            found["304"] = {"description": "The caller has the result already (`If-None-Match`).", "headers": headers}
-        return {**found, **problem_responses(operation, self._types, takes_tokens=bool(self._security.schemes))}
+        reads = action.cache_control is not None and route.method == "GET"
+        if reads:
+            found["304"] = {
+                "description": "The caller has the result already (`If-None-Match`, `If-Modified-Since`).",
+                "headers": result_headers(operation, not_modified=True),
+            }
+        problems = problem_responses(
+            operation,
+            self._types,
+            takes_tokens=bool(self._security.schemes),
+            takes_conditions=reads or current_route(route, self._routes) is not None,
+        )
+        return {**found, **problems}
 
 
 _BODILESS = frozenset({204, 205})

@@ -15,6 +15,7 @@ from servey.errors import (
     InternalError,
     InvalidError,
     MalformedError,
+    PreconditionError,
     TooManyRequestsError,
     UnauthorizedError,
     phrase,
@@ -71,16 +72,19 @@ class _Error(msgspec.Struct, frozen=True):
 _CODES: Mapping[str | None, type[CallError]] = {error.code: error for error in CallError.__subclasses__()}
 
 
-def problem_responses(operation: Operation, types: str, *, takes_tokens: bool) -> dict[str, Any]:
+def problem_responses(
+    operation: Operation, types: str, *, takes_tokens: bool, takes_conditions: bool
+) -> dict[str, Any]:
     """Return the response objects of an operation's errors, by status; the last is that of every other error.
 
     Args:
         operation: The operation.
         types: What the ``type`` of a problem begins with.
         takes_tokens: Whether callers of the service have tokens; a bad one is refused by open actions, too.
+        takes_conditions: Whether requests may have conditions (RFC 9110 §13).
     """
     by_status: dict[int, dict[str, _Error]] = {}
-    for error in _errors(operation, takes_tokens):
+    for error in _errors(operation, takes_tokens, takes_conditions):
         by_status.setdefault(error.status, {}).setdefault(error.code, error)
     found: dict[str, Any] = {}
     for status, errors in sorted(by_status.items()):
@@ -99,7 +103,7 @@ def problem_responses(operation: Operation, types: str, *, takes_tokens: bool) -
     return found
 
 
-def _errors(operation: Operation, takes_tokens: bool) -> Iterable[_Error]:
+def _errors(operation: Operation, takes_tokens: bool, takes_conditions: bool) -> Iterable[_Error]:
     """Yield the errors that callers have to expect."""
     # an action without parameters refuses what it is given as well
     yield from (_Error.of(MalformedError), _Error.of(InvalidError))
@@ -107,6 +111,8 @@ def _errors(operation: Operation, takes_tokens: bool) -> Iterable[_Error]:
         yield _Error.of(UnauthorizedError)
     if operation.action.access_control is not ALLOW_ALL:
         yield _Error.of(ForbiddenError)
+    if takes_conditions:
+        yield _Error.of(PreconditionError)
     if operation.action.rate_limit is not None:
         yield _Error.of(TooManyRequestsError)
     for mapping in operation.errors:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from servey.action.context import CallContext
 from servey.cache_control.preconditions import Current
 from servey.cache_control.representation import Representation
-from servey.codec import MISSING
 from servey.errors import CallError, InvalidError, MalformedError
 from servey.servey_starlette.request import Scope
 from servey.service import Service
-from servey.trigger.web_route import WebRoute
-from servey.trigger.web_trigger import WebTriggerMethod
+from servey.trigger.web_route import WebRoute, current_route
 
 FindCurrent = Callable[[Any, CallContext, Scope], Awaitable[Current | None]]
 """Takes the arguments, the call's surroundings and the scope of a request; returns None when there is nothing."""
@@ -29,24 +26,20 @@ def find_current(route: WebRoute, service: Service) -> FindCurrent | None:
     """Return how the present state is found of what a route changes, for the conditions of its requests.
 
     It is what the action's own cache control says of it, in a method `current_etag`; otherwise the answer of the
-    action with a cache control that serves GET at the same path, unless that needs more than the path says. It is asked
-    as its caller, and always anew. Where there is neither, nobody knows, and conditions are ignored (RFC 9110 §13.2.1).
+    action with a cache control that serves GET at the same path (`current_route`). It is asked as its caller, and
+    always anew. Where there is neither, nobody knows, and conditions are ignored (RFC 9110 §13.2.1).
     """
-    operation = route.operation
-    if route.trigger.method is WebTriggerMethod.GET:
+    operation, source = route.operation, current_route(route, service.web_routes)
+    if source is None:
         return None
-    if hasattr(operation.action.cache_control, "current_etag"):
+    if source is not route:
+        return _asking(source)
 
-        async def ask(arguments: Any, context: CallContext, scope: Scope) -> Current | None:
-            told = await operation.current_etag(arguments, context)
-            return None if told is None else Current(f'"{told}"')
+    async def ask(arguments: Any, context: CallContext, scope: Scope) -> Current | None:
+        told = await operation.current_etag(arguments, context)
+        return None if told is None else Current(f'"{told}"')
 
-        return ask
-    shape = _shape(route.path)
-    for other in service.web_routes:
-        if other.trigger.method is WebTriggerMethod.GET and _shape(other.path) == shape and _can_be_asked(other):
-            return _asking(other)
-    return None
+    return ask
 
 
 def _asking(route: WebRoute) -> FindCurrent:
@@ -72,13 +65,3 @@ def _asking(route: WebRoute) -> FindCurrent:
         return current_of(found) if 200 <= (found.status or 200) <= 299 else None
 
     return ask
-
-
-def _can_be_asked(route: WebRoute) -> bool:
-    operation, names = route.operation, route.trigger.path_parameters
-    required = {name for name, (parameter, _) in operation.arguments.parameters.items() if parameter.default is MISSING}
-    return operation.action.cache_control is not None and required <= set(names)
-
-
-def _shape(path: str) -> str:
-    return re.sub(r"\{\w+\}", "{}", path)

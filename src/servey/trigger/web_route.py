@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from servey.codec import MISSING
 from servey.errors import DefinitionError
 from servey.trigger.web_trigger import WebTrigger
 
@@ -48,7 +49,7 @@ def web_routes(operations: Iterable[Operation]) -> tuple[WebRoute, ...]:
                 continue
             route = WebRoute(trigger, trigger.path or f"/actions/{operation.name.replace('_', '-')}", operation)
             problems.extend(_path_problems(route))
-            shape = (route.method, re.sub(r"\{\w+\}", "{}", route.path))
+            shape = (route.method, _shape(route.path))
             if (other := routes.get(shape)) is not None and other.operation is operation:
                 problems.append(
                     DefinitionError(
@@ -69,6 +70,33 @@ def web_routes(operations: Iterable[Operation]) -> tuple[WebRoute, ...]:
     if problems:
         raise DefinitionError.join(problems)
     return tuple(routes.values())
+
+
+def current_route(route: WebRoute, routes: Iterable[WebRoute]) -> WebRoute | None:
+    """Return the route that says what there is now of what `route` changes, for the conditions of its requests.
+
+    It is itself where its action's cache control has a method `current_etag`; otherwise the action with a cache control
+    that serves GET at the same path, unless that needs more than the path says. None where nobody knows.
+    """
+    if route.method == "GET":
+        return None
+    if hasattr(route.operation.action.cache_control, "current_etag"):
+        return route
+    shape = _shape(route.path)
+    for other in routes:
+        is_kept = other.method == "GET" and other.operation.action.cache_control is not None
+        if is_kept and _shape(other.path) == shape and _needed(other.operation) <= set(other.trigger.path_parameters):
+            return other
+    return None
+
+
+def _needed(operation: Operation) -> set[str]:
+    """Return the parameters that have to be given."""
+    return {name for name, (parameter, _) in operation.arguments.parameters.items() if parameter.default is MISSING}
+
+
+def _shape(path: str) -> str:
+    return re.sub(r"\{\w+\}", "{}", path)
 
 
 def _path_problems(route: WebRoute) -> Iterable[DefinitionError]:
