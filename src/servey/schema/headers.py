@@ -31,9 +31,14 @@ _RATE_LIMIT: Headers = {
     "RateLimit-Policy": _header("The rate limit: calls (`q`) in so many seconds (`w`).", _TEXT, required=True),
 }
 
+_RATE_LIMIT_IF_COUNTED: Headers = {
+    name: {key: value for key, value in header.items() if key != "required"} for name, header in _RATE_LIMIT.items()
+}
+
 _NOT_MODIFIED: Headers = {
     "ETag": _header("What the result is known by, for `If-None-Match`.", _TEXT, required=True),
     "Cache-Control": _header("Who may keep the result, and for how many seconds.", _TEXT, required=True),
+    "Expires": _header("When the result is not fresh any more.", _TEXT),
     "Vary": _header("The headers of the request that the result depends on.", _TEXT),
     "Age": _header("The seconds since the result was made, where it was kept.", _SECONDS),
     "Cache-Status": _header("Whether the result was kept by the service (RFC 9211).", _TEXT),
@@ -41,7 +46,6 @@ _NOT_MODIFIED: Headers = {
 _CACHING: Headers = {
     **_NOT_MODIFIED,
     "Last-Modified": _header("When the result changed last.", _TEXT),
-    "Expires": _header("When the result is not fresh any more.", _TEXT),
 }
 
 
@@ -75,4 +79,4 @@ def error_headers(operation: Operation, status: int, codes: Sequence[str]) -> He
         told = "The seconds after which a call makes sense again."
         limit = _RATE_LIMIT if operation.action.rate_limit is not None else {}
         return {"Retry-After": _header(told, _SECONDS, required=always), **limit}
-    return {}
+    return _RATE_LIMIT_IF_COUNTED if operation.action.rate_limit is not None else {}
