@@ -32,7 +32,8 @@ PYTHONS := $(PYTHON)
 endif
 
 serve: $(VENV)/.synced-server
-	cd examples/tour && SERVEY_API_TITLE="$${SERVEY_API_TITLE:-Parcels}" exec ../../$(RUN) -m servey
+	cd examples/tour && SERVEY_API_TITLE="$${SERVEY_API_TITLE:-Parcels}" \
+	  SERVEY_PLUGINS="$${SERVEY_PLUGINS-actions.people:People}" exec ../../$(RUN) -m servey
 
 # in CI (CI=true) tests/no_skips.py turns each skipped test into a failure
 PYTEST := PYTHONPATH=tests $(RUN) -m pytest -n 2 -p no_skips

@@ -64,7 +64,7 @@ def stop(running: Running) -> int:
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    started = start(tmp_path_factory.mktemp("tour"))
+    started = start(tmp_path_factory.mktemp("tour"), SERVEY_PLUGINS="actions.people:People")
     try:
         yield started
     finally:
@@ -82,6 +82,14 @@ def register(client: httpx.Client, **members: object) -> str:
     response = client.post("/parcels", json={"depot": "HAM", "recipient": DORA, "weight": "1.2", **members})
     assert response.status_code == 201
     return response.headers["location"]
+
+
+def bearer(client: httpx.Client, name: str, password: str = "parcels-for-all") -> dict[str, str]:
+    """Log in; return the header that says so."""
+    form = {"grant_type": "password", "username": name, "password": password}
+    response = client.post("/login", data=form)
+    assert response.status_code == 200, response.text
+    return {"Authorization": f"Bearer {response.json()['access_token']}"}
 
 
 def problem(response: httpx.Response) -> tuple[int, str, list[str]]:
@@ -123,7 +131,9 @@ def test_every_action_has_an_example_of_a_result_and_of_an_error_where_it_takes_
     )
     lines = run.stdout.splitlines()
     assert len(lines) > 15
-    assert [line for line in lines if line.endswith("False") and not line.startswith("revenue")] == []
+    # these take nothing but a caller
+    callers = ("revenue", "my_parcels", "only_for_root")
+    assert [line for line in lines if line.endswith("False") and not line.startswith(callers)] == []
 
 
 def test_hello(client):
@@ -206,8 +216,8 @@ def test_a_call_that_fails_leaves_nothing_behind(client):
 
 
 def test_put_makes_and_changes(client):
-    depot = {"city": "Köln", "capacity": 90}
-    first, second = (client.put("/depots/CGN", json=depot) for _ in range(2))
+    depot, henk = {"city": "Köln", "capacity": 90}, bearer(client, "henk")
+    first, second = (client.put("/depots/CGN", json=depot, headers=henk) for _ in range(2))
     assert (first.status_code, first.headers["location"]) == (201, "/depots/CGN")
     assert (second.status_code, second.json()) == (200, {"code": "CGN", **depot})
 
@@ -233,6 +243,118 @@ def test_nobody_reads_the_accounts_without_a_token(client):
     response = client.get("/actions/revenue")
     assert problem(response)[:2] == (401, "unauthorized")
     assert response.headers["www-authenticate"] == "Bearer"
+
+
+def test_the_users_of_the_database_log_in_and_nobody_else(client):
+    ada = bearer(client, "ada")
+    told = client.get("/actions/echo-authorization", headers=ada).json()
+    assert (told["subject"], told["scopes"]) == ("ada", [])
+    assert client.get("/actions/echo-authorization").json() is None
+    for name, password in (("ada", "parcels"), ("mia", "parcels-for-all"), ("", "")):
+        form = {"grant_type": "password", "username": name, "password": password}
+        response = client.post("/login", data=form)
+        assert response.status_code == 400, response.text
+        assert response.json()["error"] in ("invalid_grant", "invalid_request")
+
+
+def test_everybody_may_do_what_their_scopes_say(client):
+    ada, henk, root = (bearer(client, name) for name in ("ada", "henk", "root"))
+    depot = {"city": "Wien", "capacity": 120}
+    for caller, statuses in ((ada, (403, 403, 403)), (henk, (403, 403, 200)), (root, (200, 200, 200))):
+        secret, revenue = (client.get(f"/actions/{name}", headers=caller) for name in ("only-for-root", "revenue"))
+        put = client.put("/depots/VIE", json=depot, headers=caller)
+        assert (secret.status_code, revenue.status_code, put.status_code) == statuses
+    assert client.get("/actions/only-for-root", headers=root).json() == "Some Secret Data!"
+
+
+def test_my_parcels_are_mine_and_no_cache_gives_them_to_somebody_else(client):
+    ada, henk = bearer(client, "ada"), bearer(client, "henk")
+    body = {"depot": "HAM", "recipient": DORA, "weight": "1.2"}
+    place = client.post("/parcels", json=body, headers=henk).headers["location"]
+    mine = client.get("/my/parcels", headers=henk)
+    assert [f"/parcels/{parcel['id']}" for parcel in mine.json()] == [place]
+    assert place not in client.get("/my/parcels", headers=ada).text
+    assert "private" in mine.headers["cache-control"]
+    assert "authorization" in mine.headers["vary"].lower()
+    assert problem(client.get("/my/parcels"))[0] == 401
+    same = client.get("/my/parcels", headers={**henk, "If-None-Match": mine.headers["etag"]})
+    assert (same.status_code, same.content) == (304, b"")
+
+
+def test_the_report_is_kept_until_a_parcel_changes(client):
+    def report() -> tuple[int, str]:
+        response = client.get("/actions/parcel-statistics")
+        return response.json()["registered"], response.headers["cache-status"]
+
+    register(client)
+    before, first = report()
+    same, second = report()
+    assert ("stored" in first, "hit" in second, same) == (True, True, before)
+    register(client)
+    after, third = report()
+    assert ("hit" in third, after) == (False, before + 1)
+
+
+def test_a_change_is_not_lost_when_somebody_else_was_quicker(client):
+    place = register(client)
+    known = client.get(place).headers["etag"]
+    first = client.patch(place, json={"note": "Ring twice"}, headers={"If-Match": known})
+    second = client.patch(place, json={"note": "Do not ring"}, headers={"If-Match": known})
+    assert first.status_code == 200
+    assert problem(second)[:2] == (412, "precondition_failed")
+    assert client.get(place).json()["note"] == "Ring twice"
+    assert problem(client.delete(place, headers={"If-Match": known}))[0] == 412
+
+
+def test_a_depot_is_made_and_never_changed_where_that_is_the_condition(client):
+    henk = bearer(client, "henk")
+    only_new = {**henk, "If-None-Match": "*"}
+    first, second = (
+        client.put("/depots/LEJ", json={"city": city, "capacity": 9}, headers=only_new) for city in ("Leipzig", "Halle")
+    )
+    assert first.status_code == 201
+    assert problem(second)[0] == 412
+    assert client.get("/depots/LEJ").json()["city"] == "Leipzig"
+
+
+def test_the_carriers_are_asked_thirty_times_a_minute_by_one_caller(client):
+    ada = bearer(client, "ada")
+    answers = [client.get("/actions/compare-carriers", params={"weight": "2"}, headers=ada) for _ in range(31)]
+    assert [answer.status_code for answer in answers] == [200] * 30 + [429]
+    assert problem(answers[-1])[1] == "too_many_requests"
+    assert 1 <= int(answers[-1].headers["retry-after"]) <= 60
+    assert answers[0].headers["ratelimit"].startswith('"default";r=29;')
+
+
+def test_without_the_plugin_there_is_the_login_for_development(tmp_path):
+    started = start(tmp_path, SERVEY_DEBUG_AUTHENTICATOR_PASSWORD="a password of mine")
+    try:
+        with httpx.Client(base_url=started.url, timeout=30) as client:
+            root = bearer(client, "root", "a password of mine")
+            assert client.get("/actions/only-for-root", headers=root).json() == "Some Secret Data!"
+    finally:
+        stop(started)
+
+
+def test_in_production_nobody_logs_in_whom_nobody_added(tmp_path):
+    variables = {
+        "SERVEY_PLUGINS": "actions.people:People",
+        "SERVEY_ENV": "production",
+        "JWT_SECRET_KEY": "a secret of at least thirty-two bytes",
+        "TOUR_DATABASE": str(tmp_path / "parcels.sqlite3"),
+    }
+    event = '{"name": "mia", "password": "a long secret", "scopes": ["depots"]}'
+    started = start(tmp_path, **variables)
+    try:
+        with httpx.Client(base_url=started.url, timeout=30) as client:
+            form = {"grant_type": "password", "username": "root", "password": "parcels-for-all"}
+            assert client.post("/login", data=form).status_code == 400
+            command = [sys.executable, "-m", "servey", "call", "add_user", "--event", event]
+            subprocess.run(command, cwd=TOUR, env=environment(**variables), timeout=60, check=True)
+            mia = bearer(client, "mia", "a long secret")
+            assert client.get("/actions/echo-authorization", headers=mia).json()["scopes"] == ["depots"]
+    finally:
+        stop(started)
 
 
 def test_fifty_calls_at_once(running):

@@ -1,4 +1,5 @@
 """A parcel service. Servey finds the actions and resources in this package and its modules.
 
-Read it in this order: `hello`, `model`, `storage`, `parcels`, `depots`, `quotes`, `accounts`.
+Read it in this order: `hello`, `model`, `storage`, `parcels`, `depots`, `quotes`, `reports`, `accounts`,
+`people`.
 """

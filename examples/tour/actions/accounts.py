@@ -1,4 +1,4 @@
-"""What not everybody may see."""
+"""What not everybody may see, and who one is."""
 
 from decimal import Decimal
 from sqlite3 import Connection
@@ -32,3 +32,34 @@ def revenue(connection: Connection) -> dict[Country, Money]:
     """
     rows = connection.execute("SELECT country, sum(cents) AS cents FROM parcels GROUP BY country ORDER BY country")
     return {row["country"]: Decimal(row["cents"]).scaleb(-2) for row in rows}
+
+
+@action(
+    triggers=(WEB_GET,),
+    tags=("accounts",),
+    examples=(
+        Example(name="nobody", result=None),
+        Example(
+            name="henk",
+            authorization=Authorization(subject="henk", scopes=frozenset({"depots"})),
+            result=Authorization(subject="henk", scopes=frozenset({"depots"})),
+        ),
+    ),
+)
+def echo_authorization(authorization: Authorization | None) -> Authorization | None:
+    """Tell callers what their token says; nothing without one."""
+    return authorization
+
+
+@action(
+    triggers=(WEB_GET,),
+    access_control=ScopeAccessControl(execute_scope="root"),
+    tags=("accounts",),
+    examples=(
+        Example(name="root", result="Some Secret Data!"),
+        Example(name="nobody", error="unauthorized"),
+    ),
+)
+def only_for_root() -> str:
+    """Tell a secret to who has the scope ``root``."""
+    return "Some Secret Data!"

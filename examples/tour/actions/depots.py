@@ -4,6 +4,8 @@ from sqlite3 import Connection
 
 from servey import Example, NotFoundError, Reply, WebTrigger, WebTriggerMethod
 from servey.action.action import action
+from servey.cache_control.secure_hash_cache_control import SecureHashCacheControl
+from servey.security.access_control.scope_access_control import ScopeAccessControl
 
 from .model import Capacity, Depot, DepotCode
 
@@ -27,6 +29,7 @@ def list_depots(connection: Connection) -> list[Depot]:
 
 @action(
     triggers=(WebTrigger(WebTriggerMethod.GET, "/depots/{code}"),),
+    cache_control=SecureHashCacheControl(),
     tags=("depots",),
     examples=(
         Example(name="known", params={"code": "VIE"}, result=VIENNA),
@@ -44,6 +47,7 @@ def get_depot(code: DepotCode, connection: Connection) -> Depot:
 
 @action(
     triggers=(WebTrigger(WebTriggerMethod.PUT, "/depots/{code}"),),
+    access_control=ScopeAccessControl(execute_scope="depots"),
     tags=("depots",),
     examples=(
         Example(
@@ -57,10 +61,14 @@ def get_depot(code: DepotCode, connection: Connection) -> Depot:
             result=Depot("VIE", "Wien", 240),
         ),
         Example(name="no_room", params={"code": "VIE", "city": "Wien", "capacity": 0}, error="invalid"),
+        Example(name="nobody", params={"code": "VIE", "city": "Wien", "capacity": 240}, error="unauthorized"),
     ),
 )
 def put_depot(code: DepotCode, city: str, capacity: Capacity, connection: Connection) -> Reply[Depot]:
-    """Make a depot, or change it.
+    """Make a depot, or change it. Needs a token with the scope ``depots``.
+
+    A PUT and the GET of the same path belong together: with the header If-Match, and the ETag that the GET gave,
+    nobody's change gets lost; with ``If-None-Match: *`` a depot is made and never changed.
 
     Returns:
         The depot; 201 where it is new, otherwise 200.

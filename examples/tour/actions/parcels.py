@@ -12,6 +12,7 @@ from msgspec import Meta
 
 from servey import (
     WEB_GET,
+    Authorization,
     ConflictError,
     Example,
     NotFoundError,
@@ -20,6 +21,7 @@ from servey import (
     WebTriggerMethod,
 )
 from servey.action.action import action
+from servey.cache_control.secure_hash_cache_control import SecureHashCacheControl
 
 from .model import (
     Address,
@@ -139,6 +141,7 @@ def list_parcels(
 
 @action(
     triggers=(WebTrigger(WebTriggerMethod.GET, "/parcels/{id}"),),
+    cache_control=SecureHashCacheControl(),  # an ETag: whoever has the parcel already gets a 304
     tags=("parcels",),
     examples=(
         Example(name="known", params={"id": "P-1001"}, result=P_1001),
@@ -152,6 +155,26 @@ def get_parcel(id: ParcelId, connection: Connection) -> Parcel:
     if row is None:
         raise NotFoundError(f"there is no parcel {id}")
     return Parcel.of_row(row)
+
+
+@action(
+    triggers=(WebTrigger(WebTriggerMethod.GET, "/my/parcels"),),
+    cache_control=SecureHashCacheControl(),
+    tags=("parcels",),
+    examples=(
+        Example(name="of_ada", authorization=Authorization("ada"), result=[P_1003, P_1001]),
+        Example(name="of_henk", authorization=Authorization("henk"), result=[]),
+        Example(name="nobody", error="unauthorized"),
+    ),
+)
+def my_parcels(authorization: Authorization, connection: Connection) -> list[Parcel]:
+    """List the caller's own parcels, the newest first.
+
+    Who calls comes from the token, never from the input. As the result depends on it, it is for the caller alone:
+    no cache gives it to somebody else, and nothing has to be said for that.
+    """
+    rows = connection.execute("SELECT * FROM parcels WHERE sender = ? ORDER BY number DESC", (authorization.subject,))
+    return [Parcel.of_row(row) for row in rows]
 
 
 @dataclass(frozen=True)
@@ -196,6 +219,7 @@ def register_parcel(
     depot: DepotCode,
     recipient: Address,
     weight: Weight,
+    authorization: Authorization | None,
     handling: list[Handling] | None = None,
     note: str | None = None,
 ) -> Reply[Receipt]:
@@ -206,6 +230,7 @@ def register_parcel(
         depot: Where it is handed in.
         recipient: Whom it goes to.
         weight: Kilograms.
+        authorization: Who has logged in, if anybody; the parcel is theirs.
         handling: What to mind.
         note: For the driver.
 
@@ -216,8 +241,10 @@ def register_parcel(
     now = datetime.now(UTC)
     inserted = connection.execute(
         """
-        INSERT INTO parcels (state, name, street, postcode, city, country, grams, cents, handling, registered_at, note)
-        VALUES ('registered', :name, :street, :postcode, :city, :country, :grams, :cents, :handling, :now, :note)
+        INSERT INTO parcels (state, name, street, postcode, city, country, grams, cents, handling, registered_at,
+            note, sender)
+        VALUES ('registered', :name, :street, :postcode, :city, :country, :grams, :cents, :handling, :now,
+            :note, :sender)
         """,
         {
             **vars(recipient),
@@ -226,6 +253,7 @@ def register_parcel(
             "handling": " ".join(item.value for item in handling or ()),
             "now": _utc(now),
             "note": note,
+            "sender": authorization and authorization.subject,
         },
     )
     id = f"P-{inserted.lastrowid}"
@@ -293,7 +321,10 @@ def redirect_parcel(id: ParcelId, recipient: Address, connection: Connection) ->
 def correct_parcel(
     id: ParcelId, connection: Connection, weight: Weight | None = None, note: str | None = None
 ) -> Parcel:
-    """Correct what was noted of a parcel; what is left out stays as it is."""
+    """Correct what was noted of a parcel; what is left out stays as it is.
+
+    With If-Match, and the ETag of the parcel as the caller knows it, only where nobody else has changed it.
+    """
     parcel = get_parcel(id, connection)
     if weight is not None:
         price = price_of(weight, parcel.recipient.country)

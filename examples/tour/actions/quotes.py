@@ -45,6 +45,7 @@ async def carriers() -> AsyncIterator[Carriers]:
 @action(
     triggers=(WEB_GET,),
     timeout=5,  # seconds, then 504
+    rate_limit="30/minute",  # of each caller, then 429: the carriers do not like to be asked for nothing
     examples=(
         Example(
             name="two_kilograms",

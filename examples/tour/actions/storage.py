@@ -11,7 +11,7 @@ from pathlib import Path
 from sqlite3 import Connection
 from tempfile import TemporaryDirectory
 
-from servey import resource
+from servey import cache, resource
 
 
 @dataclass(frozen=True)
@@ -54,12 +54,18 @@ def database() -> Iterator[Database]:
 def transaction(database: Database) -> Iterator[Connection]:
     """Open a connection for each call. What the call wrote is committed when it succeeds, rolled back when it fails.
 
+    After a commit the results that the server keeps of the report are forgotten; before it, another call could make
+    them anew of what was there before.
+
     When the action fails, its error is raised here, at the ``yield``.
     """
     connection = database.connect()
     try:
         yield connection
+        has_written = connection.in_transaction
         connection.commit()
+        if has_written:
+            cache.invalidate("parcel_statistics")
     finally:
         connection.close()  # without a commit this rolls back
 
@@ -85,7 +91,14 @@ CREATE TABLE parcels (
     cents INTEGER NOT NULL,
     handling TEXT NOT NULL,
     registered_at TEXT NOT NULL, -- all times in UTC, so that their order is that of the text
-    note TEXT
+    note TEXT,
+    sender TEXT -- the user who registered it, where somebody had logged in
+) STRICT;
+
+CREATE TABLE users (
+    name TEXT PRIMARY KEY,
+    password TEXT NOT NULL, -- salt and scrypt: people.py
+    scopes TEXT NOT NULL -- a JSON list
 ) STRICT;
 
 CREATE TABLE events (
@@ -99,11 +112,11 @@ INSERT INTO depots VALUES ('BER', 'Berlin', 400), ('HAM', 'Hamburg', 250), ('VIE
 
 INSERT INTO parcels VALUES
 (1001, 'registered', 'Ada', 'Lindenweg 1', '10115', 'Berlin', 'DE', 800, 449, 'fragile upright',
- '2026-03-01T08:00:00+00:00', NULL),
+ '2026-03-01T08:00:00+00:00', NULL, 'ada'),
 (1002, 'in_transit', 'Ben', 'Kai 2', '20457', 'Hamburg', 'DE', 2400, 649, '',
- '2026-03-02T09:30:00+00:00', NULL),
+ '2026-03-02T09:30:00+00:00', NULL, NULL),
 (1003, 'delivered', 'Cleo', 'Ring 3', '1010', 'Wien', 'AT', 12000, 2349, 'cool',
- '2026-03-03T10:45:00+00:00', 'Ring twice');
+ '2026-03-03T10:45:00+00:00', 'Ring twice', 'ada');
 
 INSERT INTO events VALUES
 (1001, '2026-03-01T08:00:00+00:00', 'BER', 'registered'),

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Collection, Iterable, Mapping
 
 from servey.errors import located
+from servey.security.access_control import ALLOW_ALL
 from servey.service import Service
 
 PAGES = {"/docs": "try the actions in a browser", "/openapi.json": "the OpenAPI document"}
@@ -28,6 +29,8 @@ def banner(service: Service, port: int, paths: Collection[str] = ()) -> list[str
     lines = [f"{mode}: {count_of(count, 'action')}{workers}"]
     for route in service.web_routes:
         access = repr(route.operation.action.access_control)
+        if route.operation.needs_caller and route.operation.action.access_control is ALLOW_ALL:
+            access = "any token"
         lines.append(f"  {route.method:6} {at}{route.path}  ({access})")
     lines += [f"  {'':6} {at}{path}  {what}" for path, what in PAGES.items() if path in paths]
     if not count:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from servey import WEB_GET, ScopeAccessControl
+from servey import WEB_GET, Authorization, ScopeAccessControl
 from servey.action.action import action
 from servey.errors import SettingsError
 from servey.servey_starlette.banner import banner, reloaded
@@ -167,11 +167,15 @@ def test_the_banner_tells_the_routes_the_access_and_what_is_missing() -> None:
     def secret() -> str:
         return "s"
 
-    assert banner(Service([say_hello, secret]), 8001) == [
-        "development: 2 actions",
+    @action(triggers=(WEB_GET,))
+    def mine(authorization: Authorization) -> str:
+        return str(authorization.subject)
+
+    assert banner(Service([say_hello, secret, mine]), 8001) == [
+        "development: 3 actions",
         "  GET    http://localhost:8001/actions/say-hello  (open)",
         "  GET    http://localhost:8001/actions/secret  (scope root)",
-        "nothing verifies tokens: over a network nobody can call secret",
+        "  GET    http://localhost:8001/actions/mine  (any token)",
     ]
 
 

@@ -1,0 +1,123 @@
+"""Who may log in: an authenticator of the tour's own, as a plugin (``SERVEY_PLUGINS=actions.people:People``).
+
+Without the plugin there is the login that servey has for development, with one user, ``root``.
+"""
+
+import hashlib
+import hmac
+import json
+import logging
+import os
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from sqlite3 import Connection, IntegrityError
+from typing import Annotated
+
+from msgspec import Meta
+
+from servey import ALLOW_NONE, Authorization, ConflictError, Example
+from servey.action.action import action
+from servey.plugin import Plugin
+from servey.ports import Authenticator
+from servey.service import Service
+
+from .storage import Database
+
+log = logging.getLogger("tour")
+
+Name = Annotated[str, Meta(pattern=r"^[a-z]{2,20}$", description="Small letters")]
+Password = Annotated[str, Meta(min_length=8, max_length=100)]
+Scope = Annotated[str, Meta(pattern=r"^[a-z:]{1,40}$", description="What somebody may do, as in depots")]
+
+DEMO = {"ada": [], "henk": ["depots"], "root": ["accounts", "depots", "root"]}
+"""Who may log in while one looks at the tour, and what each may do."""
+DEMO_PASSWORD = "parcels-for-all"
+
+
+def hashed(password: str, salt: bytes | None = None) -> str:
+    """Return what is kept of a password: its salt, and its scrypt (RFC 7914) with 16 MiB and three passes."""
+    salt = os.urandom(16) if salt is None else salt
+    digest = hashlib.scrypt(password.encode(), salt=salt, n=2**14, r=8, p=3, maxmem=64 * 1024 * 1024)
+    return f"{salt.hex()}:{digest.hex()}"
+
+
+NOBODY = hashed("", bytes(16))
+"""What the password of somebody unknown is compared with, so that it takes as long."""
+
+
+class DatabaseAuthenticator:
+    """Look users up in the service's database."""
+
+    database: Database | None = None
+
+    def authenticate(self, username: str, password: str) -> Authorization | None:
+        """Return the user when there is one and the password is right. A plain function runs in a worker thread."""
+        assert self.database is not None, "the service is not open"
+        connection = self.database.connect()
+        try:
+            row = connection.execute("SELECT * FROM users WHERE name = ?", (username,)).fetchone()
+        finally:
+            connection.close()
+        kept = NOBODY if row is None else row["password"]
+        is_right = hmac.compare_digest(hashed(password, bytes.fromhex(kept.partition(":")[0])), kept)
+        if row is None or not is_right:
+            return None
+        return Authorization(subject=username, scopes=frozenset(json.loads(row["scopes"])))
+
+    @asynccontextmanager
+    async def lifespan(self, service: Service) -> AsyncIterator[None]:
+        """Take the database that the service has opened; while one looks at the tour, with users in it."""
+        self.database = service.runtime.values[Database]
+        if not service.settings.production:
+            connection = self.database.connect()
+            if connection.execute("SELECT 1 FROM users").fetchone() is None:
+                password = hashed(DEMO_PASSWORD)
+                rows = [(name, password, json.dumps(scopes)) for name, scopes in DEMO.items()]
+                connection.executemany("INSERT INTO users VALUES (?, ?, ?)", rows)
+                connection.commit()
+                log.info("log in at /login as %s with the password %s", ", ".join(DEMO), DEMO_PASSWORD)
+            connection.close()
+        yield
+
+
+class People(Plugin):
+    """The plugin."""
+
+    def __init__(self) -> None:
+        self.authenticator = DatabaseAuthenticator()
+
+    def authenticators(self) -> Sequence[Authenticator]:
+        """Let the users of the database log in, instead of servey's own for development."""
+        return (self.authenticator,)
+
+    def lifespans(self) -> Sequence[Callable[[Service], AbstractAsyncContextManager[None]]]:
+        """Open what the authenticator needs when the service has opened its resources."""
+        return (self.authenticator.lifespan,)
+
+
+@action(
+    access_control=ALLOW_NONE,
+    tags=("people",),
+    examples=(
+        Example(name="new", params={"name": "mia", "password": "a long secret", "scopes": ["depots"]}, result=None),
+        Example(
+            name="over_a_network",
+            params={"name": "mia", "password": "a long secret"},
+            authorization=Authorization("root", frozenset({"root"})),
+            error="forbidden",
+        ),
+    ),
+)
+def add_user(name: Name, password: Password, connection: Connection, scopes: list[Scope] | None = None) -> None:
+    """Let somebody log in. From the command line only: nobody may do it over a network.
+
+    Args:
+        name: Who.
+        password: The password; kept as its scrypt.
+        connection: Given by the service.
+        scopes: What they may do.
+    """
+    try:
+        connection.execute("INSERT INTO users VALUES (?, ?, ?)", (name, hashed(password), json.dumps(scopes or [])))
+    except IntegrityError:
+        raise ConflictError(f"there is a {name} already") from None

@@ -1,0 +1,27 @@
+"""A report that takes its time, and is kept until a parcel changes."""
+
+import time
+from sqlite3 import Connection
+
+from servey import WEB_GET, Example
+from servey.action.action import action
+from servey.cache_control.ttl_cache_control import TtlCacheControl
+
+from .model import State
+
+
+@action(
+    triggers=(WEB_GET,),
+    cache_control=TtlCacheControl(60),
+    tags=("reports",),
+    examples=(Example(name="at_the_beginning", result={State.REGISTERED: 1, State.IN_TRANSIT: 1, State.DELIVERED: 1}),),
+)
+def parcel_statistics(connection: Connection) -> dict[State, int]:
+    """Count the parcels in each state.
+
+    Callers, and the server itself, may use the result again for a minute. What changes a parcel makes the server
+    forget it: see `transaction` in storage.py.
+    """
+    time.sleep(0.3)  # in real life: a large table
+    rows = connection.execute("SELECT state, count(*) AS count FROM parcels GROUP BY state")
+    return {State(row["state"]): row["count"] for row in rows}
