@@ -33,16 +33,18 @@ def answer_headers(representation: Representation, *, by_cookie: bool = False) -
         by_cookie: Whether somebody in front said who calls, so that a cookie may have told it.
     """
     cache, made_at, private = representation.cache, representation.made_at, representation.private
-    reply = ReplyHeaders(representation.headers)
-    control = reply.cache_control(private=private)
+    reply = ReplyHeaders(representation.headers) if representation.headers else None
+    control = reply.cache_control(private=private) if reply else None
     headers = [("etag", representation.entity_tag)]
     if (modified := representation.last_modified) is not None:
         # not this very second, in which it may change once more (RFC 9110 §8.8.2.2), and which the server's own clock,
         # that of `Date`, may not have seen yet (§8.8.2.1)
         headers.append(("last-modified", format_http_date(min(modified, made_at - 1))))
     headers.append(("cache-control", control or cache.directives(private=private)))
-    if cache.max_age is not None and not cache.no_store and reply.get("expires") is None:
+    if cache.max_age is not None and not cache.no_store and not (reply and reply.get("expires")):
         headers.append(("expires", format_http_date(made_at + cache.max_age)))
+    if reply is None:
+        return [*headers, PRIVATE[by_cookie][1]] if private else headers
     headers += _vary(reply, by_cookie) if private else _own_vary(reply)
     return [*headers, *reply.others(_MANAGED)]
 

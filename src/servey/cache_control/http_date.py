@@ -5,6 +5,7 @@ from __future__ import annotations
 import calendar
 import re
 import time
+from functools import lru_cache
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _LONG_DAYS = "Monday|Tuesday|Wednesday|Thursday|Friday|Saturday|Sunday"
@@ -30,7 +31,13 @@ def format_http_date(seconds: float) -> str:
         >>> format_http_date(784111777.9)
         'Sun, 06 Nov 1994 08:49:37 GMT'
     """
-    at = time.gmtime(seconds)  # its names of days and months are nobody's locale's
+    return _formatted(int(seconds))
+
+
+@lru_cache(maxsize=64)
+def _formatted(seconds: int) -> str:
+    """Return a date; most of those that are asked for are those of this second, and as many seconds later."""
+    at = time.gmtime(seconds)  # and no strftime, whose names of days and months are the locale's
     date = f"{_DAYS[at.tm_wday]}, {at.tm_mday:02d} {_MONTHS[at.tm_mon - 1]} {at.tm_year:04d}"
     return f"{date} {at.tm_hour:02d}:{at.tm_min:02d}:{at.tm_sec:02d} GMT"
 

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import Enum
 
 import msgspec
 
 from servey.cache_control.http_date import parse_http_date
 
-CONDITION_HEADERS = frozenset({b"if-match", b"if-none-match", b"if-modified-since", b"if-unmodified-since"})
-"""The headers that conditions are in, as ASGI names them."""
-
 _MEMBER = r'[ \t]*(?:((?:W/)?"[\x21\x23-\x7e\x80-\xff]*")[ \t]*)?(?:,|\Z)'
+
+
+def is_conditional(headers: Mapping[bytes, bytes]) -> bool:
+    """Return whether a request has a condition."""
+    return (  # four look-ups take a third of the time of `isdisjoint`
+        b"if-none-match" in headers
+        or b"if-modified-since" in headers
+        or b"if-match" in headers
+        or b"if-unmodified-since" in headers
+    )
 
 
 class Outcome(Enum):
@@ -117,7 +124,7 @@ class Conditions(msgspec.Struct, frozen=True):
         """
         lines: dict[bytes, list[str]] = {}
         for name, value in headers:
-            if name in CONDITION_HEADERS:
+            if name.startswith(b"if-"):
                 lines.setdefault(name, []).append(value.decode("latin-1"))
 
         def tags(name: bytes) -> EntityTags | None:

@@ -6,16 +6,16 @@ A plain action, open and without any of it, needs nothing of this: its endpoint 
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from servey.action.context import CallContext
 from servey.action.operation import Operation
 from servey.action.reply import Reply
 from servey.cache_control.answer_headers import NOT_MODIFIED, PRIVATE, answer_headers, private_headers
-from servey.cache_control.preconditions import CONDITION_HEADERS, Conditions, Current, Outcome
+from servey.cache_control.preconditions import Conditions, Current, Outcome, is_conditional
 from servey.cache_control.reply_headers import cache_directives, seconds_in
-from servey.cache_control.representation import Fetched, Representation
+from servey.cache_control.representation import Representation
 from servey.errors import PreconditionError
 from servey.security.rate_limit.rate_limit_headers import rate_limit_headers
 from servey.servey_starlette.current import FindCurrent, current_of, find_current
@@ -31,14 +31,35 @@ Answering = Callable[[Any, CallContext, Scope, Mapping[bytes, bytes]], Awaitable
 """Takes the arguments, the call's surroundings, the scope and its headers."""
 
 _RENDERED = ("starlette", "starlette, by cookie")
+_NOT_MODIFIED = frozenset(name.encode("ascii") for name in NOT_MODIFIED)
 
 
-class _Rendered(NamedTuple):
+class _Rendered:
     """The headers of a representation, made once for as long as it is kept."""
 
-    answered: Lines
-    not_modified: Lines
-    has_age: bool
+    __slots__ = ("_answered", "_has_age", "_not_modified", "_told", "entity_tag")
+
+    def __init__(self, representation: Representation, by_cookie: bool) -> None:
+        self._answered = encoded(answer_headers(representation, by_cookie=by_cookie))
+        self._not_modified = [line for line in self._answered if line[0] in _NOT_MODIFIED]
+        self._has_age = bool(representation.headers) and any(name == b"age" for name, _ in self._answered)
+        self._told: tuple[int, str, Lines, Lines] = 0, "", self._answered, self._not_modified
+        self.entity_tag = representation.entity_tag.encode("latin-1")
+
+    def told(self, age: int, cache_status: str) -> tuple[Lines, Lines]:
+        """Return the headers of an answer and those of a 304, with where it comes from; they last for a second."""
+        told = self._told
+        if told[0] == age and told[1] == cache_status:
+            return told[2:]
+        where = tuple(self._where_from(age, cache_status))
+        self._told = told = age, cache_status, (*self._answered, *where), (*self._not_modified, *where)
+        return told[2:]
+
+    def _where_from(self, age: int, cache_status: str) -> Iterable[tuple[bytes, bytes]]:
+        if (age or cache_status.startswith("hit")) and not self._has_age:
+            yield b"age", b"%d" % age
+        if cache_status:
+            yield b"cache-status", f"servey; {cache_status}".encode("ascii")
 
 
 def encoded(headers: Sequence[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
@@ -113,15 +134,18 @@ def _cached(route: WebRoute) -> Answering:
             fetched = await fetch(arguments, context, max_age=max_age, store=store)
         else:
             fetched = await fetch(arguments, context)
-        representation, by_cookie = fetched.representation, AUTHORIZATION_KEY in scope
-        rendered = representation.renderings.get(_RENDERED[by_cookie]) or _render(representation, by_cookie)
-        body, status, lines = representation.content, representation.status or default, rendered.answered
-        is_conditional = reads and 200 <= status <= 299 and not CONDITION_HEADERS.isdisjoint(headers)
-        if is_conditional and _outcome(scope, current_of(representation), reads=True) is Outcome.NOT_MODIFIED:
-            body, status, lines = b"", 304, rendered.not_modified
-        if fetched.cache_status or fetched.age:
-            lines = [*lines, *_where_from(fetched, rendered)]
-        return body, status, lines
+        representation, key = fetched.representation, _RENDERED[AUTHORIZATION_KEY in scope]
+        rendered: _Rendered | None = representation.renderings.get(key)
+        if rendered is None:
+            rendered = representation.renderings[key] = _Rendered(representation, key is _RENDERED[True])
+        told, status = rendered.told(fetched.age, fetched.cache_status), representation.status or default
+        if reads and is_conditional(headers) and 200 <= status <= 299:
+            # nearly always it is the one tag that was sent before, alone
+            given = headers.get(b"if-none-match")
+            is_same = given == rendered.entity_tag and not (b"if-match" in headers or b"if-unmodified-since" in headers)
+            if is_same or _outcome(scope, current_of(representation), reads=True) is Outcome.NOT_MODIFIED:
+                return b"", 304, told[1]
+        return representation.content, status, told[0]
 
     return answer
 
@@ -132,7 +156,7 @@ def _conditional(answer: Answering, find: FindCurrent) -> Answering:
     async def under_conditions(
         arguments: Any, context: CallContext, scope: Scope, headers: Mapping[bytes, bytes]
     ) -> Answer:
-        if not CONDITION_HEADERS.isdisjoint(headers):
+        if is_conditional(headers):
             _outcome(scope, await find(arguments, context, scope), reads=False)
         return await answer(arguments, context, scope, headers)
 
@@ -182,21 +206,3 @@ def _outcome(scope: Scope, current: Current | None, *, reads: bool) -> Outcome:
             "there is nothing at this path" if current is None else "it is not what the condition says any more"
         )
     return outcome
-
-
-def _render(representation: Representation, by_cookie: bool) -> _Rendered:
-    headers = encoded(answer_headers(representation, by_cookie=by_cookie))
-    kept = tuple(line for line in headers if line[0].decode("latin-1") in NOT_MODIFIED)
-    rendered = _Rendered(tuple(headers), kept, any(name == b"age" for name, _ in headers))
-    representation.renderings[_RENDERED[by_cookie]] = rendered
-    return rendered
-
-
-def _where_from(fetched: Fetched, rendered: _Rendered) -> Lines:
-    status = fetched.cache_status
-    lines: list[tuple[bytes, bytes]] = []
-    if (fetched.age or status.startswith("hit")) and not rendered.has_age:
-        lines.append((b"age", b"%d" % fetched.age))
-    if status:
-        lines.append((b"cache-status", f"servey; {status}".encode("ascii")))
-    return lines
