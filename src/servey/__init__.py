@@ -25,7 +25,7 @@ from servey.errors import (
     TooManyRequestsError,
     UnauthorizedError,
 )
-from servey.security.access_control import ALLOW_ALL, ALLOW_NONE, ScopeAccessControl
+from servey.security.access_control import ALLOW_ALL, ALLOW_NONE, AllOf, AnyOf, ScopeAccessControl
 from servey.security.authorization import Authorization
 from servey.trigger.cron_trigger import CronTrigger
 from servey.trigger.fixed_rate_trigger import FixedRateTrigger
@@ -49,6 +49,8 @@ __all__ = [
     "WEB_PATCH",
     "WEB_POST",
     "WEB_PUT",
+    "AllOf",
+    "AnyOf",
     "Authorization",
     "BigInt",
     "CallContext",

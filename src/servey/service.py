@@ -17,11 +17,14 @@ from servey.action.operation import Operation
 from servey.action.runtime import Runtime, Runtimes
 from servey.action.signature import ActionSignature
 from servey.builtin import built_in_plugins, load_plugin
-from servey.errors import DefinitionError, ErrorMapping, ResourceError, located, raised_in
+from servey.errors import DefinitionError, ErrorMapping, ResourceError, SettingsError, located, raised_in
 from servey.finder import Declarations, find_declarations, nested_actions
 from servey.plugin import Plugin, TriggerSupport
-from servey.ports import Authenticator, RateLimiter, ResultStore, TokenIssuer
-from servey.security.access_control import ALLOW_ALL
+from servey.ports import Authenticator, Authorizer, RateLimiter, ResultStore, TokenIssuer
+from servey.security.access_control import ALLOW_ALL, ALLOW_NONE
+from servey.security.authorizer.configured import configured_authorizers
+from servey.security.authorizer.fixed_keys import MIN_SECRET, FixedKeys
+from servey.security.authorizer.jwt_authorizer import JwtAuthorizer
 from servey.settings import Settings
 from servey.trigger.web_route import WebRoute, web_routes
 from servey.trigger.web_trigger import WebTrigger
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
     from servey.security.rate_limit.call_counter import CallCounter
 
 _log = logging.getLogger("servey.service")
+
+_HOW_TO_MAKE_ONE = "`openssl rand -base64 32` makes one"
 
 PLUGIN_GROUP = "servey.plugins"
 """The entry point group in which installed packages offer plugins."""
@@ -68,10 +73,10 @@ class Service:
         declared = Declarations.of([*actions, *resources])
         _check_declared(actions, "action")
         _check_declared(resources, "resource")
-        self.settings = settings or Settings()
+        self.settings = (settings or Settings()).with_made_up()
         self.plugins: tuple[Plugin, ...] = (*plugins, *built_in_plugins())
         self._triggers: tuple[TriggerSupport, ...] = _flat(plugin.triggers() for plugin in self.plugins)
-        self.authorizers = _flat(plugin.authorizers() for plugin in self.plugins)
+        self.authorizers: tuple[Authorizer, ...] = self._all_authorizers()
         self.authenticators: tuple[Authenticator, ...] = _flat(plugin.authenticators() for plugin in self.plugins)
         self._engines = _flat(plugin.engines() for plugin in self.plugins)
         self._errors: tuple[ErrorMapping, ...] = _flat(plugin.errors() for plugin in self.plugins)
@@ -118,6 +123,52 @@ class Service:
                     "%s (%s) is not served: no action returns its class", unreached.fn.__qualname__, unreached.where
                 )
         return service
+
+    def check_keys(self) -> None:
+        """Return when the keys that tokens are verified with are there and good enough; every server calls it.
+
+        The command line does not: it verifies no token, unless it is given one.
+
+        Raises:
+            SettingsError: A key cannot be read; or this is production, and the secret is too short, or there is
+                nothing to verify tokens with, and an action or a login needs it.
+        """
+        secret = self.settings.jwt_secret_key
+        size = len(secret.encode())
+        if secret and size < MIN_SECRET:
+            told = f"JWT_SECRET_KEY has {size} bytes, and {MIN_SECRET} are needed (RFC 7518 §3.2): {_HOW_TO_MAKE_ONE}"
+            if self.settings.production:
+                raise SettingsError(told)
+            _log.warning("%s; in production the service would not start", told)
+        if not self.authorizers and self.settings.production and (needed_by := self._needs_tokens()):
+            raise SettingsError(
+                f"nothing verifies tokens, and {needed_by} needs it: set JWT_SECRET_KEY ({_HOW_TO_MAKE_ONE}), "
+                "SERVEY_JWT_PUBLIC_KEY, SERVEY_JWKS_URL or SERVEY_OIDC_ISSUER"
+            )
+        for authorizer in self.authorizers:
+            if not isinstance(authorizer, JwtAuthorizer):
+                continue
+            if isinstance(authorizer.keys, FixedKeys) and not secret:
+                _ = authorizer.keys.ring  # key pairs are read now; a secret needs no more than its length
+            elif not authorizer.issuer and not isinstance(authorizer.keys, FixedKeys):
+                _log.warning("tokens of any issuer are taken by %s", authorizer.origin)
+
+    def _needs_tokens(self) -> str:
+        """Return the name of what cannot be used without a token, or of what makes them; empty where nothing is."""
+        if self.authenticators:
+            return "the login"
+        guarded = (
+            route.operation.name
+            for route in self.web_routes
+            if not route.operation.is_open and route.operation.action.access_control is not ALLOW_NONE
+        )
+        return next(guarded, "")
+
+    def _all_authorizers(self) -> tuple[Authorizer, ...]:
+        plugins: tuple[Authorizer, ...] = _flat(plugin.authorizers() for plugin in self.plugins)
+        if not self.settings.has_keys or (plugins and "JWT_SECRET_KEY" in self.settings.made_up):
+            return plugins
+        return (*plugins, *configured_authorizers(self.settings))
 
     @cached_property
     def commands(self) -> tuple[Any, ...]:
@@ -337,6 +388,9 @@ class Service:
     async def _opened(self, runtime: Runtime) -> AsyncGenerator[None]:
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._close_call_counter)
+            for authorizer in self.authorizers:
+                if isinstance(authorizer, JwtAuthorizer):
+                    await stack.enter_async_context(authorizer.running())
             stack.push_async_callback(self._close_result_store)
             for node in self._injection.service_resources:
                 try:

@@ -52,7 +52,14 @@ def named(name, *triggers, hint=int):
 
 def test_an_empty_service_serves_nothing():
     service = Service()
-    assert (dict(service.operations), service.web_routes, service.settings) == ({}, (), Settings())
+    assert (dict(service.operations), service.web_routes) == ({}, ())
+    assert members(service.settings) == members(Settings())
+
+
+def members(settings):
+    """What settings say, but for what was made up."""
+    made_up = {"made_up", "jwt_secret_key", "debug_authenticator_password"}
+    return {name: getattr(settings, name) for name in settings.__struct_fields__ if name not in made_up}
 
 
 def test_a_service_cannot_be_changed():

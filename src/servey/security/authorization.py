@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
 _OF_ONE_TOKEN = frozenset({"exp", "iat", "nbf", "jti"})
+_FIELDS = frozenset({"sub", "scope", "scp", "iss", "nbf", "exp"})
+"""The claims that have a field of their own."""
+
+_LAST_SECOND = 253402300799
+"""The end of the year 9999, which a `datetime` can still have."""
 
 
 class Authorization(msgspec.Struct, frozen=True):
@@ -35,6 +40,29 @@ class Authorization(msgspec.Struct, frozen=True):
     expires_at: datetime | None = None
     claims: Mapping[str, Any] = msgspec.field(default_factory=dict[str, Any])
 
+    @classmethod
+    def of_claims(cls, claims: Mapping[str, Any]) -> Authorization:
+        """Return what the claims of a verified token say (RFC 7519 §4.1); whether it is valid now is not asked.
+
+        Scopes are those of ``scope`` (RFC 8693 §4.2), which is a text with spaces, and of ``scp``, which some issuers
+        write instead; either may be a list.
+
+        Raises:
+            ValueError: A claim is of a type that it cannot be of; says which.
+
+        Example:
+            >>> sorted(Authorization.of_claims({"sub": "me", "scope": "read write"}).scopes)
+            ['read', 'write']
+        """
+        return cls(
+            subject=_text(claims, "sub"),
+            scopes=_scopes(claims, "scope") | _scopes(claims, "scp"),
+            issuer=_text(claims, "iss"),
+            not_before=moment_of(claims, "nbf"),
+            expires_at=moment_of(claims, "exp"),
+            claims={name: value for name, value in claims.items() if name not in _FIELDS},
+        )
+
     @property
     def identity(self) -> bytes:
         """Who this is, in 32 bytes: the same for every token that says the same of the same subject.
@@ -44,8 +72,47 @@ class Authorization(msgspec.Struct, frozen=True):
         """
         claims = {name: value for name, value in self.claims.items() if name not in _OF_ONE_TOKEN}
         whole = (self.issuer, self.subject, sorted(self.scopes), claims)
-        return hashlib.sha256(msgspec.msgpack.encode(whole, order="deterministic")).digest()
+        try:
+            encoded = msgspec.msgpack.encode(whole, order="deterministic")
+        except (OverflowError, ValueError, TypeError):
+            # JSON has numbers of over 64 bits, and texts that are no Unicode; this begins otherwise than the other
+            import json
+
+            encoded = json.dumps(whole, sort_keys=True, ensure_ascii=False).encode("utf-8", "surrogatepass")
+        return hashlib.sha256(encoded).digest()
 
     def has_scope(self, scope: str) -> bool:
         """Return whether the token carries `scope`."""
         return scope in self.scopes
+
+
+def moment_of(claims: Mapping[str, Any], name: str) -> datetime | None:
+    """Return when a claim says (a NumericDate, RFC 7519 §2), in UTC; None where it is absent.
+
+    Raises:
+        ValueError: It is no number of seconds since 1970, or is after the year 9999.
+    """
+    if name not in claims:
+        return None
+    value = claims[name]
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise ValueError(f"{name} is no number of seconds")
+    if not 0 <= value <= _LAST_SECOND:  # not a number, either
+        raise ValueError(f"{name} is out of range")
+    return datetime.fromtimestamp(value, UTC)
+
+
+def _text(claims: Mapping[str, Any], name: str) -> str | None:
+    value = claims.get(name)
+    if name in claims and not isinstance(value, str):
+        raise ValueError(f"{name} is no text")
+    return value
+
+
+def _scopes(claims: Mapping[str, Any], name: str) -> frozenset[str]:
+    value: Any = claims.get(name, "")
+    if isinstance(value, str):
+        return frozenset(filter(None, value.split(" ")))
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):  # pyright: ignore[reportUnknownVariableType]
+        return frozenset(value)  # pyright: ignore[reportUnknownArgumentType]
+    raise ValueError(f"{name} is neither a text nor a list of texts")

@@ -108,6 +108,7 @@ def create_app(
 
     Raises:
         DefinitionError: An action takes a path that the application needs.
+        SettingsError: The keys that tokens are verified with are not good enough, or needed and not there.
         MissingExtraError: Starlette is not installed.
     """
 
@@ -117,6 +118,7 @@ def create_app(
             raise HTTPException(404)
         return Response(status_code=307, headers={"Location": DOCS_PATH.removeprefix("/"), "Vary": "Accept"})
 
+    service.check_keys()
     described = [*document_routes(service), *docs_routes(service)] if service.settings.docs else []
     login = login_routes(service)
     reserved = (

@@ -6,7 +6,10 @@ import sys
 from collections.abc import Collection, Iterable, Mapping
 
 from servey.errors import located
+from servey.schema.security import takes_caller
 from servey.security.access_control import ALLOW_ALL
+from servey.security.authenticator import DebugAuthenticator
+from servey.security.authorizer.jwt_authorizer import JwtAuthorizer
 from servey.service import Service
 
 PAGES = {"/docs": "try the actions in a browser", "/openapi.json": "the OpenAPI document"}
@@ -33,11 +36,26 @@ def banner(service: Service, port: int, paths: Collection[str] = ()) -> list[str
             access = "any token"
         lines.append(f"  {route.method:6} {at}{route.path}  ({access})")
     lines += [f"  {'':6} {at}{path}  {what}" for path, what in PAGES.items() if path in paths]
+    lines += [f"  {'POST':6} {at}/login  {how}" for how in login_of(service) if "/login" in paths]
+    lines += token_lines(service)
     if not count:
         lines.append(f"no action was found in {_places(settings.action_path)}: put @action above a function there")
     elif not service.web_routes:
         lines.append("nothing to serve: give an action a web trigger, @action(triggers=(WEB_GET,))")
     return lines + _counted_apart(service) + unreachable(service, service.operations)
+
+
+def login_of(service: Service) -> list[str]:
+    """Return how one logs in: with the name, and with the password where it was made up. Empty where nobody does."""
+    authenticator = service.authenticator
+    if authenticator is None:
+        return []
+    if not isinstance(authenticator, DebugAuthenticator):
+        return ["log in for a token"]
+    settings = service.settings
+    if settings.variables()["debug_authenticator_password"].name not in settings.made_up:
+        return [f"log in as {authenticator.username}, with the password in the settings"]
+    return [f"log in as {authenticator.username}, with the password {settings.debug_authenticator_password}"]
 
 
 def _counted_apart(service: Service) -> list[str]:
@@ -50,6 +68,19 @@ def _counted_apart(service: Service) -> list[str]:
         f"each of the {settings.workers} workers counts for itself how often callers call {', '.join(limited)}; "
         "SERVEY_RATE_LIMITS=redis://… names a store in which they count together"
     ]
+
+
+def token_lines(service: Service) -> list[str]:
+    """Return what verifies tokens, and what signs them; none where a secret was made up that nothing asks for."""
+    if service.settings.made_up and not any(map(takes_caller, service.operations.values())):
+        return []
+    lines: list[str] = []
+    issuer: object = service.token_issuer
+    for authorizer in service.authorizers:
+        what = authorizer.origin if isinstance(authorizer, JwtAuthorizer) else f"a plugin's {type(authorizer).__name__}"
+        signs = "; new ones are signed with it" if authorizer is issuer else ""
+        lines.append(f"tokens: {what}{signs}")
+    return lines
 
 
 def unreachable(service: Service, names: Iterable[str]) -> list[str]:

@@ -20,6 +20,7 @@ from servey.errors import (
 )
 from servey.ports import Authorizer
 from servey.security.authorization import Authorization
+from servey.security.authorizer.configured import authorize_by_first, verified_before
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -164,18 +165,24 @@ async def authorization_of(scope: Scope, authorizers: Sequence[Authorizer]) -> A
 
     Raises:
         UnauthorizedError: The header is not one bearer token, or no authorizer takes the token.
+        OverloadedError: The keys to verify it with are not there yet.
     """
-    given = [value for name, value in scope["headers"] if name == b"authorization"]
-    if not given:
+    given: bytes | None = None
+    for name, value in scope["headers"]:
+        if name == b"authorization":
+            if given is not None:
+                raise UnauthorizedError("there is more than one Authorization header", error="invalid_request")
+            given = value
+    if given is None:
         return None
-    if len(given) > 1:
-        raise UnauthorizedError("there is more than one Authorization header", error="invalid_request")
-    scheme, _, token = given[0].decode("latin-1").strip().partition(" ")
-    if scheme.lower() != "bearer" or not token.strip():
+    scheme, _, token = given.decode("latin-1").strip().partition(" ")
+    if scheme.lower() != "bearer":
+        raise UnauthorizedError("send a bearer token: Authorization: Bearer …")  # RFC 6750 §3: without an error code
+    token = token.strip()
+    if not token:
         raise UnauthorizedError("send a bearer token: Authorization: Bearer …", error="invalid_request")
-    if not authorizers:
-        raise UnauthorizedError("the service has nothing to verify the token with", error="invalid_token")
-    return await authorizers[0].authorize(token.strip())
+    known = verified_before(token, authorizers)
+    return known if known is not None else await authorize_by_first(token, authorizers)
 
 
 def refuse_query(query: bytes, limit: int) -> None:

@@ -40,9 +40,10 @@ def serve(settings: Settings, *, reload: bool = False, tell: Callable[[BaseExcep
 
     Raises:
         DefinitionError: A declaration is wrong.
-        SettingsError: The address cannot be bound.
+        SettingsError: The address cannot be bound, or the keys of tokens are not good enough.
         SystemExit: A resource cannot be opened.
     """
+    settings = settings.with_made_up()  # before there are several processes: what one signs, another verifies
     if reload:
         from servey.servey_starlette.reload import serve_reloading
 

@@ -415,12 +415,20 @@ async def test_a_bad_token_is_401_even_on_an_open_action(path: str) -> None:
     )
 
 
-@pytest.mark.parametrize("value", ["Basic bWU6cHc=", "Bearer", "Bearer ", "", "ok:root", "Bearer\tok:root"])
-async def test_what_is_no_bearer_token_is_401(value: str) -> None:
+@pytest.mark.parametrize("value", ["Bearer", "Bearer ", "bearer"])
+async def test_a_bearer_without_a_token_is_401(value: str) -> None:
     http = client(open_to_all, plugins=[Tokens()])
     response = await http.request("GET", "/actions/open-to-all", headers={"authorization": value})
     assert response.status == 401
     assert 'error="invalid_request"' in response.headers["www-authenticate"]
+
+
+@pytest.mark.parametrize("value", ["Basic bWU6cHc=", "", "ok:root", "Bearer\tok:root", "Negotiate"])
+async def test_another_scheme_is_told_the_right_one_and_no_error_code(value: str) -> None:
+    """RFC 6750 §3: no error code for who did not know."""
+    http = client(open_to_all, plugins=[Tokens()])
+    response = await http.request("GET", "/actions/open-to-all", headers={"authorization": value})
+    assert (response.status, response.headers["www-authenticate"]) == (401, "Bearer")
 
 
 async def test_two_authorization_headers_are_401() -> None:

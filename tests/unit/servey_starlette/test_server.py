@@ -176,6 +176,7 @@ def test_the_banner_tells_the_routes_the_access_and_what_is_missing() -> None:
         "  GET    http://localhost:8001/actions/say-hello  (open)",
         "  GET    http://localhost:8001/actions/secret  (scope root)",
         "  GET    http://localhost:8001/actions/mine  (any token)",
+        "tokens: HS256 with a secret made up at this start, JWT_SECRET_KEY not being set; new ones are signed with it",
     ]
 
 

@@ -27,6 +27,10 @@ class AllowNone:
             raise UnauthorizedError
         raise ForbiddenError("nobody may call this over a network")
 
+    def required_scopes(self) -> tuple[frozenset[str], ...]:
+        """Return no alternative: no scope will do."""
+        return ()
+
     def __repr__(self) -> str:
         return "nobody"
 

@@ -1,0 +1,224 @@
+"""Access by several access controls together: all of them, or any."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Iterable
+from itertools import product
+from typing import Any
+
+from servey.errors import CallError, DefinitionError, ForbiddenError, UnauthorizedError
+from servey.ports import AccessControl
+from servey.security.access_control.constants import ALLOW_ALL
+from servey.security.authorization import Authorization
+
+_MOST_ALTERNATIVES = 100
+_EXAMPLE = Authorization(subject="example")
+
+
+class _Combined:
+    """What both combinations are: a few members."""
+
+    _word = ""
+
+    def __init__(self, *members: AccessControl) -> None:
+        if not members:
+            raise DefinitionError(
+                f"{type(self).__name__}() combines nothing", fix="give it access controls: AnyOf(one, other)"
+            )
+        for member in members:
+            if isinstance(member, type) or not callable(getattr(member, "check", None)):
+                raise DefinitionError(
+                    f"{type(self).__name__} has {member!r}, which is no access control",
+                    fix="give it objects with a method check, as ScopeAccessControl('root')",
+                )
+        self.members = members
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Combined) and type(other) is type(self) and other.members == self.members
+
+    def __hash__(self) -> int:
+        return hash((type(self), self.members))
+
+    def __repr__(self) -> str:
+        return self._word.join(f"({item!r})" if isinstance(item, _Combined) else repr(item) for item in self.members)
+
+
+class AllOf(_Combined):
+    """Let those in whom every one of some access controls lets in.
+
+    They are asked in their order, and none after one has refused. One that is asynchronous makes the whole so.
+
+    Args:
+        members: The access controls.
+
+    Raises:
+        DefinitionError: There is none, or one is none.
+
+    Example:
+        >>> from servey.security.access_control import ScopeAccessControl
+        >>> control = AllOf(ScopeAccessControl("read"), ScopeAccessControl("write"))
+        >>> control.check(Authorization("me", frozenset({"read", "write"})))
+        >>> control
+        scope read and scope write
+    """
+
+    _word = " and "
+
+    def check(self, authorization: Authorization | None) -> Awaitable[None] | None:
+        """Return (or resolve) when every member lets the caller in."""
+        members = iter(self.members)
+        try:
+            for member in members:
+                if (waiting := _asked(member, authorization)) is not None:
+                    return self._check_rest(waiting, members, authorization)
+        except ForbiddenError as error:
+            raise _refusal(self, authorization, error) from error
+        return None
+
+    async def _check_rest(
+        self, waiting: Awaitable[Any], members: Iterable[AccessControl], authorization: Authorization | None
+    ) -> None:
+        try:
+            _expect_none(await waiting)
+            for member in members:
+                if (further := _asked(member, authorization)) is not None:
+                    _expect_none(await further)
+        except ForbiddenError as error:
+            raise _refusal(self, authorization, error) from error
+
+    def required_scopes(self) -> tuple[frozenset[str], ...]:
+        """Return the alternatives, each a set of scopes that are all needed."""
+        found: dict[frozenset[str], None] = {}
+        for chosen in product(*map(_required_scopes, self.members)):
+            found[frozenset().union(*chosen)] = None
+            if len(found) == _MOST_ALTERNATIVES:  # they are for documents, and multiply
+                break
+        return tuple(found)
+
+    def example_authorization(self) -> Authorization:
+        """Return somebody who is let in: all that the members' examples are."""
+        examples = [_example(member) for member in self.members]
+        return Authorization(
+            subject=next((item.subject for item in examples if item.subject != "example"), "example"),
+            scopes=frozenset[str]().union(*(item.scopes for item in examples)),
+            issuer=next((item.issuer for item in examples if item.issuer is not None), None),
+            claims={name: value for item in examples for name, value in item.claims.items()},
+        )
+
+
+class AnyOf(_Combined):
+    """Let those in whom at least one of some access controls lets in.
+
+    They are asked in their order, and none after one has let the caller in. One that is asynchronous makes the whole
+    so. A member that fails by a defect refuses for all.
+
+    Args:
+        members: The access controls.
+
+    Raises:
+        DefinitionError: There is none, or one is none.
+
+    Example:
+        >>> from servey.security.access_control import ScopeAccessControl
+        >>> control = AnyOf(ScopeAccessControl("read"), ScopeAccessControl("root"))
+        >>> control.check(Authorization("me", frozenset({"root"})))
+        >>> control
+        scope read or scope root
+    """
+
+    _word = " or "
+
+    def check(self, authorization: Authorization | None) -> Awaitable[None] | None:
+        """Return (or resolve) when a member lets the caller in."""
+        members = iter(self.members)
+        refusals: list[CallError] = []
+        for member in members:
+            try:
+                waiting = _asked(member, authorization)
+            except CallError as error:
+                _take_refusal(error, refusals)
+                continue
+            return None if waiting is None else self._check_rest(waiting, members, refusals, authorization)
+        raise _refusal(self, authorization, _most_telling(refusals))
+
+    async def _check_rest(
+        self,
+        waiting: Awaitable[Any] | None,
+        members: Iterable[AccessControl],
+        refusals: list[CallError],
+        authorization: Authorization | None,
+    ) -> None:
+        try:
+            if waiting is not None:
+                _expect_none(await waiting)
+            return
+        except CallError as error:
+            _take_refusal(error, refusals)
+        for member in members:
+            try:
+                if (waiting := _asked(member, authorization)) is not None:
+                    _expect_none(await waiting)
+                return
+            except CallError as error:
+                _take_refusal(error, refusals)
+        raise _refusal(self, authorization, _most_telling(refusals))
+
+    def required_scopes(self) -> tuple[frozenset[str], ...]:
+        """Return the alternatives, each a set of scopes that are all needed."""
+        return tuple(dict.fromkeys(scopes for member in self.members for scopes in _required_scopes(member)))
+
+    def example_authorization(self) -> Authorization:
+        """Return somebody who is let in: the first member's example, where it has one."""
+        open_first = sorted(self.members, key=lambda member: not hasattr(member, "example_authorization"))
+        return _example(open_first[0])
+
+
+def _asked(member: AccessControl, authorization: Authorization | None) -> Awaitable[Any] | None:
+    """Return what has to be awaited of a member's check, if anything."""
+    outcome: Any = member.check(authorization)
+    if inspect.isawaitable(outcome):
+        return outcome
+    return _expect_none(outcome)
+
+
+def _expect_none(outcome: Any) -> None:
+    # somebody who returns False means to refuse, and somebody who returns True has not read the port
+    if outcome is not None:
+        raise TypeError(f"an access control returned {outcome!r}; it must raise or return None")
+
+
+def _take_refusal(error: CallError, refusals: list[CallError]) -> None:
+    if error.status >= 500:
+        raise error
+    refusals.append(error)
+
+
+def _most_telling(refusals: list[CallError]) -> CallError:
+    return next((error for error in refusals if "WWW-Authenticate" in error.headers), refusals[0])
+
+
+def _refusal(control: AllOf | AnyOf, authorization: Authorization | None, first: CallError) -> CallError:
+    """Return the error that tells a caller most: all scopes of the alternative of which the token lacks the fewest.
+
+    A refusal for another reason is told as the member tells it.
+    """
+    if authorization is None:
+        return first if isinstance(first, UnauthorizedError) else UnauthorizedError()
+    if "WWW-Authenticate" not in first.headers:
+        return first
+    lacking = [scopes for scopes in control.required_scopes() if scopes - authorization.scopes]
+    if not lacking:
+        return first
+    scope = " ".join(sorted(min(lacking, key=lambda scopes: len(scopes - authorization.scopes))))
+    return ForbiddenError(f"this needs more than the token allows: {control!r}", scope=scope)
+
+
+def _required_scopes(member: AccessControl) -> tuple[frozenset[str], ...]:
+    ask = getattr(member, "required_scopes", None)
+    return (frozenset[str](),) if ask is None else tuple(ask())
+
+
+def _example(member: AccessControl) -> Authorization:
+    make = getattr(member, "example_authorization", None)
+    return _EXAMPLE if make is None or member is ALLOW_ALL else make()

@@ -1,0 +1,1 @@
+"""Implementations of `servey.ports.Authorizer`: what verifies tokens, and by which keys."""

@@ -1,0 +1,122 @@
+"""The authorizers that the settings ask for, in the order in which they are asked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from servey.errors import OverloadedError, UnauthorizedError
+from servey.ports import Authorizer
+from servey.security.authorization import Authorization
+from servey.security.authorizer.fixed_keys import (
+    FixedKeys,
+    pem_signing_key,
+    pem_verification_keys,
+    secret_signing_key,
+    secret_verification_key,
+)
+from servey.security.authorizer.jwt_authorizer import JwtAuthorizer, JwtIssuer
+from servey.security.authorizer.published_keys import PublishedKeys
+from servey.security.authorizer.unverified_token import RefusedTokenError
+from servey.settings import Settings
+
+
+def configured_authorizers(settings: Settings) -> tuple[JwtAuthorizer, ...]:
+    """Return what the settings have tokens verified by: published keys first, then key pairs, then the secret.
+
+    No key is read or fetched yet.
+    """
+    audience, leeway = settings.jwt_audience, settings.jwt_leeway
+    found = [
+        JwtAuthorizer(
+            PublishedKeys(issuer=issuer),
+            issuer=issuer,
+            audience=audience,
+            leeway=leeway,
+            origin=f"the keys of {issuer} (SERVEY_OIDC_ISSUER)",
+        )
+        for issuer in settings.oidc_issuers
+    ]
+    issuers = settings.jwks_issuers or ("",) * len(settings.jwks_urls)
+    for url, issuer in zip(settings.jwks_urls, issuers, strict=True):
+        of = f" for {issuer}" if issuer else " for any issuer, SERVEY_JWKS_ISSUER not being set"
+        origin = f"the keys at {url} (SERVEY_JWKS_URL){of}"
+        found.append(JwtAuthorizer(PublishedKeys(url), issuer=issuer, audience=audience, leeway=leeway, origin=origin))
+    issuer, private, public, secret = (
+        settings.jwt_issuer,
+        settings.jwt_private_key,
+        settings.jwt_public_key,
+        settings.jwt_secret_key,
+    )
+    pairs = FixedKeys(lambda: pem_verification_keys(private, public))
+    if private:
+        names = "SERVEY_JWT_PRIVATE_KEY" + (" and SERVEY_JWT_PUBLIC_KEY" if public else "")
+        found.append(
+            JwtIssuer(
+                pairs,
+                lambda: pem_signing_key(private),
+                lifetime=settings.jwt_lifetime,
+                issuer=issuer,
+                audience=audience,
+                leeway=leeway,
+                origin=f"the keys of {names}",
+            )
+        )
+    elif public:
+        origin = "the keys of SERVEY_JWT_PUBLIC_KEY"
+        found.append(JwtAuthorizer(pairs, issuer=issuer, audience=audience, leeway=leeway, origin=origin))
+    if secret:
+        is_made_up = "JWT_SECRET_KEY" in settings.made_up
+        found.append(
+            JwtIssuer(
+                FixedKeys(lambda: (secret_verification_key(secret),)),
+                lambda: secret_signing_key(secret),
+                lifetime=settings.jwt_lifetime,
+                issuer=issuer,
+                audience=audience,
+                leeway=leeway,
+                origin="HS256 with a secret made up at this start, JWT_SECRET_KEY not being set"
+                if is_made_up
+                else "HS256 with JWT_SECRET_KEY",
+            )
+        )
+    return tuple(found)
+
+
+def verified_before(token: str, authorizers: Sequence[Authorizer]) -> Authorization | None:
+    """Return whom a token speaks for that one of the first authorizers has verified a moment ago; otherwise None.
+
+    One that does not remember tokens, a plugin's, may take it before those that follow: they are not asked.
+    """
+    for authorizer in authorizers:
+        ask = getattr(authorizer, "verified", None)
+        if ask is None:
+            return None
+        if (known := ask(token)) is not None:
+            return known
+    return None
+
+
+async def authorize_by_first(token: str, authorizers: Sequence[Authorizer]) -> Authorization:
+    """Return whom a token speaks for, by the first authorizer that takes it.
+
+    When none does, the error is that of the one that has recognised most of it: a right signature, or else a known
+    key; or, while the keys of one are not there yet, that. Of equals, it is the first one's.
+
+    Raises:
+        UnauthorizedError: No authorizer takes it.
+        OverloadedError: The keys of one that might are not there yet.
+    """
+    most: UnauthorizedError | OverloadedError | None = None
+    for authorizer in authorizers:
+        try:
+            return await authorizer.authorize(token)
+        except (UnauthorizedError, OverloadedError) as error:
+            if most is None or _recognition(error) > _recognition(most):
+                most = error
+    raise most or UnauthorizedError("the service has nothing to verify the token with", error="invalid_token")
+
+
+def _recognition(error: UnauthorizedError | OverloadedError) -> float:
+    if isinstance(error, OverloadedError):
+        return RefusedTokenError.KNOWN_KEY + 0.5
+    return error.recognition if isinstance(error, RefusedTokenError) else RefusedTokenError.FOREIGN

@@ -1,0 +1,214 @@
+"""Bearer tokens that are JSON Web Tokens (RFC 7519), verified as RFC 8725 and RFC 9068 §4 ask."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from binascii import b2a_base64
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import cached_property
+from typing import Any
+
+from servey.security.authorization import Authorization, moment_of
+from servey.security.authorizer.key_ring import KeyRing, KeySource, SigningKey
+from servey.security.authorizer.unverified_token import MAX_TOKEN, RefusedTokenError, UnverifiedToken, check_texts
+from servey.security.authorizer.verified_tokens import VerifiedTokens
+
+_URLSAFE = bytes.maketrans(b"+/", b"-_")
+_SET_HERE = frozenset({"iss", "sub", "aud", "exp", "nbf", "iat", "jti", "scope", "scp"})
+
+
+class JwtAuthorizer:
+    """Verify JSON Web Tokens with the keys of one source.
+
+    Args:
+        keys: Where the keys come from.
+        issuer: The ``iss`` that tokens must have; empty when any will do.
+        audience: The names of this service; a token must be for one of them (``aud``). None: tokens that are for
+            somebody in particular are refused.
+        leeway: Seconds that the issuer's clock may differ.
+        origin: What keys they are and what says so, for the log.
+    """
+
+    def __init__(
+        self,
+        keys: KeySource,
+        *,
+        issuer: str = "",
+        audience: Sequence[str] = (),
+        leeway: float = 30.0,
+        origin: str = "",
+    ) -> None:
+        self.keys = keys
+        self.issuer = issuer
+        self.audience = tuple(audience)
+        self.origin = origin
+        self._leeway = leeway
+        self._verified = VerifiedTokens()
+
+    def verified(self, token: str) -> Authorization | None:
+        """Return whom a token speaks for that was verified a moment ago with the present keys; otherwise None."""
+        ring = self.keys.ring
+        return None if ring is None else self._verified.get(token, ring)
+
+    async def authorize(self, token: str) -> Authorization:
+        """Return whom `token` speaks for.
+
+        Raises:
+            UnauthorizedError: The token is not good: a `RefusedTokenError`.
+            OverloadedError: The keys are not there yet.
+        """
+        if (known := self.verified(token)) is not None:
+            return known
+        read = UnverifiedToken.read(token)
+        # nobody has verified the issuer yet; somebody else's token costs no more than to see that it is
+        if self.issuer and read.claims.get("iss") != self.issuer:
+            raise RefusedTokenError("the issuer of the token is not trusted")
+        ring = await self.keys.current()
+        is_right = _verifies(ring, read)
+        if is_right is None or (read.kid is None and not is_right):
+            newer = await self.keys.renewed(ring)
+            if newer is not ring:
+                ring, is_right = newer, _verifies(newer, read)
+        if is_right is None:
+            recognition = RefusedTokenError.KNOWN_KEY if self.issuer else RefusedTokenError.FOREIGN
+            raise RefusedTokenError("no key for the token is known", recognition)
+        if not is_right:
+            raise RefusedTokenError("the signature of the token is wrong", RefusedTokenError.KNOWN_KEY)
+        try:
+            authorization = self._checked(read.claims)
+        except ValueError as error:
+            why = "a text in it is no Unicode" if isinstance(error, UnicodeError) else error
+            raise RefusedTokenError(f"the token is not valid: {why}", RefusedTokenError.VERIFIED) from error
+        assert authorization.expires_at is not None
+        self._verified.keep(token, authorization, authorization.expires_at.timestamp() + self._leeway, ring)
+        return authorization
+
+    def _checked(self, claims: dict[str, Any]) -> Authorization:
+        """Return what verified claims say, when they are good now and here.
+
+        Raises:
+            ValueError: They are not; says which.
+        """
+        check_texts(claims)
+        authorization, now = Authorization.of_claims(claims), time.time()
+        moment_of(claims, "iat")
+        if authorization.expires_at is None:
+            raise ValueError("it has no exp")
+        if now >= authorization.expires_at.timestamp() + self._leeway:
+            raise ValueError("it has expired")
+        if authorization.not_before is not None and now < authorization.not_before.timestamp() - self._leeway:
+            raise ValueError("it is not valid yet")
+        if self.issuer and authorization.issuer != self.issuer:
+            raise ValueError("its issuer is not trusted")
+        audience: Any = claims.get("aud")
+        if "aud" not in claims:
+            if self.audience:
+                raise ValueError("it has no aud, and has to name this service")
+            return authorization
+        named: Any = [audience] if isinstance(audience, str) else audience
+        if not isinstance(named, list) or not all(isinstance(item, str) for item in named):  # pyright: ignore[reportUnknownVariableType]
+            raise ValueError("aud is neither a text nor a list of texts")
+        if not set(self.audience).intersection(named):  # pyright: ignore[reportUnknownArgumentType]
+            raise ValueError("it is for somebody else (aud)")
+        return authorization
+
+    @asynccontextmanager
+    async def running(self) -> AsyncGenerator[None]:
+        """Keep the keys up to date for as long as the context is open."""
+        keep: Callable[[], AbstractAsyncContextManager[None]] | None = getattr(self.keys, "kept_up_to_date", None)
+        if keep is None:
+            yield
+            return
+        async with keep():
+            yield
+
+
+class JwtIssuer(JwtAuthorizer):
+    """Verify JSON Web Tokens, and sign them.
+
+    Args:
+        keys: The keys to verify with; that of `sign_with` among them.
+        sign_with: Returns the key to sign with; called when the first token is issued.
+        lifetime: Seconds for which tokens are valid that do not say it themselves.
+        issuer: As for `JwtAuthorizer`; it is in what is issued, too.
+        audience: As for `JwtAuthorizer`; what is issued is for the first.
+        leeway: As for `JwtAuthorizer`.
+        origin: As for `JwtAuthorizer`.
+    """
+
+    def __init__(
+        self,
+        keys: KeySource,
+        sign_with: Callable[[], SigningKey],
+        *,
+        lifetime: int = 3600,
+        issuer: str = "",
+        audience: Sequence[str] = (),
+        leeway: float = 30.0,
+        origin: str = "",
+    ) -> None:
+        super().__init__(keys, issuer=issuer, audience=audience, leeway=leeway, origin=origin)
+        self._sign_with = sign_with
+        self._lifetime = lifetime
+
+    @cached_property
+    def _signing_key(self) -> SigningKey:
+        return self._sign_with()
+
+    def issue(self, authorization: Authorization) -> str:
+        """Return a new token that speaks for whom `authorization` names.
+
+        Args:
+            authorization: Its subject, scopes and further claims go into the token; its `expires_at` and `not_before`,
+                too, where they are set. The issuer and the audience are this service's own.
+
+        Raises:
+            ValueError: It cannot be written: a scope is none (RFC 6749 §3.3), a claim is no JSON, or the whole is too
+                long.
+        """
+        now = int(time.time())
+        expires_at, not_before = authorization.expires_at, authorization.not_before
+        claims = {name: value for name, value in authorization.claims.items() if name not in _SET_HERE}
+        for scope in authorization.scopes:
+            if not scope or not scope.isascii() or any(char in ' "\\' or not char.isprintable() for char in scope):
+                raise ValueError(f"{scope!r} is no scope")
+        claims |= {
+            "iat": now,
+            "exp": now + self._lifetime if expires_at is None else int(expires_at.timestamp()),
+            "jti": os.urandom(16).hex(),
+        }
+        if self.issuer:
+            claims["iss"] = self.issuer
+        if self.audience:
+            claims["aud"] = self.audience[0]
+        if authorization.subject is not None:
+            claims["sub"] = authorization.subject
+        if authorization.scopes:
+            claims["scope"] = " ".join(sorted(authorization.scopes))
+        if not_before is not None:
+            claims["nbf"] = int(not_before.timestamp())
+        try:
+            check_texts(claims)
+            payload = json.dumps(claims, allow_nan=False, separators=(",", ":"))
+        except (TypeError, RecursionError) as error:
+            raise ValueError(f"the claims are no JSON: {error}") from error
+        key = self._signing_key
+        header = {"alg": key.algorithm, "typ": "JWT"} | ({} if key.kid is None else {"kid": key.kid})
+        signed = _base64url(json.dumps(header, separators=(",", ":")).encode()) + b"." + _base64url(payload.encode())
+        token = (signed + b"." + _base64url(key.sign(signed))).decode()
+        if len(token) > MAX_TOKEN:
+            raise ValueError(f"the token would be longer than {MAX_TOKEN} characters")
+        return token
+
+
+def _verifies(ring: KeyRing, token: UnverifiedToken) -> bool | None:
+    """Return whether a key verifies the token; None when it can be none of them."""
+    candidates = ring.candidates(token.algorithm, token.kid)
+    return None if not candidates else any(key.verifies(token.signed, token.signature) for key in candidates)
+
+
+def _base64url(data: bytes) -> bytes:
+    return b2a_base64(data, newline=False).rstrip(b"=").translate(_URLSAFE)

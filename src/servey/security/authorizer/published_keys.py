@@ -1,0 +1,194 @@
+"""Keys that an issuer publishes as a JSON Web Key Set (RFC 7517 §5), fetched again and again."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import threading
+import time
+from collections.abc import AsyncGenerator
+from concurrent.futures import Future
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+from servey.errors import OverloadedError
+from servey.security.authorizer.key_ring import KeyRing, VerificationKey
+
+_log = logging.getLogger("servey.security")
+
+LEAST_INTERVAL, LONGEST_INTERVAL = 60.0, 3600.0
+"""Bounds, in seconds, of what an issuer can ask for by ``max-age``."""
+
+_MOST_KEYS = 100
+_FIRST_RETRY = 1.0
+
+
+class PublishedKeys:
+    """The keys of an issuer; those that are known stay while they cannot be fetched.
+
+    Args:
+        url: Where the key set is; empty when it is discovered.
+        issuer: The issuer, where the key set is discovered (OpenID Connect Discovery 1.0 §4).
+        interval: Seconds after which the keys are fetched again, unless their host says otherwise.
+        pause: Seconds for which callers together can have them fetched once, by tokens with a key that is unknown.
+        timeout: Seconds that a fetch may take.
+    """
+
+    def __init__(
+        self, url: str = "", *, issuer: str = "", interval: float = 300.0, pause: float = 10.0, timeout: float = 5.0
+    ) -> None:
+        self._url, self._issuer = url, issuer
+        self._found_url = url
+        self._usual_interval, self._pause, self._timeout = interval, pause, timeout
+        self._ring: KeyRing | None = None
+        self._lock = threading.Lock()
+        self._fetching: Future[None] | None = None
+        self._failures = 0
+        self._due = 0.0
+        self._may_ask_at = 0.0
+        self._keepers = 0
+
+    def __repr__(self) -> str:
+        return self._issuer or self._url
+
+    @property
+    def ring(self) -> KeyRing | None:
+        """The keys, as far as somebody keeps them up to date."""
+        return self._ring if self._keepers or time.monotonic() < self._due else None
+
+    async def current(self) -> KeyRing:
+        """Return the keys.
+
+        Raises:
+            OverloadedError: They could not be fetched yet.
+        """
+        if self._ring is None or self.ring is None:
+            await self._ask()
+        if self._ring is None:
+            seconds = max(1, math.ceil(min(self._due, self._may_ask_at) - time.monotonic()))
+            raise OverloadedError("the keys that tokens are verified with are not there yet", retry_after=seconds)
+        return self._ring
+
+    async def renewed(self, ring: KeyRing) -> KeyRing:
+        """Return the keys that have come after those of `ring`; fetches them, unless that was tried just now."""
+        if self._ring is ring:
+            await self._ask()
+        return self._ring or ring
+
+    @asynccontextmanager
+    async def kept_up_to_date(self) -> AsyncGenerator[None]:
+        """Fetch the keys now, and whenever they are due, for as long as the context is open; waits for nothing."""
+        with self._lock:
+            self._keepers += 1
+        task = asyncio.create_task(self._keep())
+        try:
+            yield
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+            with self._lock:
+                self._keepers -= 1
+
+    async def _keep(self) -> None:
+        while True:
+            await asyncio.sleep(max(0.0, self._due - time.monotonic()))
+            if time.monotonic() >= self._due:  # a caller may have had them fetched meanwhile
+                await asyncio.wait([asyncio.wrap_future(self._start())])
+
+    async def _ask(self) -> None:
+        """Have the keys fetched for a caller, unless another one's turn is not long ago; wait for what is under way."""
+        with self._lock:
+            now = time.monotonic()
+            under_way = self._fetching
+            if under_way is None and now < self._may_ask_at:
+                return
+            if under_way is None:
+                self._may_ask_at = now + self._pause
+        await asyncio.wait([asyncio.wrap_future(under_way or self._start())], timeout=self._timeout)
+
+    def _start(self) -> Future[None]:
+        """Return the fetch that is under way, or that begins now; there is never more than one."""
+        with self._lock:
+            if self._fetching is not None:
+                return self._fetching
+            self._fetching = under_way = Future[None]()
+            under_way.set_running_or_notify_cancel()  # nobody who waits can cancel it for the others
+        # a thread of its own: one of a pool would have to be waited for when the program ends
+        threading.Thread(target=self._fetch, args=(under_way,), name="servey-keys", daemon=True).start()
+        return under_way
+
+    def _fetch(self, under_way: Future[None]) -> None:
+        interval = self._usual_interval
+        try:
+            keys, max_age = self._fetched()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the next fetch may do better
+            self._failures += 1
+            interval = min(_FIRST_RETRY * 2 ** min(self._failures - 1, 10), interval, LEAST_INTERVAL)
+            self._found_url = self._url
+            if self._failures == 1:
+                stays = "those that are known stay" if self._ring else "no token of it can be verified yet"
+                _log.warning("the keys of %s cannot be fetched, and %s: %s", self, stays, error)
+        else:
+            if max_age is not None:
+                interval = min(max(max_age, LEAST_INTERVAL), LONGEST_INTERVAL)
+            if self._failures:
+                _log.info("the keys of %s can be fetched again", self)
+            self._failures = 0
+            self._take(KeyRing(keys))
+        with self._lock:
+            self._due = time.monotonic() + interval
+            self._fetching = None
+        under_way.set_result(None)
+
+    def _take(self, ring: KeyRing) -> None:
+        if self._ring is None or self._ring.names != ring.names:
+            if not ring.keys:
+                _log.warning("%s publishes no key that tokens can be verified with", self)
+            _log.debug("the keys of %s: %s", self, ", ".join(sorted(str(key.kid) for key in ring.keys)))
+            self._ring = ring
+
+    def _fetched(self) -> tuple[list[VerificationKey], int | None]:
+        from servey.security.authorizer.json_fetch import fetch_json
+
+        if not self._found_url:
+            self._found_url = self._discovered()
+        members, max_age = fetch_json(self._found_url, self._timeout)
+        return keys_of(members), max_age
+
+    def _discovered(self) -> str:
+        from servey.security.authorizer.json_fetch import FetchError, fetch_json
+
+        at = self._issuer.rstrip("/") + "/.well-known/openid-configuration"
+        members = fetch_json(at, self._timeout).members
+        if members.get("issuer") != self._issuer:
+            raise FetchError(f"{at} is of the issuer {members.get('issuer')!r}: write it so, or another URL")
+        url = members.get("jwks_uri")
+        if not isinstance(url, str):
+            raise FetchError(f"{at} does not say where the keys are (jwks_uri)")
+        return url
+
+
+def keys_of(jwks: dict[str, Any]) -> list[VerificationKey]:
+    """Return the keys of a JSON Web Key Set that tokens can be verified with; others are passed over (RFC 7517 §5).
+
+    Raises:
+        ValueError: It is no key set, or has over 100 keys.
+    """
+    from servey.security.authorizer.asymmetric_key import jwk_verification_key
+
+    members: Any = jwks.get("keys")
+    if not isinstance(members, list):
+        raise ValueError("it is no JSON Web Key Set")
+    if len(members) > _MOST_KEYS:  # pyright: ignore[reportUnknownArgumentType]
+        raise ValueError(f"it has more than {_MOST_KEYS} keys")
+    found: list[VerificationKey] = []
+    for member in members:  # pyright: ignore[reportUnknownVariableType]
+        try:
+            if not isinstance(member, dict):
+                raise ValueError("it is no JSON object")
+            found.append(jwk_verification_key(member))  # pyright: ignore[reportUnknownArgumentType]
+        except ValueError as error:
+            _log.debug("a key of a key set is passed over: %s", error)
+    return found

@@ -1,0 +1,138 @@
+"""Reading a JSON Web Token before anything in it is believed (RFC 7515 §3.1, RFC 7519)."""
+
+from __future__ import annotations
+
+import binascii
+import re
+from json import JSONDecoder
+from typing import Any, NoReturn
+
+import msgspec
+
+from servey.errors import UnauthorizedError
+
+MAX_TOKEN = 16 * 1024
+"""The longest token, in characters."""
+
+_MAX_DEPTH = 16
+_COMPACT = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]*)\Z")
+_STANDARD_ALPHABET = bytes.maketrans(b"-_", b"+/")
+_TYPES = frozenset({"jwt", "at+jwt", "application/at+jwt"})
+_KEYS_OF_ITS_OWN = ("jku", "jwk", "x5u", "x5c")
+
+
+class RefusedTokenError(UnauthorizedError):
+    """A token is not good.
+
+    Args:
+        detail: Why, in words for the caller.
+        recognition: How well who refuses knows the token: one of the constants below.
+    """
+
+    FOREIGN = 0
+    """It is of somebody else, or no token at all."""
+    KNOWN_KEY = 1
+    """Its issuer or its key is known, and the signature is not right."""
+    VERIFIED = 2
+    """Its signature is right."""
+
+    def __init__(self, detail: str, recognition: int = FOREIGN) -> None:
+        super().__init__(detail, error="invalid_token")
+        self.recognition = recognition
+
+
+class UnverifiedToken(msgspec.Struct, frozen=True):
+    """What is written in a token, which anybody may have written.
+
+    Args:
+        algorithm: The ``alg`` of its header; says what it claims to be signed with.
+        kid: The ``kid``; good for looking it up and for nothing else.
+        claims: Its claims.
+        signed: What its signature is of.
+        signature: The signature.
+    """
+
+    algorithm: str
+    kid: str | None
+    claims: dict[str, Any]
+    signed: bytes
+    signature: bytes
+
+    @classmethod
+    def read(cls, token: str) -> UnverifiedToken:
+        """Return what is written in a token.
+
+        Raises:
+            RefusedTokenError: It is no signed token, too long, or names a key of its own (RFC 8725 §3.10).
+        """
+        if len(token) > MAX_TOKEN:
+            raise RefusedTokenError(f"the token is longer than {MAX_TOKEN} characters")
+        parts = _COMPACT.match(token)
+        if parts is None:
+            raise RefusedTokenError("the token is no JSON Web Token: three parts in base64url")
+        header = _object(parts[1], "header")
+        algorithm, kid = header.get("alg"), header.get("kid")
+        if not isinstance(algorithm, str) or algorithm.lower() == "none":
+            raise RefusedTokenError("the token is not signed")
+        if kid is not None and not isinstance(kid, str):
+            raise RefusedTokenError("the kid of the token is no text")
+        if "crit" in header or header.get("b64", True) is not True:
+            raise RefusedTokenError("the token demands an extension that the service does not have")
+        if any(name in header for name in _KEYS_OF_ITS_OWN):
+            raise RefusedTokenError("the token brings a key of its own")
+        kind = header.get("typ", "JWT")
+        if not isinstance(kind, str) or kind.lower() not in _TYPES:
+            raise RefusedTokenError("the token is of another type than JWT and at+jwt")
+        claims = _object(parts[2], "payload")
+        signature = _decoded(parts[3], "signature")
+        return cls(algorithm, kid, claims, token[: parts.end(2)].encode("ascii"), signature)
+
+
+def check_texts(value: Any, depth: int = 0) -> None:
+    """Return when a value of JSON is nested no deeper than it may be, and all of its texts are Unicode.
+
+    Raises:
+        ValueError: It is not so.
+    """
+    if isinstance(value, str):
+        if not value.isascii():
+            value.encode()
+    elif isinstance(value, dict | list):
+        if depth == _MAX_DEPTH:
+            raise ValueError("it is nested too deeply")
+        if isinstance(value, dict):
+            for name in value:  # pyright: ignore[reportUnknownVariableType]
+                check_texts(name, depth)
+            value = value.values()  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
+        for item in value:  # pyright: ignore[reportUnknownVariableType]
+            check_texts(item, depth + 1)
+
+
+def _object(part: str, what: str) -> dict[str, Any]:
+    try:
+        value = _JSON.decode(_decoded(part, what).decode())
+    except (ValueError, RecursionError) as error:
+        raise RefusedTokenError(f"the {what} of the token is no JSON") from error
+    if not isinstance(value, dict):
+        raise RefusedTokenError(f"the {what} of the token is no JSON object")
+    return value  # pyright: ignore[reportUnknownVariableType]
+
+
+def _decoded(part: str, what: str) -> bytes:
+    encoded = part.encode("ascii").translate(_STANDARD_ALPHABET)
+    padded = encoded + b"=" * (-len(encoded) % 4)
+    try:
+        decoded = binascii.a2b_base64(padded, strict_mode=True)
+    except binascii.Error as error:
+        raise RefusedTokenError(f"the {what} of the token is no base64url") from error
+    if binascii.b2a_base64(decoded, newline=False) != padded:  # bits are left over
+        raise RefusedTokenError(f"the {what} of the token is no base64url")
+    return decoded
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON")
+
+
+_JSON = JSONDecoder(parse_constant=_refuse_constant)
+"""Python's own, since it keeps whole numbers of any size: those of two callers never become the same."""
