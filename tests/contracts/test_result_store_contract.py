@@ -316,7 +316,7 @@ def test_the_memory_has_a_number_of_bytes_which_keys_and_headers_are_part_of() -
     for number in range(1000):
         store.put(("f", b"%030d" % number, b"i" * 32), result(b"c" * 1000, headers={"X-A": "b" * 500}), 0)
     assert store.size <= 100_000
-    assert 30 < len(store) < 100_000 / (ENTRY_BYTES + 1562)
+    assert 15 < len(store) < 100_000 / (ENTRY_BYTES + 1562)
 
 
 def test_the_memory_tells_the_time_by_its_clock() -> None:

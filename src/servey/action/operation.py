@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import logging
 import math
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack
 from typing import Any
 
@@ -196,7 +196,7 @@ class Operation:
             raise UnauthorizedError
         try:
             outcome: Any = self.action.access_control.check(context.authorization)
-            if inspect.isawaitable(outcome):
+            if outcome is not None and inspect.isawaitable(outcome):
                 runtime = self._current_runtime()
                 at = self.deadline(context, runtime)
                 outcome = await (outcome if at is None else runtime.deadlines.run(outcome, at))
@@ -247,10 +247,10 @@ class Operation:
         finally:
             CURRENT_CALL.reset(token)
 
-    async def fetch(
+    def fetch(
         self, arguments: Any, context: CallContext, *, max_age: int | None = None, store: bool = True
-    ) -> Fetched:
-        """Return the result of an action that has a cache control: one that was kept, or else a new one.
+    ) -> Coroutine[Any, Any, Fetched]:
+        """Resolve to the result of an action that has a cache control: one that was kept, or else a new one.
 
         The caller of `context` was let in by `authorize` before.
 
@@ -264,8 +264,11 @@ class Operation:
             CallError: As for `run`.
         """
         if self.results is None:
-            return Fetched(await self.run(arguments, context, self._represent))
-        return await self.results.fetch(arguments, context, self._current_runtime(), max_age, store)
+            return self._fetch_anew(arguments, context)
+        return self.results.fetch(arguments, context, max_age, store)
+
+    async def _fetch_anew(self, arguments: Any, context: CallContext) -> Fetched:
+        return Fetched(await self.run(arguments, context, self._represent))
 
     def _represent(self, result: Any) -> Representation:
         """Return a result encoded, with what the action's cache control says of it."""
@@ -318,6 +321,11 @@ class Operation:
             raise self._defect(error, context, "the current_etag of the cache control failed") from error
         finally:
             CURRENT_CALL.reset(token)
+
+    @property
+    def runtime(self) -> Runtime:
+        """The threads and deadlines of the service in the running event loop."""
+        return self._current_runtime()
 
     def deadline(self, context: CallContext, runtime: Runtime) -> float | None:
         """Return when a call is given up, in the event loop's time; sets it in its context the first time."""

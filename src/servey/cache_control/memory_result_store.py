@@ -16,8 +16,8 @@ from servey.errors import MissingExtraError
 LARGEST_PART = 8
 """One result takes at most this part of a store: an eighth."""
 
-ENTRY_BYTES = 1000
-"""What an entry takes besides its contents: the objects around them, here and in `cachetools` (measured)."""
+ENTRY_BYTES = 2600
+"""What an entry takes besides its contents (measured): the objects around them, and the headers that are sent."""
 
 _REMEMBERED = 10_000
 """Of how many arguments it is known that they were invalidated, and when."""

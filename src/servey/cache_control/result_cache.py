@@ -12,7 +12,7 @@ import msgspec
 
 from servey.cache_control.argument_key import UnkeyableError, argument_key
 from servey.cache_control.representation import Fetched, Representation
-from servey.cache_control.result_store import Lease, ResultKey
+from servey.cache_control.result_store import Lease, Lookup, ResultKey
 from servey.errors import DeadlineError, OverloadedError
 
 if TYPE_CHECKING:
@@ -44,51 +44,51 @@ class ResultCache:
         self._open = store
         self._call = call
         self._store: ResultStore | None = None
+        self._is_private, self._is_shared = operation.is_private, False
         self._scope = operation.name
         self._key_of: Callable[[Any], bytes] = lambda arguments: b""
         self._runs: dict[ResultKey, _Run] = {}
 
-    async def fetch(
-        self, arguments: Any, context: CallContext, runtime: Runtime, max_age: int | None, store: bool
-    ) -> Fetched:
+    async def fetch(self, arguments: Any, context: CallContext, max_age: int | None, store: bool) -> Fetched:
         """Return a result; see `servey.action.operation.Operation.fetch`."""
-        kept = self._store or self._opened()
+        kept = self._store
+        if kept is None:
+            kept = self._opened()
         try:
             arguments_key = self._key_of(arguments)
         except UnkeyableError:
             return Fetched(await self._call(arguments, context), 0, "fwd=bypass; detail=unkeyable")
         identity = b""
-        if self._operation.is_private:
+        if self._is_private:
             identity = NOBODY if context.authorization is None else context.authorization.identity
         key = self._scope, arguments_key, identity
         lookup: Any = kept.get(key)
-        if kept.is_shared:
+        if self._is_shared:
             lookup = await lookup
         representation: Representation | None = lookup.representation
-        status = "fwd=uri-miss"
-        if representation is not None:
-            age = max(0.0, time.time() - representation.made_at)
-            left = (representation.cache.max_age or 0) - age
-            if left > 0:
-                if max_age is None or age <= max_age > 0:
-                    return Fetched(representation, int(age), f"hit; ttl={int(left)}")
-                status = "fwd=request"
-            else:
-                status = "fwd=stale"
-        if lookup.detail:
-            status = f"fwd=miss; detail={lookup.detail}"
-        return await self._anew(key, arguments, context, runtime, lookup, status, max_age == 0, store)
+        if representation is None:
+            status = f"fwd=miss; detail={lookup.detail}" if lookup.detail else "fwd=uri-miss"
+            return await self._anew(key, arguments, context, lookup, status, max_age == 0, store)
+        age = time.time() - representation.made_at
+        left = (representation.cache.max_age or 0) - age
+        if left <= 0:
+            return await self._anew(key, arguments, context, lookup, "fwd=stale", max_age == 0, store)
+        if max_age is None or age <= max_age > 0:
+            if age < 0:  # the clock was set back
+                age, left = 0.0, left + age
+            return Fetched(representation, int(age), f"hit; ttl={int(left)}")
+        return await self._anew(key, arguments, context, lookup, "fwd=request", max_age == 0, store)
 
     def invalidate(self, arguments: Any = None) -> None:
         """Forget the results for arguments, whosever they are; all for None; see `ResultStore.invalidate`."""
-        store = self._store or self._opened()
+        store = self._opened() if self._store is None else self._store
         keys = self._meant(arguments)
         if keys is not None:
             store.invalidate(*keys)
 
     async def ainvalidate(self, arguments: Any = None) -> bool:
         """Forget results, as `invalidate` does, and return whether it is done."""
-        store = self._store or self._opened()
+        store = self._opened() if self._store is None else self._store
         keys = self._meant(arguments)
         return keys is None or await store.ainvalidate(*keys)
 
@@ -102,6 +102,7 @@ class ResultCache:
     def _opened(self) -> ResultStore:
         store = self._open()
         self._key_of = argument_key(self._operation.arguments)
+        self._is_shared = store.is_shared
         if store.is_shared:
             self._scope = f"{self._operation.name}:{fingerprint(self._operation)}"
         self._store = store
@@ -112,14 +113,14 @@ class ResultCache:
         key: ResultKey,
         arguments: Any,
         context: CallContext,
-        runtime: Runtime,
-        lookup: Any,
+        lookup: Lookup,
         status: str,
         alone: bool,
         store: bool,
     ) -> Fetched:
         """Return the result of a run: one that began already, unless the caller wants its own, or a new one."""
         assert self._store is not None
+        runtime = self._operation.runtime
         while True:
             run = self._runs.get(key)
             if (
