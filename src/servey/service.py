@@ -148,10 +148,11 @@ class Service:
         for authorizer in self.authorizers:
             if not isinstance(authorizer, JwtAuthorizer):
                 continue
-            if isinstance(authorizer.keys, FixedKeys) and not secret:
-                _ = authorizer.keys.ring  # key pairs are read now; a secret needs no more than its length
-            elif not authorizer.issuer and not isinstance(authorizer.keys, FixedKeys):
-                _log.warning("tokens of any issuer are taken by %s", authorizer.origin)
+            if not isinstance(authorizer.keys, FixedKeys):
+                if not authorizer.issuer:
+                    _log.warning("tokens are verified by %s: whoever it lets in is let in here", authorizer.origin)
+            elif "JWT_SECRET_KEY" not in self.settings.made_up:  # that is good, and jwt not needed yet
+                _ = authorizer.keys.ring
 
     def _needs_tokens(self) -> str:
         """Return the name of what cannot be used without a token, or of what makes them; empty where nothing is."""

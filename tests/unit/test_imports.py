@@ -10,8 +10,8 @@ import pytest
 SOURCE = Path(__file__).parents[2] / "src"
 
 FORBIDDEN = {
-    *("boto3", "celery", "click", "cronsim", "cryptography", "graphql", "jwt", "marshy", "pydantic", "redis"),
-    *("schemey", "starlette", "strawberry", "uvicorn", "watchfiles"),
+    *("boto3", "cachetools", "celery", "click", "cronsim", "cryptography", "graphql", "jwt", "limits", "marshy"),
+    *("pydantic", "redis", "schemey", "starlette", "strawberry", "uvicorn", "watchfiles"),
 }
 
 MODULES = [

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Collection, Iterable, Mapping
+from typing import cast
 
 from servey.errors import located
+from servey.ports import Authorizer
 from servey.schema.security import takes_caller
 from servey.security.access_control import ALLOW_ALL
 from servey.security.authenticator import DebugAuthenticator
@@ -35,8 +37,8 @@ def banner(service: Service, port: int, paths: Collection[str] = ()) -> list[str
         if route.operation.needs_caller and route.operation.action.access_control is ALLOW_ALL:
             access = "any token"
         lines.append(f"  {route.method:6} {at}{route.path}  ({access})")
-    lines += [f"  {'':6} {at}{path}  {what}" for path, what in PAGES.items() if path in paths]
     lines += [f"  {'POST':6} {at}/login  {how}" for how in login_of(service) if "/login" in paths]
+    lines += [f"  {'':6} {at}{path}  {what}" for path, what in PAGES.items() if path in paths]
     lines += token_lines(service)
     if not count:
         lines.append(f"no action was found in {_places(settings.action_path)}: put @action above a function there")
@@ -75,7 +77,7 @@ def token_lines(service: Service) -> list[str]:
     if service.settings.made_up and not any(map(takes_caller, service.operations.values())):
         return []
     lines: list[str] = []
-    issuer: object = service.token_issuer
+    issuer = cast("Authorizer | None", service.token_issuer)
     for authorizer in service.authorizers:
         what = authorizer.origin if isinstance(authorizer, JwtAuthorizer) else f"a plugin's {type(authorizer).__name__}"
         signs = "; new ones are signed with it" if authorizer is issuer else ""

@@ -17,7 +17,9 @@ from servey.security.authorizer.unverified_token import MAX_TOKEN, RefusedTokenE
 from servey.security.authorizer.verified_tokens import VerifiedTokens
 
 _URLSAFE = bytes.maketrans(b"+/", b"-_")
-_SET_HERE = frozenset({"iss", "sub", "aud", "exp", "nbf", "iat", "jti", "scope", "scp"})
+
+RESERVED_CLAIMS = frozenset({"iss", "sub", "aud", "exp", "nbf", "iat", "jti", "scope", "scp"})
+"""The claims that an issuer sets itself."""
 
 
 class JwtAuthorizer:
@@ -171,7 +173,7 @@ class JwtIssuer(JwtAuthorizer):
         """
         now = int(time.time())
         expires_at, not_before = authorization.expires_at, authorization.not_before
-        claims = {name: value for name, value in authorization.claims.items() if name not in _SET_HERE}
+        claims = {name: value for name, value in authorization.claims.items() if name not in RESERVED_CLAIMS}
         for scope in authorization.scopes:
             if not scope or not scope.isascii() or any(char in ' "\\' or not char.isprintable() for char in scope):
                 raise ValueError(f"{scope!r} is no scope")

@@ -1,0 +1,83 @@
+"""``servey token``: a token for trying things out, signed with the configured key."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import click
+
+from servey.cli.errors import EX_CONFIG, CommandError
+from servey.cli.output import write
+from servey.cli.project import project_of
+from servey.errors import DefinitionError
+from servey.security.access_control import ScopeAccessControl
+from servey.security.authorization import Authorization
+from servey.security.authorizer.jwt_authorizer import RESERVED_CLAIMS, JwtIssuer
+
+
+@click.command("token")
+@click.option("--subject", metavar="NAME", help="Whom the token speaks for.")
+@click.option("--scope", "scopes", multiple=True, metavar="SCOPE", help="What it allows; may be given several times.")
+@click.option(
+    "--expires-in",
+    type=click.IntRange(1, 10 * 365 * 86400),
+    metavar="SECONDS",
+    help="For how long it is valid, instead of SERVEY_JWT_LIFETIME.",
+)
+@click.option(
+    "--claim",
+    "claims",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A further claim; the value is JSON, or else a text. May be given several times.",
+)
+@click.pass_context
+def print_token(
+    context: click.Context, subject: str | None, scopes: Sequence[str], expires_in: int | None, claims: Sequence[str]
+) -> None:
+    """Print a token that the service takes, signed with the key that it signs with itself.
+
+    That is the key of a plugin, SERVEY_JWT_PRIVATE_KEY or JWT_SECRET_KEY. A secret that a server has made up is
+    nobody else's: log in there, or set JWT_SECRET_KEY for both.
+    """
+    service = project_of(context).service
+    issuer = service.token_issuer
+    if issuer is None or (isinstance(issuer, JwtIssuer) and "JWT_SECRET_KEY" in service.settings.made_up):
+        raise CommandError(
+            "there is no key to sign with: set JWT_SECRET_KEY (`openssl rand -base64 32` makes one) for the server and "
+            "for this command, or SERVEY_JWT_PRIVATE_KEY",
+            EX_CONFIG,
+        )
+    lifetime = None if expires_in is None else datetime.now(UTC) + timedelta(seconds=expires_in)
+    authorization = Authorization(
+        subject=subject,
+        scopes=frozenset(map(_scope, scopes)),
+        expires_at=lifetime,
+        claims=dict(map(_claim, claims)),
+    )
+    try:
+        write(issuer.issue(authorization))
+    except ValueError as error:
+        raise click.UsageError(f"the token cannot be made: {error}") from error
+
+
+def _scope(given: str) -> str:
+    try:
+        return ScopeAccessControl(given).execute_scope
+    except DefinitionError as error:
+        raise click.UsageError(f"--scope: {error.message}; {error.fix}.") from error
+
+
+def _claim(given: str) -> tuple[str, Any]:
+    name, equals, text = given.partition("=")
+    if not name or not equals:
+        raise click.UsageError(f"--claim {given!r} is no NAME=VALUE.")
+    if name in RESERVED_CLAIMS:
+        raise click.UsageError(f"--claim: {name} is set by the other options and the settings.")
+    try:
+        return name, json.loads(text)
+    except ValueError:
+        return name, text
