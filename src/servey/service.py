@@ -189,7 +189,7 @@ class Service:
         if self.authenticators:
             return self.authenticators[0]
         settings = self.settings
-        if settings.production or settings.debug_authenticator is False or not settings.debug_authenticator_password:
+        if settings.production or settings.debug_authenticator is False:
             return None
         from servey.security.authenticator.debug_authenticator import DebugAuthenticator, named_scopes
 

@@ -21,6 +21,8 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
+from browser.docs_page import VARIABLES
+
 TOUR = Path(__file__).parents[2] / "examples" / "tour"
 BOUND = 30.0
 """Seconds after which what does not happen is a failure."""
@@ -207,4 +209,31 @@ def proxied(plain: str) -> Iterator[str]:
 @pytest.fixture(params=["plain", "mounted", "proxied"])
 def address(request: pytest.FixtureRequest) -> str:
     """Where the tour is served, in three ways."""
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture(scope="session")
+def guarded_plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Guarded actions, with the login for development, at the root of their server."""
+    with serve_tour(tmp_path_factory.mktemp("guarded"), "guarded:app", **VARIABLES) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def guarded_mounted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The same mounted at /api in another application."""
+    with serve_tour(tmp_path_factory.mktemp("guarded_mounted"), "guarded:mounted", **VARIABLES) as address:
+        yield f"{address}/api"
+
+
+@pytest.fixture(scope="session")
+def guarded_proxied(guarded_plain: str) -> Iterator[str]:
+    """The same behind a proxy that takes a prefix away."""
+    with proxy(guarded_plain, "/behind/a") as address:
+        yield address
+
+
+@pytest.fixture(params=["guarded_plain", "guarded_mounted", "guarded_proxied"])
+def guarded(request: pytest.FixtureRequest) -> str:
+    """Where the guarded actions are served, in three ways."""
     return request.getfixturevalue(request.param)

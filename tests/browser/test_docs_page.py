@@ -9,7 +9,9 @@ from urllib.parse import urlsplit
 from urllib.request import urlopen
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Page, expect
+
+from browser.docs_page import executed, open_docs, opened, width
 
 METHODS = {"get", "put", "post", "delete", "patch"}
 
@@ -27,34 +29,6 @@ def operations(address: str) -> dict[str, tuple[str, str]]:
         for method, operation in item.items()
         if method in METHODS
     }
-
-
-def open_docs(visit: Any, address: str) -> Page:
-    visit.page.goto(f"{address}/docs")
-    expect(visit.page.locator(".opblock").first).to_be_visible()
-    return visit.page
-
-
-def opened(page: Page, operation: str) -> Locator:
-    """Open an operation, and its form."""
-    block = page.locator(f".opblock[id$='-{operation}']")
-    block.locator(".opblock-summary-control").click()
-    block.get_by_role("button", name="Try it out").click()
-    return block
-
-
-def executed(block: Locator) -> tuple[int, str, str]:
-    """Execute an operation; return the status, the body and the address that the page shows."""
-    block.get_by_role("button", name="Execute").click()
-    live = block.locator(".live-responses-table tr.response")
-    expect(live.locator(".response-col_status")).to_have_text(re.compile(r"\d{3}"))
-    status = live.locator(".response-col_status").inner_text()
-    body = live.locator(".response-col_description pre").first.inner_text()
-    return int(status[:3]), body, block.locator(".request-url pre").inner_text()
-
-
-def width(page: Page) -> int:
-    return page.evaluate("document.documentElement.scrollWidth")
 
 
 def test_it_shows_every_operation(visiting, address):

@@ -18,11 +18,11 @@ from servey.cli.errors import EX_NOINPUT, CommandError, show_call_error
 from servey.cli.flags import Flag, command_line, flags_of
 from servey.cli.output import write_json
 from servey.cli.project import Project, project_of, quiet
-from servey.errors import CallError, DefinitionError, UnauthorizedError, nearest
+from servey.errors import CallError, DefinitionError, nearest
 from servey.security.access_control import ScopeAccessControl
 from servey.security.authorization import Authorization
+from servey.security.authorizer.configured import authorize_by_first
 from servey.servey_direct import direct
-from servey.service import Service
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -175,7 +175,7 @@ class ActionCommand(click.Command):
                 return await direct.call(service, self.operation.name, data, texts=texts, context=context)
             async with service.running():
                 if bearer is not None:
-                    context.authorization = await _authorized(service, bearer)
+                    context.authorization = await authorize_by_first(bearer, service.authorizers)
                 await self.operation.check_access(context)
                 return await direct.call(service, self.operation.name, data, texts=texts, context=context)
 
@@ -236,13 +236,6 @@ def _scope(given: str) -> str:
         return ScopeAccessControl(given).execute_scope
     except DefinitionError as error:
         raise click.UsageError(f"--as-scope: {error.message}; {error.fix}.") from error
-
-
-async def _authorized(service: Service, token: str) -> Authorization:
-    """Return whom a token speaks for."""
-    if not service.authorizers:
-        raise UnauthorizedError("the service has nothing to verify the token with", error="invalid_token")
-    return await service.authorizers[0].authorize(token)
 
 
 def _refuse_both(ctx: click.Context, data: bytes, given: Sequence[Flag]) -> None:

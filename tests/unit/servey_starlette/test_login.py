@@ -16,7 +16,6 @@ from requests_oauthlib import OAuth2Session
 
 from servey import WEB_GET, Authorization, ForbiddenError
 from servey.action.action import action
-from servey.errors import UnauthorizedError
 from servey.plugin import Plugin
 from servey.security.access_control import ScopeAccessControl
 from servey.servey_starlette.app import create_app
@@ -57,27 +56,8 @@ class Users(Plugin):
         return (self,)
 
 
-class Tokens(Plugin):
-    """Signs and verifies."""
-
-    def authorizers(self):
-        return (self,)
-
-    async def authorize(self, token):
-        try:
-            claims = jwt.decode(token, SECRET, ["HS256"])
-        except jwt.PyJWTError as error:
-            raise UnauthorizedError("bad", error="invalid_token") from error
-        return Authorization(claims.get("sub"), frozenset(claims.get("scope", "").split()))
-
-    def issue(self, authorization):
-        scope = " ".join(authorization.scopes)
-        return jwt.encode({"sub": authorization.subject, "scope": scope, "exp": authorization.expires_at}, SECRET)
-
-
 def make(*plugins, **settings):
     settings = {"jwt_secret_key": SECRET, "debug_authenticator_password": PASSWORD, **settings}
-    plugins = (*plugins, *((Tokens(),) if settings["jwt_secret_key"] else ()))
     return create_app(Service(ACTIONS, plugins=plugins, settings=Settings(**settings)))
 
 

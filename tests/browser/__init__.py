@@ -1,0 +1,1 @@
+"""The pages in a real browser; a package, so that its modules can import one another."""
