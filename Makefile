@@ -32,6 +32,7 @@ PYTHONS := $(PYTHON)
 endif
 
 serve: $(VENV)/.synced-server
+	@echo "examples/tour/README.md says what there is, and who may log in"
 	cd examples/tour && SERVEY_API_TITLE="$${SERVEY_API_TITLE:-Parcels}" \
 	  SERVEY_PLUGINS="$${SERVEY_PLUGINS-actions.people:People}" exec ../../$(RUN) -m servey
 

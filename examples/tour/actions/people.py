@@ -6,7 +6,6 @@ Without the plugin there is the login that servey has for development, with one 
 import hashlib
 import hmac
 import json
-import logging
 import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -23,25 +22,27 @@ from servey.service import Service
 
 from .storage import Database
 
-log = logging.getLogger("tour")
-
 Name = Annotated[str, Meta(pattern=r"^[a-z]{2,20}$", description="Small letters")]
 Password = Annotated[str, Meta(min_length=8, max_length=100)]
 Scope = Annotated[str, Meta(pattern=r"^[a-z:]{1,40}$", description="What somebody may do, as in depots")]
 
 DEMO = {"ada": [], "henk": ["depots"], "root": ["accounts", "depots", "root"]}
 """Who may log in while one looks at the tour, and what each may do."""
-DEMO_PASSWORD = "parcels-for-all"
+DEMO_PASSWORD = (  # parcels-for-all
+    "7a5c1e0f93b24d6880e1c2d3f4a5b697:"
+    "cac652b5f0f6456a95fc96e60524f6c3bf44fc4a2a9ca5f4a36087ec2b272d28"
+    "3c609b370d2564c96e35111e703c093b8ad6dcc1d603089e98ef2e4ae0f23a27"
+)
 
 
 def hashed(password: str, salt: bytes | None = None) -> str:
-    """Return what is kept of a password: its salt, and its scrypt (RFC 7914) with 16 MiB and three passes."""
+    """Return what is kept of a password: its salt, and its scrypt (RFC 7914) with 16 MiB and five passes, as OWASP has it."""
     salt = os.urandom(16) if salt is None else salt
-    digest = hashlib.scrypt(password.encode(), salt=salt, n=2**14, r=8, p=3, maxmem=64 * 1024 * 1024)
+    digest = hashlib.scrypt(password.encode(), salt=salt, n=2**14, r=8, p=5, maxmem=64 * 1024 * 1024)
     return f"{salt.hex()}:{digest.hex()}"
 
 
-NOBODY = hashed("", bytes(16))
+NOBODY = f"{bytes(16).hex()}:"
 """What the password of somebody unknown is compared with, so that it takes as long."""
 
 
@@ -71,11 +72,9 @@ class DatabaseAuthenticator:
         if not service.settings.production:
             connection = self.database.connect()
             if connection.execute("SELECT 1 FROM users").fetchone() is None:
-                password = hashed(DEMO_PASSWORD)
-                rows = [(name, password, json.dumps(scopes)) for name, scopes in DEMO.items()]
+                rows = [(name, DEMO_PASSWORD, json.dumps(scopes)) for name, scopes in DEMO.items()]
                 connection.executemany("INSERT INTO users VALUES (?, ?, ?)", rows)
                 connection.commit()
-                log.info("log in at /login as %s with the password %s", ", ".join(DEMO), DEMO_PASSWORD)
             connection.close()
         yield
 
