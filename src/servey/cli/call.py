@@ -88,7 +88,7 @@ class ActionCommand(click.Command):
 
     def __init__(self, operation: Operation) -> None:
         self.operation = operation
-        self.flags = flags_of(operation, taken=("--event", "--token", "--as-scope", "--help"))
+        self.flags = flags_of(operation, taken=("--event", "--token", "--as-scope", "--cached", "--help"))
         self._keys = {f"p{number}": flag for number, flag in enumerate(self.flags)}
         event = click.Option(
             ["--event"],
@@ -109,9 +109,15 @@ class ActionCommand(click.Command):
             metavar="SCOPE",
             help="Call as somebody with this scope; the access control is asked, as over a network. Repeatable.",
         )
+        cached = click.Option(
+            ["--cached"],
+            is_flag=True,
+            help="Answer from the store of results that processes share (SERVEY_RESULT_CACHE), as over a network.",
+        )
+        keeps = [cached] if operation.action.cache_control is not None else []
         super().__init__(
             operation.name,
-            params=[*(flag.option(key) for key, flag in self._keys.items()), event, token, as_scope],
+            params=[*(flag.option(key) for key, flag in self._keys.items()), event, token, as_scope, *keeps],
             callback=self._call,
             deprecated=operation.action.deprecated,
         )
@@ -153,7 +159,9 @@ class ActionCommand(click.Command):
             if flag is not None and isinstance(option, click.Option):
                 option.help = flag.help(told.parameters.get(flag.name, ""))
 
-    def _call(self, event: Sequence[str], token: str | None, as_scope: Sequence[str], **values: Any) -> None:
+    def _call(
+        self, event: Sequence[str], token: str | None, as_scope: Sequence[str], cached: bool = False, **values: Any
+    ) -> None:
         ctx = click.get_current_context()
         if token is not None and as_scope:
             raise click.UsageError("--token and --as-scope both say who calls: which one is meant?", ctx)
@@ -170,14 +178,17 @@ class ActionCommand(click.Command):
         bearer = None if token is None else _token(token)
         service = project_of(ctx).service
 
+        async def call_it() -> bytes:
+            return await direct.call(service, self.operation.name, data, texts=texts, context=context, cached=cached)
+
         async def called() -> bytes:
             if bearer is None and context.authorization is None:
-                return await direct.call(service, self.operation.name, data, texts=texts, context=context)
+                return await call_it()
             async with service.running():
                 if bearer is not None:
                     context.authorization = await authorize_by_first(bearer, service.authorizers)
                 await self.operation.check_access(context)
-                return await direct.call(service, self.operation.name, data, texts=texts, context=context)
+                return await call_it()
 
         try:
             with redirect_stdout(sys.stderr):  # what the action prints is no part of the result

@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, TypeVar, overload
 
+import msgspec
+
 from servey.action.context import CallContext, Origin, new_request_id
 from servey.action.operation import Operation
 from servey.errors import NotFoundError, nearest
@@ -28,7 +30,9 @@ _log = logging.getLogger("servey.direct")
 
 
 @overload
-async def call(service: Service, name: str, event: Mapping[str, Any], *, context: CallContext | None = None) -> Any: ...
+async def call(
+    service: Service, name: str, event: Mapping[str, Any], *, context: CallContext | None = None, cached: bool = False
+) -> Any: ...
 @overload
 async def call(
     service: Service,
@@ -37,6 +41,7 @@ async def call(
     *,
     texts: Texts = (),
     context: CallContext | None = None,
+    cached: bool = False,
 ) -> bytes: ...
 async def call(
     service: Service,
@@ -45,6 +50,7 @@ async def call(
     *,
     texts: Texts = (),
     context: CallContext | None = None,
+    cached: bool = False,
 ) -> Any:
     """Call an action; JSON is answered with JSON, a mapping with what JSON holds (dicts, lists, scalars).
 
@@ -56,6 +62,7 @@ async def call(
         event: The arguments by name: a JSON object, or a mapping of parsed JSON.
         texts: Further arguments as text, as flags give them; not together with a mapping.
         context: The call's surroundings; by default the operating system calls.
+        cached: Whether a result that the service keeps will do; by default the action always runs.
 
     Returns:
         The result, without the `Reply` around it.
@@ -79,6 +86,9 @@ async def call(
         arguments = _decoded(operation, event, texts)
         finish = operation.encode if isinstance(event, Mapping) else operation.encode_json
         try:
+            if cached:
+                content = (await operation.fetch(arguments, context)).representation.content
+                return msgspec.json.decode(content) if isinstance(event, Mapping) else content
             result = await operation.run(arguments, context, finish)
         except asyncio.CancelledError:
             _log.info("%s is given up; what it began gets %g s", name, service.settings.shutdown_timeout)
