@@ -38,5 +38,12 @@ def executed(block: Locator) -> tuple[int, str, str]:
     return int(status[:3]), body, block.locator(".request-url pre").inner_text()
 
 
+def executed_again(block: Locator) -> tuple[int, str, str]:
+    """Execute an operation whose last answer is shown."""
+    block.get_by_role("button", name="Clear").click()
+    expect(block.locator(".live-responses-table")).to_have_count(0)
+    return executed(block)
+
+
 def width(page: Page) -> int:
     return page.evaluate("document.documentElement.scrollWidth")
