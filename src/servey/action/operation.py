@@ -304,16 +304,17 @@ class Operation:
         given = {name: getattr(arguments, name) for name in self.arguments.parameters}
         runtime = self._current_runtime()
         at = self.deadline(context, runtime)
+        context.service = self._service
         token = CURRENT_CALL.set(context)
         try:
             if inspect.iscoroutinefunction(ask.current_etag):
-                told = await (
-                    ask.current_etag(given) if at is None else runtime.deadlines.run(ask.current_etag(given), at)
-                )
+                told: Any = ask.current_etag(given)
             else:
                 told = await runtime.workers.run(
                     lambda: ask.current_etag(given), deadline=at, label=self.name, request_id=context.request_id
                 )
+            if inspect.isawaitable(told):
+                told = await (told if at is None else runtime.deadlines.run(told, at))
             return CacheHeader(etag=told).etag
         except CallError:
             raise

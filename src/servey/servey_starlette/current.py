@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from servey.action.context import CallContext
+from servey.action.operation import Operation
 from servey.cache_control.preconditions import Current
 from servey.cache_control.representation import Representation
 from servey.errors import CallError, InvalidError, MalformedError
@@ -33,7 +34,7 @@ def find_current(route: WebRoute, service: Service) -> FindCurrent | None:
     if source is None:
         return None
     if source is not route:
-        return _asking(source)
+        return _asking(source, operation)
 
     async def ask(arguments: Any, context: CallContext, scope: Scope) -> Current | None:
         told = await operation.current_etag(arguments, context)
@@ -42,12 +43,14 @@ def find_current(route: WebRoute, service: Service) -> FindCurrent | None:
     return ask
 
 
-def _asking(route: WebRoute) -> FindCurrent:
+def _asking(route: WebRoute, write: Operation) -> FindCurrent:
     operation, names = route.operation, route.trigger.path_parameters
 
     async def ask(arguments: Any, context: CallContext, scope: Scope) -> Current | None:
+        # a call of its own that ends when the write has to, too: who waits for both waits no longer
+        until = write.deadline(context, write.runtime)
         asked = CallContext(
-            context.origin, context.transport, context.request_id, context.authorization, client=context.client
+            context.origin, context.transport, context.request_id, context.authorization, until, context.client
         )
         await operation.check_access(asked)
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -28,6 +29,7 @@ from servey import (
 )
 from servey.action.action import action
 from servey.cache_control import CacheHeader, SecureHashCacheControl, TimestampCacheControl, TtlCacheControl
+from servey.servey_starlette.answer import asked_of_cache
 from servey.servey_starlette.app import create_app
 from servey.servey_test.client import Client, Response
 from servey.service import Service
@@ -394,6 +396,49 @@ async def test_a_post_is_not_answered_by_a_304() -> None:
         assert (response.status, response.content) == (200, b"[0]")
 
 
+# --- what a request asks of kept results --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("headers", "asked"),
+    [
+        ([], (None, True)),
+        ([("cache-control", "no-cache")], (0, True)),
+        ([("cache-control", "max-age=0")], (0, True)),
+        ([("cache-control", "Max-Age=5")], (5, True)),
+        ([("cache-control", "no-store")], (0, False)),
+        ([("cache-control", "max-stale=5")], (None, True)),
+        ([("cache-control", "max-age=soon")], (None, True)),
+        ([("cache-control", "max-age=5"), ("cache-control", "no-cache")], (0, True)),
+        ([("pragma", "no-cache")], (0, True)),
+        ([("pragma", "no-cache"), ("cache-control", "max-age=5")], (5, True)),
+        ([("cache-control", "")], (None, True)),
+    ],
+)
+def test_a_request_says_how_old_a_result_may_be(headers: Any, asked: Any) -> None:
+    assert asked_of_cache([(name.encode(), value.encode()) for name, value in headers]) == asked
+
+
+async def test_a_kept_result_tells_its_age_and_is_made_anew_on_demand() -> None:
+    made: list[int] = []
+
+    @action(triggers=(WEB_GET, WEB_POST), cache_control=TtlCacheControl(30))
+    async def number() -> int:
+        made.append(0)
+        return len(made)
+
+    http = client(number, result_cache="memory")
+    first, kept = [await http.request("POST", "/actions/number") for _ in range(2)]
+    assert ("age" in first.headers, int(kept.headers["age"]) < 5, kept.json()) == (False, True, 1)
+    assert kept.headers["cache-status"].startswith("servey; hit; ttl=2")
+    assert {**told(kept), "age": "", "cache-status": ""} == {**told(first), "age": "", "cache-status": ""}
+    anew = await http.request("GET", "/actions/number", headers={"cache-control": "no-cache"})
+    assert (anew.json(), "age" in anew.headers) == (2, False)
+    unchanged = await http.request("GET", "/actions/number", headers={"if-none-match": anew.headers["etag"]})
+    assert (unchanged.status, "age" in unchanged.headers, len(made)) == (304, True, 2)
+    assert unchanged.headers["cache-status"].startswith("servey; hit; ttl=2")
+
+
 # --- writes -----------------------------------------------------------------------------------------------------
 
 
@@ -549,6 +594,26 @@ async def test_a_failing_read_lets_nothing_be_changed() -> None:
     assert (response.status, notes.notes[1]) == (500, None)
 
 
+async def test_the_question_and_the_change_have_the_time_of_one_call() -> None:
+    begun: list[float] = []
+
+    class Slow:
+        async def check(self, authorization: Authorization | None) -> None:
+            begun.append(asyncio.get_running_loop().time())
+            await asyncio.Event().wait()
+
+    @action(triggers=(GET,), access_control=Slow(), cache_control=SecureHashCacheControl(), timeout=30)
+    async def get_it(id: int) -> int:
+        return id
+
+    @action(triggers=(PUT,), timeout=0.05)
+    async def put_it(id: int) -> int:
+        return id
+
+    response = await client(get_it, put_it).request("PUT", "/notes/1", headers={"if-match": "*"})
+    assert (response.status, len(begun)) == (504, 1)
+
+
 class Versions:
     """A cache control of a write that knows what there is."""
 
@@ -564,11 +629,16 @@ class Versions:
 
 
 class AsyncVersions(Versions):
-    async def current_etag(self, params: Any) -> str | None:
+    async def current_etag(self, params: Any) -> str | None:  # type: ignore[override]
         return super().current_etag(params)
 
 
-@pytest.mark.parametrize("versions", [Versions(), AsyncVersions()])
+class LaterVersions(AsyncVersions):
+    def current_etag(self, params: Any) -> Any:
+        return super().current_etag(params)
+
+
+@pytest.mark.parametrize("versions", [Versions(), AsyncVersions(), LaterVersions()])
 @pytest.mark.parametrize(
     ("name", "headers", "status"),
     [
