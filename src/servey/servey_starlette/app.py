@@ -109,7 +109,7 @@ def create_app(
     Raises:
         DefinitionError: An action takes a path that the application needs.
         SettingsError: The keys that tokens are verified with are not good enough, or needed and not there.
-        MissingExtraError: Starlette is not installed.
+        MissingExtraError: Starlette is not installed, or what keeps the results of actions.
     """
 
     async def to_docs(request: Request) -> Response:
@@ -119,6 +119,8 @@ def create_app(
         return Response(status_code=307, headers={"Location": DOCS_PATH.removeprefix("/"), "Vary": "Accept"})
 
     service.check_keys()
+    if any(operation.results is not None for operation in service.operations.values()):
+        _ = service.result_store  # what is not installed is told now, and not to the first caller
     described = [*document_routes(service), *docs_routes(service)] if service.settings.docs else []
     login = login_routes(service)
     reserved = (

@@ -44,7 +44,7 @@ def banner(service: Service, port: int, paths: Collection[str] = ()) -> list[str
         lines.append(f"no action was found in {_places(settings.action_path)}: put @action above a function there")
     elif not service.web_routes:
         lines.append("nothing to serve: give an action a web trigger, @action(triggers=(WEB_GET,))")
-    return lines + _counted_apart(service) + unreachable(service, service.operations)
+    return lines + _counted_apart(service) + _kept(service) + unreachable(service, service.operations)
 
 
 def login_of(service: Service) -> list[str]:
@@ -70,6 +70,25 @@ def _counted_apart(service: Service) -> list[str]:
         f"each of the {settings.workers} workers counts for itself how often callers call {', '.join(limited)}; "
         "SERVEY_RATE_LIMITS=redis://… names a store in which they count together"
     ]
+
+
+def _kept(service: Service) -> list[str]:
+    """Return lines on kept results: of actions that are not reads, and those that every worker keeps for itself."""
+    settings = service.settings
+    lines: list[str] = []
+    for route in service.web_routes:
+        if route.operation.results is not None and route.method != "GET":
+            lines.append(
+                f"{route.method} {route.path} may be answered without a call, from results that are kept: "
+                f"{route.operation.name} has a cache_control"
+            )
+    keeping = [name for name, operation in service.operations.items() if operation.results is not None]
+    if keeping and settings.workers > 1 and settings.result_cache == "memory":
+        lines.append(
+            f"each of the {settings.workers} workers keeps results of its own of {', '.join(keeping)}; "
+            "SERVEY_RESULT_CACHE=redis://… names a store that they share"
+        )
+    return lines
 
 
 def token_lines(service: Service) -> list[str]:
