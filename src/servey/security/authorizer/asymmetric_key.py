@@ -14,7 +14,7 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from jwt.algorithms import get_default_algorithms
 
-from servey.security.authorizer.key_ring import SigningKey, VerificationKey
+from servey.security.authorizer.key_ring import ALSO_CALLED, SigningKey, VerificationKey
 
 _ALGORITHMS = get_default_algorithms()
 _OF_RSA = frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"})
@@ -54,6 +54,7 @@ def verification_key(key: Any, algorithm: str = "") -> VerificationKey:
         ValueError: It cannot be used, or not with that algorithm.
     """
     usual = check_public_key(key)
+    algorithm = ALSO_CALLED.get(algorithm, algorithm)
     if algorithm and algorithm != usual and not (usual == "RS256" and algorithm in _OF_RSA):
         raise ValueError(f"it is of another kind than {algorithm!r} needs")
     implementation = _ALGORITHMS[algorithm or usual]

@@ -7,6 +7,9 @@ from typing import Protocol
 
 import msgspec
 
+ALSO_CALLED = {"Ed25519": "EdDSA"}
+"""The newer name of an algorithm (RFC 9864 §2.2), where the keys here are for no other of the older name."""
+
 _MOST_TRIED = 8
 """So many keys are tried on a token that does not say which it is."""
 
@@ -58,16 +61,12 @@ class KeyRing:
 
     def candidates(self, algorithm: str, kid: str | None) -> Sequence[VerificationKey]:
         """Return the keys that a token may be signed with, going by what its header claims."""
+        algorithm = ALSO_CALLED.get(algorithm, algorithm)
         named: Sequence[VerificationKey] = self.keys
         if kid is not None:
             unnamed = [key for key in self.keys if key.kid is None]
             named = self._by_kid.get(kid) or [key for key in unnamed if key.thumbprint == kid] or unnamed
         return [key for key in named if key.algorithm == algorithm][:_MOST_TRIED]
-
-    @property
-    def algorithms(self) -> str:
-        """The algorithms, for people."""
-        return ", ".join(sorted({key.algorithm for key in self.keys}))
 
 
 class KeySource(Protocol):
