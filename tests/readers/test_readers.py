@@ -62,7 +62,7 @@ await client.GET("/actions/say-hello", { params: { query: { nme: "x" } } });
     assert json.loads(answer) == ["Hello TypeScript!", 201, "not_found"]
 
 
-def test_hey_api_makes_a_client_that_calls_the_tour(document, node, tour, tmp_path):
+def test_hey_api_makes_a_client_that_calls_the_tour(document, node, root_token, tour, tmp_path):
     plugins = ["@hey-api/typescript", "@hey-api/sdk", "@hey-api/client-fetch"]
     made = node("openapi-ts", "-i", document, "-o", "parcels", "-p", *plugins, "--no-log-file", cwd=tmp_path)
     assert "warn" not in made.lower(), made
@@ -73,7 +73,7 @@ import { getDepot, putDepot, sayHello, type Depot } from "./parcels";
 import { client } from "./parcels/client.gen";
 
 async function main(): Promise<void> {
-  client.setConfig({ baseUrl: process.argv[2] });
+  client.setConfig({ baseUrl: process.argv[2], auth: () => process.argv[3] });
   const greeted = await sayHello({ query: { name: "Hey" } });
   const put = await putDepot({ path: { code: "GRZ" }, body: { city: "Graz", capacity: 5 } });
   const found = await getDepot({ path: { code: "GRZ" } });
@@ -85,7 +85,7 @@ main();
     )
     made_of = [*STRICT, "--module", "commonjs", "--moduleResolution", "node10", "--outDir", "out"]
     node("tsc", *made_of, "main.ts", "process.d.ts", cwd=tmp_path)
-    answer = node(tmp_path / "out" / "main.js", tour, cwd=tmp_path)
+    answer = node(tmp_path / "out" / "main.js", tour, root_token, cwd=tmp_path)
     assert json.loads(answer) == ["Hello Hey!", 201, {"code": "GRZ", "city": "Graz", "capacity": 5}]
 
 
