@@ -147,7 +147,7 @@ class Operation:
         self._execute = self._compile_execute()
         self.results: ResultCache | None = None
         """The results that the server keeps; None for an action whose results it does not."""
-        if store is not None and action.cache_control is not None and self._is_told_apart_by_caller_alone():
+        if store is not None and self._may_keep_results():
             self.results = ResultCache(self, store, lambda args, context: self.run(args, context, self._represent))
         self.examples = self._check_examples(action.examples)
 
@@ -162,12 +162,18 @@ class Operation:
                     "or CallContext",
                 )
 
-    def _is_told_apart_by_caller_alone(self) -> bool:
-        """Return whether nothing of a call goes into the result but its arguments and its `Authorization`.
+    def _may_keep_results(self) -> bool:
+        """Return whether a call may be answered with what another call returned.
 
-        Of a `CallContext`, or of what a plugin injects, nobody knows when it is the same for two calls.
+        Not where the call changes something, as a cache control says that knows the version before it. And of a
+        `CallContext`, or of what a plugin injects, nobody knows when it is the same for two calls.
         """
-        return self._injection.asked_of_calls(self.signature.injected) <= {Authorization}
+        caching = self.action.cache_control
+        return (
+            caching is not None
+            and not hasattr(caching, "current_etag")
+            and self._injection.asked_of_calls(self.signature.injected) <= {Authorization}
+        )
 
     async def authorize(self, context: CallContext) -> None:
         """Return when the caller of `context` may run the action.
