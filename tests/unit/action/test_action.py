@@ -11,6 +11,7 @@ import pytest
 
 from servey.action.action import Action, action, get_action
 from servey.action.example import Example
+from servey.cache_control.ttl_cache_control import TtlCacheControl
 from servey.errors import DefinitionError, ErrorMapping
 from servey.security.access_control import ALLOW_ALL, ScopeAccessControl
 from servey.servey_direct.direct import call
@@ -42,6 +43,8 @@ DEFAULTS = {
     "include_in_schema": True,
     "status": 200,
     "run_in": "thread",
+    "cache_control": None,
+    "rate_limit": None,
     "named": False,
 }
 
@@ -64,6 +67,7 @@ def test_a_decorator_with_arguments_leaves_the_function_itself():
 
     example = Example("one", params={"x": 1}, result=1)
     control = ScopeAccessControl("root")
+    caching = TtlCacheControl(30)
     mapping = ErrorMapping(KeyError, 404)
     decorate = action(
         name="g",
@@ -78,6 +82,8 @@ def test_a_decorator_with_arguments_leaves_the_function_itself():
         include_in_schema=False,
         status=201,
         run_in="loop",
+        cache_control=caching,
+        rate_limit="10/minute",
     )
     assert decorate(f) is f
     assert declared(f) == {
@@ -93,6 +99,8 @@ def test_a_decorator_with_arguments_leaves_the_function_itself():
         "include_in_schema": False,
         "status": 201,
         "run_in": "loop",
+        "cache_control": caching,
+        "rate_limit": "10/minute",
         "named": True,
     }
 
