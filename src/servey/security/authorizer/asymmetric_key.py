@@ -84,12 +84,17 @@ def jwk_verification_key(jwk: Mapping[str, Any]) -> VerificationKey:
     Raises:
         ValueError: It is no public key, is not for signatures, or cannot be used.
     """
-    kind, algorithm, kid = jwk.get("kty"), jwk.get("alg", ""), jwk.get("kid")
-    if kind not in _OF_TYPE:
+    kind, algorithm, kid, operations = (
+        jwk.get("kty"),
+        jwk.get("alg", ""),
+        jwk.get("kid"),
+        jwk.get("key_ops", ["verify"]),
+    )
+    if not isinstance(kind, str) or kind not in _OF_TYPE:
         raise ValueError("its kty is none of RSA, EC and OKP")
     if "d" in jwk:
         raise ValueError("it is a private key")
-    if jwk.get("use", "sig") != "sig" or "verify" not in jwk.get("key_ops", ["verify"]):
+    if jwk.get("use", "sig") != "sig" or not isinstance(operations, list) or "verify" not in operations:
         raise ValueError("it is not for signatures")
     if not isinstance(algorithm, str) or not isinstance(kid, str | None):
         raise ValueError("its alg or its kid is no text")
