@@ -17,6 +17,7 @@ PATHS = [
     ("servey.security.authorization", "Authorization"),
     ("servey.security.access_control.scope_access_control", "ScopeAccessControl"),
     ("servey.cache_control.ttl_cache_control", "TtlCacheControl"),
+    ("servey.servey_starlette.route_factory.authenticator_route_factory", "login_routes"),
     ("servey.servey_test.test_servey_actions", "define_test_class"),
 ]
 

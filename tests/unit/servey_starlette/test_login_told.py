@@ -1,0 +1,72 @@
+"""Where somebody logs in, and with what password, is told when the server starts."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from servey import Authorization
+from servey.plugin import Plugin
+from servey.servey_starlette.app import create_app
+from servey.servey_starlette.banner import banner
+from servey.service import Service
+from servey.settings import Settings
+
+
+class Users(Plugin):
+    def authenticators(self):
+        return (self,)
+
+    def authenticate(self, username, password):
+        return Authorization(username)
+
+
+def told(*plugins, **settings):
+    service = Service(plugins=plugins, settings=Settings(**settings))
+    paths = {getattr(route, "path", "") for route in create_app(service).routes}
+    return [line for line in banner(service, 8000, paths) if "/login" in line], service
+
+
+def test_a_password_that_was_made_up_is_told():
+    (line,), service = told()
+    password = service.settings.debug_authenticator_password
+    assert len(password) >= 16
+    assert line == f"  POST   http://localhost:8000/login  log in as root, with the password {password}"
+    assert told()[1].settings.debug_authenticator_password != password
+
+
+def test_a_password_of_the_settings_is_not_told():
+    (line,), _ = told(debug_authenticator_password="swordfish", debug_authenticator_username="me")
+    assert "log in as me" in line
+    assert "swordfish" not in line
+
+
+def test_with_users_of_ones_own_there_is_no_password_to_tell():
+    (line,), service = told(Users())
+    assert line == "  POST   http://localhost:8000/login  log in for a token"
+    assert service.settings.debug_authenticator_password not in line
+
+
+@pytest.mark.parametrize("settings", [{"debug_authenticator": False}, {"environment": "production"}])
+def test_where_there_is_no_login_there_is_no_line(settings):
+    assert told(**settings)[0] == []
+
+
+@pytest.mark.parametrize(("variables", "lines"), [({}, 1), ({"SERVEY_ENV": "production"}, 0)])
+def test_another_server_than_ours_tells_it_too(tmp_path, variables, lines):
+    (tmp_path / "actions.py").write_text("")
+    code = (
+        "import servey.servey_starlette.starlette_app as m; print(m.app.service.settings.debug_authenticator_password)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=variables,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    found = re.findall(r"POST /login: log in as root, with the password (\S+)", done.stderr)
+    assert found == [done.stdout.strip()] * lines
