@@ -11,8 +11,10 @@ import random
 import statistics
 import time
 from dataclasses import replace
+from itertools import cycle
 from typing import Any
 
+from benchmarks.apps.models import tokens
 from benchmarks.workload import Asgi, Request, agree, call, loop_factory, receiver, running, scopes
 
 
@@ -67,7 +69,8 @@ async def _measure(
 
 async def _features(app: Asgi, requests: dict[str, Request], rounds: int, seconds: float) -> dict[str, list[float]]:
     async with running({"servey": app}):
-        requests = {**requests, "not modified": await not_modified(app, requests["cached"])}
+        new = replace(requests["authorized"], more_headers={}, tokens=cycle(tokens(5000)))
+        requests = {**requests, "new token": new, "not modified": await not_modified(app, requests["cached"])}
         await agree({"servey": app}, requests)
         return await compare({name: (app, request) for name, request in requests.items()}, rounds, seconds)
 
@@ -100,11 +103,14 @@ def measure(
 def features(
     app: Asgi, requests: dict[str, Request], *, rounds: int = 15, seconds: float = 0.1
 ) -> dict[str, list[float]]:
-    """Return what each of the requests costs one app, measured in turns, and a conditional one of the cached.
+    """Return what each of the requests costs one app, measured in turns.
+
+    Two more are made of them: one with a token that was not seen lately, and one on condition that what is cached
+    has changed.
 
     Args:
         app: The app.
-        requests: The requests by name, "cached" among them.
+        requests: The requests by name, "authorized" and "cached" among them.
         rounds: How often each request has its turn.
         seconds: How long a turn is.
     """

@@ -19,6 +19,7 @@ PACKAGES = ("msgspec", "orjson", "starlette", "litestar", "fastapi", "pydantic",
 FEATURES = {
     "hello": "open GET",
     "authorized": "with a token",
+    "new token": "with a token not seen lately",
     "cached": "from the result cache",
     "not modified": "304",
     "limited": "with a rate limit",

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from itertools import cycle
@@ -32,6 +32,7 @@ class Request:
     Args:
         apps: The apps that answer it; none for all.
         clients: From how many addresses it comes, in turns.
+        tokens: The tokens it has, without end.
     """
 
     label: str
@@ -43,6 +44,7 @@ class Request:
     more_headers: Mapping[str, str] = field(default_factory=dict[str, str])
     apps: tuple[str, ...] = ()
     clients: int = 1
+    tokens: Iterator[str] | None = None
 
     @property
     def headers(self) -> list[tuple[bytes, bytes]]:
@@ -144,6 +146,8 @@ def scopes(request: Request) -> Callable[[], dict[str, Any]]:
     raw_path, query_string, method, headers = path.encode(), query.encode(), request.method, request.headers
     clients = cycle([(f"127.0.{number >> 8}.{number & 255}", 50000) for number in range(1, request.clients + 1)])
 
+    given = request.tokens
+
     def make() -> dict[str, Any]:
         return {
             "type": "http",
@@ -153,7 +157,7 @@ def scopes(request: Request) -> Callable[[], dict[str, Any]]:
             "client": next(clients),
             "scheme": "http",
             "root_path": "",
-            "headers": headers.copy(),
+            "headers": [*headers, (b"authorization", f"Bearer {next(given)}".encode())] if given else headers.copy(),
             "state": {},
             "method": method,
             "path": path,

@@ -41,12 +41,17 @@ SECRET = "the secret of the benchmarks, which are no secret"
 SCOPE = "greet"
 
 
-def _token(scope: str, secret: str = SECRET) -> str:
+def _token(scope: str, secret: str = SECRET, subject: str = "ada") -> str:
     # Litestar needs iat and exp; the others do not mind
-    claims = {"sub": "ada", "iat": 1767225600, "exp": 4102444800, "scope": scope}
+    claims = {"sub": subject, "iat": 1767225600, "exp": 4102444800, "scope": scope}
     return jwt.encode(claims, secret, algorithm="HS256")
 
 
 TOKEN = _token(f"read {SCOPE}")
 LOWLY_TOKEN = _token("read")
 BAD_TOKEN = _token(SCOPE, SECRET[::-1])
+
+
+def tokens(count: int) -> list[str]:
+    """Return the tokens of so many callers."""
+    return [_token(SCOPE, subject=f"caller {number}") for number in range(count)]
