@@ -1,12 +1,14 @@
 """Who the caller is and what they may do."""
 
+import asyncio
+import inspect
 from datetime import UTC, datetime
 
 import pytest
 
-from servey.errors import DefinitionError, ForbiddenError, UnauthorizedError
+from servey.errors import DefinitionError, ForbiddenError, InternalError, UnauthorizedError
 from servey.ports import AccessControl
-from servey.security.access_control import ALLOW_ALL, ALLOW_NONE, ScopeAccessControl
+from servey.security.access_control import ALLOW_ALL, ALLOW_NONE, AllOf, AnyOf, ScopeAccessControl
 from servey.security.authorization import Authorization
 
 ME = Authorization("me")
@@ -89,3 +91,223 @@ def test_an_authorization_of_nothing_may_nothing():
         {},
     )
     assert not nobody.has_scope("")
+
+
+# --- several together -----------------------------------------------------------------------------------------------
+
+
+class Asynchronous:
+    """The same as another access control, a moment later."""
+
+    def __init__(self, control):
+        self.control = control
+
+    async def check(self, authorization):
+        await asyncio.sleep(0)
+        return self.control.check(authorization)
+
+
+class Wrong:
+    def __init__(self, outcome):
+        self.outcome = outcome
+
+    def check(self, authorization):
+        if isinstance(self.outcome, BaseException):
+            raise self.outcome
+        return self.outcome
+
+
+def checked(control, authorization):
+    """What a check comes to: None, or the class and the challenge of what it raises."""
+
+    async def main():
+        outcome = control.check(authorization)
+        return await outcome if inspect.isawaitable(outcome) else outcome
+
+    try:
+        return asyncio.run(main())
+    except (UnauthorizedError, ForbiddenError) as error:
+        return type(error), error.headers.get("WWW-Authenticate")
+
+
+A, B, C = (ScopeAccessControl(scope) for scope in "abc")
+NO_CALLER = (UnauthorizedError, "Bearer")
+
+
+def lacks(scope):
+    return ForbiddenError, f'Bearer error="insufficient_scope", scope="{scope}"'
+
+
+COMBINED = [
+    (AllOf(A, B), "", lacks("a b")),
+    (AllOf(A, B), "a", lacks("a b")),
+    (AllOf(A, B), "ab", None),
+    (AnyOf(A, B), "", lacks("a")),
+    (AnyOf(A, B), "b", None),
+    (AnyOf(A, B), "c", lacks("a")),
+    (AnyOf(AllOf(A, B), C), "a", lacks("a b")),
+    (AnyOf(AllOf(A, B), C), "", lacks("c")),
+    (AnyOf(AllOf(A, B), C), "c", None),
+    (AllOf(AnyOf(A, B), C), "b", lacks("b c")),
+    (AllOf(AnyOf(A, B), C), "bc", None),
+    (AllOf(ALLOW_ALL, A), "", lacks("a")),
+    (AllOf(ALLOW_ALL, A), "a", None),
+    (AnyOf(ALLOW_ALL, A), "", None),
+    (AnyOf(ALLOW_NONE, A), "", lacks("a")),
+    (AnyOf(ALLOW_NONE, A), "a", None),
+    (AllOf(A, ALLOW_NONE), "a", (ForbiddenError, None)),
+    (AnyOf(ALLOW_NONE, ALLOW_NONE), "a", (ForbiddenError, None)),
+]
+
+
+@pytest.mark.parametrize("wrap", [lambda control: control, Asynchronous], ids=["sync", "async"])
+@pytest.mark.parametrize(("control", "scopes", "expected"), COMBINED, ids=repr)
+def test_several_let_in_together(control, scopes, expected, wrap):
+    def wrapped(item):
+        return type(item)(*map(wrapped, item.members)) if isinstance(item, AllOf | AnyOf) else wrap(item)
+
+    given = wrapped(control)
+    outcome = checked(given, Authorization("me", frozenset(scopes)))
+    if wrap is Asynchronous and expected is not None and expected[1]:
+        assert outcome[0] is expected[0], "what is wrapped says nothing of its scopes"
+    else:
+        assert outcome == expected
+    if not (isinstance(control, AnyOf) and ALLOW_ALL in control.members):
+        assert checked(given, None) == NO_CALLER
+    else:
+        assert checked(given, None) is None
+
+
+def test_synchronous_ones_stay_so_together():
+    assert AllOf(A, AnyOf(B, ALLOW_ALL)).check(Authorization("me", frozenset("a"))) is None
+    waiting = AllOf(A, Asynchronous(B)).check(Authorization("me", frozenset("ab")))
+    assert asyncio.run(asyncio.wait_for(waiting, 1)) is None
+
+
+@pytest.mark.parametrize("outcome", [True, False, 0, ValueError("a defect"), InternalError()])
+@pytest.mark.parametrize("combine", [AllOf, AnyOf])
+def test_a_defect_of_one_lets_nobody_in(combine, outcome):
+    everything = Authorization("me", frozenset("abc"))
+    with pytest.raises((TypeError, ValueError, InternalError)):
+        checked(combine(Wrong(outcome), A), everything)
+    with pytest.raises((TypeError, ValueError, InternalError)):
+        checked(combine(Asynchronous(Wrong(outcome)), A), everything)
+
+
+def test_a_refusal_for_another_reason_is_told_as_it_is():
+    hidden = ForbiddenError("only on Mondays")
+    assert checked(AllOf(A, Wrong(hidden)), Authorization("me", frozenset("a"))) == (ForbiddenError, None)
+    assert checked(AnyOf(Wrong(hidden), A), ME) == lacks("a")
+
+
+@pytest.mark.parametrize(
+    ("control", "alternatives"),
+    [
+        (A, ("a",)),
+        (AnyOf(A, B), ("a", "b")),
+        (AllOf(A, B), ("ab",)),
+        (AllOf(AnyOf(A, B), C), ("ac", "bc")),
+        (AnyOf(AllOf(A, B), C), ("ab", "c")),
+        (AnyOf(A, A), ("a",)),
+        (AnyOf(A, Asynchronous(B)), ("a", "")),
+        (AllOf(A, Asynchronous(B)), ("a",)),
+        (AnyOf(ALLOW_NONE, A), ("a",)),
+        (AllOf(ALLOW_NONE, A), ()),
+    ],
+    ids=repr,
+)
+def test_the_scopes_that_are_needed_are_said_as_alternatives(control, alternatives):
+    assert control.required_scopes() == tuple(map(frozenset, alternatives))
+
+
+def test_alternatives_that_multiply_are_limited():
+    many = [AnyOf(*(ScopeAccessControl(f"s{i}-{j}") for j in range(10))) for i in range(10)]
+    assert len(AllOf(*many).required_scopes()) == 100
+
+
+@pytest.mark.parametrize("control", [AllOf(A, B), AnyOf(A, B), AllOf(AnyOf(A, B), C), AnyOf(ALLOW_NONE, A)], ids=repr)
+def test_an_example_is_let_in_by_all_that_have_to(control):
+    assert checked(control, control.example_authorization()) is None
+
+
+@pytest.mark.parametrize("members", [(), (None,), (ScopeAccessControl,), ("root",), (A, object())])
+def test_what_is_no_access_control_is_refused(members):
+    for combine in (AllOf, AnyOf):
+        with pytest.raises(DefinitionError):
+            combine(*members)
+
+
+def test_combinations_are_values_and_read_well():
+    assert AllOf(A, B) == AllOf(A, B) != AnyOf(A, B)
+    assert len({AllOf(A, B), AllOf(A, B), AllOf(B, A)}) == 2
+    assert repr(AnyOf(AllOf(A, B), C)) == "(scope a and scope b) or scope c"
+    assert isinstance(AnyOf(A), AccessControl)
+
+
+# --- the identity of a caller ---------------------------------------------------------------------------------------
+
+DIFFERENT = [
+    Authorization(),
+    Authorization("me"),
+    Authorization(None, issuer="me"),
+    Authorization("me", issuer="a"),
+    Authorization("me", frozenset({"a"})),
+    Authorization("me", frozenset({"a", "b"})),
+    Authorization("me", frozenset({"a b"})),
+    *(
+        Authorization("me", claims={"x": value})
+        for value in (1, 1.0, True, "1", None, [1], [[1]], {"1": 1}, 2**64, 2**70, 2**70 + 1, -(2**63) - 1, 2.0**70)
+    ),
+    *(Authorization("me", claims={"x": text}) for text in ("\ud800", "\udfff", "é", "\u0065\u0301", "\\ud800")),
+    Authorization("\ud800"),
+    Authorization("me", claims={"\ud800": 1}),
+    Authorization("me", claims={"x": 2**70, "y": 1}),
+]
+
+
+def test_no_two_callers_are_one():
+    assert len({item.identity for item in DIFFERENT}) == len(DIFFERENT)
+    assert {len(item.identity) for item in DIFFERENT} == {32}
+
+
+@pytest.mark.parametrize("number", [1, 2**70])
+def test_a_new_token_of_the_same_caller_is_the_same(number):
+    def of(*names, **times):
+        return Authorization("me", frozenset("ab"), claims={**dict.fromkeys(names, number), **times}).identity
+
+    assert of("x", "y", exp=1, iat=1, nbf=1, jti="a") == of("y", "x", exp=2, iat=2, nbf=2, jti="b") == of("x", "y")
+    assert of("x", "y", aud="a") != of("x", "y", aud="b")
+
+
+@pytest.mark.parametrize(
+    ("claims", "scopes"),
+    [
+        ({}, ""),
+        ({"scope": "b  a "}, "ab"),
+        ({"scope": ["a"]}, "a"),
+        ({"scp": "a b"}, "ab"),
+        ({"scp": ["a"], "scope": "b"}, "ab"),
+    ],
+)
+def test_claims_become_scopes(claims, scopes):
+    assert Authorization.of_claims(claims).scopes == frozenset(scopes)
+
+
+def test_claims_become_fields_and_the_rest_stays():
+    claims = {"sub": "me", "iss": "a", "exp": 1.5, "nbf": 1, "iat": 1, "aud": "x", "scope": "a", "tenant": 7}
+    assert Authorization.of_claims(claims) == Authorization(
+        "me",
+        frozenset("a"),
+        "a",
+        datetime.fromtimestamp(1, UTC),
+        datetime.fromtimestamp(1.5, UTC),
+        {"iat": 1, "aud": "x", "tenant": 7},
+    )
+
+
+@pytest.mark.parametrize(
+    "claims", [{"sub": 1}, {"iss": None}, {"exp": "1"}, {"exp": float("nan")}, {"nbf": -1}, {"scope": None}, {"scp": 1}]
+)
+def test_claims_of_a_wrong_type_are_refused(claims):
+    with pytest.raises(ValueError, match=next(iter(claims))):
+        Authorization.of_claims(claims)
