@@ -5,12 +5,12 @@ import base64
 import logging
 import threading
 import time
+import warnings
 from datetime import UTC, datetime, timedelta
 
 import httpx
 import jwt
 import pytest
-from authlib.integrations.httpx_client import AsyncOAuth2Client, OAuth2Client
 from oauthlib.oauth2 import LegacyApplicationClient
 from requests_oauthlib import OAuth2Session
 
@@ -22,6 +22,12 @@ from servey.servey_starlette.app import create_app
 from servey.servey_starlette.route_factory.token_request import MAX_BODY
 from servey.service import Service
 from servey.settings import Settings
+
+with warnings.catch_warnings():  # it would rather have a successor of httpx, which is not there
+    import authlib.deprecate
+
+    warnings.simplefilter("ignore", authlib.deprecate.AuthlibDeprecationWarning)
+    from authlib.integrations.httpx_client import AsyncOAuth2Client, OAuth2Client
 
 SECRET = "a secret for tests of 32 bytes or more"
 PASSWORD = "correct horse, ünïcode & all"
