@@ -124,12 +124,9 @@ def _replied(operation: Operation) -> Answering:
 def _cached(route: WebRoute) -> Answering:
     fetch, default = route.operation.fetch, route.operation.action.status
     reads = route.trigger.method is WebTriggerMethod.GET
-    is_write = hasattr(route.operation.action.cache_control, "current_etag")
 
     async def answer(arguments: Any, context: CallContext, scope: Scope, headers: Mapping[bytes, bytes]) -> Answer:
-        if is_write:
-            fetched = await fetch(arguments, context, max_age=0, store=False)
-        elif b"cache-control" in headers or b"pragma" in headers:
+        if b"cache-control" in headers or b"pragma" in headers:
             max_age, store = asked_of_cache(scope["headers"])
             fetched = await fetch(arguments, context, max_age=max_age, store=store)
         else:

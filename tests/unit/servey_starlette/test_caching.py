@@ -371,6 +371,15 @@ async def test_a_condition_of_a_get_may_fail() -> None:
     assert response.headers["cache-control"] == "no-store"
 
 
+async def test_a_condition_that_fails_goes_before_one_that_saves_the_answer() -> None:
+    http = client(note_of)
+    tag = (await http.request("GET", "/actions/note-of")).headers["etag"]
+    before = "Sun, 01 Mar 2026 11:59:59 GMT"
+    for failing in ({"if-match": '"x"'}, {"if-unmodified-since": before}):
+        response = await http.request("GET", "/actions/note-of", headers={**failing, "if-none-match": tag})
+        assert response.status == 412
+
+
 async def test_conditions_hold_for_every_success_and_for_nothing_else() -> None:
     @action(triggers=(WEB_GET,), cache_control=SecureHashCacheControl())
     async def answer(status: int) -> Reply[str]:
