@@ -121,6 +121,7 @@ $(VENV)/.synced-server: $(SYNCED) | $(VENV)/bin/uv
 # --inexact: a plain sync would take the benchmarks' packages, and uv, out again
 $(VENV)/.synced: $(SYNCED) | $(VENV)/bin/uv
 	$(VENV)/bin/$(SYNC)
+	UV_PROJECT_ENVIRONMENT=$(VENV)/judge $(VENV)/bin/uv sync --frozen --quiet --python $(RUN) --only-group judge
 	@touch $@ $(VENV)/.synced-server
 
 $(VENV)/.synced-bench: $(SYNCED) | $(VENV)/bin/uv
