@@ -5,6 +5,7 @@ import base64
 import hashlib
 import hmac
 import json
+import string
 import time
 from functools import cache
 
@@ -66,6 +67,8 @@ def raw(**texts):
 
 
 HEADER, PAYLOAD, SIGNATURE = signed().split(".")
+ALPHABET = string.ascii_uppercase + string.ascii_lowercase + string.digits + "-_"
+NEXT_CHARACTER = ALPHABET[ALPHABET.index(SIGNATURE[-1]) + 1]
 NESTED = '{"a":' * 5000 + "1" + "}" * 5000
 
 BAD = {
@@ -78,7 +81,7 @@ BAD = {
     "standard base64": f"{HEADER}.{PAYLOAD}.+/+/",
     "padding": f"{HEADER}=.{PAYLOAD}.{SIGNATURE}",
     "a length that no base64 has": f"{HEADER}.{PAYLOAD}.{SIGNATURE[:-2]}",
-    "other bits in what is left over": f"{HEADER}.{PAYLOAD}.{SIGNATURE[:-1]}{'B' if SIGNATURE[-1] != 'B' else 'C'}",
+    "other bits in what is left over": f"{HEADER}.{PAYLOAD}.{SIGNATURE[:-1]}{NEXT_CHARACTER}",
     "spaces within": f"{HEADER}. {PAYLOAD}.{SIGNATURE}",
     "something after its end": f"{signed()}%0a",
     "longer than 16 KiB": signed({**GOOD, "filler": "x" * 16384}),
