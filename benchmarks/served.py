@@ -92,13 +92,14 @@ def _free_port() -> int:
         return probe.getsockname()[1]
 
 
-def fetch(port: int, request: Request) -> tuple[int, str, bytes]:
+def fetch(port: int, request: Request) -> tuple[int, dict[bytes, bytes], bytes]:
     connection = http.client.HTTPConnection(HOST, port, timeout=10)
     with contextlib.closing(connection):
         headers = {name.decode(): value.decode() for name, value in request.headers if name != b"content-length"}
         connection.request(request.method, request.target, request.body or None, headers)
         answer = connection.getresponse()
-        return answer.status, answer.getheader("content-type", ""), answer.read()
+        told = {name.lower().encode(): value.encode() for name, value in answer.getheaders()}
+        return answer.status, told, answer.read()
 
 
 def _wait_until_up(name: str, process: subprocess.Popen[bytes], port: int, log: Path) -> None:
