@@ -102,6 +102,9 @@ class Asynchronous:
     def __init__(self, control):
         self.control = control
 
+    def __repr__(self):
+        return f"{self.control}, later"  # the name of a test, the same in every process
+
     async def check(self, authorization):
         await asyncio.sleep(0)
         return self.control.check(authorization)
