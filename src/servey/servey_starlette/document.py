@@ -146,5 +146,4 @@ def accepts(request: Request, coding: str) -> bool:
 
 def matches(request: Request, etag: str) -> bool:
     """Return whether a request names an entity tag in ``If-None-Match``, by weak comparison (RFC 9110 §13.1.2)."""
-    given = request.headers.getlist("if-none-match")
-    return bool(given) and EntityTags.parse(",".join(given)).has_like(etag)
+    return EntityTags.parse(",".join(request.headers.getlist("if-none-match"))).has_like(etag)
