@@ -117,6 +117,20 @@ class Reader:
         assert done.returncode == 0, f"{given or code}\n{done.stdout}{done.stderr}"
         return done.stdout
 
+    def exported(self, command: str) -> dict[str, str]:
+        """Return what an ``export`` of the shell sets."""
+        done = subprocess.run(
+            ["bash", "-c", f"{command} && env -0"],
+            cwd=self.directory,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+        after = dict(item.split("=", 1) for item in done.stdout.split("\0") if item)
+        return {name: value for name, value in after.items() if re.search(rf"\b{name}=", command)}
+
     def command(self, block: Block, command: str, shown: str) -> None:
         if command.startswith("pip install ") and not self.installation.installs:
             check_install(command, self.directory)
@@ -129,7 +143,7 @@ class Reader:
             self.docker(block, shlex.split(command))
             return
         if command.startswith("export "):  # each command has a shell of its own
-            self.environment.update(word.split("=", 1) for word in shlex.split(command)[1:])
+            self.environment.update(self.exported(command))
             return
         command = command.replace("localhost:8000", f"localhost:{self.port}").replace("port 8000", f"port {self.port}")
         if SERVER.fullmatch(command):
