@@ -427,6 +427,18 @@ def test_a_redirect_within_the_host_is_followed(publisher):
     assert asyncio.run(subject(authorizer(publisher), token())) == "me"
 
 
+def test_a_redirect_to_another_host_is_not_followed(publisher):
+    other = Publisher()
+    try:
+        other.pages["/keys"] = jwks("one")
+        publisher.pages["/keys"] = redirects_to(f"{other.url}/keys")
+        with pytest.raises(OverloadedError):
+            asyncio.run(subject(authorizer(publisher), token()))
+    finally:
+        other.stop()
+    assert (publisher.asked, other.asked) == (["/keys"], [])
+
+
 def test_an_empty_key_set_takes_all_keys_away(publisher):
     publisher.pages["/keys"] = jwks("one")
     by = authorizer(publisher)
