@@ -77,7 +77,12 @@ class Authenticator(Protocol):
 
 @runtime_checkable
 class CacheControl(Protocol):
-    """Say for how long, and by what, a result may be used again."""
+    """Say for how long, and by what, a result may be used again.
+
+    Two things more may be there, and are asked of an object only if it has them: the attribute ``may_be_fresh``, False
+    where no result ever has a `max_age` above 0, so that the server need not look for one; and the method
+    ``current_etag(arguments)`` of the cache control of a change, the tag of what is there before it.
+    """
 
     def cache_header(self, result: Any, content: bytes, /) -> CacheHeader:
         """Return what is known of a result.

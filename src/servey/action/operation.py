@@ -165,12 +165,14 @@ class Operation:
     def _may_keep_results(self) -> bool:
         """Return whether a call may be answered with what another call returned.
 
-        Not where the call changes something, as a cache control says that knows the version before it. And of a
-        `CallContext`, or of what a plugin injects, nobody knows when it is the same for two calls.
+        Not where no result is ever fresh, nor where the call changes something, as a cache control says that knows the
+        version before it. And of a `CallContext`, or of what a plugin injects, nobody knows when it is the same for two
+        calls.
         """
         caching = self.action.cache_control
         return (
             caching is not None
+            and getattr(caching, "may_be_fresh", True)
             and not hasattr(caching, "current_etag")
             and self._injection.asked_of_calls(self.signature.injected) <= {Authorization}
         )

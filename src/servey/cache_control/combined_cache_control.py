@@ -47,6 +47,7 @@ class CombinedCacheControl(Combinable):
             part for item in controls for part in (item.controls if type(item) is CombinedCacheControl else (item,))
         )
         self.public = any(getattr(item, "public", False) for item in self.controls)
+        self.may_be_fresh = any(getattr(item, "may_be_fresh", True) for item in self.controls)
         current = next((item for item in self.controls if hasattr(item, "current_etag")), None)
         if current is not None:
             self.current_etag: Any = current.current_etag  # pyright: ignore[reportAttributeAccessIssue,reportUnknownMemberType]

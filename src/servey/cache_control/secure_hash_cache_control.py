@@ -28,6 +28,7 @@ class SecureHashCacheControl(Combinable):
     def __init__(self, ttl: float | timedelta | None = None, *, public: bool = False) -> None:
         self.ttl = None if ttl is None else seconds_of(ttl, "a SecureHashCacheControl")
         self.public = check_public(public, "a SecureHashCacheControl")
+        self.may_be_fresh = bool(self.ttl)
 
     def cache_header(self, result: Any, content: bytes, /) -> CacheHeader:
         """Return the hash of `content`."""

@@ -46,6 +46,7 @@ class TimestampCacheControl(Combinable):
         self.last_modified = last_modified
         self.ttl = None if ttl is None else seconds_of(ttl, "a TimestampCacheControl")
         self.public = check_public(public, "a TimestampCacheControl")
+        self.may_be_fresh = bool(self.ttl)
 
     def cache_header(self, result: Any, content: bytes, /) -> CacheHeader:
         """Return the date that `result` has."""

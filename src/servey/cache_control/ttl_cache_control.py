@@ -27,6 +27,7 @@ class TtlCacheControl(Combinable):
     def __init__(self, ttl: float | timedelta, *, public: bool = False) -> None:
         self.ttl = seconds_of(ttl, "a TtlCacheControl")
         self.public = check_public(public, "a TtlCacheControl")
+        self.may_be_fresh = self.ttl > 0
         self._header = CacheHeader(max_age=self.ttl, public=self.public)
 
     def cache_header(self, result: Any, content: bytes, /) -> CacheHeader:

@@ -8,7 +8,6 @@ from typing import cast
 
 from servey.errors import located
 from servey.ports import Authorizer
-from servey.schema.security import takes_caller
 from servey.security.access_control import ALLOW_ALL
 from servey.security.authenticator import DebugAuthenticator
 from servey.security.authorizer.jwt_authorizer import JwtAuthorizer
@@ -92,9 +91,7 @@ def _kept(service: Service) -> list[str]:
 
 
 def token_lines(service: Service) -> list[str]:
-    """Return what verifies tokens, and what signs them; none where a secret was made up that nothing asks for."""
-    if service.settings.made_up and not any(map(takes_caller, service.operations.values())):
-        return []
+    """Return what verifies tokens, and what signs them."""
     lines: list[str] = []
     issuer = cast("Authorizer | None", service.token_issuer)
     for authorizer in service.authorizers:

@@ -26,7 +26,7 @@ from servey import (
 )
 from servey.action.action import action
 from servey.action.context import CURRENT_CALL, new_request_id
-from servey.cache_control import CacheHeader, TtlCacheControl
+from servey.cache_control import CacheHeader, SecureHashCacheControl, TimestampCacheControl, TtlCacheControl
 from servey.cache_control.representation import Fetched
 from servey.errors import MissingExtraError
 from servey.service import Service
@@ -240,6 +240,27 @@ def test_an_action_without_a_cache_control_keeps_nothing() -> None:
         assert told(await fetch(service), await fetch(service)) == [(b"1", "")] * 2
 
     run(service, main)
+
+
+@pytest.mark.parametrize(
+    ("control", "kept"),
+    [
+        (TtlCacheControl(1), True),
+        (TtlCacheControl(0), False),
+        (SecureHashCacheControl(), False),
+        (SecureHashCacheControl(1), True),
+        (TimestampCacheControl("changed"), False),
+        (TimestampCacheControl("changed") & SecureHashCacheControl(), False),
+        (TimestampCacheControl("changed") & SecureHashCacheControl(1), True),
+    ],
+    ids=repr,
+)
+def test_the_cache_is_not_asked_where_nothing_is_ever_fresh(control: Any, kept: bool) -> None:
+    @action(cache_control=control)
+    def count() -> int:
+        return 1
+
+    assert (Service([count]).operation("count").results is not None) is kept
 
 
 def test_the_cache_can_be_off() -> None:

@@ -233,7 +233,7 @@ def test_the_banner_has_the_pages_that_are_served() -> None:
         "development: 0 actions",
         "http://localhost:8001/docs  try the actions in a browser",
     ]
-    assert "no action was found in actions" in lines[2]
+    assert "no action was found in actions" in lines[3]
 
 
 def test_a_reload_tells_what_came_changed_and_went() -> None:
