@@ -191,6 +191,8 @@ class Service:
         settings = self.settings
         if settings.production or settings.debug_authenticator is False:
             return None
+        if settings.debug_authenticator is None and any(route.path == "/login" for route in self.web_routes):
+            return None  # an action is the login
         from servey.security.authenticator.debug_authenticator import DebugAuthenticator, named_scopes
 
         controls = (operation.action.access_control for operation in self.operations.values())

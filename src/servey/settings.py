@@ -374,7 +374,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_local(self) -> bool:
         """Whether the server is bound to this machine alone."""
-        return _is_loopback(self.server_host)
+        return is_loopback(self.server_host)
 
     @property
     def production(self) -> bool:
@@ -540,7 +540,7 @@ def is_trusted_url(url: str) -> bool:
         or re.search(r"[\s\x00-\x20]", url)
     ):
         return False
-    return parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(host))
+    return parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host))
 
 
 def _is_store(url: str) -> bool:
@@ -574,7 +574,8 @@ def _is_network(text: str) -> bool:
     return True
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Return whether a name or an address of a host is that of this machine itself."""
     if host == "localhost":
         return True
     import ipaddress

@@ -6,7 +6,6 @@ import base64
 import hashlib
 import re
 from html import escape
-from ipaddress import ip_address
 
 from starlette.types import Receive, Scope, Send
 
@@ -14,7 +13,7 @@ from servey.errors import CallError, InternalError
 from servey.servey_starlette.app import LIVENESS_PATH, READINESS_PATH
 from servey.servey_starlette.problem import Problems
 from servey.servey_starlette.request import request_id_of
-from servey.settings import Settings
+from servey.settings import Settings, is_loopback
 
 _STYLE = """
 :root { color-scheme: light dark }
@@ -109,7 +108,7 @@ def is_from_here(scope: Scope) -> bool:
         return False
     hosts: list[bytes] = [value for name, value in scope["headers"] if name == b"host"]
     peer = scope.get("client")
-    return len(hosts) == 1 and is_local(hosts[0].decode("latin-1")) and peer is not None and _is_loopback(peer[0])
+    return len(hosts) == 1 and is_local(hosts[0].decode("latin-1")) and peer is not None and is_loopback(peer[0])
 
 
 def is_local(host: str) -> bool:
@@ -120,13 +119,6 @@ def is_local(host: str) -> bool:
         [True, True, True, False]
     """
     return _LOCAL.fullmatch(host) is not None
-
-
-def _is_loopback(address: str) -> bool:
-    try:
-        return ip_address(address).is_loopback
-    except ValueError:
-        return False
 
 
 async def _answer(scope: Scope, send: Send, status: int, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:

@@ -14,7 +14,7 @@ import pytest
 from oauthlib.oauth2 import LegacyApplicationClient
 from requests_oauthlib import OAuth2Session
 
-from servey import WEB_GET, Authorization, ForbiddenError
+from servey import WEB_GET, Authorization, ForbiddenError, WebTrigger, WebTriggerMethod
 from servey.action.action import action
 from servey.plugin import Plugin
 from servey.security.access_control import ScopeAccessControl
@@ -63,7 +63,12 @@ class Users(Plugin):
 
 
 def make(*plugins, **settings):
-    settings = {"jwt_secret_key": SECRET, "debug_authenticator_password": PASSWORD, **settings}
+    settings = {
+        "jwt_secret_key": SECRET,
+        "debug_authenticator_password": PASSWORD,
+        "environment": "development",  # so that it is for callers elsewhere, too
+        **settings,
+    }
     return create_app(Service(ACTIONS, plugins=plugins, settings=Settings(**settings)))
 
 
@@ -87,6 +92,39 @@ def refused(answer, status, error):
 def uncached(answer):
     assert answer.headers["cache-control"] == "no-store"
     assert answer.headers["pragma"] == "no-cache"
+
+
+# --- where it is ---
+
+
+@pytest.mark.parametrize(
+    ("environment", "address", "status"),
+    [
+        ("", "127.0.0.1", 200),
+        ("", "::1", 200),
+        ("", "192.0.2.1", 404),
+        ("", "2001:db8::1", 404),
+        ("development", "192.0.2.1", 200),
+        ("production", "127.0.0.1", 404),
+    ],
+)
+async def test_the_login_for_development_is_for_this_machine_unless_development_is_said(environment, address, status):
+    async with client(make(environment=environment), address) as http:
+        assert (await http.post("/login", data=FORM)).status_code == status
+
+
+async def test_a_users_own_authenticator_is_for_everybody():
+    async with client(make(Users(lambda name, password: Authorization(name)), environment="")) as http:
+        assert (await http.post("/login", data=FORM)).status_code == 200
+
+
+async def test_an_action_may_be_the_login():
+    @action(triggers=(WebTrigger(WebTriggerMethod.POST, "/login"),))
+    async def log_in(code: str) -> str:
+        return f"hello {code}"
+
+    async with client(create_app(Service([log_in, read]))) as http:
+        assert (await http.post("/login", json={"code": "7"})).json() == "hello 7"
 
 
 # --- tokens -----------------------------------------------------------------------------------------------------------
@@ -297,7 +335,7 @@ async def test_a_client_authenticates_in_one_way_and_once():
     [
         {"environment": "production"},
         {"debug_authenticator": False},
-        {"server_host": "0.0.0.0"},
+        {"environment": "", "server_host": "0.0.0.0"},
     ],
 )
 async def test_the_debug_login_is_absent(settings):

@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
@@ -19,10 +20,12 @@ from starlette.types import Receive, Scope, Send
 from servey.action.runtime import Runtime
 from servey.errors import CallError, TooManyRequestsError
 from servey.ports import Authenticator, TokenIssuer
+from servey.security.authenticator import DebugAuthenticator
 from servey.security.authorization import Authorization
-from servey.servey_starlette.request import request_id_of
+from servey.servey_starlette.request import client_of, request_id_of
 from servey.servey_starlette.route_factory.token_request import TokenError, TokenRequest, read_token_request
 from servey.service import Service
+from servey.settings import is_loopback
 
 if TYPE_CHECKING:
     from servey.servey_starlette.route_factory.login_attempts import LoginAttempts
@@ -52,6 +55,9 @@ class Login:
         self._service = service
         self._authenticator = authenticator
         self._issuer = issuer
+        # what kind of server runs the application, and where it is bound, need not be what the settings say
+        is_said = service.settings.environment == "development"
+        self._is_for_here = isinstance(authenticator, DebugAuthenticator) and not is_said
 
     @cached_property
     def _attempts(self) -> LoginAttempts:
@@ -63,6 +69,14 @@ class Login:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request (RFC 6749 §5.1, §5.2); nothing that is sent may be kept."""
         request_id = request_id_of(dict(scope["headers"]))
+        if self._is_for_here and not is_loopback(client_of(scope)):
+            _log.warning(
+                "somebody elsewhere, %s, asked for the login for development, which is for this machine: unless "
+                "SERVEY_ENV is development, it does not answer (request %s)",
+                client_of(scope) or "of no known address",
+                request_id,
+            )
+            raise HTTPException(404)
         headers = {"Cache-Control": "no-store", "Pragma": "no-cache", "X-Request-ID": request_id}
         status = 200
         try:
