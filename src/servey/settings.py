@@ -371,6 +371,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             for url in sorted({url for url in urls if urls.count(url) > 1}):
                 yield f"{name} has {url!r} more than once"
 
+    def __repr__(self) -> str:
+        """Return what differs from the defaults, without the secrets: a traceback may show it."""
+        variables, defaults = self.variables(), type(self)()
+        changed = {name: getattr(self, name) for name in variables if getattr(self, name) != getattr(defaults, name)}
+        shown = (f"{name}={'…' if variables[name].secret else repr(value)}" for name, value in changed.items())
+        return f"Settings({', '.join(shown)})"
+
     @property
     def is_local(self) -> bool:
         """Whether the server is bound to this machine alone."""

@@ -561,3 +561,8 @@ def test_nothing_is_made_up_in_production():
 def test_no_secret_is_made_up_beside_a_key(keys):
     made = Settings(**keys, debug_authenticator=False).with_made_up()
     assert (made.jwt_secret_key, made.made_up) == (keys.get("jwt_secret_key", ""), ())
+
+
+def test_what_is_secret_is_in_no_traceback():
+    settings = Settings(timeout=2.5, jwt_secret_key="hush", result_cache="redis://:hush@here")
+    assert repr(settings) == "Settings(timeout=2.5, jwt_secret_key=…, result_cache=…)"
