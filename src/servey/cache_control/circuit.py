@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from time import monotonic
+from typing import TypeVar
+
+T = TypeVar("T")
 
 PAUSE_SECONDS = 1.0
 """For how long a store that failed is left alone; then one call tries it."""
@@ -53,3 +57,30 @@ class Circuit:
             was_open, self._open = self._open, False
         if was_open:
             self._log.info("%s answers again", self._name)
+
+
+async def within(seconds: float, answer: Awaitable[T]) -> T:
+    """Return what a store answers.
+
+    A client may take the cancellation of whoever asks for its own timeout, and raise that, or go on; whoever cancels
+    waits for ever then, at a stop for one. Here it stays a cancellation.
+
+    Args:
+        seconds: For how long the answer is waited for.
+        answer: The answer.
+
+    Raises:
+        TimeoutError: It has not come.
+    """
+    task = asyncio.current_task()
+    before = 0 if task is None else task.cancelling()
+    try:
+        async with asyncio.timeout(seconds):
+            result = await answer
+    except Exception:
+        if task is not None and task.cancelling() > before:
+            raise asyncio.CancelledError from None
+        raise
+    if task is not None and task.cancelling() > before:
+        raise asyncio.CancelledError
+    return result

@@ -23,7 +23,7 @@ from typing import Any, Literal, TypeVar, cast
 
 import msgspec
 
-from servey.cache_control.circuit import Circuit
+from servey.cache_control.circuit import Circuit, within
 from servey.cache_control.memory_result_store import LARGEST_PART
 from servey.cache_control.representation import Representation
 from servey.cache_control.result_store import Lease, Lookup, ResultKey
@@ -303,8 +303,7 @@ class RedisResultStore:
         return package.Redis.from_pool(pool)
 
     async def _within(self, answer: Awaitable[T]) -> T:
-        async with asyncio.timeout(self._timeout):
-            return await answer
+        return await within(self._timeout, answer)
 
     def _failed(self, error: Exception) -> str:
         self._circuit.failed(error)

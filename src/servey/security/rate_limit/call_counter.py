@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from servey.action.context import RateLimitState
-from servey.cache_control.circuit import Circuit
+from servey.cache_control.circuit import Circuit, within
 from servey.errors import MissingExtraError, TooManyRequestsError, is_missing
 from servey.security.rate_limit.rate_limit_headers import rate_limit_headers
 
@@ -83,14 +83,9 @@ class CallCounter:
         if self.is_shared and self._circuit.closed():
             store = self._store()
             try:
-                async with asyncio.timeout(self._timeout):
-                    for limit in limits:
-                        told.append(await store.acquire(limit.key_for(*key), limit.amount, limit.get_expiry()))
-                        if not told[-1][0]:
-                            break
+                told = await within(self._timeout, _asked(store, limits, key))
             except (*store.errors, OSError, TimeoutError) as error:
                 self._circuit.failed(error)
-                told.clear()
             else:
                 self._circuit.succeeded()
         if not told:
@@ -115,6 +110,15 @@ class CallCounter:
             with self._lock:  # another loop may be at it in another thread
                 store = self._stores[loop] = _shared_storage_type()(self._where, self._timeout)
         return store
+
+
+async def _asked(store: SharedStorage, limits: Sequence[RateLimitItem], key: Sequence[str]) -> list[Told]:
+    told: list[Told] = []
+    for limit in limits:
+        told.append(await store.acquire(limit.key_for(*key), limit.amount, limit.get_expiry()))
+        if not told[-1][0]:
+            break
+    return told
 
 
 def _nearest(limits: Sequence[RateLimitItem], told: Sequence[Told]) -> RateLimitState:
