@@ -10,7 +10,7 @@ import msgspec
 from servey.action.operation import Operation
 from servey.cli.output import write_json, write_table
 from servey.cli.project import project_of
-from servey.security.access_control import ALLOW_ALL
+from servey.security.access_control import ALLOW_ALL, described
 from servey.service import Service
 from servey.trigger.cron_trigger import CronTrigger
 from servey.trigger.fixed_rate_trigger import FixedRateTrigger
@@ -57,7 +57,7 @@ def _row(service: Service, operation: Operation) -> dict[str, Any]:
 def _access(operation: Operation) -> str:
     if operation.needs_caller and operation.action.access_control is ALLOW_ALL:
         return "any caller"  # it takes an Authorization, so there has to be one
-    return repr(operation.action.access_control)
+    return described(operation.action.access_control)
 
 
 def _items(value: str | list[str]) -> list[str]:

@@ -8,7 +8,7 @@ from typing import cast
 
 from servey.errors import located
 from servey.ports import Authorizer
-from servey.security.access_control import ALLOW_ALL
+from servey.security.access_control import ALLOW_ALL, described
 from servey.security.authenticator import DebugAuthenticator
 from servey.security.authorizer.jwt_authorizer import JwtAuthorizer
 from servey.service import Service
@@ -32,7 +32,7 @@ def banner(service: Service, port: int, paths: Collection[str] = ()) -> list[str
     workers = f", {settings.workers} workers" if settings.workers > 1 else ""
     lines = [f"{mode}: {count_of(count, 'action')}{workers}"]
     for route in service.web_routes:
-        access = repr(route.operation.action.access_control)
+        access = described(route.operation.action.access_control)
         if route.operation.needs_caller and route.operation.action.access_control is ALLOW_ALL:
             access = "any token"
         lines.append(f"  {route.method:6} {at}{route.path}  ({access})")
@@ -137,7 +137,7 @@ def outline(service: Service) -> dict[str, str]:
     for name, operation in service.operations.items():
         signature = operation.signature
         takes = [(item.name, item.type) for item in signature.parameters]
-        seen[name] = f"{routes[name]} {takes} {signature.result} {operation.action.access_control!r}"
+        seen[name] = f"{routes[name]} {takes} {signature.result} {described(operation.action.access_control)}"
     return seen
 
 

@@ -2,14 +2,20 @@
 
 import asyncio
 import inspect
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import pytest
 
+from servey import WEB_GET
+from servey.action.action import action
+from servey.cli.listing import _row
 from servey.errors import DefinitionError, ForbiddenError, InternalError, UnauthorizedError
 from servey.ports import AccessControl
-from servey.security.access_control import ALLOW_ALL, ALLOW_NONE, AllOf, AnyOf, ScopeAccessControl
+from servey.security.access_control import ALLOW_ALL, ALLOW_NONE, AllOf, AnyOf, ScopeAccessControl, described
 from servey.security.authorization import Authorization
+from servey.servey_starlette.banner import banner, outline
+from servey.service import Service
 
 ME = Authorization("me")
 ROOT = Authorization("root", frozenset({"root", "other"}))
@@ -245,6 +251,41 @@ def test_combinations_are_values_and_read_well():
     assert len({AllOf(A, B), AllOf(A, B), AllOf(B, A)}) == 2
     assert repr(AnyOf(AllOf(A, B), C)) == "(scope a and scope b) or scope c"
     assert isinstance(AnyOf(A), AccessControl)
+
+
+@dataclass(frozen=True)
+class InDatabase:
+    url: str
+
+    def check(self, authorization):
+        raise ForbiddenError("not in the database", scope="known")
+
+    def required_scopes(self):
+        return (frozenset({"known"}),)
+
+
+SECRET = InDatabase("postgresql://servey:swordfish@db/users")
+
+
+@pytest.mark.parametrize("control", [AllOf(A, SECRET), AnyOf(SECRET, A), AnyOf(AllOf(A, SECRET), B)], ids=repr)
+def test_nothing_shows_what_a_users_access_control_was_made_with(control):
+    assert "swordfish" in repr(SECRET)
+    with pytest.raises(ForbiddenError) as caught:
+        control.check(Authorization("me", frozenset("x")))
+    assert "swordfish" not in f"{caught.value} {caught.value.detail} {caught.value.headers} {control}"
+    assert described(SECRET) == "InDatabase"
+    assert "InDatabase" in described(control)
+    assert "InDatabase" not in str(caught.value.detail)
+
+
+def test_a_banner_and_a_list_show_a_users_access_control_by_its_class():
+    @action(triggers=(WEB_GET,), access_control=SECRET)
+    def find() -> None: ...
+
+    service = Service([find])
+    told = "\n".join(banner(service, 8000)) + str(outline(service)) + str(_row(service, service.operations["find"]))
+    assert told.count("InDatabase") == 3
+    assert "swordfish" not in told
 
 
 # --- the identity of a caller ---------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from typing import Any
 from servey.errors import CallError, DefinitionError, ForbiddenError, UnauthorizedError
 from servey.ports import AccessControl
 from servey.security.access_control.constants import ALLOW_ALL
+from servey.security.access_control.described import described
 from servey.security.authorization import Authorization
 
 _MOST_ALTERNATIVES = 100
@@ -41,7 +42,9 @@ class _Combined:
         return hash((type(self), self.members))
 
     def __repr__(self) -> str:
-        return self._word.join(f"({item!r})" if isinstance(item, _Combined) else repr(item) for item in self.members)
+        return self._word.join(
+            f"({described(item)})" if isinstance(item, _Combined) else described(item) for item in self.members
+        )
 
 
 class AllOf(_Combined):
@@ -211,7 +214,8 @@ def _refusal(control: AllOf | AnyOf, authorization: Authorization | None, first:
     if not lacking:
         return first
     scope = " ".join(sorted(min(lacking, key=lambda scopes: len(scopes - authorization.scopes))))
-    return ForbiddenError(f"this needs more than the token allows: {control!r}", scope=scope)
+    # of scopes alone, as everybody can see them: what else members are made of is the service's own affair
+    return ForbiddenError(f"this needs more than the token allows: scope {scope}", scope=scope)
 
 
 def _required_scopes(member: AccessControl) -> tuple[frozenset[str], ...]:
