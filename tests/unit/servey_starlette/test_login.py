@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 import warnings
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 
 import httpx
@@ -16,9 +17,13 @@ from requests_oauthlib import OAuth2Session
 
 from servey import WEB_GET, Authorization, ForbiddenError, WebTrigger, WebTriggerMethod
 from servey.action.action import action
+from servey.errors import TooManyRequestsError
 from servey.plugin import Plugin
 from servey.security.access_control import ScopeAccessControl
+from servey.security.rate_limit import caller
+from servey.security.rate_limit.memory_storage import room_for
 from servey.servey_starlette.app import create_app
+from servey.servey_starlette.route_factory.login_attempts import _USERS, LoginAttempts
 from servey.servey_starlette.route_factory.token_request import MAX_BODY
 from servey.service import Service
 from servey.settings import Settings
@@ -73,7 +78,7 @@ def make(*plugins, **settings):
 
 
 def client(app, address="192.0.2.1", **options):
-    transport = httpx.ASGITransport(app, client=(address, 5000))
+    transport = httpx.ASGITransport(app, client=(address, 5000) if address else None)
     return httpx.AsyncClient(transport=transport, base_url="http://here", **options)
 
 
@@ -179,26 +184,29 @@ async def test_a_user_without_scopes_gets_a_token_that_names_none():
 
 def test_real_clients_log_in_and_call(serving, monkeypatch):
     monkeypatch.setenv("OAUTHLIB_INSECURE_TRANSPORT", "1")
-    with serving(make()) as port:
+    password = (
+        "correct horse & all"  # Authlib cannot post another secret beside a name outside ASCII before Python 3.12
+    )
+    with serving(make(debug_authenticator_password=password)) as port:
         at = f"http://127.0.0.1:{port}"
         for method in ("client_secret_basic", "client_secret_post", "none"):
             with OAuth2Client("some app", "its secret", token_endpoint_auth_method=method, scope="read") as authlib:
-                token = authlib.fetch_token(f"{at}/login", username="root", password=PASSWORD)
+                token = authlib.fetch_token(f"{at}/login", username="root", password=password)
                 assert token["scope"] == "read"
                 assert authlib.get(f"{at}/actions/who").json() == "root: read"
                 assert authlib.get(f"{at}/actions/write").status_code == 403
 
         async def log_in():
             async with AsyncOAuth2Client() as authlib:
-                await authlib.fetch_token(f"{at}/login", username="root", password=PASSWORD)
+                await authlib.fetch_token(f"{at}/login", username="root", password=password)
                 return (await authlib.get(f"{at}/actions/who")).json()
 
         assert asyncio.run(log_in()) == "root: read root write"
         with OAuth2Session(client=LegacyApplicationClient("some app")) as session:
-            session.fetch_token(f"{at}/login", username="root", password=PASSWORD, client_secret="its secret")
+            session.fetch_token(f"{at}/login", username="root", password=password, client_secret="its secret")
             assert session.get(f"{at}/actions/who", timeout=10).json() == "root: read root write"
         with OAuth2Session(client=LegacyApplicationClient("some app", scope="read write")) as session:
-            session.fetch_token(f"{at}/login", username="root", password=PASSWORD, include_client_id=True)
+            session.fetch_token(f"{at}/login", username="root", password=password, include_client_id=True)
             assert session.get(f"{at}/actions/who", timeout=10).json() == "root: read write"
 
 
@@ -494,6 +502,128 @@ async def test_logins_that_succeed_are_not_limited_however_many_come_at_once():
         answers = await asyncio.gather(*(http.post("/login", data=FORM) for _ in range(60)))
         assert {answer.status_code for answer in answers} == {200}
         assert (await http.post("/login", data=FORM)).status_code == 200
+
+
+async def failures(app, addresses, username="root"):
+    """The statuses of logins that fail, one after the other; a name for all, or a function that makes one."""
+    statuses = []
+    for number, address in enumerate(addresses):
+        name = username if isinstance(username, str) else username(number)
+        async with client(app, address) as http:
+            form = {**FORM, "username": name, "password": "wrong"}
+            statuses.append((await http.post("/login", data=form)).status_code)
+    return statuses
+
+
+async def test_failures_of_a_user_are_not_forgotten_for_names_that_are_made_up():
+    attempts = LoginAttempts()
+    limit, counted = attempts._limits["user"], attempts._failures["user"]
+    (root,) = attempts._keys("", "root")
+    for _ in range(19):
+        await counted.hit(limit, *root)
+    for number in range(3 * _USERS):
+        (other,) = attempts._keys("", f"made up {number}")
+        await counted.hit(limit, *other)
+    assert (await counted.get_window_stats(limit, *root)).remaining <= 1
+    assert counted.storage.size <= room_for(_USERS, 20)
+
+
+@pytest.mark.parametrize("same", ["ROOT", " root", "\uff52\uff4f\uff4f\uff54"])
+async def test_a_name_that_an_authenticator_may_take_for_another_is_counted_as_that_one(same):
+    app = make()
+    assert await failures(app, [f"192.0.2.{n}" for n in range(20)]) == [400] * 20
+    assert await failures(app, ["192.0.2.99"], same) == [429]
+
+
+async def test_a_site_of_ipv6_has_a_limit_of_its_own():
+    app = make()
+    addresses = [f"2001:db8:1:{number:x}::1" for number in range(102)]
+    assert await failures(app, addresses, lambda n: f"user {n}") == [400] * 100 + [429] * 2
+    assert await failures(app, ["2001:db8:2::1"], "somebody") == [400]
+
+
+async def test_where_no_address_is_known_nobody_is_locked_out_by_strangers_and_the_log_says_it_once(caplog):
+    caller.warn_of_no_address.cache_clear()
+    app = make()
+    assert await failures(app, [None] * 40, lambda n: f"user {n}") == [400] * 40
+    assert await failures(app, [None] * 22) == [400] * 20 + [429] * 2
+    (warning,) = [record.getMessage() for record in caplog.records if record.name == "servey.rate_limit"]
+    assert "FORWARDED_ALLOW_IPS=*" in warning
+
+
+async def test_a_login_that_waits_for_others_is_given_up_at_the_deadline():
+    release = asyncio.Event()
+
+    async def hang(name, password):
+        await release.wait()
+        return Authorization(name)
+
+    app = make(Users(hang), timeout=0.3)
+    async with client(app) as http:
+        answers = await asyncio.wait_for(asyncio.gather(*(http.post("/login", data=FORM) for _ in range(30))), 5)
+        assert {answer.status_code for answer in answers} == {503}
+        refused(answers[-1], 503, "temporarily_unavailable")
+        release.set()
+        assert (await http.post("/login", data=FORM)).status_code == 200
+
+
+async def test_those_who_wait_cost_no_more_however_many_they_are(monkeypatch):
+    asked = 0
+    admits = LoginAttempts._admits
+
+    async def counted(self, key):
+        nonlocal asked
+        asked += 1
+        return await admits(self, key)
+
+    monkeypatch.setattr(LoginAttempts, "_admits", counted)
+    attempts = LoginAttempts()
+    at = asyncio.get_running_loop().time() + 60
+    under_way = most = 0
+
+    async def succeed():
+        nonlocal under_way, most
+        async with attempts.attempt("192.0.2.1", "root", at):
+            under_way += 1
+            most = max(most, under_way)
+            await asyncio.sleep(0)
+            under_way -= 1
+
+    await asyncio.wait_for(asyncio.gather(*(succeed() for _ in range(1000))), 10)
+    assert asked < 1000 * 12
+    assert most == 10, "as many at once as may fail"
+    assert (attempts._waiting, +attempts._under_way) == ({}, {})
+
+
+async def test_nobody_waits_for_what_is_over():
+    attempts = LoginAttempts()
+    loop = asyncio.get_running_loop()
+    outcomes = Counter()
+
+    async def attempt(number):
+        address, name = f"192.0.2.{number % 3}", f"user {number % 2}"
+        try:
+            async with attempts.attempt(address, name, loop.time() + 60) as fail:
+                await asyncio.sleep(0)
+                if number % 5 == 0:
+                    fail()
+                if number % 7 == 0:
+                    raise asyncio.CancelledError
+                outcomes["made"] += 1
+        except TooManyRequestsError:
+            outcomes["refused"] += 1
+        except asyncio.CancelledError:
+            outcomes["cancelled"] += 1
+
+    tasks = [asyncio.create_task(attempt(number)) for number in range(600)]
+    await asyncio.sleep(0)
+    for task in tasks[100:500:9]:
+        task.cancel()
+    _, late = await asyncio.wait(tasks, timeout=10)
+    assert not late
+    assert outcomes["refused"] > 0
+    assert outcomes["made"] > 0
+    assert (attempts._waiting, +attempts._under_way) == ({}, {})
 
 
 async def test_neither_names_nor_passwords_are_logged(caplog):

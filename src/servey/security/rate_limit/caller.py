@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from functools import lru_cache
+import logging
+from functools import cache, lru_cache
 
 import msgspec
 
 from servey.action.context import CallContext
+
+_log = logging.getLogger("servey.rate_limit")
 
 _LONGEST = 64
 _MAPPED_BY_TRANSLATORS = 0x64FF9B << 96  # 64:ff9b::/96 (RFC 6052 §2.1)
@@ -21,6 +24,8 @@ def caller_of(context: CallContext) -> str:
     """
     authorization = context.authorization
     if authorization is None:
+        if not context.client:
+            warn_of_no_address()
         return network_of(context.client)
     if authorization.subject is None:
         return f"token:{authorization.identity.hex()}"
@@ -28,12 +33,22 @@ def caller_of(context: CallContext) -> str:
     return f"subject:{hashlib.sha256(whole).hexdigest()}"
 
 
+@cache
+def warn_of_no_address() -> None:
+    """Log, once in a process, that callers are counted whose address is not known: it may mean that all are one."""
+    _log.warning(
+        "calls are counted whose address is not known, so that those without a token are all one caller; where the "
+        "server listens on a Unix socket behind a proxy, FORWARDED_ALLOW_IPS=* has the proxy say who calls"
+    )
+
+
 @lru_cache(4096)
-def network_of(client: str) -> str:
+def network_of(client: str, bits: int = 64) -> str:
     """Return what stands for an address: an IPv4 one itself, an IPv6 one its /64, which one customer has whole.
 
     Args:
         client: The address as a transport tells it; empty where it tells none, and all of those are one caller.
+        bits: How long the network's part of an IPv6 address is.
 
     Example:
         >>> network_of("192.0.2.7"), network_of("::ffff:192.0.2.7"), network_of("2001:db8::7")
@@ -53,5 +68,5 @@ def network_of(client: str) -> str:
         return str(address.ipv4_mapped)
     if int(address) >> 32 == _MAPPED_BY_TRANSLATORS >> 32:
         return str(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
-    network = ipaddress.IPv6Address(int(address) >> 64 << 64)
-    return f"{network}/64"
+    rest = 128 - bits
+    return f"{ipaddress.IPv6Address(int(address) >> rest << rest)}/{bits}"

@@ -27,6 +27,11 @@ _PER_KEY = 640
 """Bytes that a key takes besides its times: the text, the objects, its place in the cache. Measured, rounded up."""
 
 
+def room_for(keys: int, calls: int) -> int:
+    """Return how many bytes so many keys of so many calls take: with a room of that size none is forgotten."""
+    return keys * (_PER_KEY + 8 * calls)
+
+
 def _size(times: Times) -> int:
     return _PER_KEY + 8 * len(times)
 

@@ -18,7 +18,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
 from servey.action.runtime import Runtime
-from servey.errors import CallError, TooManyRequestsError
+from servey.errors import CallError, OverloadedError, TooManyRequestsError
 from servey.ports import Authenticator, TokenIssuer
 from servey.security.authenticator import DebugAuthenticator
 from servey.security.authorization import Authorization
@@ -92,11 +92,12 @@ class Login:
 
     async def _answer(self, request: Request, request_id: str) -> dict[str, Any]:
         wanted = await read_token_request(request)
-        client = request.client.host if request.client is not None else ""
+        client = client_of(request.scope)
+        at = self._service.runtime.loop.time() + self._service.settings.timeout
         try:
-            async with self._attempts.attempt(client, wanted.username) as fail:
+            async with self._attempts.attempt(client, wanted.username, at) as fail:
                 try:
-                    authorization = await self._authenticated(wanted, request_id)
+                    authorization = await self._authenticated(wanted, request_id, at)
                 except TokenError as error:
                     if error.error == "invalid_grant":
                         fail()
@@ -104,6 +105,8 @@ class Login:
         except TooManyRequestsError as error:
             _log.warning("too many logins from %s have failed (request %s)", client, request_id)
             raise TokenError("temporarily_unavailable", error.detail, status=429, headers=error.headers) from error
+        except OverloadedError as error:
+            raise TokenError("temporarily_unavailable", error.detail, status=503, headers=error.headers) from error
         except TokenError as error:
             if error.error == "invalid_grant":
                 _log.info("a login from %s failed (request %s)", client, request_id)
@@ -118,7 +121,7 @@ class Login:
         if expires_in <= 0:
             raise TokenError("invalid_grant", "the account has expired")
         try:
-            token = await self._called(lambda: self._issuer.issue(granted), "the token issuer", request_id)
+            token = await self._called(lambda: self._issuer.issue(granted), "the token issuer", request_id, at)
         except CallError as error:
             raise self._defect(error, "the token issuer failed", request_id) from error
         answer = {"access_token": token, "token_type": "Bearer", "expires_in": expires_in}
@@ -126,13 +129,13 @@ class Login:
             answer["scope"] = " ".join(sorted(granted.scopes))
         return answer
 
-    async def _authenticated(self, wanted: TokenRequest, request_id: str) -> Authorization:
+    async def _authenticated(self, wanted: TokenRequest, request_id: str, at: float) -> Authorization:
         def authenticate() -> Any:
             return self._authenticator.authenticate(wanted.username, wanted.password)
 
         on_loop = inspect.iscoroutinefunction(self._authenticator.authenticate)
         try:
-            found = await self._called(authenticate, "the authenticator", request_id, on_loop=on_loop)
+            found = await self._called(authenticate, "the authenticator", request_id, at, on_loop=on_loop)
         except CallError as error:  # the user's own way to say no
             raise TokenError("invalid_grant", error.detail or "the login is refused") from error
         if found is None:
@@ -142,15 +145,14 @@ class Login:
             raise self._defect(None, f"the authenticator returned a {type(found).__name__}", request_id)
         return found
 
-    async def _called(self, call: Any, label: str, request_id: str, *, on_loop: bool = False) -> Any:
-        """Return what a plugin's code returns: awaited, or else called in a worker thread; within the deadline.
+    async def _called(self, call: Any, label: str, request_id: str, at: float, *, on_loop: bool = False) -> Any:
+        """Return what a plugin's code returns: awaited, or else called in a worker thread; before `at`, the deadline.
 
         Raises:
             CallError: It refuses, by an error of the caller's.
             TokenError: It failed, or took too long.
         """
         runtime = self._service.runtime
-        at = runtime.loop.time() + self._service.settings.timeout
         try:
             if on_loop:
                 return await _within(runtime, call(), at)
