@@ -223,7 +223,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = ()
     jwks_issuers: Annotated[
         tuple[str, ...],
-        Variable("SERVEY_JWKS_ISSUER", "The `iss` of tokens by each of the key sets, in the same order."),
+        Variable(
+            "SERVEY_JWKS_ISSUER",
+            "The `iss` of tokens by each of the key sets, in the same order; needed where there are other keys, too.",
+        ),
     ] = ()
     oidc_issuers: Annotated[
         tuple[str, ...],
@@ -363,6 +366,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             yield (
                 f"SERVEY_JWKS_ISSUER has {len(self.jwks_issuers)} and SERVEY_JWKS_URL {len(self.jwks_urls)}: write one "
                 "issuer for each URL, in the same order"
+            )
+        has_others = self.oidc_issuers or self.jwt_secret_key or self.jwt_private_key or self.jwt_public_key
+        if self.jwks_urls and not self.jwks_issuers and (has_others or len(set(self.jwks_urls)) > 1):
+            yield (
+                "SERVEY_JWKS_ISSUER is not set, and there are other keys beside those of SERVEY_JWKS_URL: whoever has "
+                "one could make tokens of the other's callers. Write the issuer of each URL"
             )
         for name, urls in (("SERVEY_JWKS_URL", self.jwks_urls), ("SERVEY_OIDC_ISSUER", self.oidc_issuers)):
             for url in urls:

@@ -95,7 +95,7 @@ READ = [
     ("jwt_audience", ("SERVEY_JWT_AUDIENCE",), "a, b", ("a", "b")),
     ("jwt_leeway", ("SERVEY_JWT_LEEWAY",), "0", 0.0),
     ("jwt_lifetime", ("SERVEY_JWT_LIFETIME",), "60", 60),
-    ("jwks_urls", ("SERVEY_JWKS_URL",), "https://a.b/c, http://[::1]:1/d", ("https://a.b/c", "http://[::1]:1/d")),
+    ("jwks_urls", ("SERVEY_JWKS_URL",), "http://[::1]:1/d", ("http://[::1]:1/d",)),
     ("jwks_issuers", ("SERVEY_JWKS_ISSUER",), "https://a.b", ("https://a.b",)),
     ("oidc_issuers", ("SERVEY_OIDC_ISSUER",), "https://a.b/", ("https://a.b/",)),
     ("debug_authenticator", ("SERVEY_DEBUG_AUTHENTICATOR",), "off", False),
@@ -473,6 +473,8 @@ def test_so_many_workers_are_refused(number):
 CONTRADICTIONS = [
     ({"SERVEY_JWKS_ISSUER": "a"}, "SERVEY_JWKS_ISSUER"),
     ({"SERVEY_JWKS_URL": "https://a.b,https://c.d", "SERVEY_JWKS_ISSUER": "a"}, "SERVEY_JWKS_ISSUER"),
+    ({"SERVEY_JWKS_URL": "https://a.b,https://c.d"}, "SERVEY_JWKS_ISSUER"),
+    ({"SERVEY_JWKS_URL": "https://a.b", "JWT_SECRET_KEY": "x"}, "SERVEY_JWKS_ISSUER"),
     *(
         ({variable: url}, variable)
         for variable in ("SERVEY_JWKS_URL", "SERVEY_OIDC_ISSUER")

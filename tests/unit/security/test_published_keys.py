@@ -11,10 +11,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from jwt.algorithms import get_default_algorithms
 
 from servey import WEB_GET, Authorization, OverloadedError, ScopeAccessControl, UnauthorizedError
 from servey.action.action import action
+from servey.errors import SettingsError
+from servey.security.authorizer.configured import authorize_by_first
 from servey.security.authorizer.json_fetch import MAX_BYTES, FetchError, fetch_json
 from servey.security.authorizer.jwt_authorizer import JwtAuthorizer
 from servey.security.authorizer.published_keys import PublishedKeys, keys_of
@@ -24,6 +27,7 @@ from servey.service import Service
 from servey.settings import Settings
 
 BOUND = 20.0
+SECRET = "a secret for tests of 32 bytes or more"
 ISSUER = "https://issuer.example"
 ALGORITHMS = get_default_algorithms()
 
@@ -92,6 +96,14 @@ KEYS = {kid: ec.generate_private_key(ec.SECP256R1()) for kid in ("one", "two", "
 
 def jwk(key, kid="one", algorithm="ES256", **members):
     return {**ALGORITHMS[algorithm].to_jwk(key.public_key(), as_dict=True), "kid": kid, **members}
+
+
+def private_pem(key):
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+
+
+def public_pem(key):
+    return key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
 
 
 def jwks(*kids, **members):
@@ -552,6 +564,55 @@ def test_two_issuers_with_the_same_subject_are_two(publisher):
                 assert (await ask(given)).status == 401
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("own", ["JWT_SECRET_KEY", "SERVEY_JWT_PRIVATE_KEY", "SERVEY_JWT_PUBLIC_KEY"])
+def test_keys_without_an_issuer_speak_for_nobody_of_another(publisher, own):
+    kid, key, algorithm, value = {
+        "JWT_SECRET_KEY": (None, SECRET, "HS256", SECRET),
+        "SERVEY_JWT_PRIVATE_KEY": (None, KEYS["two"], "ES256", private_pem(KEYS["two"])),
+        "SERVEY_JWT_PUBLIC_KEY": (None, KEYS["two"], "ES256", public_pem(KEYS["two"])),
+    }[own]
+    publisher.pages |= {
+        DISCOVERY: {"issuer": publisher.url, "jwks_uri": f"{publisher.url}/keys"},
+        "/keys": jwks("one"),
+    }
+    others = {
+        "SERVEY_OIDC_ISSUER": publisher.url,
+        "SERVEY_JWKS_URL": f"{publisher.url}/keys",
+        "SERVEY_JWKS_ISSUER": ISSUER,
+    }
+    service = Service(settings=Settings.from_environment({own: value, **others}))
+
+    async def main():
+        for issuer in (publisher.url, ISSUER):
+            assert (await authorize_by_first(token(iss=issuer), service.authorizers)).issuer == issuer
+            with pytest.raises(UnauthorizedError):
+                await authorize_by_first(token(kid, key, algorithm, iss=issuer), service.authorizers)
+        for issuer in ("https://elsewhere.example", None):
+            own_token = token(kid, key, algorithm, iss=issuer)
+            assert (await authorize_by_first(own_token, service.authorizers)).issuer == issuer
+        listed = jwt.PyJWS().encode(json.dumps({"iss": [ISSUER], "exp": 2**33}).encode(), key, algorithm)
+        with pytest.raises(UnauthorizedError, match="iss is no text"):
+            await authorize_by_first(listed, service.authorizers)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        {"jwt_secret_key": SECRET},
+        {"jwt_private_key": "-----BEGIN"},
+        {"jwt_public_key": "-----BEGIN"},
+        {"oidc_issuers": ("https://b.example",)},
+        {"jwks_urls": ("https://a.example/keys", "https://b.example/keys")},
+    ],
+)
+def test_an_issuer_is_needed_where_published_keys_are_not_the_only_ones(beside):
+    with pytest.raises(SettingsError, match="SERVEY_JWKS_ISSUER is not set"):
+        Settings(**{"jwks_urls": ("https://a.example/keys",), **beside})
+    assert not Settings(jwks_urls=("https://a.example/keys",)).with_made_up().jwt_secret_key
 
 
 def test_without_an_issuer_any_is_taken_and_the_start_says_so(publisher, caplog):

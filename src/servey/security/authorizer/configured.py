@@ -23,7 +23,7 @@ from servey.settings import Settings
 def configured_authorizers(settings: Settings) -> tuple[JwtAuthorizer, ...]:
     """Return what the settings have tokens verified by: published keys first, then key pairs, then the secret.
 
-    No key is read or fetched yet.
+    No key is read or fetched yet. One for which no issuer is set takes no token of an issuer that another is for.
     """
     audience, leeway = settings.jwt_audience, settings.jwt_leeway
     found = [
@@ -36,11 +36,16 @@ def configured_authorizers(settings: Settings) -> tuple[JwtAuthorizer, ...]:
         )
         for issuer in settings.oidc_issuers
     ]
+    owned = tuple(filter(None, (*settings.oidc_issuers, *settings.jwks_issuers, settings.jwt_issuer)))
     issuers = settings.jwks_issuers or ("",) * len(settings.jwks_urls)
     for url, issuer in zip(settings.jwks_urls, issuers, strict=True):
         of = f" for {issuer}" if issuer else " for any issuer, SERVEY_JWKS_ISSUER not being set"
         origin = f"the keys at {url} (SERVEY_JWKS_URL){of}"
-        found.append(JwtAuthorizer(PublishedKeys(url), issuer=issuer, audience=audience, leeway=leeway, origin=origin))
+        found.append(
+            JwtAuthorizer(
+                PublishedKeys(url), issuer=issuer, audience=audience, leeway=leeway, origin=origin, not_of=owned
+            )
+        )
     issuer, private, public, secret = (
         settings.jwt_issuer,
         settings.jwt_private_key,
@@ -59,11 +64,12 @@ def configured_authorizers(settings: Settings) -> tuple[JwtAuthorizer, ...]:
                 audience=audience,
                 leeway=leeway,
                 origin=f"the keys of {names}",
+                not_of=owned,
             )
         )
     elif public:
         origin = "the keys of SERVEY_JWT_PUBLIC_KEY"
-        found.append(JwtAuthorizer(pairs, issuer=issuer, audience=audience, leeway=leeway, origin=origin))
+        found.append(JwtAuthorizer(pairs, issuer=issuer, audience=audience, leeway=leeway, origin=origin, not_of=owned))
     if secret:
         is_made_up = "JWT_SECRET_KEY" in settings.made_up
         found.append(
@@ -77,6 +83,7 @@ def configured_authorizers(settings: Settings) -> tuple[JwtAuthorizer, ...]:
                 origin="HS256 with a secret made up at this start, JWT_SECRET_KEY not being set"
                 if is_made_up
                 else "HS256 with JWT_SECRET_KEY",
+                not_of=owned,
             )
         )
     return tuple(found)

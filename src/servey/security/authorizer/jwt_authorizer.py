@@ -32,6 +32,8 @@ class JwtAuthorizer:
             somebody in particular are refused.
         leeway: Seconds that the issuer's clock may differ.
         origin: What keys they are and what says so, for the log.
+        not_of: Where any ``iss`` will do, those that it must not be, since another authorizer is for them: its callers
+            cannot be spoken for with these keys.
     """
 
     def __init__(
@@ -42,9 +44,11 @@ class JwtAuthorizer:
         audience: Sequence[str] = (),
         leeway: float = 30.0,
         origin: str = "",
+        not_of: Sequence[str] = (),
     ) -> None:
         self.keys = keys
         self.issuer = issuer
+        self.not_of = tuple(not_of)
         self.audience = tuple(audience)
         self.origin = origin
         self._leeway = leeway
@@ -66,7 +70,8 @@ class JwtAuthorizer:
             return known
         read = UnverifiedToken.read(token)
         # nobody has verified the issuer yet; somebody else's token costs no more than to see that it is
-        if self.issuer and read.claims.get("iss") != self.issuer:
+        issuer = read.claims.get("iss")
+        if issuer != self.issuer if self.issuer else issuer in self.not_of:
             raise RefusedTokenError("the issuer of the token is not trusted")
         ring = await self.keys.current()
         is_right = _verifies(ring, read)
@@ -139,6 +144,7 @@ class JwtIssuer(JwtAuthorizer):
         audience: As for `JwtAuthorizer`; what is issued is for the first.
         leeway: As for `JwtAuthorizer`.
         origin: As for `JwtAuthorizer`.
+        not_of: As for `JwtAuthorizer`.
     """
 
     def __init__(
@@ -151,8 +157,9 @@ class JwtIssuer(JwtAuthorizer):
         audience: Sequence[str] = (),
         leeway: float = 30.0,
         origin: str = "",
+        not_of: Sequence[str] = (),
     ) -> None:
-        super().__init__(keys, issuer=issuer, audience=audience, leeway=leeway, origin=origin)
+        super().__init__(keys, issuer=issuer, audience=audience, leeway=leeway, origin=origin, not_of=not_of)
         self._sign_with = sign_with
         self._lifetime = lifetime
 
