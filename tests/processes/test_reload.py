@@ -372,18 +372,19 @@ def test_a_page_of_an_error_that_refreshes_itself_is_not_logged(start: Callable[
     assert any("your modules cannot be loaded" in line for line in server.lines)
 
 
-def test_a_new_action_that_nobody_can_call_is_told(start: Callable[..., ServerProcess], tmp_path: Path) -> None:
-    guarded = GREET + "\n\nfrom servey import ScopeAccessControl\n"
-    guarded += "\n\n@action(access_control=ScopeAccessControl('root'))\ndef secret() -> None: ...\n"
+def test_what_has_come_or_changed_is_told_as_at_the_start(start: Callable[..., ServerProcess], tmp_path: Path) -> None:
     server = start(GREET)
     assert server.port
-    save(tmp_path / "actions.py", guarded)
-    server.wait_for("nobody can call secret")
-    assert "new: secret" in server.wait_for("reloaded in")
-    save(
-        tmp_path / "actions.py",
-        GREET.replace("triggers=(WEB_GET,)", "triggers=(WEB_GET,), access_control=ALLOW_NONE").replace(
-            "import WEB_GET", "import ALLOW_NONE, WEB_GET"
-        ),
+    more = "\n\nfrom servey import WEB_POST, ScopeAccessControl\n"
+    more += "from servey.cache_control.ttl_cache_control import TtlCacheControl\n"
+    more += (
+        "\n\n@action(triggers=(WEB_POST,), access_control=ScopeAccessControl('root'), cache_control=TtlCacheControl(1))"
     )
-    server.wait_for("nobody can call greet")
+    save(tmp_path / "actions.py", f"{GREET}{more}\ndef secret() -> None: ...\n")
+    assert "new: secret" in server.wait_for("reloaded in")
+    server.wait_for(f"POST   http://localhost:{server.port}/actions/secret  (scope root)")
+    server.wait_for("POST /actions/secret may be answered without a call")
+    save(
+        tmp_path / "actions.py", GREET.replace("triggers=(WEB_GET,)", "triggers=(WEB_GET,), deprecated=True, timeout=1")
+    )
+    server.wait_for("gone: secret")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import cast
 
 from servey.errors import located
@@ -30,12 +30,7 @@ def banner(service: Service, port: int, paths: Collection[str] = ()) -> list[str
     count = len(service.operations)
     mode = "production" if settings.production else "development"
     workers = f", {settings.workers} workers" if settings.workers > 1 else ""
-    lines = [f"{mode}: {count_of(count, 'action')}{workers}"]
-    for route in service.web_routes:
-        access = described(route.operation.action.access_control)
-        if route.operation.needs_caller and route.operation.action.access_control is ALLOW_ALL:
-            access = "any token"
-        lines.append(f"  {route.method:6} {at}{route.path}  ({access})")
+    lines = [f"{mode}: {count_of(count, 'action')}{workers}", *_routes(service, at, service.operations)]
     lines += [f"  {'POST':6} {at}/login  {how}" for how in login_of(service) if "/login" in paths]
     lines += [f"  {'':6} {at}{path}  {what}" for path, what in PAGES.items() if path in paths]
     lines += token_lines(service)
@@ -43,7 +38,32 @@ def banner(service: Service, port: int, paths: Collection[str] = ()) -> list[str
         lines.append(f"no action was found in {_places(settings.action_path)}: put @action above a function there")
     elif not service.web_routes:
         lines.append("nothing to serve: give an action a web trigger, @action(triggers=(WEB_GET,))")
-    return lines + _counted_apart(service) + _kept(service) + unreachable(service, service.operations)
+    lines += _answered_without(service, service.operations)
+    return lines + _counted_apart(service) + _kept_apart(service)
+
+
+def changed(service: Service, port: int, names: Collection[str]) -> list[str]:
+    """Return what a user wants to see when actions have come or changed: what `banner` would say of them.
+
+    Args:
+        service: The service.
+        port: As for `banner`.
+        names: The actions.
+    """
+    at = f"http://{named(service.settings.server_host)}:{port}"
+    return [*_routes(service, at, names), *_answered_without(service, names)]
+
+
+def _routes(service: Service, at: str, names: Collection[str]) -> list[str]:
+    lines: list[str] = []
+    for route in service.web_routes:
+        operation = route.operation
+        if operation.name in names:
+            access = described(operation.action.access_control)
+            if operation.needs_caller and operation.action.access_control is ALLOW_ALL:
+                access = "any token"
+            lines.append(f"  {route.method:6} {at}{route.path}  ({access})")
+    return lines
 
 
 def login_of(service: Service) -> list[str]:
@@ -71,23 +91,26 @@ def _counted_apart(service: Service) -> list[str]:
     ]
 
 
-def _kept(service: Service) -> list[str]:
-    """Return lines on kept results: of actions that are not reads, and those that every worker keeps for itself."""
+def _answered_without(service: Service, names: Collection[str]) -> list[str]:
+    """Return a line for each of the named actions whose changes may be answered from results that are kept."""
+    return [
+        f"{route.method} {route.path} may be answered without a call, from results that are kept: "
+        f"{route.operation.name} has a cache_control"
+        for route in service.web_routes
+        if route.operation.name in names and route.operation.results is not None and route.method != "GET"
+    ]
+
+
+def _kept_apart(service: Service) -> list[str]:
+    """Return a line on results that every worker keeps for itself."""
     settings = service.settings
-    lines: list[str] = []
-    for route in service.web_routes:
-        if route.operation.results is not None and route.method != "GET":
-            lines.append(
-                f"{route.method} {route.path} may be answered without a call, from results that are kept: "
-                f"{route.operation.name} has a cache_control"
-            )
     keeping = [name for name, operation in service.operations.items() if operation.results is not None]
-    if keeping and settings.workers > 1 and settings.result_cache == "memory":
-        lines.append(
-            f"each of the {settings.workers} workers keeps results of its own of {', '.join(keeping)}; "
-            "SERVEY_RESULT_CACHE=redis://… names a store that they share"
-        )
-    return lines
+    if not keeping or settings.workers == 1 or settings.result_cache != "memory":
+        return []
+    return [
+        f"each of the {settings.workers} workers keeps results of its own of {', '.join(keeping)}, and forgets only "
+        "those when they are invalidated; SERVEY_RESULT_CACHE=redis://… names a store that they share"
+    ]
 
 
 def token_lines(service: Service) -> list[str]:
@@ -99,14 +122,6 @@ def token_lines(service: Service) -> list[str]:
         signs = "; new ones are signed with it" if authorizer is issuer else ""
         lines.append(f"tokens: {what}{signs}")
     return lines
-
-
-def unreachable(service: Service, names: Iterable[str]) -> list[str]:
-    """Return a line on those of the named actions that nobody can call over a network; none where all can be."""
-    guarded = [name for name in names if not service.operations[name].is_open]
-    if not guarded or service.authorizers:
-        return []
-    return [f"nothing verifies tokens: over a network nobody can call {', '.join(guarded)}"]
 
 
 def reloaded(seconds: float, before: Mapping[str, str], after: Mapping[str, str]) -> str:

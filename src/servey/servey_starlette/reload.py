@@ -28,7 +28,7 @@ from uvicorn.supervisors.basereload import BaseReload
 from servey import log
 from servey.errors import SettingsError, located
 from servey.servey_starlette.app import create_app
-from servey.servey_starlette.banner import outline, reloaded, unreachable
+from servey.servey_starlette.banner import changed, outline, reloaded
 from servey.servey_starlette.error_page import ErrorPage
 from servey.servey_starlette.graceful import NotOpenedError, Server, Stop
 from servey.servey_starlette.processes import (
@@ -286,7 +286,7 @@ def _child(settings: Settings, tell: Tell, channel: Connection, sockets: list[so
                 else:
                     _log.info("%s", reloaded(time.monotonic() - order.since, order.before, served))
                     differ = [name for name, seen in served.items() if order.before.get(name) != seen]
-                    for line in unreachable(service, differ):
+                    for line in changed(service, listening.getsockname()[1], differ):
                         _log.info("%s", line)
                 if order.first:
                     say_where(listening)

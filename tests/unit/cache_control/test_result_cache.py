@@ -542,6 +542,7 @@ def test_a_run_that_nobody_waits_for_is_cancelled(callers: int) -> None:
     service = Service([f])
 
     async def main() -> None:
+        before = asyncio.all_tasks()
         asking = [asyncio.create_task(fetch(service)) for _ in range(callers)]
         await waiting_for(*asking)
         for task in asking:
@@ -552,7 +553,7 @@ def test_a_run_that_nobody_waits_for_is_cancelled(callers: int) -> None:
         assert calls.cancelled == 1
         calls.go.set()
         assert told(await fetch(service)) == [(b"2", "fwd=uri-miss; stored")]
-        assert [task for task in asyncio.all_tasks() if task is not asyncio.current_task()] == []
+        assert asyncio.all_tasks() == before
 
     run(service, main)
 
