@@ -58,7 +58,9 @@ def openapi_document(
     whole = [route for route in service.web_routes if route.operation.action.include_in_schema]
     routes = [route for route in whole if visible is None or route.operation.name in visible]
     components, names = Components({"Problem": PROBLEM} if routes else {}), Names()
-    security = SecurityWriter(service, [route.operation for route in whole], names_roles=version != "3.0")
+    security = SecurityWriter(
+        service, [route.operation for route in whole], visible=visible, names_roles=version != "3.0"
+    )
     writer = _OperationWriter(service.web_routes, components, security, settings.problem_types_at(root_path))
     paths: dict[str, dict[str, Any]] = {}
     for route in whole:  # an action's first route has its name, whatever the others are called

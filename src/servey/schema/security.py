@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
 from servey.action.operation import Operation
@@ -35,15 +35,24 @@ class SecurityWriter:
     Args:
         service: The service.
         operations: The operations of the whole document. Where none of them takes a caller, there are no schemes.
+        visible: The names of the operations to show: no scope is told that others alone need. None for all.
         names_roles: Whether scopes may be named for any scheme; OpenAPI 3.0 has them for OAuth 2.0 alone.
     """
 
-    def __init__(self, service: Service, operations: Iterable[Operation], *, names_roles: bool = True) -> None:
+    def __init__(
+        self,
+        service: Service,
+        operations: Iterable[Operation],
+        *,
+        visible: Container[str] | None = None,
+        names_roles: bool = True,
+    ) -> None:
         self._names_roles = names_roles
         self.schemes: Mapping[str, Any] = {}
         taking = {operation.name: operation for operation in operations if takes_caller(operation)}
         if taking:
-            self.schemes = _schemes(service, list(taking.values()))
+            shown = [operation for name, operation in taking.items() if visible is None or name in visible]
+            self.schemes = _schemes(service, shown)
 
     def requirements(self, operation: Operation) -> Requirements:
         """Return the security requirements of an operation (OpenAPI 3.1 §4.8.30): any of them is enough.
@@ -90,7 +99,7 @@ def _schemes(service: Service, operations: Sequence[Operation]) -> dict[str, Any
 
 
 def _scopes(operations: Sequence[Operation]) -> dict[str, str]:
-    """Return every scope that an action needs, with what it is needed for."""
+    """Return every scope that an operation needs, with what it is needed for."""
     users: dict[str, list[str]] = {}
     for operation in operations:
         for scope in sorted({scope for scopes in required_scopes(operation) for scope in scopes}):
