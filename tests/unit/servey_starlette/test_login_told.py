@@ -53,13 +53,9 @@ def test_where_there_is_no_login_there_is_no_line(settings):
     assert told(**settings)[0] == []
 
 
-@pytest.mark.parametrize(("variables", "lines"), [({}, 1), ({"SERVEY_ENV": "production"}, 0)])
-def test_another_server_than_ours_tells_it_too(tmp_path, variables, lines):
+def started(tmp_path, code, **variables):
     (tmp_path / "actions.py").write_text("")
-    code = (
-        "import servey.servey_starlette.starlette_app as m; print(m.app.service.settings.debug_authenticator_password)"
-    )
-    done = subprocess.run(
+    return subprocess.run(
         [sys.executable, "-c", code],
         cwd=tmp_path,
         env=variables,
@@ -68,5 +64,42 @@ def test_another_server_than_ours_tells_it_too(tmp_path, variables, lines):
         timeout=60,
         check=True,
     )
+
+
+@pytest.mark.parametrize(("variables", "lines"), [({}, 1), ({"SERVEY_ENV": "production"}, 0)])
+def test_another_server_than_ours_tells_it_too(tmp_path, variables, lines):
+    code = (
+        "import servey.servey_starlette.starlette_app as m; print(m.app.service.settings.debug_authenticator_password)"
+    )
+    done = started(tmp_path, code, **variables)
     found = re.findall(r"POST /login: log in as root, with the password (\S+)", done.stderr)
     assert found == [done.stdout.strip()] * lines
+
+
+IMPORT = "import servey.servey_starlette.starlette_app"
+IN_A_CHILD = """
+import importlib, multiprocessing
+child = multiprocessing.get_context("spawn").Process(
+    target=importlib.import_module, args=("servey.servey_starlette.starlette_app",)
+)
+child.start()
+child.join(30)
+assert child.exitcode == 0
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "variables", "is_told"),
+    [
+        (IMPORT, {}, False),
+        (IMPORT, {"WEB_CONCURRENCY": "2"}, True),
+        (IN_A_CHILD, {}, True),
+        (IN_A_CHILD, {"SERVEY_ENV": "production"}, False),
+        (IN_A_CHILD, {"JWT_SECRET_KEY": "k" * 32, "SERVEY_DEBUG_AUTHENTICATOR_PASSWORD": "swordfish"}, False),
+    ],
+)
+def test_a_worker_of_another_server_tells_that_it_has_a_secret_of_its_own(tmp_path, code, variables, is_told):
+    done = started(tmp_path, code, **variables)
+    told = "JWT_SECRET_KEY and SERVEY_DEBUG_AUTHENTICATOR_PASSWORD were made up by this process"
+    assert (told in done.stderr) is is_told
+    assert ("made up" in done.stderr) is is_told
