@@ -1,15 +1,21 @@
 """Keys that issuers publish, by a real HTTP server: rotation, outages, floods, discovery."""
 
 import asyncio
+import gc
 import json
 import logging
+import ssl
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_address
 
 import jwt
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from jwt.algorithms import get_default_algorithms
@@ -40,6 +46,7 @@ class Publisher:
         self.asked = []
         self.headers = {}
         self.port = 0
+        self.tls = None
         self.gate = threading.Event()
         self.gate.set()
         self._server = None
@@ -47,7 +54,25 @@ class Publisher:
 
     @property
     def url(self):
-        return f"http://127.0.0.1:{self.port}"
+        return f"http{'s' if self.tls else ''}://127.0.0.1:{self.port}"
+
+    def speak_tls(self, folder, monkeypatch):
+        """Have the next start speak TLS, with a certificate that is trusted from now on."""
+        key, certificate, now = KEYS["one"], folder / "server.pem", datetime.now(UTC)
+        name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "publisher")])
+        alternative = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
+        signed = (
+            x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+            .not_valid_before(now - timedelta(days=1))
+            .not_valid_after(now + timedelta(days=1))
+            .add_extension(alternative, critical=False)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .sign(key, hashes.SHA256())
+        )
+        certificate.write_text(private_pem(key) + signed.public_bytes(Encoding.PEM).decode())
+        self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.tls.load_cert_chain(certificate)
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
 
     def start(self):
         publisher = self
@@ -71,6 +96,9 @@ class Publisher:
                 pass
 
         self._server = ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
+        self._server.handle_error = lambda *_: None
+        if self.tls is not None:
+            self._server.socket = self.tls.wrap_socket(self._server.socket, server_side=True)
         self.port = self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
         self._thread.start()
@@ -468,24 +496,98 @@ def test_nothing_is_fetched_from_where_keys_cannot_be_trusted(url):
         fetch_json(url, 1.0)
 
 
-def test_a_publisher_that_never_ends_is_given_up(publisher):
+OK = b"HTTP/1.1 200 OK\r\n"
+NEVER_ENDING = {
+    "a body": (OK + b"\r\n", b" "),
+    "a header field": (OK + b"X-Name: ", b"x"),
+    "a status line": (b"HTTP/1.1 200 ", b"x"),
+    "100 Continue": (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "the extension of a chunk": (OK + b"Transfer-Encoding: chunked\r\n\r\n1;", b"x"),
+    "trailers": (OK + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n", b"X: y\r\n"),
+}
+
+
+def dripping(begin, drop, over):
+    def page(handler):
+        try:
+            handler.wfile.write(begin)
+            while not over.wait(0.02):
+                handler.wfile.write(drop)
+        except OSError:
+            return
+
+    return page
+
+
+@pytest.mark.parametrize("tls", [False, True])
+@pytest.mark.parametrize("what", NEVER_ENDING)
+def test_a_publisher_that_never_ends_is_given_up(publisher, what, tls, tmp_path, monkeypatch):
     over = threading.Event()
+    if tls:
+        publisher.stop()
+        publisher.speak_tls(tmp_path, monkeypatch)
+        publisher.start()
+    publisher.pages["/keys"] = dripping(*NEVER_ENDING[what], over)
+    failed = []
 
-    def drip(handler):
-        handler.send_response(200)
-        handler.end_headers()
-        while not over.wait(0.02):
-            try:
-                handler.wfile.write(b" ")
-            except OSError:
-                return
+    def fetch():
+        try:
+            fetch_json(f"{publisher.url}/keys", 0.4)
+        except FetchError as error:
+            failed.append(str(error))
 
-    publisher.pages["/keys"] = drip
-    began = time.monotonic()
-    with pytest.raises(FetchError, match="has not come"):
+    thread = threading.Thread(target=fetch, daemon=True)
+    thread.start()
+    thread.join(BOUND / 4)
+    over.set()
+    thread.join(BOUND)
+    assert failed == ["it has not come in 0.4 s"]
+
+
+def test_redirects_have_the_time_of_one_fetch(publisher):
+    over = threading.Event()
+    publisher.pages |= {"/keys": redirects_to("/next"), "/next": dripping(OK + b"X: ", b"x", over)}
+    with pytest.raises(FetchError, match="has not come in"):
         fetch_json(f"{publisher.url}/keys", 0.2)
     over.set()
-    assert time.monotonic() - began < BOUND / 2
+
+
+def test_a_key_set_is_fetched_by_tls(publisher, tmp_path, monkeypatch):
+    publisher.stop()
+    publisher.speak_tls(tmp_path, monkeypatch)
+    publisher.start()
+    publisher.pages["/keys"] = jwks("one")
+    assert asyncio.run(subject(authorizer(publisher), token())) == "me"
+    monkeypatch.delenv("SSL_CERT_FILE")
+    with pytest.raises(FetchError, match="CERTIFICATE_VERIFY_FAILED"):
+        fetch_json(f"{publisher.url}/keys", 2.0)
+
+
+def test_callers_that_went_away_leave_nothing_at_a_fetch(publisher):
+    publisher.pages["/keys"] = jwks("one")
+    publisher.gate.clear()
+    by = authorizer(publisher, timeout=BOUND)
+
+    def futures():
+        gc.collect()
+        return sum(isinstance(item, asyncio.Future) for item in gc.get_objects())
+
+    async def main():
+        last = asyncio.create_task(subject(by, token()))
+        await until(lambda: publisher.asked)
+        before = futures()
+        callers = [asyncio.create_task(subject(by, token())) for _ in range(200)]
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        for caller in callers:
+            caller.cancel()
+        await asyncio.wait(callers)
+        del callers, caller
+        assert futures() - before < 20
+        publisher.gate.set()
+        assert await last == "me"
+
+    asyncio.run(main())
 
 
 # --- issuers --------------------------------------------------------------------------------------------------------

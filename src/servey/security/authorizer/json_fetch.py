@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import json
 import re
-import time
-from http.client import HTTPException
+import socket
+import threading
+from contextlib import suppress
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Any, NamedTuple
-from urllib.error import URLError
 from urllib.parse import urlsplit
-from urllib.request import HTTPRedirectHandler, OpenerDirector, ProxyHandler, Request, build_opener
+from urllib.request import (
+    HTTPHandler,
+    HTTPRedirectHandler,
+    HTTPSHandler,
+    OpenerDirector,
+    ProxyHandler,
+    Request,
+    build_opener,
+)
 
 from servey.settings import is_trusted_url
 
@@ -37,37 +46,128 @@ class _SameOrigin(HTTPRedirectHandler):
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
+class _Deadline:
+    """Shut down the connections of one fetch when its time is over.
+
+    The timeout of a socket is one of each step: whoever sends a byte now and then, in the header or between two chunks,
+    begins it anew each time.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.is_over = False
+        self._sockets: list[socket.socket] = []
+        self._lock = threading.Lock()
+        self._timer = threading.Timer(seconds, self._end)
+        self._timer.daemon = True
+
+    def __enter__(self) -> _Deadline:
+        self._timer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+
+    def covers(self, connection: socket.socket) -> None:
+        """Have a connection end by then, whatever is waiting for it."""
+        with self._lock:
+            self._sockets.append(connection)
+            if self.is_over:
+                _shut_down(connection)
+
+    def _end(self) -> None:
+        with self._lock:
+            self.is_over = True
+            for connection in self._sockets:
+                _shut_down(connection)
+
+
+class _Covered(HTTPConnection):
+    """A connection whose socket a deadline covers from the moment that there is one, tunnels of proxies included."""
+
+    def __init__(self, *args: Any, deadline: _Deadline, **options: Any) -> None:
+        self._deadline = deadline
+        self._socket: Any = None
+        super().__init__(*args, **options)
+
+    @property
+    def sock(self) -> Any:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self._socket
+
+    @sock.setter
+    def sock(self, value: Any) -> None:
+        self._socket = value
+        if value is not None:
+            self._deadline.covers(value)
+
+
+class _CoveredByTls(_Covered, HTTPSConnection):
+    """The same by TLS; its handshake has no more than the timeout as a whole."""
+
+
+class _Http(HTTPHandler):
+    def __init__(self, deadline: _Deadline) -> None:
+        super().__init__()
+        self._deadline = deadline
+
+    def http_open(self, req: Request) -> Any:
+        return self.do_open(_Covered, req, deadline=self._deadline)  # pyright: ignore[reportArgumentType]
+
+
+class _Https(HTTPSHandler):
+    def __init__(self, deadline: _Deadline) -> None:
+        super().__init__()
+        self._deadline = deadline
+
+    def https_open(self, req: Request) -> Any:
+        # without a context, a connection makes the one that the handler has: certificates are verified
+        return self.do_open(_CoveredByTls, req, deadline=self._deadline)  # pyright: ignore[reportArgumentType]
+
+
+def _shut_down(connection: socket.socket) -> None:
+    with suppress(OSError):  # it is closed, or the socket under TLS, which has gone over into another
+        # not the method of a TLS socket: that would have what comes later read as if there were no TLS
+        socket.socket.shutdown(connection, socket.SHUT_RDWR)
+
+
 def fetch_json(url: str, timeout: float) -> Document:
     """Return the JSON object at a URL. Blocks; call it in a thread.
 
     Args:
         url: By https, or http to this machine.
-        timeout: Seconds for each step, and for the whole.
+        timeout: Seconds for each step, and for the whole; only looking up a host and trying more than one of its
+            addresses may take longer.
 
     Raises:
         FetchError: It cannot be had, is too large, or is none.
     """
     if not is_trusted_url(url):
         raise FetchError(f"{url!r} is no https:// URL")
-    opener: OpenerDirector = build_opener(_SameOrigin, *([ProxyHandler({})] if url.startswith("http:") else []))
     request = Request(url, headers={"Accept": "application/json, application/jwk-set+json", "User-Agent": "servey"})
-    end = time.monotonic() + timeout
     body = b""
-    try:
-        with opener.open(request, timeout=timeout) as response:
-            while chunk := response.read1(65536):
-                body += chunk
-                if len(body) > MAX_BYTES:
-                    raise FetchError(f"it is larger than {MAX_BYTES} bytes")
-                if time.monotonic() > end:
-                    raise FetchError(f"it has not come in {timeout:g} s")
-            cache_control: str = response.headers.get("Cache-Control", "")
-        members = json.loads(body)
-    except (URLError, HTTPException, OSError) as error:
-        raise FetchError(str(getattr(error, "reason", "") or error) or type(error).__name__) from error
-    except (ValueError, RecursionError) as error:
-        raise FetchError("it is no JSON") from error
+    with _Deadline(timeout) as deadline:
+        proxies = [ProxyHandler({})] if url.startswith("http:") else []
+        opener: OpenerDirector = build_opener(_SameOrigin, _Http(deadline), _Https(deadline), *proxies)
+        try:
+            with opener.open(request, timeout=timeout) as response:
+                while chunk := response.read1(65536):
+                    body += chunk
+                    if len(body) > MAX_BYTES:
+                        raise FetchError(f"it is larger than {MAX_BYTES} bytes")
+                cache_control: str = response.headers.get("Cache-Control", "")
+            if deadline.is_over:
+                raise _too_late(timeout)
+            members = json.loads(body)
+        except (HTTPException, OSError, ValueError, RecursionError) as error:
+            if deadline.is_over:
+                raise _too_late(timeout) from error
+            if isinstance(error, OSError | HTTPException):  # urllib's own are the former
+                raise FetchError(str(getattr(error, "reason", "") or error) or type(error).__name__) from error
+            raise FetchError("it is no JSON") from error
     if not isinstance(members, dict):
         raise FetchError("it is no JSON object")
     max_age = re.search(r"(?:^|[\s,])max-age=\"?(\d{1,9})", cache_control, re.IGNORECASE)
     return Document(members, int(max_age[1]) if max_age else None)  # pyright: ignore[reportUnknownArgumentType]
+
+
+def _too_late(timeout: float) -> FetchError:
+    return FetchError(f"it has not come in {timeout:g} s")

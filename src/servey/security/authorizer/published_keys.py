@@ -8,7 +8,6 @@ import math
 import threading
 import time
 from collections.abc import AsyncGenerator
-from concurrent.futures import Future
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -22,6 +21,33 @@ LEAST_INTERVAL, LONGEST_INTERVAL = 60.0, 3600.0
 
 _MOST_KEYS = 100
 _FIRST_RETRY = 1.0
+
+
+class _Fetch:
+    """A fetch under way, and who waits for it: one future in each event loop, however many callers it has there."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._ended: dict[asyncio.AbstractEventLoop, asyncio.Future[None]] | None = {}
+
+    async def wait(self, seconds: float | None = None) -> None:
+        """Return when it has ended, or after so many seconds; nothing is left behind then."""
+        loop = asyncio.get_running_loop()
+        with self._lock:
+            if self._ended is None:
+                return
+            ended = self._ended.get(loop)
+            if ended is None:
+                ended = self._ended[loop] = loop.create_future()
+        await asyncio.wait([ended], timeout=seconds)  # unlike wait_for, cancels it for nobody
+
+    def end(self) -> None:
+        """Wake those who wait, in whichever threads they do."""
+        with self._lock:
+            ended, self._ended = self._ended or {}, None
+        for loop, future in ended.items():
+            with suppress(RuntimeError):  # that loop is closed
+                loop.call_soon_threadsafe(future.set_result, None)
 
 
 class PublishedKeys:
@@ -43,7 +69,7 @@ class PublishedKeys:
         self._usual_interval, self._pause, self._timeout = interval, pause, timeout
         self._ring: KeyRing | None = None
         self._lock = threading.Lock()
-        self._fetching: Future[None] | None = None
+        self._fetching: _Fetch | None = None
         self._failures = 0
         self._due = 0.0
         self._may_ask_at = 0.0
@@ -95,7 +121,7 @@ class PublishedKeys:
         while True:
             await asyncio.sleep(max(0.0, self._due - time.monotonic()))
             if time.monotonic() >= self._due:  # a caller may have had them fetched meanwhile
-                await asyncio.wait([asyncio.wrap_future(self._start())])
+                await self._start().wait()
 
     async def _ask(self) -> None:
         """Have the keys fetched for a caller, unless another one's turn is not long ago; wait for what is under way."""
@@ -106,20 +132,19 @@ class PublishedKeys:
                 return
             if under_way is None:
                 self._may_ask_at = now + self._pause
-        await asyncio.wait([asyncio.wrap_future(under_way or self._start())], timeout=self._timeout)
+        await (under_way or self._start()).wait(self._timeout)
 
-    def _start(self) -> Future[None]:
+    def _start(self) -> _Fetch:
         """Return the fetch that is under way, or that begins now; there is never more than one."""
         with self._lock:
             if self._fetching is not None:
                 return self._fetching
-            self._fetching = under_way = Future[None]()
-            under_way.set_running_or_notify_cancel()  # nobody who waits can cancel it for the others
+            self._fetching = under_way = _Fetch()
         # a thread of its own: one of a pool would have to be waited for when the program ends
         threading.Thread(target=self._fetch, args=(under_way,), name="servey-keys", daemon=True).start()
         return under_way
 
-    def _fetch(self, under_way: Future[None]) -> None:
+    def _fetch(self, under_way: _Fetch) -> None:
         interval = self._usual_interval
         try:
             keys, max_age = self._fetched()
@@ -140,7 +165,7 @@ class PublishedKeys:
         with self._lock:
             self._due = time.monotonic() + interval
             self._fetching = None
-        under_way.set_result(None)
+        under_way.end()
 
     def _take(self, ring: KeyRing) -> None:
         if self._ring is None or self._ring.names != ring.names:
