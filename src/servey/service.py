@@ -140,10 +140,15 @@ class Service:
             if self.settings.production:
                 raise SettingsError(told)
             _log.warning("%s; in production the service would not start", told)
+        if self.token_issuer is None and (self.authenticators or self.settings.debug_authenticator):
+            raise SettingsError(
+                "there is a login, and nothing signs its tokens: set JWT_SECRET_KEY "
+                f"({_HOW_TO_MAKE_ONE}) or SERVEY_JWT_PRIVATE_KEY"
+            )
         if not self.authorizers and self.settings.production and (needed_by := self._needs_tokens()):
             raise SettingsError(
                 f"nothing verifies tokens, and {needed_by} needs it: set JWT_SECRET_KEY ({_HOW_TO_MAKE_ONE}), "
-                "SERVEY_JWT_PUBLIC_KEY, SERVEY_JWKS_URL or SERVEY_OIDC_ISSUER"
+                "SERVEY_JWT_PRIVATE_KEY, SERVEY_JWT_PUBLIC_KEY, SERVEY_JWKS_URL or SERVEY_OIDC_ISSUER"
             )
         for authorizer in self.authorizers:
             if not isinstance(authorizer, JwtAuthorizer):
@@ -155,9 +160,7 @@ class Service:
                 _ = authorizer.keys.ring
 
     def _needs_tokens(self) -> str:
-        """Return the name of what cannot be used without a token, or of what makes them; empty where nothing is."""
-        if self.authenticators:
-            return "the login"
+        """Return the name of what cannot be used without a token; empty where nothing is."""
         guarded = (
             route.operation.name
             for route in self.web_routes

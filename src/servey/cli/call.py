@@ -88,7 +88,7 @@ class ActionCommand(click.Command):
 
     def __init__(self, operation: Operation) -> None:
         self.operation = operation
-        self.flags = flags_of(operation, taken=("--event", "--token", "--as-scope", "--cached", "--help"))
+        self.flags = flags_of(operation, taken=("--event", "--token", "--as-scope", "--as-subject", "--cached", "--help"))
         self._keys = {f"p{number}": flag for number, flag in enumerate(self.flags)}
         event = click.Option(
             ["--event"],
@@ -109,6 +109,11 @@ class ActionCommand(click.Command):
             metavar="SCOPE",
             help="Call as somebody with this scope; the access control is asked, as over a network. Repeatable.",
         )
+        as_subject = click.Option(
+            ["--as-subject"],
+            metavar="NAME",
+            help="Call as somebody of this name; with --as-scope, who then has the scopes. Default: cli.",
+        )
         cached = click.Option(
             ["--cached"],
             is_flag=True,
@@ -117,7 +122,7 @@ class ActionCommand(click.Command):
         keeps = [cached] if operation.action.cache_control is not None else []
         super().__init__(
             operation.name,
-            params=[*(flag.option(key) for key, flag in self._keys.items()), event, token, as_scope, *keeps],
+            params=[*(flag.option(key) for key, flag in self._keys.items()), event, token, as_scope, as_subject, *keeps],
             callback=self._call,
             deprecated=operation.action.deprecated,
         )
@@ -160,11 +165,19 @@ class ActionCommand(click.Command):
                 option.help = flag.help(told.parameters.get(flag.name, ""))
 
     def _call(
-        self, event: Sequence[str], token: str | None, as_scope: Sequence[str], cached: bool = False, **values: Any
+        self,
+        event: Sequence[str],
+        token: str | None,
+        as_scope: Sequence[str],
+        as_subject: str | None,
+        cached: bool = False,
+        **values: Any,
     ) -> None:
         ctx = click.get_current_context()
-        if token is not None and as_scope:
-            raise click.UsageError("--token and --as-scope both say who calls: which one is meant?", ctx)
+        is_said = bool(as_scope) or as_subject is not None
+        if token is not None and is_said:
+            option = "--as-scope" if as_scope else "--as-subject"
+            raise click.UsageError(f"--token and {option} both say who calls: which one is meant?", ctx)
         given = [flag for key, flag in self._keys.items() if values[key] not in (None, ())]
         texts = [text for key, flag in self._keys.items() for text in flag.texts(values[key])]
         if len(event) > 1:
@@ -173,8 +186,9 @@ class ActionCommand(click.Command):
         if data is not None:
             _refuse_both(ctx, data, given)
         context = CallContext(Origin.SYSTEM, "cli", new_request_id())
-        if as_scope:
-            context.authorization = Authorization(subject="cli", scopes=frozenset(map(_scope, as_scope)))
+        if is_said:
+            subject = "cli" if as_subject is None else as_subject
+            context.authorization = Authorization(subject=subject, scopes=frozenset(map(_scope, as_scope)))
         bearer = None if token is None else _token(token)
         service = project_of(ctx).service
 
@@ -196,7 +210,8 @@ class ActionCommand(click.Command):
         except CallError as error:
             show_call_error(error, context.request_id, lambda path: self._place(path, given, data is not None))
             if error.code == "unauthorized" and bearer is None and self.operation.needs_caller:
-                click.echo("  it takes an Authorization: say who calls by --token TOKEN or --as-scope SCOPE", err=True)
+                options = "--token TOKEN, or --as-scope SCOPE and --as-subject NAME"
+                click.echo(f"  it takes an Authorization: say who calls by {options}", err=True)
             ctx.exit(error.exit_code)
         write_json(result)
 

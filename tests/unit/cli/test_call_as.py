@@ -71,6 +71,8 @@ def call(servey):
         (["who", "--as-scope", "a", "--as-scope", "b"], "cli ['a', 'b']"),
         (["read", "--token", "good"], "ann reads"),
         (["read", "--as-scope", "read"], "cli reads"),
+        (["read", "--as-scope", "read", "--as-subject", "ann"], "ann reads"),
+        (["who", "--as-subject", "ann"], "ann []"),
         (["write"], "written"),
         (["write", "--as-scope", "write"], "written"),
         (["diary", "--token", "good"], "Dear diary"),
@@ -91,7 +93,7 @@ def test_an_action_is_called_as_who_is_named(call, words, out):
         (["write", "--as-scope", "read"], "forbidden: this needs the scope 'write'"),
         (["diary", "--as-scope", "root"], "forbidden: this is Ann's"),
         (["nobody", "--token", "good"], "forbidden"),
-        (["read"], "--token TOKEN or --as-scope SCOPE"),
+        (["read"], "--token TOKEN, or --as-scope SCOPE"),
     ],
 )
 def test_who_may_not_is_told_so(call, words, told):
@@ -114,6 +116,7 @@ class NoTokens(Tokens):
     "words",
     [
         ["--token", "good", "--as-scope", "read"],
+        ["--token", "good", "--as-subject", "ann"],
         ["--as-scope", "two words"],
         ["--as-scope", ""],
         ["--token", "@no.such.file"],

@@ -349,7 +349,7 @@ def test_production_needs_a_key_where_an_action_needs_a_caller(one):
 
 
 def test_production_needs_a_key_where_people_log_in():
-    with pytest.raises(SettingsError, match="the login needs it"):
+    with pytest.raises(SettingsError, match="nothing signs its tokens"):
         create_app(Service([open_to_all], plugins=[Users()], settings=Settings(environment="production")))
 
 
