@@ -142,6 +142,11 @@ class Conditions(msgspec.Struct, frozen=True):
             date(b"if-modified-since") if none_match is None else None,
         )
 
+    @property
+    def may_prevent_changes(self) -> bool:
+        """Whether one of them means a method other than GET and HEAD; ``If-Modified-Since`` does not (§13.1.3)."""
+        return self.match is not None or self.unmodified_since is not None or self.none_match is not None
+
     def evaluate(self, current: Current | None, *, reads: bool, now: float) -> Outcome:
         """Return what becomes of the request, in the order of RFC 9110 §13.2.2.
 

@@ -140,7 +140,10 @@ def _cached(route: WebRoute) -> Answering:
             # nearly always it is the one tag that was sent before, alone
             given = headers.get(b"if-none-match")
             is_same = given == rendered.entity_tag and not (b"if-match" in headers or b"if-unmodified-since" in headers)
-            if is_same or _outcome(scope, current_of(representation), reads=True) is Outcome.NOT_MODIFIED:
+            if is_same:
+                return b"", 304, told[1]
+            conditions = Conditions.of(scope["headers"], time.time())
+            if _outcome(conditions, current_of(representation), reads=True) is Outcome.NOT_MODIFIED:
                 return b"", 304, told[1]
         return representation.content, status, told[0]
 
@@ -154,7 +157,9 @@ def _conditional(answer: Answering, find: FindCurrent) -> Answering:
         arguments: Any, context: CallContext, scope: Scope, headers: Mapping[bytes, bytes]
     ) -> Answer:
         if is_conditional(headers):
-            _outcome(scope, await find(arguments, context, scope), reads=False)
+            conditions = Conditions.of(scope["headers"], time.time())
+            if conditions.may_prevent_changes:
+                _outcome(conditions, await find(arguments, context, scope), reads=False)
         return await answer(arguments, context, scope, headers)
 
     return under_conditions
@@ -190,14 +195,13 @@ def asked_of_cache(headers: Sequence[tuple[bytes, bytes]]) -> tuple[int | None, 
     return seconds_in(directives.get("max-age")), True
 
 
-def _outcome(scope: Scope, current: Current | None, *, reads: bool) -> Outcome:
+def _outcome(conditions: Conditions, current: Current | None, *, reads: bool) -> Outcome:
     """Return what the conditions of a request come to.
 
     Raises:
         PreconditionError: One does not hold.
     """
-    now = time.time()
-    outcome = Conditions.of(scope["headers"], now).evaluate(current, reads=reads, now=now)
+    outcome = conditions.evaluate(current, reads=reads, now=time.time())
     if outcome is Outcome.FAILED:
         raise PreconditionError(
             "there is nothing at this path" if current is None else "it is not what the condition says any more"

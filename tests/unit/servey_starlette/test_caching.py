@@ -528,6 +528,19 @@ async def test_without_a_condition_nothing_is_read() -> None:
     assert notes.reads == 0
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"if_modified_since": OLD_DATE},
+        {"if_unmodified_since": "yesterday"},
+        {"if_modified_since": OLD_DATE, "if_unmodified_since": ""},
+    ],
+)
+async def test_what_is_no_condition_of_a_change_asks_nobody(headers: dict[str, str]) -> None:
+    notes = Notes(access_control=ScopeAccessControl("read"))
+    assert ((await notes.change(**headers)).status, notes.reads) == (200, 0)
+
+
 async def test_what_is_wrong_with_the_request_is_told_first() -> None:
     notes = Notes()
     response = await notes.http.request("PUT", "/notes/1", json={}, headers={"if-match": '"other"'})
