@@ -88,7 +88,9 @@ class ActionCommand(click.Command):
 
     def __init__(self, operation: Operation) -> None:
         self.operation = operation
-        self.flags = flags_of(operation, taken=("--event", "--token", "--as-scope", "--as-subject", "--cached", "--help"))
+        self.flags = flags_of(
+            operation, taken=("--event", "--token", "--as-scope", "--as-subject", "--cached", "--help")
+        )
         self._keys = {f"p{number}": flag for number, flag in enumerate(self.flags)}
         event = click.Option(
             ["--event"],
@@ -122,7 +124,14 @@ class ActionCommand(click.Command):
         keeps = [cached] if operation.action.cache_control is not None else []
         super().__init__(
             operation.name,
-            params=[*(flag.option(key) for key, flag in self._keys.items()), event, token, as_scope, as_subject, *keeps],
+            params=[
+                *(flag.option(key) for key, flag in self._keys.items()),
+                event,
+                token,
+                as_scope,
+                as_subject,
+                *keeps,
+            ],
             callback=self._call,
             deprecated=operation.action.deprecated,
         )
