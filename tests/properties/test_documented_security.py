@@ -119,7 +119,9 @@ def test_every_status_is_documented_as_it_is_sent(guard, cache, limit):
                 for number in ("1", "x"):
                     sent = {"query": [("number", number)]} if method == "GET" else {"json": {"number": number}}
                     response = await client.request(method, "/actions/probe", headers={**bearer, **more}, **sent)
-                    documented(operation, response)
+                    entry = documented(operation, response)
+                    if response.status == 200:
+                        assert ("ETag" in entry.get("headers", {})) == (cache is not None and method == "GET")
                     seen[response.status] = seen.get(response.status, 0) + 1
                     anonymous_may = {} in operation.get("security", [{}])
                     assert (response.status == 401) == (token == "bad" or (token is None and not anonymous_may))

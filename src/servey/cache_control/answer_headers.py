@@ -23,20 +23,25 @@ NOT_MODIFIED = frozenset({"cache-control", "content-location", "etag", "expires"
 _MANAGED = frozenset({"cache-control", "etag", "last-modified", "vary"})
 
 
-def answer_headers(representation: Representation, *, by_cookie: bool = False) -> Headers:
+def answer_headers(representation: Representation, *, reads: bool = True, by_cookie: bool = False) -> Headers:
     """Return the headers of an answer with a representation, their names in lower case.
 
     They are the same for as long as it is kept; ``Age`` and ``Cache-Status`` are not among them.
 
     Args:
         representation: The result.
+        reads: Whether the method is GET or HEAD. In an answer to another, ``ETag`` and ``Last-Modified`` would be taken
+            for those of what GET answers from now on (RFC 9110 §8.8, §9.3.4), which only a `Reply` can know.
         by_cookie: Whether somebody in front said who calls, so that a cookie may have told it.
     """
     cache, made_at, private = representation.cache, representation.made_at, representation.private
     reply = ReplyHeaders(representation.headers) if representation.headers else None
     control = reply.cache_control(private=private) if reply else None
-    headers = [("etag", representation.entity_tag)]
-    if (modified := representation.last_modified) is not None:
+    headers: Headers = []
+    if reads or (reply and reply.get("etag")):
+        headers.append(("etag", representation.entity_tag))
+    modified = representation.last_modified
+    if modified is not None and (reads or (reply and reply.get("last-modified"))):
         # not this very second, in which it may change once more (RFC 9110 §8.8.2.2), and which the server's own clock,
         # that of `Date`, may not have seen yet (§8.8.2.1)
         headers.append(("last-modified", format_http_date(min(modified, made_at - 1))))

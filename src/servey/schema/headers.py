@@ -35,13 +35,16 @@ _RATE_LIMIT_IF_COUNTED: Headers = {
     name: {key: value for key, value in header.items() if key != "required"} for name, header in _RATE_LIMIT.items()
 }
 
-_NOT_MODIFIED: Headers = {
-    "ETag": _header("What the result is known by, for `If-None-Match`.", _TEXT, required=True),
+_KEPT: Headers = {
     "Cache-Control": _header("Who may keep the result, and for how many seconds.", _TEXT, required=True),
     "Expires": _header("When the result is not fresh any more.", _TEXT),
     "Vary": _header("The headers of the request that the result depends on.", _TEXT),
     "Age": _header("The seconds since the result was made, where it was kept.", _SECONDS),
     "Cache-Status": _header("Whether the result was kept by the service (RFC 9211).", _TEXT),
+}
+_NOT_MODIFIED: Headers = {
+    "ETag": _header("What the result is known by, for `If-None-Match`.", _TEXT, required=True),
+    **_KEPT,
 }
 _CACHING: Headers = {
     **_NOT_MODIFIED,
@@ -49,9 +52,15 @@ _CACHING: Headers = {
 }
 
 
-def result_headers(operation: Operation, *, not_modified: bool = False) -> Headers:
-    """Return the headers of a result; or of the answer that it has not changed."""
-    cached = _NOT_MODIFIED if not_modified else _CACHING
+def result_headers(operation: Operation, *, reads: bool, not_modified: bool = False) -> Headers:
+    """Return the headers of a result; or of the answer that it has not changed.
+
+    Args:
+        operation: The operation.
+        reads: Whether the method is GET; answers to others have no validators (RFC 9110 §8.8).
+        not_modified: Whether it is the answer that it has not changed.
+    """
+    cached = _NOT_MODIFIED if not_modified else _CACHING if reads else _KEPT
     return {
         **(cached if operation.action.cache_control is not None else {}),
         **(_RATE_LIMIT if operation.action.rate_limit is not None else {}),

@@ -195,7 +195,7 @@ class _OperationWriter:
         returns = operation.signature.documentation.returns
         values = [(item, item.result) for item in operation.examples if shown(item) and item.result is not NOT_GIVEN]
         content = {"schema": self._got.of(operation.result.root), "examples": example_objects(values)}
-        headers = result_headers(operation)
+        headers = result_headers(operation, reads=route.method == "GET")
         success = filled(
             {"description": returns or "The result.", "headers": headers, "content": {_JSON: filled(content)}}
         )
@@ -207,7 +207,7 @@ class _OperationWriter:
         if reads:
             found["304"] = {
                 "description": "The caller has the result already (`If-None-Match`, `If-Modified-Since`).",
-                "headers": result_headers(operation, not_modified=True),
+                "headers": result_headers(operation, reads=True, not_modified=True),
             }
         problems = problem_responses(
             operation,

@@ -30,7 +30,8 @@ Answer = tuple[bytes, int, Lines]
 Answering = Callable[[Any, CallContext, Scope, Mapping[bytes, bytes]], Awaitable[Answer]]
 """Takes the arguments, the call's surroundings, the scope and its headers."""
 
-_RENDERED = ("starlette", "starlette, by cookie")
+_RENDERED = {True: ("starlette", "starlette, by cookie"), False: ("starlette, write", "starlette, write, by cookie")}
+"""Under which keys a representation has its headers: whether they are for GET, and whether a cookie told who calls."""
 _NOT_MODIFIED = frozenset(name.encode("ascii") for name in NOT_MODIFIED)
 
 
@@ -39,8 +40,8 @@ class _Rendered:
 
     __slots__ = ("_answered", "_has_age", "_not_modified", "_told", "entity_tag")
 
-    def __init__(self, representation: Representation, by_cookie: bool) -> None:
-        self._answered = encoded(answer_headers(representation, by_cookie=by_cookie))
+    def __init__(self, representation: Representation, reads: bool, by_cookie: bool) -> None:
+        self._answered = encoded(answer_headers(representation, reads=reads, by_cookie=by_cookie))
         self._not_modified = [line for line in self._answered if line[0] in _NOT_MODIFIED]
         self._has_age = bool(representation.headers) and any(name == b"age" for name, _ in self._answered)
         self._told: tuple[int, str, Lines, Lines] = 0, "", self._answered, self._not_modified
@@ -124,6 +125,7 @@ def _replied(operation: Operation) -> Answering:
 def _cached(route: WebRoute) -> Answering:
     fetch, default = route.operation.fetch, route.operation.action.status
     reads = route.trigger.method is WebTriggerMethod.GET
+    keys = _RENDERED[reads]
 
     async def answer(arguments: Any, context: CallContext, scope: Scope, headers: Mapping[bytes, bytes]) -> Answer:
         if b"cache-control" in headers or b"pragma" in headers:
@@ -131,10 +133,10 @@ def _cached(route: WebRoute) -> Answering:
             fetched = await fetch(arguments, context, max_age=max_age, store=store)
         else:
             fetched = await fetch(arguments, context)
-        representation, key = fetched.representation, _RENDERED[AUTHORIZATION_KEY in scope]
+        representation, key = fetched.representation, keys[by_cookie := AUTHORIZATION_KEY in scope]
         rendered: _Rendered | None = representation.renderings.get(key)
         if rendered is None:
-            rendered = representation.renderings[key] = _Rendered(representation, key is _RENDERED[True])
+            rendered = representation.renderings[key] = _Rendered(representation, reads, by_cookie)
         told, status = rendered.told(fetched.age, fetched.cache_status), representation.status or default
         if reads and is_conditional(headers) and 200 <= status <= 299:
             # nearly always it is the one tag that was sent before, alone
