@@ -138,6 +138,9 @@ class ResultCache:
                 if run.is_late() and not _is_over(context.deadline, runtime):
                     continue  # the time of whoever began it is over, and not this caller's
                 raise
+            if not may_be_kept(representation, self._operation.action.status):
+                # it was made for somebody else alone (RFC 9111 §4); another that joined now would be told the same
+                return await self._lead(key, arguments, context, runtime, lookup.lease, status, store)
             return Fetched(representation, 0, f"{status}{'; stored' if run.kept else ''}; collapsed")
 
     async def _lead(
