@@ -41,10 +41,11 @@ def answer_headers(representation: Representation, *, reads: bool = True, by_coo
     if reads or (reply and reply.get("etag")):
         headers.append(("etag", representation.entity_tag))
     modified = representation.last_modified
-    if modified is not None and (reads or (reply and reply.get("last-modified"))):
-        # not this very second, in which it may change once more (RFC 9110 §8.8.2.2), and which the server's own clock,
-        # that of `Date`, may not have seen yet (§8.8.2.1)
-        headers.append(("last-modified", format_http_date(min(modified, made_at - 1))))
+    # not within a second after it changed, when it may change once more at the same date (RFC 9110 §8.8.2.2), and when
+    # the server's own clock, that of `Date`, may not have seen it (§8.8.2.1); and no earlier date instead: what is told
+    # is what conditions are compared with
+    if modified is not None and made_at - modified >= 1 and (reads or (reply and reply.get("last-modified"))):
+        headers.append(("last-modified", format_http_date(modified)))
     headers.append(("cache-control", control or cache.directives(private=private)))
     if cache.max_age is not None and not cache.no_store and not (reply and reply.get("expires")):
         headers.append(("expires", format_http_date(made_at + cache.max_age)))

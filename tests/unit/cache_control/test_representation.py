@@ -7,6 +7,7 @@ import pytest
 
 from servey.cache_control import CacheHeader
 from servey.cache_control.answer_headers import answer_headers, private_headers
+from servey.cache_control.preconditions import Conditions, Current, Outcome
 from servey.cache_control.reply_headers import cache_directives, seconds_in
 from servey.cache_control.representation import Representation
 
@@ -49,8 +50,23 @@ def test_what_is_private_says_so_and_whom_it_depends_on():
 @pytest.mark.parametrize("later", [timedelta(0), timedelta(seconds=0.5), timedelta(days=365)])
 def test_a_date_is_never_in_the_future_nor_of_the_second_in_which_it_may_change_again(later):
     changed = CacheHeader(last_modified=datetime.fromtimestamp(MADE, UTC) + later)
-    assert headers_of(made(changed))["last-modified"] == "Sun, 06 Nov 1994 08:49:36 GMT"
+    assert "last-modified" not in headers_of(made(changed))
     assert made(changed).last_modified == MADE
+
+
+@pytest.mark.parametrize("before", [0.1, 0.9, 1.0, 1.1, 1.9, 2.5])
+def test_a_date_that_is_told_is_the_one_that_conditions_are_compared_with(before):
+    changed = CacheHeader(last_modified=datetime.fromtimestamp(MADE - before, UTC))
+    told = headers_of(made(changed)).get("last-modified")
+    assert (told is not None) == (before >= 1)
+    if told is not None:
+        current = Current('"e"', made(changed).last_modified)
+        for name, reads, expected in (
+            (b"if-unmodified-since", False, Outcome.PROCEED),
+            (b"if-modified-since", True, Outcome.NOT_MODIFIED),
+        ):
+            conditions = Conditions.of([(name, told.encode())], MADE)
+            assert conditions.evaluate(current, reads=reads, now=MADE) is expected
 
 
 def test_the_tag_is_one_of_the_content_unless_there_is_another():

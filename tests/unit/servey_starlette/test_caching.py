@@ -549,6 +549,18 @@ async def test_every_condition_of_a_change(id: int, headers: dict[str, str], sta
     assert (notes.notes == before) == (status == 412)
 
 
+@pytest.mark.parametrize("ago", [0, 1.5])
+async def test_a_date_that_was_told_allows_a_change_for_as_long_as_nothing_changes(ago: float) -> None:
+    notes = Notes(cache_control=TtlCacheControl(60) & TimestampCacheControl("changed"))
+    notes.http = client(*notes.actions, result_cache="memory")
+    notes.notes[1] = Note(1, "new", datetime.now(UTC) - timedelta(seconds=ago))
+    for _ in range(2):  # made, and kept
+        seen = (await notes.http.request("GET", "/notes/1")).headers.get("last-modified")
+        assert (seen is not None) == (ago > 0)
+    if seen is not None:
+        assert (await notes.change(if_unmodified_since=seen)).status == 200
+
+
 async def test_without_a_condition_nothing_is_read() -> None:
     notes = Notes()
     await notes.change()
