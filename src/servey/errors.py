@@ -226,6 +226,7 @@ class UnauthorizedError(CallError):
             challenge += f' error="{error}"'
             if detail:
                 challenge += f', error_description="{_quoted(detail)}"'
+        detail = detail or "who calls has to be known: send a bearer token"
         super().__init__(detail, headers={"WWW-Authenticate": challenge})
 
 

@@ -65,8 +65,8 @@ def test_an_action_that_is_no_read_and_answered_from_kept_results_is_told() -> N
 
 def test_several_workers_that_keep_results_for_themselves_are_told() -> None:
     line = (
-        "each of the 2 workers keeps results of its own of read, search; "
-        "SERVEY_RESULT_CACHE=redis://… names a store that they share"
+        "each of the 2 workers keeps results of its own of read, search, and forgets only those when they are "
+        "invalidated; SERVEY_RESULT_CACHE=redis://… names a store that they share"
     )
     assert line in said(workers=2)
     assert line not in said(workers=2, result_cache="redis://localhost")

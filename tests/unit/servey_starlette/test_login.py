@@ -18,6 +18,7 @@ from requests_oauthlib import OAuth2Session
 from servey import WEB_GET, Authorization, ForbiddenError, WebTrigger, WebTriggerMethod
 from servey.action.action import action
 from servey.errors import TooManyRequestsError
+from servey.errors import SettingsError
 from servey.plugin import Plugin
 from servey.security.access_control import ScopeAccessControl
 from servey.security.rate_limit import caller
@@ -367,14 +368,18 @@ async def test_the_first_authenticator_is_asked():
     assert jwt.decode(token, options={"verify_signature": False})["sub"] == "first"
 
 
-async def test_without_anything_that_signs_there_is_no_login():
+async def test_a_login_without_anything_that_signs_does_not_start():
     public = (
         "-----BEGIN PUBLIC KEY-----\n"
         "MCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=\n"
         "-----END PUBLIC KEY-----\n"
     )
-    app = make(Users(lambda *_: Authorization("ann")), jwt_secret_key="", jwt_public_key=public)
-    assert (await post(app)).status_code == 404
+    keys = {"jwt_secret_key": "", "jwt_public_key": public}
+    with pytest.raises(SettingsError, match="SERVEY_JWT_PRIVATE_KEY"):
+        make(Users(lambda *_: Authorization("ann")), **keys)
+    with pytest.raises(SettingsError, match="JWT_SECRET_KEY"):
+        make(debug_authenticator=True, **keys)
+    assert (await post(make(**keys))).status_code == 404  # the one for development is not asked for
 
 
 # --- authenticators ---------------------------------------------------------------------------------------------------
