@@ -5,6 +5,7 @@ Who sends a token is shown what its bearer may call, and nothing else.
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import hashlib
 from collections import OrderedDict
@@ -12,6 +13,7 @@ from collections.abc import Sequence
 from threading import Lock
 from typing import NamedTuple
 from urllib.parse import quote
+from weakref import WeakKeyDictionary
 
 import msgspec
 from starlette.concurrency import run_in_threadpool
@@ -21,7 +23,7 @@ from starlette.routing import Route
 
 from servey.action.context import CallContext, Origin
 from servey.cache_control.preconditions import EntityTags
-from servey.errors import CallError, DeadlineError
+from servey.errors import CallError, DeadlineError, OverloadedError
 from servey.schema.openapi import openapi_document
 from servey.security.authorization import Authorization
 from servey.servey_starlette.request import AUTHORIZATION_KEY, authorization_of, request_id_of
@@ -30,18 +32,25 @@ from servey.service import Service
 DOCUMENT_PATH = "/openapi.json"
 
 _KEPT = 16
-"""So many documents are kept: one for each root path, which a proxy may make up, and for each set of actions that
-somebody may call."""
+"""So many documents are kept of those that show all, one for each root path, which a proxy may make up; and so many of
+those that show what somebody may call."""
+
+_Which = tuple[str, frozenset[str] | None]
+"""Which document: the root path, and the names of the actions that it shows; None for all."""
+
+_WHOLE: _Which = ("", None)
 
 
 class _Written(NamedTuple):
     plain: bytes
     zipped: bytes
-    etag: str
 
 
 class _Documents:
     """The documents of one service that were asked for last.
+
+    Which one somebody gets can be chosen, by a token of fewer scopes, so there may be very many, and each costs time to
+    write. One is written at a time, in one thread; those who wait for another take none.
 
     Args:
         service: The service.
@@ -49,30 +58,68 @@ class _Documents:
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self._written: OrderedDict[tuple[str, frozenset[str] | None], _Written] = OrderedDict()
+        self._of_all: OrderedDict[_Which, _Written] = OrderedDict()
+        self._of_some: OrderedDict[_Which, _Written] = OrderedDict()
+        self._tag = b""
         self._lock = Lock()
-        self._writing = Lock()
+        self._writing = Lock()  # for several event loops
+        self._turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
 
-    def find(self, root_path: str, visible: frozenset[str] | None) -> _Written | None:
-        """Return a document that is kept."""
+    async def etag(self, which: _Which) -> str:
+        """Return what stands for a document's content, without writing it: it follows from that of the whole.
+
+        Raises:
+            OverloadedError: Too many others are to be written.
+        """
+        if not self._tag:
+            self._tag = hashlib.sha256((await self.get(_WHOLE)).plain).digest()
+        root_path, visible = which
+        names = None if visible is None else sorted(visible)
+        return hashlib.sha256(self._tag + msgspec.msgpack.encode((root_path, names))).hexdigest()[:32]
+
+    async def get(self, which: _Which) -> _Written:
+        """Return a document; it is written in a thread, so that a big service's holds up nobody.
+
+        Raises:
+            OverloadedError: Too many others are to be written.
+        """
+        if (found := self._find(which)) is not None:
+            return found
+        loop = asyncio.get_running_loop()
         with self._lock:
-            found = self._written.get((root_path, visible))
-            if found is not None:
-                self._written.move_to_end((root_path, visible))
+            turn = self._turns.setdefault(loop, asyncio.Lock())
+        try:
+            async with asyncio.timeout(self._service.settings.timeout):
+                await turn.acquire()
+        except TimeoutError as error:
+            raise OverloadedError("too many documents are asked for") from error
+        try:
+            return self._find(which) or await run_in_threadpool(self._write, which)
+        finally:
+            turn.release()
+
+    def _find(self, which: _Which) -> _Written | None:
+        with self._lock:
+            kept = self._kept(which)
+            if (found := kept.get(which)) is not None:
+                kept.move_to_end(which)
             return found
 
-    def write(self, root_path: str, visible: frozenset[str] | None) -> _Written:
-        """Return a document, and keep it; in several threads at once, one writes and the others wait."""
+    def _kept(self, which: _Which) -> OrderedDict[_Which, _Written]:
+        return self._of_all if which[1] is None else self._of_some
+
+    def _write(self, which: _Which) -> _Written:
         with self._writing:
-            if (found := self.find(root_path, visible)) is not None:
+            if (found := self._find(which)) is not None:
                 return found
+            root_path, visible = which
             plain = msgspec.json.encode(openapi_document(self._service, root_path=root_path, visible=visible))
-            etag = hashlib.sha256(plain).hexdigest()[:32]
-            written = _Written(plain, gzip.compress(plain, mtime=0), etag)
+            written = _Written(plain, gzip.compress(plain, mtime=0))
             with self._lock:
-                self._written[root_path, visible] = written
-                if len(self._written) > _KEPT:
-                    self._written.popitem(last=False)
+                kept = self._kept(which)
+                kept[which] = written
+                if len(kept) > _KEPT:
+                    kept.popitem(last=False)
             return written
 
 
@@ -85,11 +132,9 @@ def document_routes(service: Service) -> Sequence[Route]:
         visible = None
         if AUTHORIZATION_KEY in request.scope or "authorization" in request.headers:
             visible = await _visible(service, request)
-        found = documents.find(root, visible)
-        if found is None:  # in a thread, so that a big service's document holds up nobody
-            found = await run_in_threadpool(documents.write, root, visible)
+        which = root, visible
         zipped = accepts(request, "gzip")
-        etag = f'"{found.etag}-gz"' if zipped else f'"{found.etag}"'
+        etag = f'"{await documents.etag(which)}{"-gz" if zipped else ""}"'
         headers = {
             "ETag": etag,
             "Cache-Control": "no-cache" if visible is None else "private, no-cache",
@@ -97,6 +142,7 @@ def document_routes(service: Service) -> Sequence[Route]:
         }
         if matches(request, etag):
             return Response(status_code=304, headers=headers)
+        found = await documents.get(which)
         if zipped:
             headers["Content-Encoding"] = "gzip"
         content = found.zipped if zipped else found.plain
@@ -115,8 +161,10 @@ async def _visible(service: Service, request: Request) -> frozenset[str]:
         UnauthorizedError: The token is not good.
         DeadlineError: The access controls take too long to say.
     """
-    authorization: Authorization | None = request.scope.get(AUTHORIZATION_KEY)
-    if authorization is None:
+    authorization: Authorization | None
+    if AUTHORIZATION_KEY in request.scope:  # who stands in front has said who it is, or that it is nobody
+        authorization = request.scope[AUTHORIZATION_KEY]
+    else:
         authorization = await authorization_of(request.scope, service.authorizers)
     request_id = request_id_of(dict(request.scope["headers"]))
     # one for all, so that all of them together have the time that one call has

@@ -3,7 +3,9 @@
 import asyncio
 import gzip
 import json
+import threading
 
+import anyio.to_thread
 import pytest
 from starlette.applications import Starlette
 from starlette.routing import Mount
@@ -206,6 +208,121 @@ async def test_however_many_see_different_things_few_documents_are_kept(monkeypa
             assert shown(await app.request("GET", "/openapi.json", headers={"authorization": f"Bearer {number}"})) == {
                 f"number_{number}"
             }
-    assert len(written) == 40  # the first is forgotten when the last is written
+    assert written.count(None) == 1  # the entity tags follow from that of the whole
+    assert len(written) == 41  # the first is forgotten when the last is written
     await app.request("GET", "/openapi.json", headers={"authorization": "Bearer 19+unknown"})
-    assert len(written) == 40
+    assert len(written) == 41
+    await app.request("GET", "/openapi.json")
+    assert len(written) == 41, "what strangers see was forgotten for what somebody may choose"
+
+
+def many(count, **settings):
+    """An application of actions that have each a scope of its own, so that a token chooses what it is shown."""
+
+    def guard(number):
+        @action(name=f"number_{number}", triggers=(WEB_GET,), access_control=ScopeAccessControl(str(number)))
+        def numbered() -> str:
+            return ""
+
+        return numbered
+
+    return create_app(Service([guard(n) for n in range(count)], plugins=[Tokens()], settings=Settings(**settings)))
+
+
+async def test_who_has_a_document_is_told_so_without_its_being_written(monkeypatch):
+    written = []
+    write = document.openapi_document
+    monkeypatch.setattr(document, "openapi_document", lambda *a, **k: (written.append(k["visible"]), write(*a, **k))[1])
+    app = Client(many(20))
+    tags = [
+        (await app.request("GET", "/openapi.json", headers={"authorization": f"Bearer {n}"})).headers["etag"]
+        for n in range(20)
+    ]
+    assert len(set(tags)) == 20
+    before = len(written)
+    for number, tag in enumerate(tags):
+        headers = {"authorization": f"Bearer {number}", "if-none-match": tag}
+        assert (await app.request("GET", "/openapi.json", headers=headers)).status == 304
+    assert len(written) == before
+    again = Client(many(20))  # another process has the same
+    assert (await again.request("GET", "/openapi.json", headers=headers)).status == 304
+
+
+class Writing:
+    """Writes documents when it is let, and knows how many threads do at once."""
+
+    def __init__(self):
+        self.begun, self.release = threading.Event(), threading.Event()
+        self.now = self.most = 0
+        self.write = document.openapi_document
+        self.lock = threading.Lock()
+
+    def __call__(self, *arguments, **named):
+        with self.lock:
+            self.now += 1
+            self.most = max(self.most, self.now)
+        self.begun.set()
+        try:
+            assert self.release.wait(20)
+            return self.write(*arguments, **named)
+        finally:
+            with self.lock:
+                self.now -= 1
+
+
+async def test_documents_that_are_waited_for_take_one_thread_and_no_more(monkeypatch):
+    writing = Writing()
+    monkeypatch.setattr(document, "openapi_document", writing)
+    app = Client(many(8))
+    tasks = [
+        asyncio.create_task(
+            app.request("GET", "/openapi.json", headers={"authorization": f"Bearer {n % 8}+{n // 8 % 8}"})
+        )
+        for n in range(64)
+    ]
+    assert await asyncio.to_thread(writing.begun.wait, 10)
+    limiter = anyio.to_thread.current_default_thread_limiter()
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert limiter.borrowed_tokens == 1
+    writing.release.set()
+    answers = await asyncio.wait_for(asyncio.gather(*tasks), 30)
+    assert {answer.status for answer in answers} == {200}
+    assert writing.most == 1
+
+
+async def test_who_waits_for_too_many_documents_is_told_to_come_again(monkeypatch):
+    writing = Writing()
+    monkeypatch.setattr(document, "openapi_document", writing)
+    app = Client(many(2, timeout=0.1))
+    first = asyncio.create_task(app.request("GET", "/openapi.json"))
+    assert await asyncio.to_thread(writing.begun.wait, 10)
+    answer = await app.request("GET", "/openapi.json", headers={"authorization": "Bearer 1"})
+    assert (answer.status, answer.json()["code"], answer.headers["retry-after"]) == (503, "overloaded", "1")
+    writing.release.set()
+    assert (await first).status == 200
+
+
+async def test_several_event_loops_have_the_same_documents():
+    app = Client(many(3))
+
+    def ask(number):
+        return asyncio.run(app.request("GET", "/openapi.json", headers={"authorization": f"Bearer {number % 3}"}))
+
+    answers = await asyncio.gather(*(asyncio.to_thread(ask, number) for number in range(12)))
+    assert [answer.status for answer in answers] == [200] * 12
+    assert len({answer.headers["etag"] for answer in answers}) == 3
+
+
+async def test_a_middleware_that_says_it_is_nobody_is_believed_here_as_at_the_actions():
+    @action(triggers=(WEB_GET,))
+    def whose(authorization: Authorization | None) -> str:
+        return "nobody" if authorization is None else "somebody"
+
+    app = create_app(Service([greet, whose], plugins=[Tokens()]))
+
+    async def nobody(scope, receive, send):
+        await app({**scope, "servey.authorization": None}, receive, send)
+
+    for path in ("/actions/whose", "/openapi.json"):
+        assert (await Client(nobody).request("GET", path, headers={"authorization": "Bearer bad"})).status == 200
