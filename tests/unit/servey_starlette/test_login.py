@@ -17,8 +17,7 @@ from requests_oauthlib import OAuth2Session
 
 from servey import WEB_GET, Authorization, ForbiddenError, WebTrigger, WebTriggerMethod
 from servey.action.action import action
-from servey.errors import TooManyRequestsError
-from servey.errors import SettingsError
+from servey.errors import SettingsError, TooManyRequestsError
 from servey.plugin import Plugin
 from servey.security.access_control import ScopeAccessControl
 from servey.security.rate_limit import caller
