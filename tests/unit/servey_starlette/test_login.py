@@ -444,6 +444,36 @@ async def test_an_authenticator_that_hangs_is_given_up():
     release.set()
 
 
+# --- pages of other sites ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("origins", "headers", "status"),
+    [
+        ((), {}, 200),  # no browser
+        ((), {"sec-fetch-site": "same-origin", "origin": "http://here"}, 200),
+        ((), {"sec-fetch-site": "same-origin", "origin": "https://in.front.of.a.proxy"}, 200),
+        ((), {"sec-fetch-site": "none"}, 200),
+        ((), {"sec-fetch-site": "cross-site", "origin": "https://evil.example"}, 403),
+        ((), {"sec-fetch-site": "cross-site"}, 403),
+        ((), {"origin": "http://here"}, 200),
+        ((), {"origin": "https://here"}, 200),
+        ((), {"origin": "http://here.evil.example"}, 403),
+        ((), {"origin": "http://here:8000"}, 403),
+        ((), {"origin": "null"}, 403),
+        (("https://shop.example",), {"sec-fetch-site": "cross-site", "origin": "https://shop.example"}, 200),
+        (("https://shop.example",), {"sec-fetch-site": "cross-site", "origin": "https://evil.example"}, 403),
+        (("https://shop.example",), {"origin": "https://shop.example"}, 200),
+        (("*",), {"sec-fetch-site": "cross-site", "origin": "https://evil.example"}, 200),
+    ],
+)
+async def test_a_page_of_another_site_logs_nobody_in_unless_its_origin_may_call(origins, headers, status):
+    answer = await post(make(cors_origins=origins), headers=headers)
+    assert answer.status_code == status
+    if status == 403:
+        refused(answer, 403, "access_denied")
+
+
 # --- trying out -------------------------------------------------------------------------------------------------------
 
 

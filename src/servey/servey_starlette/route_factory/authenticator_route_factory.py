@@ -91,7 +91,7 @@ class Login:
         await Response(body, status, headers, "application/json")(scope, receive, send)
 
     async def _answer(self, request: Request, request_id: str) -> dict[str, Any]:
-        wanted = await read_token_request(request)
+        wanted = await read_token_request(request, self._service.settings.cors_origins)
         client = client_of(request.scope)
         at = self._service.runtime.loop.time() + self._service.settings.timeout
         try:

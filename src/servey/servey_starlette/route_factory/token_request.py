@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Literal
 
 import msgspec
@@ -31,6 +31,7 @@ TokenErrorCode = Literal[
     "invalid_scope",
     "unsupported_grant_type",
     # of RFC 6749 §4.1.2.1, for what §5.2 has no word for
+    "access_denied",
     "server_error",
     "temporarily_unavailable",
 ]
@@ -78,14 +79,20 @@ class TokenRequest(msgspec.Struct, frozen=True):
         return f"TokenRequest(scopes={self.scopes!r})"  # neither the name nor the password: a name may be a password
 
 
-async def read_token_request(request: Request) -> TokenRequest:
+async def read_token_request(request: Request, origins: Collection[str] = ()) -> TokenRequest:
     """Return what a request asks for.
+
+    Args:
+        request: The request.
+        origins: Those whose pages may log somebody in, besides the service's own; ``*`` for all.
 
     Raises:
         TokenError: It is no request for a token by name and password.
     """
     if request.method != "POST":
         raise TokenError("invalid_request", "log in by POST", status=405, headers={"Allow": "POST"})
+    if _is_of_another_site(request) and not {"*", request.headers.get("origin", "")} & set(origins):
+        raise TokenError("access_denied", "a page of another site may not log anybody in", status=403)
     if _names(request.scope["query_string"]) & _KNOWN:
         raise TokenError("invalid_request", "the parameters belong into the body: addresses are logged")
     _check_content_type(request)
@@ -107,6 +114,19 @@ async def read_token_request(request: Request) -> TokenRequest:
     if scope is not None and not _SCOPE.fullmatch(scope):
         raise TokenError("invalid_scope", "scope is a list of names with one space between them")
     return TokenRequest(form["username"], form["password"], None if scope is None else frozenset(scope.split(" ")))
+
+
+def _is_of_another_site(request: Request) -> bool:
+    """Return whether a browser sends a request for a page of another site, which may be a form and is not asked for.
+
+    By such forms a stranger's page could try passwords out from the addresses of its visitors.
+    """
+    site = request.headers.get("sec-fetch-site")  # W3C Fetch Metadata; browsers send it over TLS and to this machine
+    if site is not None:
+        return site == "cross-site"
+    origin = request.headers.get("origin")
+    # by the host alone: the scheme is not known behind a proxy that ends TLS
+    return origin is not None and origin.partition("://")[2] != request.headers.get("host", "").lower()
 
 
 def _names(query: bytes) -> set[str]:
