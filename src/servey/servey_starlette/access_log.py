@@ -120,7 +120,7 @@ def _write(scope: Scope, answer: _Answer, began: float) -> None:
                 members["request_id"] = value.decode("latin-1")
     client = scope.get("client")
     if client:
-        members["client"] = client[0]
+        members["client"] = _visible(client[0][:_NAME_LIMIT])  # a proxy may tell whatever it was told
     members["http_version"] = scope["http_version"]
     members["bytes"] = answer.size
     if answer.outcome:

@@ -211,6 +211,11 @@ async def test_a_path_breaks_no_line_and_obeys_nobody() -> None:
         assert len(stream.getvalue()) < 3500
 
 
+async def test_an_address_that_a_proxy_made_up_is_escaped_and_cut(written: list[dict[str, Any]]) -> None:
+    await ask(create_app(Service([greet])), "/x", client=("10.0.0.7\x1b[2J\n" + "y" * 5000, 0))
+    assert written[0]["client"] == "10.0.0.7\\x1b[2J\\x0a" + "y" * 51
+
+
 def test_only_names_are_left_of_a_query() -> None:
     assert query_names(b"a=1&b=2&a=3") == "?a=…&b=…&a=…"
     assert query_names(b"eyJhbGciOiJub25lIn0&=x") == "?…&…"
