@@ -234,6 +234,28 @@ def test_alternatives_that_multiply_are_limited():
     assert len(AllOf(*many).required_scopes()) == 100
 
 
+class Counted:
+    """Counts how often it is asked for its scopes, of which there are several."""
+
+    asked = 0
+
+    def check(self, authorization):
+        raise ForbiddenError("not this", scope="a")
+
+    def required_scopes(self):
+        self.asked += 1
+        return tuple(map(frozenset, "abc"))
+
+
+def test_alternatives_are_made_once_and_by_few_steps_however_many_refusals_there_are():
+    counted = Counted()
+    control = AllOf(counted, *(AnyOf(A, B, C) for _ in range(30)))  # 3 to the power of 31, of which 7 differ
+    for _ in range(3):
+        assert checked(control, ME) == lacks("a")
+    assert control.required_scopes() == tuple(map(frozenset, ("a", "ab", "ac", "abc", "b", "bc", "c")))
+    assert counted.asked == 1
+
+
 @pytest.mark.parametrize("control", [AllOf(A, B), AnyOf(A, B), AllOf(AnyOf(A, B), C), AnyOf(ALLOW_NONE, A)], ids=repr)
 def test_an_example_is_let_in_by_all_that_have_to(control):
     assert checked(control, control.example_authorization()) is None

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Iterable
-from itertools import product
+from functools import cached_property
+from itertools import islice
 from typing import Any
 
 from servey.errors import CallError, DefinitionError, ForbiddenError, UnauthorizedError
@@ -92,12 +93,17 @@ class AllOf(_Combined):
 
     def required_scopes(self) -> tuple[frozenset[str], ...]:
         """Return the alternatives, each a set of scopes that are all needed."""
-        found: dict[frozenset[str], None] = {}
-        for chosen in product(*map(_required_scopes, self.members)):
-            found[frozenset().union(*chosen)] = None
-            if len(found) == _MOST_ALTERNATIVES:  # they are for documents, and multiply
-                break
-        return tuple(found)
+        return self._alternatives
+
+    @cached_property
+    def _alternatives(self) -> tuple[frozenset[str], ...]:
+        # made once, as every refusal tells of them; member by member, as they multiply
+        found: tuple[frozenset[str], ...] = (frozenset(),)
+        for member in self.members:
+            further = _required_scopes(member)
+            both = dict.fromkeys(one | other for one in found for other in further)
+            found = tuple(islice(both, _MOST_ALTERNATIVES))
+        return found
 
     def example_authorization(self) -> Authorization:
         """Return somebody who is let in: all that the members' examples are."""
@@ -169,6 +175,10 @@ class AnyOf(_Combined):
 
     def required_scopes(self) -> tuple[frozenset[str], ...]:
         """Return the alternatives, each a set of scopes that are all needed."""
+        return self._alternatives
+
+    @cached_property
+    def _alternatives(self) -> tuple[frozenset[str], ...]:
         return tuple(dict.fromkeys(scopes for member in self.members for scopes in _required_scopes(member)))
 
     def example_authorization(self) -> Authorization:
