@@ -40,8 +40,8 @@ class Authorizer(Protocol):
     One that holds what tokens are signed with is a `TokenIssuer` as well.
     """
 
-    async def authorize(self, token: str, /) -> Authorization:
-        """Return whom `token` speaks for.
+    async def authorize(self, token: str, /) -> Authorization | None:
+        """Return whom `token` speaks for; None when it is of a kind that is not known here, and others are to be asked.
 
         Raises:
             UnauthorizedError: The token is not good; with ``error="invalid_token"``.

@@ -13,6 +13,9 @@ _OF_ONE_TOKEN = frozenset({"exp", "iat", "nbf", "jti"})
 _FIELDS = frozenset({"sub", "scope", "scp", "iss", "nbf", "exp"})
 """The claims that have a field of their own."""
 
+_MOST_DEPTH = 64
+"""Claims that are nested more deeply are taken for endless."""
+
 _LAST_SECOND = 253402300799
 """The end of the year 9999, which a `datetime` can still have."""
 
@@ -84,6 +87,46 @@ class Authorization(msgspec.Struct, frozen=True):
     def has_scope(self, scope: str) -> bool:
         """Return whether the token carries `scope`."""
         return scope in self.scopes
+
+
+def checked_authorization(value: object, giver: str) -> Authorization:
+    """Return an `Authorization` that somebody else's code has given, when it is one.
+
+    Everything that looks at callers relies on it: a scope is looked for in a set, and not in a text; an identity is
+    made of what is JSON, so that two callers never have the same.
+
+    Args:
+        value: What was given.
+        giver: What it was given by, for the log.
+
+    Raises:
+        TypeError: It is none, or a field of it is of another type than it is declared to be.
+    """
+    if not isinstance(value, Authorization):
+        raise TypeError(f"{giver} gave a {type(value).__name__}, and no Authorization")
+    scopes: Any = value.scopes
+    for is_right, what in (
+        (isinstance(value.subject, str | None), "the subject is no text"),  # pyright: ignore[reportUnnecessaryIsInstance]
+        (isinstance(value.issuer, str | None), "the issuer is no text"),  # pyright: ignore[reportUnnecessaryIsInstance]
+        (
+            isinstance(scopes, frozenset | set) and all(isinstance(scope, str) for scope in scopes),  # pyright: ignore[reportUnknownVariableType]
+            "the scopes are no set of texts",
+        ),
+        (isinstance(value.claims, Mapping) and _is_json(value.claims), "a claim is no JSON"),  # pyright: ignore[reportUnnecessaryIsInstance]
+    ):
+        if not is_right:
+            raise TypeError(f"{giver} gave an Authorization that is none: {what}")
+    return value
+
+
+def _is_json(value: Any, depth: int = 0) -> bool:
+    if depth > _MOST_DEPTH:
+        return False
+    if isinstance(value, Mapping):
+        return all(isinstance(name, str) and _is_json(item, depth + 1) for name, item in value.items())  # pyright: ignore[reportUnknownVariableType]
+    if isinstance(value, list | tuple):
+        return all(_is_json(item, depth + 1) for item in value)  # pyright: ignore[reportUnknownVariableType]
+    return isinstance(value, str | int | float | None)
 
 
 def moment_of(claims: Mapping[str, Any], name: str) -> datetime | None:

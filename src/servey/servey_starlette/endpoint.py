@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 
 from servey.action.context import CallContext, Origin, new_request_id
 from servey.errors import CallError, InternalError, OverloadedError
+from servey.security.authorization import Authorization
 from servey.servey_starlette.answer import answering, privacy_of
 from servey.servey_starlette.problem import Endpoint, Problems
 from servey.servey_starlette.request import (
@@ -16,6 +17,7 @@ from servey.servey_starlette.request import (
     Receive,
     Scope,
     Send,
+    authorization_left_in,
     authorization_of,
     client_of,
     query_pairs,
@@ -54,6 +56,11 @@ def action_endpoint(route: WebRoute, service: Service, problems: Problems) -> En
     name, send_problem = operation.name, problems.send
     answer, (privacy, privacy_by_cookie) = answering(route, service), privacy_of(operation)
 
+    async def within_deadline(awaited: Awaitable[Authorization], context: CallContext) -> Authorization:
+        runtime = operation.runtime
+        at = operation.deadline(context, runtime)
+        return await (awaited if at is None else runtime.deadlines.run(awaited, at))
+
     async def endpoint(scope: Scope, receive: Receive, send: Send) -> None:
         headers: dict[bytes, bytes] = dict(scope["headers"])
         context = CallContext(
@@ -63,9 +70,11 @@ def action_endpoint(route: WebRoute, service: Service, problems: Problems) -> En
         extra = privacy
         try:
             if AUTHORIZATION_KEY in scope:
-                context.authorization, extra = scope[AUTHORIZATION_KEY], privacy_by_cookie
+                context.authorization, extra = authorization_left_in(scope), privacy_by_cookie
             elif b"authorization" in headers:
-                context.authorization = await authorization_of(scope, authorizers)
+                context.authorization = await authorization_of(
+                    scope, authorizers, lambda awaited: within_deadline(awaited, context)
+                )
             if not is_unguarded:
                 if is_limited:
                     context.client = client_of(scope)

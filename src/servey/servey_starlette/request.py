@@ -19,7 +19,7 @@ from servey.errors import (
     UriTooLongError,
 )
 from servey.ports import Authorizer
-from servey.security.authorization import Authorization
+from servey.security.authorization import Authorization, checked_authorization
 from servey.security.authorizer.configured import authorize_by_first, verified_before
 
 Scope = MutableMapping[str, Any]
@@ -160,10 +160,31 @@ async def _whole_body(first: bytes, receive: Receive, limit: int) -> bytes:
     return b"".join(parts)
 
 
-async def authorization_of(scope: Scope, authorizers: Sequence[Authorizer]) -> Authorization | None:
-    """Return the verified caller of a request that has an ``Authorization`` header (RFC 6750 §2.1).
+def authorization_left_in(scope: Scope) -> Authorization | None:
+    """Return whom a middleware in front has verified: what it left under `AUTHORIZATION_KEY`.
 
     Raises:
+        TypeError: It is neither an `Authorization` nor None.
+    """
+    given = scope[AUTHORIZATION_KEY]
+    return None if given is None else checked_authorization(given, f"the scope key {AUTHORIZATION_KEY}")
+
+
+async def authorization_of(
+    scope: Scope,
+    authorizers: Sequence[Authorizer],
+    in_time: Callable[[Awaitable[Authorization]], Awaitable[Authorization]] | None = None,
+) -> Authorization | None:
+    """Return the verified caller of a request that has an ``Authorization`` header (RFC 6750 §2.1).
+
+    Args:
+        scope: The request's.
+        authorizers: Those of the service.
+        in_time: Awaits what it is given within the call's deadline; default: without one. A token that was verified a
+            moment ago does not need it.
+
+    Raises:
+        DeadlineError: The authorizers take too long.
         UnauthorizedError: The header is not one bearer token, or no authorizer takes the token.
         OverloadedError: The keys to verify it with are not there yet.
     """
@@ -182,7 +203,10 @@ async def authorization_of(scope: Scope, authorizers: Sequence[Authorizer]) -> A
     if not token:
         raise UnauthorizedError("send a bearer token: Authorization: Bearer …", error="invalid_request")
     known = verified_before(token, authorizers)
-    return known if known is not None else await authorize_by_first(token, authorizers)
+    if known is not None:
+        return known
+    found = authorize_by_first(token, authorizers)
+    return await (found if in_time is None else in_time(found))
 
 
 def refuse_query(query: bytes, limit: int) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from servey.errors import OverloadedError, UnauthorizedError
+from servey.errors import CallError, UnauthorizedError
 from servey.ports import Authorizer
-from servey.security.authorization import Authorization
+from servey.security.authorization import Authorization, checked_authorization
 from servey.security.authorizer.fixed_keys import (
     FixedKeys,
     pem_signing_key,
@@ -92,13 +92,13 @@ def configured_authorizers(settings: Settings) -> tuple[JwtAuthorizer, ...]:
 def verified_before(token: str, authorizers: Sequence[Authorizer]) -> Authorization | None:
     """Return whom a token speaks for that one of the first authorizers has verified a moment ago; otherwise None.
 
-    One that does not remember tokens, a plugin's, may take it before those that follow: they are not asked.
+    Any other one, a plugin's, has to be asked before those that follow: it may take the token, or refuse again what it
+    has taken.
     """
     for authorizer in authorizers:
-        ask = getattr(authorizer, "verified", None)
-        if ask is None:
+        if not isinstance(authorizer, JwtAuthorizer) or type(authorizer).authorize is not JwtAuthorizer.authorize:
             return None
-        if (known := ask(token)) is not None:
+        if (known := authorizer.verified(token)) is not None:
             return known
     return None
 
@@ -106,24 +106,31 @@ def verified_before(token: str, authorizers: Sequence[Authorizer]) -> Authorizat
 async def authorize_by_first(token: str, authorizers: Sequence[Authorizer]) -> Authorization:
     """Return whom a token speaks for, by the first authorizer that takes it.
 
-    When none does, the error is that of the one that has recognised most of it: a right signature, or else a known
-    key; or, while the keys of one are not there yet, that. Of equals, it is the first one's.
+    One that returns None does not know the token, and one that raises an error for callers refuses it: the next is
+    asked. When none takes it, the error is that of the one that has recognised most of it: a right signature, or else
+    something else to say than that the token is not good (the keys are not there yet, somebody is shut out), or else
+    a known key. Of equals, it is the first one's.
 
     Raises:
         UnauthorizedError: No authorizer takes it.
         OverloadedError: The keys of one that might are not there yet.
+        CallError: What else a plugin's authorizer has against it.
+        TypeError: What a plugin's authorizer returned is no `Authorization`.
     """
-    most: UnauthorizedError | OverloadedError | None = None
+    most: CallError | None = None
     for authorizer in authorizers:
         try:
-            return await authorizer.authorize(token)
-        except (UnauthorizedError, OverloadedError) as error:
+            found: object = await authorizer.authorize(token)
+        except CallError as error:
             if most is None or _recognition(error) > _recognition(most):
                 most = error
+        else:
+            if found is not None:
+                return checked_authorization(found, type(authorizer).__name__)
     raise most or UnauthorizedError("the service has nothing to verify the token with", error="invalid_token")
 
 
-def _recognition(error: UnauthorizedError | OverloadedError) -> float:
-    if isinstance(error, OverloadedError):
-        return RefusedTokenError.KNOWN_KEY + 0.5
-    return error.recognition if isinstance(error, RefusedTokenError) else RefusedTokenError.FOREIGN
+def _recognition(error: CallError) -> float:
+    if isinstance(error, RefusedTokenError):
+        return error.recognition
+    return RefusedTokenError.FOREIGN if isinstance(error, UnauthorizedError) else RefusedTokenError.KNOWN_KEY + 0.5
