@@ -54,6 +54,7 @@ class CallContext(msgspec.Struct, gc=False):
         client: The address that the call comes from, where that is known; what anonymous callers are told apart by.
         limits: What is left of the rate limit of the action, where it has one; set when the call was counted.
         service: The `servey.service.Service` whose action is called; set when it runs.
+        invalidated: The `servey.cache_control.invalidated.Invalidated` of the call, once it has invalidated results.
     """
 
     origin: Origin
@@ -64,6 +65,7 @@ class CallContext(msgspec.Struct, gc=False):
     client: str = ""
     limits: RateLimitState | None = None
     service: Any = None
+    invalidated: Any = None
 
 
 CURRENT_CALL: ContextVar[CallContext] = ContextVar("servey_current_call")

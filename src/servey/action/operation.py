@@ -254,6 +254,8 @@ class Operation:
             raise self._call_error(error, context) from error
         finally:
             CURRENT_CALL.reset(token)
+            if context.invalidated is not None:
+                await context.invalidated.again()
 
     def fetch(
         self, arguments: Any, context: CallContext, *, max_age: int | None = None, store: bool = True
@@ -372,14 +374,18 @@ class Operation:
 
     def _in_thread(self, arguments: Any, context: CallContext, runtime: Runtime, finish: Finish) -> Awaitable[Any]:
         def call() -> Any:
-            if self._call_resources:
-                with ExitStack() as stack:
-                    values: dict[type, Any] = dict(runtime.values)
-                    for node in self._call_resources:
-                        manager: Any = self._injection.open(node, context, values)
-                        values[node.type] = stack.enter_context(manager)
-                    return finish(self._call(arguments, context, values))
-            return finish(self._call(arguments, context, runtime.values))
+            try:
+                if self._call_resources:
+                    with ExitStack() as stack:
+                        values: dict[type, Any] = dict(runtime.values)
+                        for node in self._call_resources:
+                            manager: Any = self._injection.open(node, context, values)
+                            values[node.type] = stack.enter_context(manager)
+                        return finish(self._call(arguments, context, values))
+                return finish(self._call(arguments, context, runtime.values))
+            finally:
+                if context.invalidated is not None:  # here, because `run` does not wait when the deadline has passed
+                    context.invalidated.again_here()
 
         return runtime.workers.run(call, deadline=context.deadline, label=self.name, request_id=context.request_id)
 

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from servey.action.context import CURRENT_CALL
 from servey.cache_control.argument_key import UnkeyableError, argument_key
+from servey.cache_control.invalidated import Invalidated
 from servey.cache_control.representation import Fetched, Representation
 from servey.cache_control.result_store import Lease, Lookup, ResultKey
 from servey.errors import DeadlineError, OverloadedError
@@ -84,13 +86,17 @@ class ResultCache:
         store = self._opened() if self._store is None else self._store
         keys = self._meant(arguments)
         if keys is not None:
+            _note(store, keys)
             store.invalidate(*keys)
 
     async def ainvalidate(self, arguments: Any = None) -> bool:
         """Forget results, as `invalidate` does, and return whether it is done."""
         store = self._opened() if self._store is None else self._store
         keys = self._meant(arguments)
-        return keys is None or await store.ainvalidate(*keys)
+        if keys is None:
+            return True
+        _note(store, keys)
+        return await store.ainvalidate(*keys)
 
     def _meant(self, arguments: Any) -> tuple[str, bytes | None] | None:
         """Return the scope and the key of arguments; None where nothing is ever kept for them."""
@@ -270,6 +276,15 @@ def fingerprint(operation: Operation) -> str:
         operation.result.json_schema("output"),
     )
     return hashlib.sha256(msgspec.json.encode(whole, order="deterministic", enc_hook=repr)).hexdigest()[:16]
+
+
+def _note(store: ResultStore, keys: tuple[str, bytes | None]) -> None:
+    """Have results forgotten once more when the call that runs here has left its resources."""
+    call = CURRENT_CALL.get(None)
+    if call is not None:
+        if call.invalidated is None:
+            call.invalidated = Invalidated()
+        call.invalidated.add(store, *keys)
 
 
 def _is_over(deadline: float | None, runtime: Runtime) -> bool:
