@@ -736,3 +736,43 @@ def test_a_service_stops_though_its_publisher_hangs(publisher):
     began = time.monotonic()
     asyncio.run(main())
     assert time.monotonic() - began < BOUND / 4
+
+
+def test_an_issuer_may_move_its_keys_elsewhere(publisher):
+    publisher.pages[DISCOVERY] = {"issuer": publisher.url, "jwks_uri": f"{publisher.url}/old"}
+    publisher.pages |= {"/old": jwks("one"), "/new": jwks("two")}
+    by = discovering(publisher)
+    assert asyncio.run(subject(by, token("one", iss=publisher.url))) == "me"
+    publisher.pages[DISCOVERY] = {"issuer": publisher.url, "jwks_uri": f"{publisher.url}/new"}
+    assert asyncio.run(subject(by, token("two", iss=publisher.url))) == "me"
+    with pytest.raises(UnauthorizedError):
+        asyncio.run(subject(by, token("one", iss=publisher.url)))
+
+
+def test_no_thread_for_a_fetch_is_a_fetch_that_fails(publisher, monkeypatch, caplog):
+    publisher.pages["/keys"] = jwks("one")
+    by, start = authorizer(publisher), threading.Thread.start
+
+    def refuse(thread):
+        if thread.name == "servey-keys":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with pytest.raises(OverloadedError):
+        asyncio.run(subject(by, token()))
+    assert "can't start new thread" in caplog.text
+    monkeypatch.undo()
+    assert asyncio.run(subject(by, token())) == "me"
+
+
+@pytest.mark.parametrize("algorithm", ["HS256", "HS384", "HS512"])
+@pytest.mark.parametrize("issuer", ["", ISSUER])
+def test_a_token_signed_with_a_secret_is_refused_without_a_fetch(publisher, algorithm, issuer):
+    by = authorizer(publisher, issuer)
+    forged = token(None, SECRET * 2, algorithm)
+    with pytest.raises(UnauthorizedError, match="no key for the token"):
+        asyncio.run(by.authorize(forged))
+    with pytest.raises(UnauthorizedError, match="no key for the token"):
+        asyncio.run(by.authorize(token(None, SECRET * 2, algorithm).replace("eyJhbGciOiJI", "eyJhbGciOiJY")))
+    assert publisher.asked == []

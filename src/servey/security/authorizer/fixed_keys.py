@@ -36,6 +36,10 @@ class FixedKeys:
             self._ring = KeyRing(self._read())
         return self._ring
 
+    def may_have(self, algorithm: str) -> bool:
+        """Return whether a key for an algorithm is among them."""
+        return bool(self.ring.candidates(algorithm, None))
+
     async def current(self) -> KeyRing:
         """Return the keys."""
         return self.ring

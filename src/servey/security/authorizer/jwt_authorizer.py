@@ -73,6 +73,8 @@ class JwtAuthorizer:
         issuer = read.claims.get("iss")
         if issuer != self.issuer if self.issuer else issuer in self.not_of:
             raise RefusedTokenError("the issuer of the token is not trusted")
+        if not self.keys.may_have(read.algorithm):
+            raise self._no_key()
         ring = await self.keys.current()
         is_right = _verifies(ring, read)
         if is_right is None or (read.kid is None and not is_right):
@@ -80,8 +82,7 @@ class JwtAuthorizer:
             if newer is not ring:
                 ring, is_right = newer, _verifies(newer, read)
         if is_right is None:
-            recognition = RefusedTokenError.KNOWN_KEY if self.issuer else RefusedTokenError.FOREIGN
-            raise RefusedTokenError("no key for the token is known", recognition)
+            raise self._no_key()
         if not is_right:
             raise RefusedTokenError("the signature of the token is wrong", RefusedTokenError.KNOWN_KEY)
         try:
@@ -92,6 +93,10 @@ class JwtAuthorizer:
         assert authorization.expires_at is not None
         self._verified.keep(token, authorization, authorization.expires_at.timestamp() + self._leeway, ring)
         return authorization
+
+    def _no_key(self) -> RefusedTokenError:
+        recognition = RefusedTokenError.KNOWN_KEY if self.issuer else RefusedTokenError.FOREIGN
+        return RefusedTokenError("no key for the token is known", recognition)
 
     def _checked(self, claims: dict[str, Any]) -> Authorization:
         """Return what verified claims say, when they are good now and here.

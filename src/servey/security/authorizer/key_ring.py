@@ -10,6 +10,11 @@ import msgspec
 ALSO_CALLED = {"Ed25519": "EdDSA"}
 """The newer name of an algorithm (RFC 9864 §2.2), where the keys here are for no other of the older name."""
 
+PUBLIC_KEY_ALGORITHMS = frozenset(
+    {"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}
+)
+"""The algorithms that public keys verify with (RFC 7518 §3.1, RFC 8037 §3.1)."""
+
 _MOST_TRIED = 8
 """So many keys are tried on a token that does not say which it is."""
 
@@ -75,6 +80,10 @@ class KeySource(Protocol):
     @property
     def ring(self) -> KeyRing | None:
         """The keys to verify with now; None when they have to be asked for by `current`."""
+        ...
+
+    def may_have(self, algorithm: str) -> bool:
+        """Return whether a key for an algorithm can be among them; where not, they need not be there to say so."""
         ...
 
     async def current(self) -> KeyRing:

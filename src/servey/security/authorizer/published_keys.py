@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from servey.errors import OverloadedError
-from servey.security.authorizer.key_ring import KeyRing, VerificationKey
+from servey.security.authorizer.key_ring import ALSO_CALLED, PUBLIC_KEY_ALGORITHMS, KeyRing, VerificationKey
 
 _log = logging.getLogger("servey.security")
 
@@ -65,7 +65,6 @@ class PublishedKeys:
         self, url: str = "", *, issuer: str = "", interval: float = 300.0, pause: float = 10.0, timeout: float = 5.0
     ) -> None:
         self._url, self._issuer = url, issuer
-        self._found_url = url
         self._usual_interval, self._pause, self._timeout = interval, pause, timeout
         self._ring: KeyRing | None = None
         self._lock = threading.Lock()
@@ -82,6 +81,10 @@ class PublishedKeys:
     def ring(self) -> KeyRing | None:
         """The keys, as far as somebody keeps them up to date."""
         return self._ring if self._keepers or time.monotonic() < self._due else None
+
+    def may_have(self, algorithm: str) -> bool:
+        """Return whether a key for an algorithm can be among them: no secret is ever published."""
+        return ALSO_CALLED.get(algorithm, algorithm) in PUBLIC_KEY_ALGORITHMS
 
     async def current(self) -> KeyRing:
         """Return the keys.
@@ -141,45 +144,53 @@ class PublishedKeys:
                 return self._fetching
             self._fetching = under_way = _Fetch()
         # a thread of its own: one of a pool would have to be waited for when the program ends
-        threading.Thread(target=self._fetch, args=(under_way,), name="servey-keys", daemon=True).start()
+        try:
+            threading.Thread(target=self._fetch, args=(under_way,), name="servey-keys", daemon=True).start()
+        except RuntimeError as error:  # there can be no more threads now
+            self._end(under_way, self._failed(error))
         return under_way
 
     def _fetch(self, under_way: _Fetch) -> None:
-        interval = self._usual_interval
+        interval = LEAST_INTERVAL
         try:
             keys, max_age = self._fetched()
+            interval = self._taken(KeyRing(keys), max_age)
         except Exception as error:  # noqa: BLE001 - whatever it is, the next fetch may do better
-            self._failures += 1
-            interval = min(_FIRST_RETRY * 2 ** min(self._failures - 1, 10), interval, LEAST_INTERVAL)
-            self._found_url = self._url
-            if self._failures == 1:
-                stays = "those that are known stay" if self._ring else "no token of it can be verified yet"
-                _log.warning("the keys of %s cannot be fetched, and %s: %s", self, stays, error)
-        else:
-            if max_age is not None:
-                interval = min(max(max_age, LEAST_INTERVAL), LONGEST_INTERVAL)
-            if self._failures:
-                _log.info("the keys of %s can be fetched again", self)
-            self._failures = 0
-            self._take(KeyRing(keys))
+            interval = self._failed(error)
+        finally:
+            self._end(under_way, interval)
+
+    def _end(self, under_way: _Fetch, interval: float) -> None:
         with self._lock:
             self._due = time.monotonic() + interval
             self._fetching = None
         under_way.end()
 
-    def _take(self, ring: KeyRing) -> None:
+    def _failed(self, error: Exception) -> float:
+        """Return the seconds until the next fetch, after one that has failed."""
+        self._failures += 1
+        if self._failures == 1:
+            stays = "those that are known stay" if self._ring else "no token of it can be verified yet"
+            _log.warning("the keys of %s cannot be fetched, and %s: %s", self, stays, error)
+        return min(_FIRST_RETRY * 2 ** min(self._failures - 1, 10), self._usual_interval, LEAST_INTERVAL)
+
+    def _taken(self, ring: KeyRing, max_age: int | None) -> float:
+        """Take the keys that have come; return the seconds until the next fetch."""
+        if self._failures:
+            _log.info("the keys of %s can be fetched again", self)
+        self._failures = 0
         if self._ring is None or self._ring.names != ring.names:
             if not ring.keys:
                 _log.warning("%s publishes no key that tokens can be verified with", self)
             _log.debug("the keys of %s: %s", self, ", ".join(sorted(str(key.kid) for key in ring.keys)))
             self._ring = ring
+        return self._usual_interval if max_age is None else min(max(max_age, LEAST_INTERVAL), LONGEST_INTERVAL)
 
     def _fetched(self) -> tuple[list[VerificationKey], int | None]:
         from servey.security.authorizer.json_fetch import fetch_json
 
-        if not self._found_url:
-            self._found_url = self._discovered()
-        members, max_age = fetch_json(self._found_url, self._timeout)
+        # discovered each time: where the keys are may change, and the old place still answer with the old ones
+        members, max_age = fetch_json(self._url or self._discovered(), self._timeout)
         return keys_of(members), max_age
 
     def _discovered(self) -> str:
