@@ -6,7 +6,7 @@ from servey import Authorization, CallContext, Origin
 from servey.action.action import action
 from servey.errors import DefinitionError, SettingsError
 from servey.security.rate_limit.call_counter import CallCounter
-from servey.security.rate_limit.caller import caller_of, network_of
+from servey.security.rate_limit.caller import caller_of, network_of, warn_of_no_address
 from servey.security.rate_limit.rate_limit import MOST_CALLS, parse_rate_limit
 from servey.service import Service
 from servey.settings import Settings
@@ -85,6 +85,21 @@ def test_other_networks_are_other_callers():
 
 def test_what_a_proxy_makes_up_is_kept_short():
     assert len(network_of("x" * 10_000)) < 100
+
+
+def test_that_callers_have_no_address_is_logged_once_and_only_where_it_matters(caplog):
+    warn_of_no_address.cache_clear()
+    caller_of(context("192.0.2.7"))
+    caller_of(context("", Authorization("me")))
+    assert caplog.records == []
+    assert caller_of(context()) == caller_of(context()) == "nobody"
+    (record,) = caplog.records
+    assert "FORWARDED_ALLOW_IPS=*" in record.getMessage()
+
+
+def test_a_network_of_ipv6_may_be_taken_wider():
+    assert network_of("2001:db8:1:2::7", 48) == network_of("2001:db8:1:3::8", 48) == "2001:db8:1::/48"
+    assert network_of("192.0.2.7", 48) == network_of("::ffff:192.0.2.7", 48) == "192.0.2.7"
 
 
 def test_a_verified_caller_is_the_same_from_everywhere_and_with_every_token():
