@@ -109,6 +109,39 @@ def test_what_one_limit_refuses_the_longer_ones_do_not_count(make: Make):
     assert remaining(run(counter, 1, limits=limits[1:])) == [0]
 
 
+def test_what_a_longer_limit_refuses_the_shorter_ones_do_not_count(make: Make):
+    limits = parse_rate_limit("50/minute;3/hour", "f")
+
+    async def main() -> tuple[int, int]:
+        counter = make()
+        told = await asyncio.gather(*(count(counter, 2, "f", "me", limits=limits) for _ in range(20)))
+        [last] = await count(counter, 1, "f", "me", limits=limits[:1])
+        await counter.close()
+        assert last is not None
+        return sum(state is not None for states in told for state in states), last.remaining
+
+    assert asyncio.run(main()) == (3, 46)
+
+
+def test_of_several_limits_that_refuse_the_longest_wait_is_told(make: Make):
+    limits = parse_rate_limit("1/second;1/minute;1/hour", "f")
+
+    async def main() -> None:
+        counter = make()
+        try:
+            await count(counter, 1, "f", "me", limits=limits)
+            await counter.count(limits, "f", "me")
+        finally:
+            await counter.close()
+
+    with pytest.raises(
+        TooManyRequestsError, match=r"1 call in 3600 seconds; try again in 3[56][0-9]{2} seconds$"
+    ) as raised:
+        asyncio.run(main())
+    assert 3500 < int(raised.value.headers["Retry-After"]) <= 3600
+    assert raised.value.headers["RateLimit-Policy"] == '"default";q=1;w=3600'
+
+
 def test_a_refusal_says_when_to_come_again(make: Make):
     counter = make()
     run(counter, 10)
@@ -175,6 +208,57 @@ def test_two_processes_that_share_a_store_share_a_limit(server: ValkeyServer):
     with redis.Redis.from_url(server.connection_url) as client:
         assert all(key.startswith(b"servey:rate_limit:") for key in client.keys("*"))
         assert all(0 < client.ttl(key) <= 60 for key in client.keys("*"))
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_a_flood_of_who_has_used_up_a_limit_is_refused_and_leaves_the_store_in_use(
+    server: ValkeyServer, caplog: pytest.LogCaptureFixture, is_known: bool
+):
+    emptied(server)
+    here, elsewhere = (CallCounter(server.connection_url) for _ in range(2))
+    run(here if is_known else elsewhere, 10)
+
+    async def main() -> list[list[RateLimitState | None]]:
+        try:
+            return await asyncio.gather(*(count(here, 1, "f", "me") for _ in range(3000)))
+        finally:
+            await here.close()
+
+    assert asyncio.run(main()) == [[None]] * 3000
+    assert caplog.records == []
+
+
+def test_a_flood_of_many_callers_leaves_the_store_in_use(server: ValkeyServer, caplog: pytest.LogCaptureFixture):
+    emptied(server)
+    counter = CallCounter(server.connection_url, timeout=BOUND)
+
+    async def main() -> list[list[RateLimitState | None]]:
+        try:
+            return await asyncio.gather(*(count(counter, 1, "f", str(who)) for who in range(1000)))
+        finally:
+            await counter.close()
+
+    assert all(state is not None and state.remaining == 9 for [state] in asyncio.run(main()))
+    with redis.Redis.from_url(server.connection_url) as client:
+        assert client.dbsize() == 1000
+    assert caplog.records == []
+
+
+def test_who_is_known_to_have_used_up_a_limit_is_refused_though_the_store_hangs(
+    server: ValkeyServer, caplog: pytest.LogCaptureFixture
+):
+    emptied(server)
+    counter = CallCounter(server.connection_url, timeout=BOUND)
+    run(counter, 10)
+    hanging = pid(server)
+    os.kill(hanging, signal.SIGSTOP)
+    try:
+        begin = time.monotonic()
+        assert run(counter, 5) == [None] * 5
+        assert time.monotonic() - begin < BOUND / 2
+        assert caplog.records == []
+    finally:
+        os.kill(hanging, signal.SIGCONT)
 
 
 def test_nobody_notices_that_a_store_is_killed_under_load_and_comes_back(caplog: pytest.LogCaptureFixture):

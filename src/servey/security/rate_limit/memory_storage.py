@@ -10,7 +10,7 @@ import threading
 import time
 from array import array
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 from cachetools import TTLCache
@@ -19,6 +19,12 @@ from limits.aio.storage import MovingWindowSupport, Storage
 if TYPE_CHECKING:
     Times = array[float]
     Cache = TTLCache[str, Times]
+
+Asked = tuple[str, int, int]
+"""A window: whose calls are counted in it, how many there may be, and its length in seconds."""
+
+Told = tuple[bool, float, int]
+"""Whether a window admits a call, how many seconds ago the oldest call in it was, and how many are in it."""
 
 ROOM = 32 * 1024 * 1024
 """Bytes that the times of calls may take, for each length of window and each of its two parts."""
@@ -99,32 +105,44 @@ class MemoryStorage(Storage, MovingWindowSupport):
             self._now = self._clock()
             return int(sum(window.open.currsize + window.spent.currsize for window in self._windows.values()))
 
-    def acquire(self, key: str, limit: int, expiry: int, amount: int = 1) -> tuple[bool, float, int]:
-        """Count calls and look at the window in one step, without waiting.
+    def acquire(self, key: str, limit: int, expiry: int, amount: int = 1) -> Told:
+        """Count calls in one window, as `acquire_all`."""
+        return self.acquire_all([(key, limit, expiry)], amount)[0]
+
+    def acquire_all(self, asked: Sequence[Asked], amount: int = 1) -> list[Told]:
+        """Look at windows, and count calls if all of them admit these, in one step and without waiting.
 
         Args:
-            key: Whose calls.
-            limit: How many there may be within `expiry` seconds.
-            expiry: The length of the window, in seconds.
+            asked: Whose calls; how many there may be; within how many seconds, which is another number in each.
             amount: How many are counted: all, or none.
 
         Returns:
-            Whether all of them were within the limit; how many seconds ago the oldest call in the window was; and how
-            many are in it now.
+            Of each window whether all of them were within the limit; how many seconds ago the oldest call in the window
+            was; and how many are in it now.
         """
         with self._lock:
             now = self._now = self._clock()
-            if (window := self._windows.get(expiry)) is None:
-                window = self._windows[expiry] = _Window(expiry, self._room, lambda: self._now)
-            times = window.times(key)
-            if times is None:
-                times = array("d")
-            elif times[0] <= now - expiry:
-                del times[: bisect_right(times, now - expiry)]
-            if is_admitted := len(times) + amount <= limit:
-                times.extend([now] * amount)
-                window.keep(key, times, is_spent=len(times) == limit)
-            return is_admitted, now - times[0] if times else 0.0, len(times)
+            seen = [self._seen(key, expiry, now) for key, _, expiry in asked]
+            admits = [len(times) + amount <= limit for (_, limit, _), times in zip(asked, seen, strict=True)]
+            if all(admits):
+                for (key, limit, expiry), times in zip(asked, seen, strict=True):
+                    times.extend([now] * amount)
+                    self._windows[expiry].keep(key, times, is_spent=len(times) == limit)
+            return [
+                (is_admitted, now - times[0] if times else 0.0, len(times))
+                for is_admitted, times in zip(admits, seen, strict=True)
+            ]
+
+    def _seen(self, key: str, expiry: int, now: float) -> Times:
+        """Return when the calls in a window were; the lock is held."""
+        if (window := self._windows.get(expiry)) is None:
+            window = self._windows[expiry] = _Window(expiry, self._room, lambda: self._now)
+        times = window.times(key)
+        if times is None:
+            return array("d")
+        if times[0] <= now - expiry:
+            del times[: bisect_right(times, now - expiry)]
+        return times
 
     async def acquire_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
         """Count calls, as `acquire`; return whether all of them were within the limit."""

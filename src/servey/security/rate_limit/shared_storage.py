@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import time
-from typing import Any
-
-from limits.aio.storage import RedisStorage
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 from servey.errors import MissingExtraError, SettingsError, is_missing
 
+if TYPE_CHECKING:
+    from servey.security.rate_limit.memory_storage import Asked, Told
+
 try:
-    from redis.asyncio import BlockingConnectionPool
+    from redis.asyncio import BlockingConnectionPool, Redis
     from redis.asyncio.retry import Retry
     from redis.backoff import NoBackoff
     from redis.exceptions import RedisError
@@ -23,11 +25,46 @@ _POOL: Any = BlockingConnectionPool
 """The class; what its constructors take is not told to type checkers."""
 
 _PREFIX = "servey:rate_limit"
-_CONNECTIONS = 50
+_CONNECTIONS = 32
+
+_ACQUIRE = """
+local time = redis.call('TIME')
+local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
+local admits = {}
+local all = true
+for i, key in ipairs(KEYS) do
+  local before = now - tonumber(ARGV[2 * i])
+  local oldest = redis.call('LINDEX', key, -1)
+  while oldest and tonumber(oldest) <= before do
+    redis.call('RPOP', key)
+    oldest = redis.call('LINDEX', key, -1)
+  end
+  admits[i] = redis.call('LLEN', key) < tonumber(ARGV[2 * i - 1])
+  all = all and admits[i]
+end
+local told = {}
+for i, key in ipairs(KEYS) do
+  if all then
+    redis.call('LPUSH', key, string.format('%.6f', now))
+    redis.call('EXPIRE', key, ARGV[2 * i])
+  end
+  local oldest = redis.call('LINDEX', key, -1)
+  local age = oldest and now - tonumber(oldest) or 0
+  told[i] = {admits[i] and 1 or 0, string.format('%.6f', age), redis.call('LLEN', key)}
+end
+return told
+"""
+"""Looks at all windows, and counts if all admit.
+
+A server runs a script as one step, and by its own clock: no other call comes between, and it does not matter by how
+much the clocks of processes differ. Each list has the newest call first.
+"""
 
 
 class SharedStorage:
     """The shared store as one event loop sees it; opened at the first call.
+
+    Whoever asks takes a `turn` first, so that no more ask at once than there are connections.
 
     Args:
         url: The store, as ``redis://host:6379/0``, ``rediss://…`` or ``unix://…``.
@@ -46,8 +83,9 @@ class SharedStorage:
             socket_connect_timeout=timeout,
             retry=Retry(NoBackoff(), 1),  # a server that was started anew has closed the connections
         )
-        options: Any = {"implementation": "redispy", "key_prefix": _PREFIX, "connection_pool": self._pool}
-        self._storage = RedisStorage("async+redis://", **options)
+        client: Any = Redis(connection_pool=self._pool)
+        self._acquire: Any = client.register_script(_ACQUIRE)
+        self.turn = asyncio.Semaphore(_CONNECTIONS)
 
     @staticmethod
     def check(url: str) -> None:
@@ -64,11 +102,12 @@ class SharedStorage:
                 "with TLS, or unix:// for a socket"
             ) from None
 
-    async def acquire(self, key: str, limit: int, expiry: int) -> tuple[bool, float, int]:
-        """Count a call, and look at the window; arguments and result are those of `MemoryStorage.acquire`."""
-        is_admitted = await self._storage.acquire_entry(key, limit, expiry)
-        oldest, calls = await self._storage.get_moving_window(key, limit, expiry)
-        return is_admitted, time.time() - oldest, calls
+    async def acquire_all(self, asked: Sequence[Asked]) -> list[Told]:
+        """Count a call if all windows admit it; arguments and result are those of `MemoryStorage.acquire_all`."""
+        keys = [f"{_PREFIX}:{key}" for key, _, _ in asked]
+        windows = [number for _, limit, expiry in asked for number in (limit, expiry)]
+        told = cast("list[tuple[int, bytes, int]]", await self._acquire(keys=keys, args=windows))
+        return [(admits == 1, float(age), calls) for admits, age, calls in told]
 
     async def close(self) -> None:
         """Close the connections."""
