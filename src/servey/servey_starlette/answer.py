@@ -19,6 +19,7 @@ from servey.cache_control.representation import Representation
 from servey.errors import PreconditionError
 from servey.security.rate_limit.rate_limit_headers import rate_limit_headers
 from servey.servey_starlette.current import FindCurrent, current_of, find_current
+from servey.servey_starlette.forgetting import Forget, forgetting
 from servey.servey_starlette.request import AUTHORIZATION_KEY, Scope
 from servey.service import Service
 from servey.trigger.web_route import WebRoute
@@ -88,6 +89,8 @@ def answering(route: WebRoute, service: Service) -> Answering | None:
         answer = None
     if (find := find_current(route, service)) is not None:
         answer = _conditional(answer or _plain(operation), find)
+    if (forget := forgetting(route, service)) is not None:
+        answer = _forgetting(answer or _plain(operation), forget)
     if operation.limiter is not None:
         answer = _counted(answer or _plain(operation))
     return answer
@@ -165,6 +168,18 @@ def _conditional(answer: Answering, find: FindCurrent) -> Answering:
         return await answer(arguments, context, scope, headers)
 
     return under_conditions
+
+
+def _forgetting(answer: Answering, forget: Forget) -> Answering:
+    """Return `answer`, and before it goes out, forget what a change that succeeded has made untrue."""
+
+    async def changed(arguments: Any, context: CallContext, scope: Scope, headers: Mapping[bytes, bytes]) -> Answer:
+        made = await answer(arguments, context, scope, headers)
+        if made[1] < 400:
+            await forget(scope)
+        return made
+
+    return changed
 
 
 def _counted(answer: Answering) -> Answering:

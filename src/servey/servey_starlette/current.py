@@ -59,7 +59,7 @@ def _asking(route: WebRoute, write: Operation) -> FindCurrent:
         except (InvalidError, MalformedError):  # nothing can be at such a path
             return None
         try:
-            fetched = await operation.fetch(given, asked, max_age=0, store=False)
+            fetched = await operation.fetch(given, asked, max_age=0)  # kept, for who reads again after a 412
         except CallError as error:
             if error.status in (404, 410):
                 return None

@@ -90,6 +90,14 @@ def current_route(route: WebRoute, routes: Iterable[WebRoute]) -> WebRoute | Non
     return None
 
 
+def read_route(route: WebRoute, routes: Iterable[WebRoute]) -> WebRoute | None:
+    """Return the route that serves GET at the path of `route`, which is another; None where there is none."""
+    if route.method == "GET":
+        return None
+    shape = _shape(route.path)
+    return next((other for other in routes if other.method == "GET" and _shape(other.path) == shape), None)
+
+
 def _needed(operation: Operation) -> set[str]:
     """Return the parameters that have to be given."""
     return {name for name, (parameter, _) in operation.arguments.parameters.items() if parameter.default is MISSING}
