@@ -376,15 +376,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         for name, urls in (("SERVEY_JWKS_URL", self.jwks_urls), ("SERVEY_OIDC_ISSUER", self.oidc_issuers)):
             for url in urls:
                 if not is_trusted_url(url):
-                    yield f"{name} has {url!r}, from which keys cannot be trusted: write an https:// URL"
+                    yield f"{name} has {shown_url(url)!r}, from which keys cannot be trusted: write an https:// URL"
             for url in sorted({url for url in urls if urls.count(url) > 1}):
-                yield f"{name} has {url!r} more than once"
+                yield f"{name} has {shown_url(url)!r} more than once"
 
     def __repr__(self) -> str:
         """Return what differs from the defaults, without the secrets: a traceback may show it."""
         variables, defaults = self.variables(), type(self)()
         changed = {name: getattr(self, name) for name in variables if getattr(self, name) != getattr(defaults, name)}
-        shown = (f"{name}={'…' if variables[name].secret else repr(value)}" for name, value in changed.items())
+        shown = (
+            f"{name}={'…' if _is_secret(variables[name], value) else repr(_without_secrets(name, value))}"
+            for name, value in changed.items()
+        )
         return f"Settings({', '.join(shown)})"
 
     @property
@@ -468,7 +471,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             try:
                 values[field] = _read(hints[field], text)
             except msgspec.ValidationError as error:
-                shown = "not valid" if cls.variables()[field].secret else repr(text)
+                shown = "not valid" if _is_secret(cls.variables()[field], text) else repr(text)
                 problems.append(f"{name} is {shown}: {_taken(hints[field]) or error}")
         try:
             settings = cls(**values)
@@ -486,8 +489,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         given = {field: name for field, name, _ in _given(self.variables(), environ)}
         rows: list[SettingRow] = []
         for field, variable in self.variables().items():
-            text = _shown(getattr(self, field))
-            if variable.secret and text:
+            value = getattr(self, field)
+            text = _shown(_without_secrets(field, value))
+            if text and _is_secret(variable, value):
                 text = "********"
             source = "made up" if variable.name in self.made_up else given.get(field, "default")
             rows.append(SettingRow(variable.name, text, source, variable.doc))
@@ -501,6 +505,32 @@ def _given(variables: Mapping[str, Variable], environ: Mapping[str, str]) -> Ite
             if text := environ.get(name, "").strip():
                 yield field, name, text
                 break
+
+
+def _is_secret(variable: Variable, value: Any) -> bool:
+    """Return whether a value is never shown: by its variable, or since a private key has got into another one."""
+    return variable.secret or "PRIVATE KEY" in _shown(value)
+
+
+def _without_secrets(field: str, value: Any) -> Any:
+    """Return a value without what may be secret in its URLs, where it has such as keys are fetched from."""
+    return tuple(map(shown_url, value)) if field in ("jwks_urls", "oidc_issuers") else value
+
+
+def shown_url(url: str) -> str:
+    """Return a URL as it may be shown: without a name and a password, and without its query, which may have a key.
+
+    Example:
+        >>> shown_url("https://me:secret@issuer.example/keys?api_key=secret")
+        'https://…@issuer.example/keys?…'
+    """
+    scheme, slashes, rest = url.partition("://")
+    if not slashes:
+        scheme, rest = "", url
+    if "@" in rest:
+        rest = "…" + rest[rest.rindex("@") :]
+    shown, *more = re.split(r"[?#]", rest, maxsplit=1)
+    return f"{scheme}{slashes}{shown}{'?…' if more else ''}"
 
 
 def _shown(value: Any) -> str:

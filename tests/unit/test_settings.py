@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from servey.errors import SettingsError
+from servey.security.authorizer.configured import configured_authorizers
 from servey.settings import SettingRow, Settings, Variable
 
 DEFAULTS = {
@@ -568,3 +569,45 @@ def test_no_secret_is_made_up_beside_a_key(keys):
 def test_what_is_secret_is_in_no_traceback():
     settings = Settings(timeout=2.5, jwt_secret_key="hush", result_cache="redis://:hush@here")
     assert repr(settings) == "Settings(timeout=2.5, jwt_secret_key=…, result_cache=…)"
+
+
+SECRETIVE = {
+    "SERVEY_JWKS_URL": "https://issuer.example/keys?api_key=s3cret",
+    "SERVEY_OIDC_ISSUER": "https://issuer.example/?key=s3cret",
+    "SERVEY_JWT_PUBLIC_KEY": "-----BEGIN EC PRIVATE KEY-----\ns3cret\n-----END EC PRIVATE KEY-----",
+    "SERVEY_JWKS_ISSUER": "https://a.example",
+}
+
+
+def test_what_is_secret_in_a_url_or_at_the_wrong_place_is_not_shown():
+    settings = Settings.from_environment(SECRETIVE)
+    rows = {row.variable: row.value for row in settings.table(SECRETIVE)}
+    assert rows["SERVEY_JWKS_URL"] == "https://issuer.example/keys?…"
+    assert rows["SERVEY_OIDC_ISSUER"] == "https://issuer.example/?…"
+    assert rows["SERVEY_JWT_PUBLIC_KEY"] == "********"
+    assert "s3cret" not in repr(settings)
+    assert "issuer.example/keys" in repr(settings)
+    assert "s3cret" not in "".join(authorizer.origin for authorizer in configured_authorizers(settings))
+    assert "s3cret" not in "".join(repr(authorizer.keys) for authorizer in configured_authorizers(settings))
+
+
+@pytest.mark.parametrize("variable", ["SERVEY_JWKS_URL", "SERVEY_OIDC_ISSUER"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://me:s3cret@issuer.example/keys",
+        "https://me:s3/cret?@issuer.example/keys",
+        "me:s3cret@issuer.example",
+        "http://issuer.example/keys?key=s3cret",
+        "https://issuer.example/keys?key=s3cret,https://issuer.example/keys?key=s3cret",
+        "http://issuer.example/#s3cret",
+    ],
+)
+def test_no_error_tells_what_is_secret_in_a_url(variable, url):
+    told = "\n".join(refused({variable: url}))
+    assert "s3" not in told
+    assert "issuer.example" in told
+
+
+def test_no_error_tells_a_private_key_at_a_wrong_place():
+    assert "s3cret" not in "\n".join(refused({"SERVER_PORT": SECRETIVE["SERVEY_JWT_PUBLIC_KEY"]}))

@@ -17,7 +17,7 @@ from servey.security.authorizer.fixed_keys import (
 from servey.security.authorizer.jwt_authorizer import JwtAuthorizer, JwtIssuer
 from servey.security.authorizer.published_keys import PublishedKeys
 from servey.security.authorizer.unverified_token import RefusedTokenError
-from servey.settings import Settings
+from servey.settings import Settings, shown_url
 
 
 def configured_authorizers(settings: Settings) -> tuple[JwtAuthorizer, ...]:
@@ -32,7 +32,7 @@ def configured_authorizers(settings: Settings) -> tuple[JwtAuthorizer, ...]:
             issuer=issuer,
             audience=audience,
             leeway=leeway,
-            origin=f"the keys of {issuer} (SERVEY_OIDC_ISSUER)",
+            origin=f"the keys of {shown_url(issuer)} (SERVEY_OIDC_ISSUER)",
         )
         for issuer in settings.oidc_issuers
     ]
@@ -40,7 +40,7 @@ def configured_authorizers(settings: Settings) -> tuple[JwtAuthorizer, ...]:
     issuers = settings.jwks_issuers or ("",) * len(settings.jwks_urls)
     for url, issuer in zip(settings.jwks_urls, issuers, strict=True):
         of = f" for {issuer}" if issuer else " for any issuer, SERVEY_JWKS_ISSUER not being set"
-        origin = f"the keys at {url} (SERVEY_JWKS_URL){of}"
+        origin = f"the keys at {shown_url(url)} (SERVEY_JWKS_URL){of}"
         found.append(
             JwtAuthorizer(
                 PublishedKeys(url), issuer=issuer, audience=audience, leeway=leeway, origin=origin, not_of=owned

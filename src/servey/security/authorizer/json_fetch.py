@@ -20,7 +20,7 @@ from urllib.request import (
     build_opener,
 )
 
-from servey.settings import is_trusted_url
+from servey.settings import is_trusted_url, shown_url
 
 MAX_BYTES = 512 * 1024
 
@@ -42,7 +42,8 @@ class _SameOrigin(HTTPRedirectHandler):
     def redirect_request(self, req: Request, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Request | None:
         before, after = urlsplit(req.full_url), urlsplit(newurl)
         if (before.scheme, before.netloc) != (after.scheme, after.netloc):
-            raise FetchError(f"it redirects to {after.scheme}://{after.netloc}, and only {before.netloc} is trusted")
+            elsewhere = shown_url(f"{after.scheme}://{after.netloc}")
+            raise FetchError(f"it redirects to {elsewhere}, and only {before.netloc} is trusted")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
@@ -141,7 +142,7 @@ def fetch_json(url: str, timeout: float) -> Document:
         FetchError: It cannot be had, is too large, or is none.
     """
     if not is_trusted_url(url):
-        raise FetchError(f"{url!r} is no https:// URL")
+        raise FetchError(f"{shown_url(url)!r} is no https:// URL")
     request = Request(url, headers={"Accept": "application/json, application/jwk-set+json", "User-Agent": "servey"})
     body = b""
     with _Deadline(timeout) as deadline:

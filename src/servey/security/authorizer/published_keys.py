@@ -13,6 +13,7 @@ from typing import Any
 
 from servey.errors import OverloadedError
 from servey.security.authorizer.key_ring import ALSO_CALLED, PUBLIC_KEY_ALGORITHMS, KeyRing, VerificationKey
+from servey.settings import shown_url
 
 _log = logging.getLogger("servey.security")
 
@@ -75,7 +76,7 @@ class PublishedKeys:
         self._keepers = 0
 
     def __repr__(self) -> str:
-        return self._issuer or self._url
+        return shown_url(self._issuer or self._url)
 
     @property
     def ring(self) -> KeyRing | None:
@@ -199,10 +200,11 @@ class PublishedKeys:
         at = self._issuer.rstrip("/") + "/.well-known/openid-configuration"
         members = fetch_json(at, self._timeout).members
         if members.get("issuer") != self._issuer:
-            raise FetchError(f"{at} is of the issuer {members.get('issuer')!r}: write it so, or another URL")
+            told = shown_url(str(members.get("issuer"))[:200])
+            raise FetchError(f"{shown_url(at)} is of the issuer {told!r}: write it so, or another URL")
         url = members.get("jwks_uri")
         if not isinstance(url, str):
-            raise FetchError(f"{at} does not say where the keys are (jwks_uri)")
+            raise FetchError(f"{shown_url(at)} does not say where the keys are (jwks_uri)")
         return url
 
 
