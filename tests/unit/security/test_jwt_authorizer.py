@@ -7,6 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 import jwt
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, rsa, x25519
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
@@ -38,8 +40,8 @@ def pem(key, form=PKCS8, encryption=None):
     return key.private_bytes(Encoding.PEM, form, encryption or NoEncryption()).decode()
 
 
-def public_pem(key):
-    return key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+def public_pem(key, form=PublicFormat.SubjectPublicKeyInfo):
+    return key.public_key().public_bytes(Encoding.PEM, form).decode()
 
 
 RSA = rsa.generate_private_key(65537, 2048)
@@ -251,6 +253,33 @@ def test_only_so_many_tokens_are_remembered_those_used_last():
     assert len(kept) == 3
     assert [kept.get(str(number), ring) is not None for number in range(4)] == [True, False, True, True]
     assert kept.get("0", authorizer(jwt_secret_key=SECRET).keys.ring) is None, "other keys"
+
+
+@pytest.mark.parametrize("algorithm", KEYS)
+@pytest.mark.parametrize("form", ["lines", "one line", "base64url", "certificate", "PKCS #1"])
+def test_a_public_key_without_its_pem_lines_is_no_secret(algorithm, form):
+    key = KEYS[algorithm]
+    text = public_pem(key)
+    if form == "certificate":
+        name, now = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "me")]), datetime.now(UTC)
+        serial = x509.random_serial_number()
+        builder = x509.CertificateBuilder(name, name, key.public_key(), serial, now, now + timedelta(days=1))
+        text = builder.sign(key, None if algorithm == "EdDSA" else hashes.SHA256()).public_bytes(Encoding.PEM).decode()
+    elif form == "PKCS #1":
+        text = public_pem(RSA, PublicFormat.PKCS1)
+    text = "\n".join(text.splitlines()[1:-1])
+    if form != "lines":
+        text = text.replace("\n", "")
+    if form == "base64url":
+        text = text.replace("+", "-").replace("/", "_").rstrip("=")
+    service = Service([guarded], settings=Settings(jwt_secret_key=text))
+    with pytest.raises(SettingsError, match="JWT_SECRET_KEY is no secret"):
+        create_app(service)
+
+
+def test_a_secret_may_begin_as_a_key_does():
+    secret = "MIIB" + "a" * 60
+    assert authorized(authorizer(jwt_secret_key=secret), jwt.encode({"exp": 2**33}, secret, "HS256")).subject is None
 
 
 # --- several authorizers --------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from binascii import a2b_base64
 from collections.abc import Callable
 
 from servey.errors import SettingsError
@@ -12,6 +13,10 @@ MIN_SECRET = 32
 """The least length of a secret, in bytes: that of the hash (RFC 7518 §3.2)."""
 
 _BLOCK = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----.+?-----END \1-----", re.DOTALL)
+
+_STANDARD_ALPHABET = str.maketrans("-_", "+/")
+_OF_A_SEQUENCE = re.compile(r"M[A-P][A-Za-z0-9+/]{40,}")
+"""Base64 of what begins as every key in DER does (X.690 §8.9), and hardly any secret."""
 
 
 class FixedKeys:
@@ -108,12 +113,34 @@ def _secret(secret: str):
 
     algorithm = HMACAlgorithm(HMACAlgorithm.SHA256)
     try:
-        return algorithm, algorithm.prepare_key(secret)
-    except InvalidKeyError as error:
-        raise SettingsError(
-            "JWT_SECRET_KEY is no secret but a key of another kind: for one in PEM there are SERVEY_JWT_PRIVATE_KEY "
-            "and SERVEY_JWT_PUBLIC_KEY"
-        ) from error
+        if not _is_public(secret):
+            return algorithm, algorithm.prepare_key(secret)
+    except InvalidKeyError:
+        pass
+    raise SettingsError(
+        "JWT_SECRET_KEY is no secret but a key of another kind: for one in PEM there are SERVEY_JWT_PRIVATE_KEY and "
+        "SERVEY_JWT_PUBLIC_KEY"
+    )
+
+
+def _is_public(secret: str) -> bool:
+    """Return whether a secret is a public key or a certificate: PEM of which the first and the last line are gone."""
+    text = "".join(secret.split()).translate(_STANDARD_ALPHABET).rstrip("=")
+    if not _OF_A_SEQUENCE.fullmatch(text):
+        return False
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.serialization import load_der_public_key
+    from cryptography.x509 import load_der_x509_certificate
+
+    for load in (load_der_public_key, load_der_x509_certificate):
+        try:
+            load(a2b_base64(text + "=" * (-len(text) % 4)))
+        except UnsupportedAlgorithm:  # it is one all the same
+            return True
+        except ValueError:
+            continue
+        return True
+    return False
 
 
 def _private(text: str) -> VerificationKey:
