@@ -404,7 +404,8 @@ class ErrorMapping(msgspec.Struct, frozen=True):
         """Return the `CallError` that stands for `exception`; its detail is the exception's message."""
         if isinstance(exception, CallError):
             return exception
-        error = CallError(str(exception))
+        # RFC 9110 §15.5.2: who answers 401 says how to be let in
+        error = CallError(str(exception), headers={"WWW-Authenticate": "Bearer"} if self.status == 401 else None)
         # the class attributes are the table; a mapped exception has a row of its own
         for name in ("code", "status", "exit_code", "close_code"):
             object.__setattr__(error, name, getattr(self, name))

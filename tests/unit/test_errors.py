@@ -258,6 +258,12 @@ def test_a_mapping_stays_itself_and_cannot_be_changed():
         mapping.status = 200
 
 
+def test_an_error_of_ones_own_that_is_401_says_how_to_be_let_in():
+    error = ErrorMapping(ParcelLostError, 401).call_error(ParcelLostError("who is it for?"))
+    assert (error.status, error.detail, error.headers) == (401, "who is it for?", {"WWW-Authenticate": "Bearer"})
+    assert ErrorMapping(ParcelLostError, 403).call_error(ParcelLostError()).headers == {}
+
+
 def test_a_mapped_exception_has_a_row_of_its_own():
     error = ErrorMapping(ParcelLostError, 410, "lost", 66, 4410).call_error(ParcelLostError("it is gone"))
     assert (type(error), error.exit_code, error.close_code) == (CallError, 66, 4410)
