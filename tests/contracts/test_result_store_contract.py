@@ -643,6 +643,93 @@ def test_what_is_invalidated_while_the_store_is_away_is_forgotten_before_it_is_u
     run(main)
 
 
+@pytest.mark.parametrize("where", ["loop", "thread", "awaited"])
+def test_what_was_invalidated_while_the_store_was_away_is_told_though_nobody_asks_again(
+    own_server: ValkeyServer, where: str
+) -> None:
+    store, other = (RedisResultStore(own_server.connection_url, timeout=0.2) for _ in range(2))
+    process = pid_of(own_server)
+
+    async def main() -> None:
+        async with closing(store, other):
+            await put(store)
+            os.kill(process, signal.SIGSTOP)
+            try:
+                assert (await get(store, ("g", b"", b""))).detail == "store-timeout"
+                if where == "loop":
+                    store.invalidate("f", b"a")
+                elif where == "thread":
+                    await asyncio.to_thread(store.invalidate, "f", b"a")
+                else:
+                    assert not await store.ainvalidate("f", b"a")
+            finally:
+                os.kill(process, signal.SIGCONT)
+
+            async def gone() -> bool:
+                return await content(other) is None and not store.owed
+
+            await until(gone)
+
+    run(main)
+
+
+def test_an_invalidation_is_told_at_once_though_the_store_failed_a_moment_before(own_server: ValkeyServer) -> None:
+    store = RedisResultStore(own_server.connection_url, timeout=0.2)
+    process = pid_of(own_server)
+
+    async def main() -> None:
+        async with closing(store):
+            await put(store)
+            os.kill(process, signal.SIGSTOP)
+            try:
+                assert (await get(store)).detail == "store-timeout"
+            finally:
+                os.kill(process, signal.SIGCONT)
+            assert await store.ainvalidate("f", b"a")
+
+    run(main)
+
+
+def test_a_store_that_is_closed_tells_what_is_left(own_server: ValkeyServer) -> None:
+    store, other = (RedisResultStore(own_server.connection_url, timeout=0.2) for _ in range(2))
+    process = pid_of(own_server)
+
+    async def main() -> None:
+        async with closing(other):
+            async with closing(store):
+                await put(store)
+                os.kill(process, signal.SIGSTOP)
+                try:
+                    assert not await store.ainvalidate("f", b"a")
+                finally:
+                    os.kill(process, signal.SIGCONT)
+            assert not store.owed
+            assert await content(other) is None
+
+    run(main)
+
+
+def test_many_invalidations_on_an_event_loop_are_told_by_one_task(
+    server: ValkeyServer, shared: Callable[..., RedisResultStore]
+) -> None:
+    store = shared()
+
+    async def main() -> None:
+        async with closing(store):
+            await put(store)
+            before = len(asyncio.all_tasks())
+            for number in range(900):
+                store.invalidate("f", b"%d" % number)
+            assert len(asyncio.all_tasks()) == before + 1
+
+            async def told() -> bool:
+                return not store.owed
+
+            await until(told)
+
+    run(main)
+
+
 def test_invalidations_that_wait_for_the_store_are_bounded(own_server: ValkeyServer) -> None:
     store = RedisResultStore(own_server.connection_url, timeout=0.3)
     process = pid_of(own_server)

@@ -23,7 +23,7 @@ from typing import Any, Literal, TypeVar, cast
 
 import msgspec
 
-from servey.cache_control.circuit import Circuit, within
+from servey.cache_control.circuit import PAUSE_SECONDS, Circuit, within
 from servey.cache_control.memory_result_store import LARGEST_PART
 from servey.cache_control.representation import Representation
 from servey.cache_control.result_store import Lease, Lookup, ResultKey
@@ -179,32 +179,35 @@ class RedisResultStore:
     def invalidate(self, scope: str, arguments: bytes | None) -> None:
         """Forget results, those of runs under way included.
 
-        In an event loop, a task does it. This process uses none of them from now on.
+        In an event loop, a task does it. This process uses none of them from now on, and tells the server until it has
+        heard it.
         """
         self._owe(scope, arguments)
-        if not self._circuit.closed():
-            return
         try:
             asyncio.get_running_loop()
         except RuntimeError:
-            self._settle_here()
+            if not self._circuit.closed() or not self._settle_here():
+                self._settle_elsewhere()
         else:
-            client = self._client()
-            task = asyncio.create_task(self._settle())
-            client.tasks.add(task)
-            task.add_done_callback(client.tasks.discard)
+            self._settle_later()
 
     async def ainvalidate(self, scope: str, arguments: bytes | None) -> bool:
         """Forget results, and return whether the server has."""
         self._owe(scope, arguments)
-        return self._circuit.closed() and await self._settle()
+        if await self._settle():
+            return True
+        self._settle_later()
+        return False
 
     async def close(self) -> None:
-        """Finish what was invalidated, and close the connections of the running event loop."""
+        """Tell the server what is invalidated, if it answers now, and close the connections of this event loop."""
+        if self.owed:
+            await self._settle()
         client = self._clients.pop(asyncio.get_running_loop(), None)
         if client is not None:
-            if client.tasks:
-                await asyncio.wait(client.tasks, timeout=2 * self._timeout)
+            if client.settling is not None:
+                client.settling.cancel()
+                await asyncio.wait((client.settling,))
             await client.redis.aclose()
         if not self._clients and self._blocking is not None:
             self._blocking.close()
@@ -215,7 +218,7 @@ class RedisResultStore:
     def _owe(self, scope: str, arguments: bytes | None) -> None:
         with self._lock:
             self._changes += 1
-            self.owed[scope, arguments] = self._changes
+            self.owed[scope, None if (scope, None) in self.owed else arguments] = self._changes
             if len(self.owed) > _OWED:
                 self.owed = {(name, None): self._changes for name, _ in self.owed}
 
@@ -234,6 +237,26 @@ class RedisResultStore:
                 if self.owed.get(what) == number:  # else it was invalidated once more in the meantime
                     del self.owed[what]
 
+    def _settle_later(self) -> None:
+        """Have a task of the running event loop settle what is owed: one, however much that is."""
+        client = self._client()
+        if client.settling is None or client.settling.done():
+            client.settling = asyncio.create_task(self._settle_all())
+
+    def _settle_elsewhere(self) -> None:
+        """Have a task of some event loop do so."""
+        for loop in list(self._clients):
+            try:
+                loop.call_soon_threadsafe(self._settle_later)
+            except RuntimeError:  # it is closed
+                continue
+            return
+
+    async def _settle_all(self) -> None:
+        while self.owed:
+            if not await self._settle():
+                await asyncio.sleep(PAUSE_SECONDS)
+
     async def _settle(self) -> bool:
         """Delete the tokens of everything that is owed, and return whether it is done."""
         owed, tokens = self._owing()
@@ -247,7 +270,7 @@ class RedisResultStore:
         self._paid(owed)
         return True
 
-    def _settle_here(self) -> None:
+    def _settle_here(self) -> bool:
         """Do what `_settle` does, in a thread that has no event loop."""
         owed, tokens = self._owing()
         try:
@@ -259,9 +282,10 @@ class RedisResultStore:
                 _deleting(client, tokens).execute()
         except Exception as error:  # noqa: BLE001 - see `get`
             self._failed(error)
-        else:
-            self._circuit.succeeded()
-            self._paid(owed)
+            return False
+        self._circuit.succeeded()
+        self._paid(owed)
+        return True
 
     # --- the server ---------------------------------------------------------------------------------------------------
 
@@ -318,7 +342,7 @@ class _Client:
         self.redis = redis
         self.get: Any = redis.register_script(_GET)
         self.put: Any = redis.register_script(_PUT)
-        self.tasks: set[asyncio.Task[bool]] = set()
+        self.settling: asyncio.Task[None] | None = None
 
 
 def _deleting(client: Any, tokens: list[str]) -> Any:
