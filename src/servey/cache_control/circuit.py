@@ -14,6 +14,9 @@ T = TypeVar("T")
 PAUSE_SECONDS = 1.0
 """For how long a store that failed is left alone; then one call tries it."""
 
+_STEPS = 8
+"""In so many parts a time to wait is counted."""
+
 
 class Circuit:
     """Leave a store alone for a while after it failed, and say so once.
@@ -65,6 +68,10 @@ async def within(seconds: float, answer: Awaitable[T]) -> T:
     A client may take the cancellation of whoever asks for its own timeout, and raise that, or go on; whoever cancels
     waits for ever then, at a stop for one. Here it stays a cancellation.
 
+    The time is counted in parts, each from when the event loop has come to the end of the one before. When the loop is
+    busy for longer than `seconds`, with a flood of calls, the answer may be there and not read: that is no fault of the
+    store's.
+
     Args:
         seconds: For how long the answer is waited for.
         answer: The answer.
@@ -74,9 +81,22 @@ async def within(seconds: float, answer: Awaitable[T]) -> T:
     """
     task = asyncio.current_task()
     before = 0 if task is None else task.cancelling()
+    loop = asyncio.get_running_loop()
+
+    def step(left: int) -> None:
+        nonlocal timer
+        if left:
+            timer = loop.call_later(seconds / _STEPS, step, left - 1)
+        else:
+            limit.reschedule(loop.time())
+
+    timer = loop.call_later(seconds / _STEPS, step, _STEPS - 1)
     try:
-        async with asyncio.timeout(seconds):
-            result = await answer
+        async with asyncio.timeout(None) as limit:
+            try:
+                result = await answer
+            finally:
+                timer.cancel()
     except Exception:
         if task is not None and task.cancelling() > before:
             raise asyncio.CancelledError from None

@@ -1,8 +1,13 @@
 """Whether a store that failed is asked again."""
 
+import asyncio
 import logging
+import threading
+from time import monotonic
 
-from servey.cache_control.circuit import PAUSE_SECONDS, Circuit
+import pytest
+
+from servey.cache_control.circuit import PAUSE_SECONDS, Circuit, within
 
 
 def test_a_store_that_failed_is_left_alone_and_then_tried_by_one_caller_in_each_pause(caplog):
@@ -23,3 +28,44 @@ def test_a_store_that_failed_is_left_alone_and_then_tried_by_one_caller_in_each_
         ("WARNING", "the store does not answer (TimeoutError); calls go on without it"),
         ("INFO", "the store answers again"),
     ]
+
+
+def test_a_busy_event_loop_is_no_fault_of_the_store():
+    async def main():
+        loop = asyncio.get_running_loop()
+        answered, busy = loop.create_future(), threading.Event()
+
+        def store():
+            busy.wait(5)
+            loop.call_soon_threadsafe(answered.set_result, "read late")
+
+        def work():
+            busy.set()
+            end = monotonic() + 0.1
+            while monotonic() < end:
+                pass
+
+        async def answer():
+            read = await answered
+            await asyncio.sleep(0)
+            return read
+
+        thread = threading.Thread(target=store)
+        thread.start()
+        loop.call_soon(work)
+        try:
+            return await within(0.04, answer())
+        finally:
+            thread.join()
+
+    assert asyncio.run(main()) == "read late"
+
+
+def test_an_answer_that_does_not_come_is_waited_for_no_longer_than_said():
+    async def main():
+        begin = monotonic()
+        with pytest.raises(TimeoutError):
+            await within(0.04, asyncio.Event().wait())
+        return monotonic() - begin
+
+    assert 0.03 < asyncio.run(main()) < 2

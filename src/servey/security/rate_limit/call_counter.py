@@ -106,8 +106,7 @@ class CallCounter:
         store = self._store()
         if store.turn.locked():
             try:
-                async with asyncio.timeout(self._timeout):
-                    await store.turn.acquire()
+                await within(self._timeout, store.turn.acquire())
             except TimeoutError:  # here are more calls than it can answer in time, which is no failure of it
                 return self._known(asked)
         else:

@@ -68,7 +68,7 @@ class SharedStorage:
 
     Args:
         url: The store, as ``redis://host:6379/0``, ``rediss://…`` or ``unix://…``.
-        timeout: Seconds for which each step (connecting, sending, waiting) may take.
+        timeout: Seconds for which a connection is waited for.
     """
 
     errors = (RedisError,)
@@ -79,8 +79,8 @@ class SharedStorage:
             url,
             max_connections=_CONNECTIONS,
             timeout=timeout,
-            socket_timeout=timeout,
-            socket_connect_timeout=timeout,
+            socket_timeout=None,  # whoever asks waits no longer than it wants to (`within`)
+            socket_connect_timeout=None,
             retry=Retry(NoBackoff(), 1),  # a server that was started anew has closed the connections
         )
         client: Any = Redis(connection_pool=self._pool)
