@@ -174,6 +174,8 @@ class CallError(ServeyError):
         self.detail = detail
         self.errors = tuple(errors)
         self.headers = checked_headers(headers or {})
+        if self.status == 401 and not any(name.lower() == "www-authenticate" for name in self.headers):
+            self.headers["WWW-Authenticate"] = "Bearer"  # RFC 9110 §15.5.2: who answers 401 says how to be let in
         self.data: dict[str, Any] = dict(data or {})
         super().__init__(detail or self.title)
 
@@ -404,7 +406,6 @@ class ErrorMapping(msgspec.Struct, frozen=True):
         """Return the `CallError` that stands for `exception`; its detail is the exception's message."""
         if isinstance(exception, CallError):
             return exception
-        # RFC 9110 §15.5.2: who answers 401 says how to be let in
         error = CallError(str(exception), headers={"WWW-Authenticate": "Bearer"} if self.status == 401 else None)
         # the class attributes are the table; a mapped exception has a row of its own
         for name in ("code", "status", "exit_code", "close_code"):

@@ -263,6 +263,12 @@ def test_an_error_of_ones_own_that_is_401_says_how_to_be_let_in():
     assert (error.status, error.detail, error.headers) == (401, "who is it for?", {"WWW-Authenticate": "Bearer"})
     assert ErrorMapping(ParcelLostError, 403).call_error(ParcelLostError()).headers == {}
 
+    class ExpiredError(CallError):
+        code, status = "expired", 401
+
+    assert ExpiredError("too late").headers == {"WWW-Authenticate": "Bearer"}
+    assert ExpiredError(headers={"www-authenticate": "DPoP"}).headers == {"www-authenticate": "DPoP"}
+
 
 def test_a_mapped_exception_has_a_row_of_its_own():
     error = ErrorMapping(ParcelLostError, 410, "lost", 66, 4410).call_error(ParcelLostError("it is gone"))
