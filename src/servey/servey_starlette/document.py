@@ -26,7 +26,7 @@ from servey.cache_control.preconditions import EntityTags
 from servey.errors import CallError, DeadlineError, OverloadedError
 from servey.schema.openapi import openapi_document
 from servey.security.authorization import Authorization
-from servey.servey_starlette.request import AUTHORIZATION_KEY, authorization_of, request_id_of
+from servey.servey_starlette.request import AUTHORIZATION_KEY, authorization_left_in, authorization_of, request_id_of
 from servey.service import Service
 
 DOCUMENT_PATH = "/openapi.json"
@@ -159,13 +159,17 @@ async def _visible(service: Service, request: Request) -> frozenset[str]:
 
     Raises:
         UnauthorizedError: The token is not good.
-        DeadlineError: The access controls take too long to say.
+        DeadlineError: The authorizers or the access controls take too long to say.
     """
     authorization: Authorization | None
     if AUTHORIZATION_KEY in request.scope:  # who stands in front has said who it is, or that it is nobody
-        authorization = request.scope[AUTHORIZATION_KEY]
+        authorization = authorization_left_in(request.scope)
     else:
-        authorization = await authorization_of(request.scope, service.authorizers)
+        runtime = service.runtime
+        at = runtime.loop.time() + service.settings.timeout
+        authorization = await authorization_of(
+            request.scope, service.authorizers, lambda awaited: runtime.deadlines.run(awaited, at)
+        )
     request_id = request_id_of(dict(request.scope["headers"]))
     # one for all, so that all of them together have the time that one call has
     context = CallContext(Origin.NETWORK, "rest", request_id, authorization)

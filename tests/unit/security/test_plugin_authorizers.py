@@ -54,20 +54,20 @@ def token(**claims):
     return jwt.encode({"sub": "me", "exp": int(time.time()) + 600, **claims}, SECRET, "HS256")
 
 
-def ask(*plugins, given="a token", action_name="who", **settings):
+def ask(*plugins, given="a token", path="/actions/who", **settings):
     service = Service([who, guarded], plugins=plugins, settings=Settings(**settings))
     headers = {"authorization": f"Bearer {given}"}
-    return asyncio.run(Client(create_app(service)).request("GET", f"/actions/{action_name}", headers=headers))
+    return asyncio.run(Client(create_app(service)).request("GET", path, headers=headers))
 
 
-def ask_with_scope_key(value):
+def ask_with_scope_key(value, path="/actions/who"):
     app = create_app(Service([who, guarded]))
 
     async def in_front(scope, receive, send):
         scope[AUTHORIZATION_KEY] = value
         await app(scope, receive, send)
 
-    return asyncio.run(Client(in_front).request("GET", "/actions/who"))
+    return asyncio.run(Client(in_front).request("GET", path))
 
 
 ENDLESS = []
@@ -95,7 +95,7 @@ NO_AUTHORIZATION = {
 def test_what_is_no_authorization_is_a_defect_and_nobody_is_let_in(what, caplog):
     for response in (
         ask(Answering(NO_AUTHORIZATION[what])),
-        ask(Answering(NO_AUTHORIZATION[what]), action_name="guarded"),
+        ask(Answering(NO_AUTHORIZATION[what]), path="/actions/guarded"),
         ask_with_scope_key(NO_AUTHORIZATION[what]),
     ):
         assert (response.status, response.json()["code"]) == (500, "internal_error")
@@ -123,6 +123,11 @@ def test_another_error_does_not_keep_the_next_from_being_asked(error):
         assert ask(*plugins).status == error.status
 
 
+def test_the_document_is_shown_to_no_caller_that_is_none():
+    with pytest.raises(TypeError, match="the scope key"):  # answered with 500; raised again for the server's log
+        ask_with_scope_key(True, "/openapi.json")
+
+
 def test_a_middleware_may_say_that_there_is_nobody():
     assert ask_with_scope_key(None).json() == "nobody"
     claims = MappingProxyType({"roles": ["a", {"b": None}], "n": 2**70, "x": 1.5})
@@ -135,8 +140,9 @@ def test_an_authorizer_has_the_time_of_the_call():
             with contextlib.suppress(ZeroDivisionError):
                 await asyncio.Event().wait()
 
-    response = ask(Hanging(None), timeout=0.05)
-    assert (response.status, response.json()["code"]) == (504, "timeout")
+    for path in ("/actions/who", "/openapi.json"):
+        response = ask(Hanging(None), path=path, timeout=0.05)
+        assert (response.status, response.json()["code"]) == (504, "timeout")
 
 
 def test_what_an_authorizer_adds_to_the_usual_one_is_asked_for_every_request():
