@@ -27,6 +27,7 @@ from servey.cache_control.circuit import PAUSE_SECONDS, Circuit, within
 from servey.cache_control.memory_result_store import LARGEST_PART
 from servey.cache_control.representation import Representation
 from servey.cache_control.result_store import Lease, Lookup, ResultKey
+from servey.cache_control.store_url import check_store_url
 from servey.errors import MissingExtraError, SettingsError, checked_headers, is_missing
 
 try:
@@ -130,11 +131,12 @@ class RedisResultStore:
         self._changes = 0
         self._blocking: Any = None
         try:
-            _SYNC.ConnectionPool.from_url(self._url)
-        except (ValueError, TypeError):  # without saying it: there may be a password in it
+            check_store_url(self._url)
+        except ValueError:  # without saying it: there may be a password in it
             raise SettingsError(
                 "SERVEY_RESULT_CACHE is neither off nor memory nor the URL of a store: write redis://host:6379/0, "
-                "rediss:// with TLS, or unix:// for a socket"
+                "rediss:// with TLS, or unix:// for a socket; after a ? only options of redis-py's connections, and "
+                "none that decodes answers"
             ) from None
 
     async def get(self, key: ResultKey) -> Lookup:

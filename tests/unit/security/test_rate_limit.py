@@ -4,6 +4,7 @@ import pytest
 
 from servey import Authorization, CallContext, Origin
 from servey.action.action import action
+from servey.cache_control.redis_result_store import RedisResultStore
 from servey.errors import DefinitionError, SettingsError
 from servey.security.rate_limit.call_counter import CallCounter
 from servey.security.rate_limit.caller import caller_of, network_of, warn_of_no_address
@@ -57,6 +58,15 @@ def test_a_store_that_is_none_stops_the_start_and_is_not_repeated():
     with pytest.raises(SettingsError, match="SERVEY_RATE_LIMITS") as raised:
         Service([f], settings=Settings(rate_limits="amqp://me:secret@host"))
     assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize("option", ["foo=bar", "decode_responses=true", "encoding=utf-16", "db=x"])
+def test_an_option_that_no_store_has_or_that_changes_its_answers_stops_the_start(option):
+    for of in (CallCounter, RedisResultStore):
+        with pytest.raises(SettingsError, match="SERVEY_R") as raised:
+            of(f"redis://:secret@127.0.0.1:1/0?{option}")
+        assert "secret" not in str(raised.value)
+        of("redis://127.0.0.1:1/0?health_check_interval=5")
 
 
 @pytest.mark.parametrize("url", ["redis://host", "redis://:secret@host:6379/1", "rediss://host", "unix:///run/v.sock"])

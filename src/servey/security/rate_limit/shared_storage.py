@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
+from servey.cache_control.store_url import check_store_url
 from servey.errors import MissingExtraError, SettingsError, is_missing
 
 if TYPE_CHECKING:
@@ -95,11 +96,12 @@ class SharedStorage:
             SettingsError: It is none. It is not repeated, as it may have a password in it.
         """
         try:
-            _POOL.from_url(url)
+            check_store_url(url)
         except ValueError:
             raise SettingsError(
                 "SERVEY_RATE_LIMITS is neither memory nor the URL of a store: write redis://host:6379/0, rediss:// "
-                "with TLS, or unix:// for a socket"
+                "with TLS, or unix:// for a socket; after a ? only options of a connection of redis-py, and none that "
+                "decodes answers"
             ) from None
 
     async def acquire_all(self, asked: Sequence[Asked]) -> list[Told]:
