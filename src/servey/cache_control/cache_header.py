@@ -22,7 +22,8 @@ class CacheHeader(msgspec.Struct, frozen=True):
         max_age: Whole seconds for which it is fresh (RFC 9111 §5.2.2.1); None when nobody can know, so that each use
             has to be checked with the service (``no-cache``).
         etag: A strong entity tag (RFC 9110 §8.8.3), without its quotes; None for one made from the content.
-        last_modified: When it changed last (RFC 9110 §8.8.2); without a zone, in local time.
+        last_modified: When it changed last (RFC 9110 §8.8.2); without a zone, in local time. Not known is what is
+            at the end of time, as `datetime.min`, so that it is no time of another zone.
         public: Whether caches that several callers share may keep it, too. Never of an action that tells callers
             apart.
         no_store: Whether nothing at all may be kept (RFC 9111 §5.2.2.5).
@@ -47,7 +48,7 @@ class CacheHeader(msgspec.Struct, frozen=True):
             if not isinstance(modified, datetime):  # pyright: ignore[reportUnnecessaryIsInstance]
                 raise ValueError(f"the last modification was at {modified!r}, which is no datetime")
             if modified.tzinfo is None:
-                msgspec.structs.force_setattr(self, "last_modified", modified.astimezone())
+                msgspec.structs.force_setattr(self, "last_modified", _with_zone(modified))
 
     @classmethod
     def agreed(cls, said: Iterable[CacheHeader]) -> CacheHeader:
@@ -99,3 +100,11 @@ class CacheHeader(msgspec.Struct, frozen=True):
             return "no-store"
         age = "no-cache" if self.max_age is None else f"max-age={self.max_age}"
         return f"private, {age}" if private else f"public, {age}" if self.public else age
+
+
+def _with_zone(local: datetime) -> datetime | None:
+    """Return a local time with its zone; None for what is no time in any, such as `datetime.min`."""
+    try:
+        return local.astimezone()
+    except (OverflowError, ValueError, OSError):  # which of them is the platform's choice
+        return None

@@ -26,7 +26,7 @@ _OF_THIS_ANSWER = frozenset(
 def cache_directives(value: str) -> dict[str, str | None]:
     """Return the directives of a ``Cache-Control`` (RFC 9111 §5.2) by their names in lower case.
 
-    What is no directive is passed over, up to the next comma.
+    What is no directive is passed over, up to the next comma. Of several of one name the first counts (§4.2.1).
 
     Example:
         >>> cache_directives('private="Set-Cookie", max-age=5')
@@ -41,7 +41,7 @@ def cache_directives(value: str) -> dict[str, str | None]:
             argument: str | None = directive[2]
             if argument is not None and argument.startswith('"'):
                 argument = re.sub(r"\\(.)", r"\1", argument[1:-1])
-            found[directive[1].lower()] = argument
+            found.setdefault(directive[1].lower(), argument)
     return found
 
 
@@ -67,6 +67,11 @@ class ReplyHeaders:
         values = [value for given, value in self._headers if given == name]
         return ", ".join(values) if values else None
 
+    @property
+    def age(self) -> int:
+        """The seconds that the result was old when it was made here (RFC 9111 §5.1); 0 where none are told."""
+        return seconds_in(self.get("age")) or 0
+
     def hashed(self, status: int | None) -> bytes:
         """Return what besides the content makes this another representation."""
         rest = sorted(f"{name}: {value}" for name, value in self._headers if name not in _OF_THIS_ANSWER)
@@ -87,7 +92,8 @@ class ReplyHeaders:
             if private:
                 refuse_shared(directives)
             known = "no-cache" not in directives
-            changes["max_age"] = seconds_in(directives.get("max-age")) if known else None
+            fresh = seconds_in(directives.get("max-age")) if known else None
+            changes["max_age"] = None if fresh is None else max(0, fresh - self.age)
             changes["public"] = "public" in directives
             changes["no_store"] = "no-store" in directives or ("private" in directives and not private)
         elif expires is not None:

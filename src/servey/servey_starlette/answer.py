@@ -14,7 +14,7 @@ from servey.action.operation import Operation
 from servey.action.reply import Reply
 from servey.cache_control.answer_headers import NOT_MODIFIED, PRIVATE, answer_headers, private_headers
 from servey.cache_control.preconditions import Conditions, Current, Outcome, is_conditional
-from servey.cache_control.reply_headers import cache_directives, seconds_in
+from servey.cache_control.reply_headers import ReplyHeaders, cache_directives, seconds_in
 from servey.cache_control.representation import Representation
 from servey.errors import PreconditionError
 from servey.security.rate_limit.rate_limit_headers import rate_limit_headers
@@ -36,15 +36,22 @@ _RENDERED = {True: ("starlette", "starlette, by cookie"), False: ("starlette, wr
 _NOT_MODIFIED = frozenset(name.encode("ascii") for name in NOT_MODIFIED)
 
 
-class _Rendered:
-    """The headers of a representation, made once for as long as it is kept."""
+class Rendered:
+    """The headers of a representation, made once for as long as it is kept.
 
-    __slots__ = ("_answered", "_has_age", "_not_modified", "_told", "entity_tag")
+    Args:
+        representation: The result.
+        reads: Whether the method is GET or HEAD.
+        by_cookie: Whether somebody in front said who calls.
+    """
+
+    __slots__ = ("_answered", "_not_modified", "_own_age", "_told", "entity_tag")
 
     def __init__(self, representation: Representation, reads: bool, by_cookie: bool) -> None:
-        self._answered = encoded(answer_headers(representation, reads=reads, by_cookie=by_cookie))
+        told = encoded(answer_headers(representation, reads=reads, by_cookie=by_cookie))
+        self._answered = [line for line in told if line[0] != b"age"]
         self._not_modified = [line for line in self._answered if line[0] in _NOT_MODIFIED]
-        self._has_age = bool(representation.headers) and any(name == b"age" for name, _ in self._answered)
+        self._own_age = ReplyHeaders(representation.headers).age if representation.headers else 0
         self._told: tuple[int, str, Lines, Lines] = 0, "", self._answered, self._not_modified
         self.entity_tag = representation.entity_tag.encode("latin-1")
 
@@ -58,8 +65,8 @@ class _Rendered:
         return told[2:]
 
     def _where_from(self, age: int, cache_status: str) -> Iterable[tuple[bytes, bytes]]:
-        if (age or cache_status.startswith("hit")) and not self._has_age:
-            yield b"age", b"%d" % age
+        if age or self._own_age or cache_status.startswith("hit"):
+            yield b"age", b"%d" % (age + self._own_age)
         if cache_status:
             yield b"cache-status", f"servey; {cache_status}".encode("ascii")
 
@@ -137,15 +144,15 @@ def _cached(route: WebRoute) -> Answering:
         else:
             fetched = await fetch(arguments, context)
         representation, key = fetched.representation, keys[by_cookie := AUTHORIZATION_KEY in scope]
-        rendered: _Rendered | None = representation.renderings.get(key)
+        rendered: Rendered | None = representation.renderings.get(key)
         if rendered is None:
-            rendered = representation.renderings[key] = _Rendered(representation, reads, by_cookie)
+            rendered = representation.renderings[key] = Rendered(representation, reads, by_cookie)
         told, status = rendered.told(fetched.age, fetched.cache_status), representation.status or default
         if reads and is_conditional(headers) and 200 <= status <= 299:
             # nearly always it is the one tag that was sent before, alone
             given = headers.get(b"if-none-match")
             is_same = given == rendered.entity_tag and not (b"if-match" in headers or b"if-unmodified-since" in headers)
-            if is_same:
+            if is_same and _has_one_line(scope["headers"], b"if-none-match"):
                 return b"", 304, told[1]
             conditions = Conditions.of(scope["headers"], time.time())
             if _outcome(conditions, current_of(representation), reads=True) is Outcome.NOT_MODIFIED:
@@ -210,6 +217,11 @@ def asked_of_cache(headers: Sequence[tuple[bytes, bytes]]) -> tuple[int | None, 
     if "no-cache" in directives or "no-store" in directives:
         return 0, "no-store" not in directives
     return seconds_in(directives.get("max-age")), True
+
+
+def _has_one_line(headers: Sequence[tuple[bytes, bytes]], name: bytes) -> bool:
+    """Return whether a header of a request is not spread over several lines, which say what they say together."""
+    return [given for given, _ in headers].count(name) == 1
 
 
 def _outcome(conditions: Conditions, current: Current | None, *, reads: bool) -> Outcome:

@@ -4,7 +4,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from servey.cache_control import CacheHeader
+from servey.cache_control import CacheHeader, TimestampCacheControl
+from servey.cache_control.answer_headers import answer_headers
+from servey.cache_control.representation import Representation
 
 THEN = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -88,3 +90,11 @@ def test_a_whole_is_fresh_while_all_its_parts_are():
     assert CacheHeader.of_parts([long, CacheHeader(last_modified=THEN)]) == CacheHeader(last_modified=later)
     assert CacheHeader.of_parts([long, CacheHeader(no_store=True)]).no_store
     assert CacheHeader.of_parts([]) == CacheHeader()
+
+
+@pytest.mark.parametrize("end", [datetime.min, datetime.max])
+def test_a_local_time_at_the_end_of_time_is_not_known(end):
+    told = TimestampCacheControl("at").cache_header({"at": end}, b"").last_modified
+    assert told is None or told.tzinfo is not None
+    made = Representation.of(b"", CacheHeader(last_modified=end), private=False, made_at=1e9)
+    assert "last-modified" not in dict(answer_headers(made)) or told is not None

@@ -209,3 +209,14 @@ def test_what_adapters_make_of_it_is_not_a_part_of_it():
     assert representation.renderings == {"x": 1}
     assert representation == made()
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(representation), type=Representation) == representation
+
+
+def test_of_several_directives_of_one_name_the_first_counts():
+    assert cache_directives("max-age=0, max-age=500") == {"max-age": "0"}
+    assert made(headers={"Cache-Control": "max-age=0, max-age=500"}).cache.max_age == 0
+
+
+def test_what_was_old_when_it_was_made_is_fresh_for_the_rest():
+    assert made(headers={"Cache-Control": "max-age=50", "Age": "20"}).cache.max_age == 30
+    assert made(headers={"Cache-Control": "max-age=50", "Age": "60"}).cache.max_age == 0
+    assert made(headers={"Cache-Control": "max-age=50", "Age": "old"}).cache.max_age == 50

@@ -29,8 +29,9 @@ from servey import (
 )
 from servey.action.action import action
 from servey.cache_control import CacheHeader, SecureHashCacheControl, TimestampCacheControl, TtlCacheControl
+from servey.cache_control.representation import Representation
 from servey.cache_control.secure_hash_cache_control import etag_of
-from servey.servey_starlette.answer import asked_of_cache
+from servey.servey_starlette.answer import Rendered, asked_of_cache
 from servey.servey_starlette.app import create_app
 from servey.servey_test.client import Client, Response
 from servey.service import Service
@@ -374,6 +375,14 @@ async def test_several_header_lines_are_one_list() -> None:
     assert (await http.request("GET", "/actions/count", headers=lines)).status == 304
 
 
+async def test_a_line_that_cannot_be_read_spoils_the_list_wherever_it_is() -> None:
+    http = client(count)
+    tag = (await http.request("GET", "/actions/count")).headers["etag"]
+    for lines in (["junk", tag], [tag, "junk"], [tag, tag + "x"]):
+        sent = [("if-none-match", line) for line in lines]
+        assert (await http.request("GET", "/actions/count", headers=sent)).status == 200
+
+
 async def test_another_content_is_sent() -> None:
     http = client(count)
     tag = (await http.request("GET", "/actions/count")).headers["etag"]
@@ -473,6 +482,15 @@ async def test_a_kept_result_tells_its_age_and_is_made_anew_on_demand() -> None:
     unchanged = await http.request("GET", "/actions/number", headers={"if-none-match": anew.headers["etag"]})
     assert (unchanged.status, "age" in unchanged.headers, len(made)) == (304, True, 2)
     assert unchanged.headers["cache-status"].startswith("servey; hit; ttl=2")
+
+
+async def test_what_a_reply_says_of_its_age_grows_while_it_is_kept() -> None:
+    now = 1000.0
+    made = Representation.of(b"1", CacheHeader(max_age=60), private=False, headers={"Age": "20"}, made_at=now)
+    rendered = Rendered(made, reads=True, by_cookie=False)
+    for age, status in ((0, "fwd=uri-miss; stored"), (0, "hit; ttl=60"), (7, "hit; ttl=53")):
+        for lines in rendered.told(age, status):
+            assert [value for name, value in lines if name == b"age"] == [b"%d" % (20 + age)]
 
 
 # --- writes -----------------------------------------------------------------------------------------------------
