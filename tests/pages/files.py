@@ -6,6 +6,7 @@ import tomllib
 from configparser import ConfigParser
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import crossplane
 import yaml
@@ -21,6 +22,9 @@ UNIT_KEYS = {
     "Install": {"WantedBy"},
 }
 COMPOSE_SERVICE_KEYS = {"build", "environment", "ports", "restart", "stop_grace_period", "read_only", "tmpfs"}
+STORE_KEYS = {"image", "restart"}
+SECRET = "0123456789abcdef" * 4
+"""What stands for a secret that a file does not have."""
 POD_KEYS = {"terminationGracePeriodSeconds", "containers", "securityContext"}
 CONTAINER_KEYS = {
     *("name", "image", "env", "ports", "resources", "securityContext"),
@@ -82,8 +86,16 @@ def check_yaml(path: Path) -> None:
 
 def check_compose(document: dict[str, Any]) -> None:
     for service in document["services"].values():
+        if "image" in service:  # somebody else's
+            assert set(service) <= STORE_KEYS
+            continue
         assert set(service) <= COMPOSE_SERVICE_KEYS
-        variables = {name: str(value) for name, value in service.get("environment", {}).items()}
+        variables = {
+            name: re.sub(rf"^\$\{{{name}:\?[^}}]*\}}$", SECRET, str(value))
+            for name, value in service.get("environment", {}).items()
+        }
+        hosts = {urlsplit(value).hostname for value in variables.values() if value.startswith("redis:")}
+        assert hosts <= set(document["services"])
         check_variables(variables)
         seconds = re.fullmatch(r"(\d+)s", service["stop_grace_period"])
         assert seconds is not None
@@ -101,7 +113,11 @@ def check_deployment(document: dict[str, Any]) -> None:
     assert set(pod) <= POD_KEYS
     for container in pod["containers"]:
         assert set(container) <= CONTAINER_KEYS
-        variables = {item["name"]: item["value"] for item in container["env"]}
+        variables = {item["name"]: SECRET if "valueFrom" in item else item["value"] for item in container["env"]}
+        for item in container["env"]:
+            if "valueFrom" in item:
+                assert set(item) == {"name", "valueFrom"}
+                assert set(item["valueFrom"]["secretKeyRef"]) == {"name", "key"}
         assert all(isinstance(value, str) for value in variables.values()), "Kubernetes takes text only"
         check_variables(variables)
         check_grace(float(pod["terminationGracePeriodSeconds"]), variables)
