@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -94,7 +94,7 @@ def _meant(action: Callable[..., Any] | str, given: dict[str, Any]) -> tuple[Any
 
 def _wire(value: Any) -> Any:
     """Return the JSON values of an argument; a datetime without a zone stays without one, as a caller sends it."""
-    kind: Any = type(value)
+    kind = cast(Any, type(value))
     if kind is datetime.datetime:
         return to_wire(value) if value.tzinfo is not None else value.isoformat()
     if kind is list or kind is tuple:

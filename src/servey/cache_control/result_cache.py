@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
@@ -58,11 +57,11 @@ class ResultCache:
             kept = self._opened()
         try:
             arguments_key = self._key_of(arguments)
+            identity = b""
+            if self._is_private:
+                identity = NOBODY if context.authorization is None else context.authorization.identity
         except UnkeyableError:
             return Fetched(await self._call(arguments, context), 0, "fwd=bypass; detail=unkeyable")
-        identity = b""
-        if self._is_private:
-            identity = NOBODY if context.authorization is None else context.authorization.identity
         key = self._scope, arguments_key, identity
         lookup: Any = kept.get(key)
         if self._is_shared:
@@ -275,7 +274,9 @@ def fingerprint(operation: Operation) -> str:
         operation.arguments.json_schema(),
         operation.result.json_schema("output"),
     )
-    return hashlib.sha256(msgspec.json.encode(whole, order="deterministic", enc_hook=repr)).hexdigest()[:16]
+    from hashlib import sha256  # for shared stores only
+
+    return sha256(msgspec.json.encode(whole, order="deterministic", enc_hook=repr)).hexdigest()[:16]
 
 
 def _note(store: ResultStore, keys: tuple[str, bytes | None]) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -71,18 +71,28 @@ class Authorization(msgspec.Struct, frozen=True):
         """Who this is, in 32 bytes: the same for every token that says the same of the same subject.
 
         Of everything that was verified, only when the token was made, when it is valid and which one it is are left
-        out (``exp``, ``iat``, ``nbf``, ``jti``). What one identity may see is kept from all others.
+        out (``exp``, ``iat``, ``nbf``, ``jti``). What one identity may see is kept from all others. The fields that a
+        subclass adds are part of it.
+
+        Raises:
+            UnkeyableError: A claim, or a field of a subclass, is an object of which nobody can say whether it equals
+                another.
         """
         claims = {name: value for name, value in self.claims.items() if name not in _OF_ONE_TOKEN}
-        whole = (self.issuer, self.subject, sorted(self.scopes), claims)
-        try:
-            encoded = msgspec.msgpack.encode(whole, order="deterministic")
-        except (OverflowError, ValueError, TypeError):
-            # JSON has numbers of over 64 bits, and texts that are no Unicode; this begins otherwise than the other
-            import json
+        whole: Any = (self.issuer, self.subject, sorted(self.scopes), claims)
+        encoded: bytes | None = None
+        if type(self) is Authorization:
+            # numbers of over 64 bits, texts that are no Unicode, and objects take the other way, as subclasses do
+            with suppress(OverflowError, ValueError, TypeError, RecursionError):
+                encoded = msgspec.msgpack.encode(whole, order="deterministic")
+        if encoded is None:
+            from servey.cache_control.argument_key import faithful  # needed by few
 
-            encoded = json.dumps(whole, sort_keys=True, ensure_ascii=False).encode("utf-8", "surrogatepass")
-        return hashlib.sha256(encoded).digest()
+            added = [name for name in self.__struct_fields__ if name not in Authorization.__struct_fields__]
+            encoded = faithful((type(self), *whole, {name: getattr(self, name) for name in added}))
+        from hashlib import sha256  # two milliseconds that a program without callers need not wait
+
+        return sha256(encoded).digest()
 
     def has_scope(self, scope: str) -> bool:
         """Return whether the token carries `scope`."""
