@@ -22,9 +22,6 @@ from servey.finder import Declarations, find_declarations, nested_actions
 from servey.plugin import Plugin, TriggerSupport
 from servey.ports import Authenticator, Authorizer, RateLimiter, ResultStore, TokenIssuer
 from servey.security.access_control import ALLOW_ALL, ALLOW_NONE
-from servey.security.authorizer.configured import configured_authorizers
-from servey.security.authorizer.fixed_keys import MIN_SECRET, FixedKeys
-from servey.security.authorizer.jwt_authorizer import JwtAuthorizer
 from servey.settings import Settings
 from servey.trigger.web_route import WebRoute, web_routes
 from servey.trigger.web_trigger import WebTrigger
@@ -76,7 +73,6 @@ class Service:
         self.settings = (settings or Settings()).with_made_up()
         self.plugins: tuple[Plugin, ...] = (*plugins, *built_in_plugins())
         self._triggers: tuple[TriggerSupport, ...] = _flat(plugin.triggers() for plugin in self.plugins)
-        self.authorizers: tuple[Authorizer, ...] = self._all_authorizers()
         self.authenticators: tuple[Authenticator, ...] = _flat(plugin.authenticators() for plugin in self.plugins)
         self._engines = _flat(plugin.engines() for plugin in self.plugins)
         self._errors: tuple[ErrorMapping, ...] = _flat(plugin.errors() for plugin in self.plugins)
@@ -133,6 +129,9 @@ class Service:
             SettingsError: A key cannot be read; or this is production, and the secret is too short, or there is
                 nothing to verify tokens with, and an action or a login needs it.
         """
+        from servey.security.authorizer.fixed_keys import MIN_SECRET, FixedKeys
+        from servey.security.authorizer.jwt_authorizer import JwtAuthorizer
+
         secret = self.settings.jwt_secret_key
         size = len(secret.encode())
         if secret and size < MIN_SECRET:
@@ -168,10 +167,14 @@ class Service:
         )
         return next(guarded, "")
 
-    def _all_authorizers(self) -> tuple[Authorizer, ...]:
+    @cached_property
+    def authorizers(self) -> tuple[Authorizer, ...]:
+        """What verifies tokens, in the order in which they are asked: plugins', then those of the settings."""
         plugins: tuple[Authorizer, ...] = _flat(plugin.authorizers() for plugin in self.plugins)
         if not self.settings.has_keys or (plugins and "JWT_SECRET_KEY" in self.settings.made_up):
             return plugins
+        from servey.security.authorizer.configured import configured_authorizers  # not for a call without a token
+
         return (*plugins, *configured_authorizers(self.settings))
 
     @cached_property
@@ -394,9 +397,12 @@ class Service:
     async def _opened(self, runtime: Runtime) -> AsyncGenerator[None]:
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._close_call_counter)
-            for authorizer in self.authorizers:
-                if isinstance(authorizer, JwtAuthorizer):
-                    await stack.enter_async_context(authorizer.running())
+            if self.settings.jwks_urls or self.settings.oidc_issuers:  # others have nothing to keep up to date
+                from servey.security.authorizer.jwt_authorizer import JwtAuthorizer
+
+                for authorizer in self.authorizers:
+                    if isinstance(authorizer, JwtAuthorizer):
+                        await stack.enter_async_context(authorizer.running())
             stack.push_async_callback(self._close_result_store)
             for node in self._injection.service_resources:
                 try:

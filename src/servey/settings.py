@@ -52,6 +52,12 @@ _URLSAFE = bytes.maketrans(b"+/", b"-_")
 
 _STORE = r"(redis|rediss|valkey|valkeys)://[^\s/?#]+(/\S*)?(\?\S*)?|unix://[^\s?#]*/\S+"
 
+_MADE_UP = {
+    "jwt_secret_key": "JWT_SECRET_KEY",
+    "debug_authenticator_password": "SERVEY_DEBUG_AUTHENTICATOR_PASSWORD",
+}
+"""The variables of what is made up: to read them off the fields takes longer than all the rest of a start."""
+
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 MOST_WORKERS = 1024
 """More processes than that are a slip of the pen."""
@@ -423,8 +429,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
                 )
         if not made:
             return self
-        variables = self.variables()
-        names = tuple(variables[field].name for field in made)
+        names = tuple(_MADE_UP[field] for field in made)
         return msgspec.structs.replace(self, **made, made_up=(*self.made_up, *names))
 
     def problem_types_at(self, root_path: str = "") -> str:
@@ -622,7 +627,7 @@ def _is_network(text: str) -> bool:
 
 def is_loopback(host: str) -> bool:
     """Return whether a name or an address of a host is that of this machine itself."""
-    if host == "localhost":
+    if host in ("localhost", "127.0.0.1", "::1"):
         return True
     import ipaddress
 

@@ -13,7 +13,6 @@ import collections
 import datetime
 import decimal
 import enum
-import hashlib
 import struct
 import sys
 import types
@@ -84,7 +83,7 @@ def argument_key(codec: ArgumentsCodec) -> Callable[[Any], bytes]:
             encoded = encode(arguments)
         except Exception:  # noqa: BLE001 - an integer of more than 64 bits, keys that cannot be sorted, …
             return faithful_key(arguments)
-        return encoded if len(encoded) <= _SHORT else _DIGEST + hashlib.sha256(encoded).digest()
+        return encoded if len(encoded) <= _SHORT else _DIGEST + _sha256(encoded)
 
     return simple_key
 
@@ -111,7 +110,7 @@ def faithful(value: Any) -> bytes:
         raise
     except Exception as error:  # a cycle, or whatever the object's own __reduce_ex__ does
         raise UnkeyableError(f"{type(error).__name__}: {error}") from error
-    return _FAITHFUL + hashlib.sha256(b"".join(parts)).digest()
+    return _FAITHFUL + _sha256(b"".join(parts))
 
 
 # --- which way --------------------------------------------------------------------------------------------------------
@@ -302,3 +301,9 @@ def _sorted_series(tag: bytes, values: Iterable[Any], parts: list[bytes]) -> Non
 
 def _mapping(value: dict[Any, Any], parts: list[bytes]) -> None:
     _sorted_series(b"D", value.items(), parts)
+
+
+def _sha256(data: bytes) -> bytes:
+    from hashlib import sha256  # two milliseconds of a start that most programs need not wait
+
+    return sha256(data).digest()

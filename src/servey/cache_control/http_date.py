@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import calendar
 import re
 import time
 from functools import lru_cache
@@ -63,6 +62,8 @@ def parse_http_date(text: str, now: float | None = None) -> int | None:
     year = int(found["year"])
     if len(found["year"]) == 2:
         year = _whole_year(year, (month, day, hour, minute, second), now)
+    import calendar  # for those who send a date
+
     if year < 1 or not 1 <= day <= calendar.monthrange(year, month)[1] or hour > 23 or minute > 59 or second > 60:
         return None
     return calendar.timegm((year, month, day, hour, minute, min(second, 59), 0, 0, 0))

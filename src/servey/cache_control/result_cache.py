@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -12,9 +14,10 @@ import msgspec
 from servey.action.context import CURRENT_CALL
 from servey.cache_control.argument_key import UnkeyableError, argument_key
 from servey.cache_control.invalidated import Invalidated
+from servey.cache_control.reply_headers import ReplyHeaders
 from servey.cache_control.representation import Fetched, Representation
 from servey.cache_control.result_store import Lease, Lookup, ResultKey
-from servey.errors import DeadlineError, OverloadedError
+from servey.errors import DeadlineError, InternalError, OverloadedError
 
 if TYPE_CHECKING:
     from servey.action.context import CallContext
@@ -22,8 +25,15 @@ if TYPE_CHECKING:
     from servey.action.runtime import Runtime
     from servey.ports import ResultStore
 
+_log = logging.getLogger("servey.results")
+
+_NONE = (None,)
+
 NOBODY = b"nobody"
 """Whose the results of a private action are that somebody without a token called."""
+
+_VARY = frozenset({"", "authorization", "cookie", "accept-encoding", "origin"})
+"""What a reply may say it varies by: who calls is in the key, and the rest is not seen by actions."""
 
 
 class ResultCache:
@@ -48,7 +58,9 @@ class ResultCache:
         self._is_private, self._is_shared = operation.is_private, False
         self._scope = operation.name
         self._key_of: Callable[[Any], bytes] = lambda arguments: b""
-        self._runs: dict[ResultKey, _Run] = {}
+        self._runs: dict[ResultKey, tuple[_Run, ...]] = {}
+        """The runs under way, as they began."""
+        self._lock = threading.Lock()  # for changes of it: there may be several event loops
 
     async def fetch(self, arguments: Any, context: CallContext, max_age: int | None, store: bool) -> Fetched:
         """Return a result; see `servey.action.operation.Operation.fetch`."""
@@ -127,10 +139,11 @@ class ResultCache:
         assert self._store is not None
         runtime = self._operation.runtime
         while True:
-            run = self._runs.get(key)
+            run = self._runs.get(key, _NONE)[-1]
             if (
                 run is None
                 or alone
+                or run.is_given_up
                 or run.loop is not runtime.loop
                 or run.task.done()
                 or not self._store.allows(key, run.lease, lookup)
@@ -142,6 +155,15 @@ class ResultCache:
             except (DeadlineError, OverloadedError):
                 if run.is_late() and not _is_over(context.deadline, runtime):
                     continue  # the time of whoever began it is over, and not this caller's
+                raise
+            except InternalError:
+                _log.error(
+                    "%s: the call failed that another waited for (request %s; it waited for request %s)",
+                    self._operation.name,
+                    context.request_id,
+                    run.request_id,
+                    extra={"action": self._operation.name, "request_id": context.request_id},
+                )
                 raise
             if not may_be_kept(representation, self._operation.action.status):
                 # it was made for somebody else alone (RFC 9111 §4); another that joined now would be told the same
@@ -159,23 +181,30 @@ class ResultCache:
         store: bool,
     ) -> Fetched:
         deadline = self._operation.deadline(context, runtime)
-        run = _Run(runtime.loop, lease, deadline, store)
+        run = _Run(runtime.loop, lease, deadline, store, context.request_id)
         run.task = runtime.loop.create_task(self._run(key, arguments, context, run), name=self._operation.name)
-        self._runs[key] = run
+        with self._lock:
+            self._runs[key] = *self._runs.get(key, ()), run
         representation = await run.lead()
         return Fetched(representation, 0, f"{status}{'; stored' if run.kept else ''}")
 
     async def _run(self, key: ResultKey, arguments: Any, context: CallContext, run: _Run) -> Representation:
         try:
             representation = run.representation = await self._call(arguments, context)
-            if run.keep and may_be_kept(representation, self._operation.action.status):
+            if run.keep and not run.is_old and may_be_kept(representation, self._operation.action.status):
                 assert self._store is not None
+                for other in self._runs[key]:  # those that began before have nothing newer
+                    if other is run:
+                        break
+                    other.is_old = True
                 put: Any = self._store.put(key, representation, run.lease)
                 run.kept = await put if self._store.is_shared else put
             return representation
         finally:
-            if self._runs.get(key) is run:
-                del self._runs[key]
+            with self._lock:
+                rest = tuple(other for other in self._runs.pop(key, ()) if other is not run)
+                if rest:
+                    self._runs[key] = rest
 
 
 class _Run:
@@ -186,10 +215,14 @@ class _Run:
 
     task: asyncio.Task[Representation]
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, lease: Lease, deadline: float | None, keep: bool) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, lease: Lease, deadline: float | None, keep: bool, request_id: str
+    ) -> None:
         self.loop, self.lease, self.deadline = loop, lease, deadline
-        self.keep = keep
+        self.keep, self.request_id = keep, request_id
         self.kept = False
+        self.is_old = False  # a run that began later has been kept
+        self.is_given_up = False  # nobody waits for it any more, and nobody may begin to
         self.representation: Representation | None = None
         self._waiting = 0
 
@@ -205,7 +238,7 @@ class _Run:
         except asyncio.CancelledError:
             if self._waiting == 1:
                 # as in a call without a cache: whoever cancels it waits until it has cleaned up
-                self.task.cancel()
+                self._give_up()
                 await asyncio.wait((self.task,))
             raise
         finally:
@@ -245,7 +278,11 @@ class _Run:
             if not self.task.cancelled():
                 self.task.exception()  # somebody has been told, or nobody wants to know
         elif not self._waiting:
-            self.task.cancel()
+            self._give_up()
+
+    def _give_up(self) -> None:
+        self.is_given_up = True
+        self.task.cancel()
 
 
 def may_be_kept(representation: Representation, status: int) -> bool:
@@ -255,8 +292,15 @@ def may_be_kept(representation: Representation, status: int) -> bool:
         bool(cache.max_age)
         and not cache.no_store
         and 200 <= (representation.status or status) < 300
-        and not any(name.lower() == "set-cookie" for name in representation.headers)
+        and not (representation.headers and _is_for_this_request(representation.headers))
     )
+
+
+def _is_for_this_request(headers: Mapping[str, str]) -> bool:
+    """Return whether a result is only for requests like this one, by headers that no key has in it."""
+    reply = ReplyHeaders(headers)
+    vary = {name.strip().lower() for name in (reply.get("vary") or "").split(",")}
+    return reply.get("set-cookie") is not None or not vary <= _VARY
 
 
 def fingerprint(operation: Operation) -> str:

@@ -153,6 +153,9 @@ class Says:
     def __init__(self, header: CacheHeader) -> None:
         self.header = header
 
+    def __repr__(self) -> str:
+        return f"Says({self.header})"
+
     def cache_header(self, result: Any, content: bytes) -> CacheHeader:
         return self.header
 
