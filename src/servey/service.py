@@ -73,6 +73,7 @@ class Service:
         self.settings = (settings or Settings()).with_made_up()
         self.plugins: tuple[Plugin, ...] = (*plugins, *built_in_plugins())
         self._triggers: tuple[TriggerSupport, ...] = _flat(plugin.triggers() for plugin in self.plugins)
+        self._own_authorizers: tuple[Authorizer, ...] = _flat(plugin.authorizers() for plugin in self.plugins)
         self.authenticators: tuple[Authenticator, ...] = _flat(plugin.authenticators() for plugin in self.plugins)
         self._engines = _flat(plugin.engines() for plugin in self.plugins)
         self._errors: tuple[ErrorMapping, ...] = _flat(plugin.errors() for plugin in self.plugins)
@@ -170,7 +171,7 @@ class Service:
     @cached_property
     def authorizers(self) -> tuple[Authorizer, ...]:
         """What verifies tokens, in the order in which they are asked: plugins', then those of the settings."""
-        plugins: tuple[Authorizer, ...] = _flat(plugin.authorizers() for plugin in self.plugins)
+        plugins = self._own_authorizers
         if not self.settings.has_keys or (plugins and "JWT_SECRET_KEY" in self.settings.made_up):
             return plugins
         from servey.security.authorizer.configured import configured_authorizers  # not for a call without a token
