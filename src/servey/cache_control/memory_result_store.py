@@ -19,6 +19,10 @@ LARGEST_PART = 8
 ENTRY_BYTES = 2600
 """What an entry takes besides its contents (measured): the objects around them, and the headers that are sent."""
 
+HEADER_BYTES = 460
+"""What a header of a reply takes besides its text, which is there three times: as it was given, and as it is sent to
+those with and without a token of their own."""
+
 _REMEMBERED = 10_000
 """Of how many arguments it is known that they were invalidated, and when."""
 
@@ -63,7 +67,6 @@ class MemoryResultStore:
         self._changes = 0  # how many invalidations there were; a lease is what this was when the run began
         self._scopes: dict[str, int] = {}
         self._arguments: OrderedDict[tuple[str, bytes], int] = OrderedDict()
-        self._forgotten = 0
 
     def __len__(self) -> int:
         with self._lock:
@@ -82,6 +85,7 @@ class MemoryResultStore:
                 entry = self._kept[key]
                 if not self._changes or entry.lease >= self._changed(key):
                     return entry
+                del self._kept[key]
             except KeyError:
                 pass
             return Lookup(None, self._changes)
@@ -109,15 +113,14 @@ class MemoryResultStore:
         with self._lock:
             self._changes += 1
             if arguments is None:
-                self._scopes[scope] = self._changes
-                for key in [key for key in self._kept if key[0] == scope]:
-                    self._kept.pop(key, None)
+                self._scopes[scope] = self._changes  # what is kept is let go of when it is asked for, or in its turn
                 return
             self._kept.pop((scope, arguments, b""), None)
             self._arguments[scope, arguments] = self._changes
             self._arguments.move_to_end((scope, arguments))
             if len(self._arguments) > _REMEMBERED:
-                _, self._forgotten = self._arguments.popitem(last=False)
+                (dropped, _), change = self._arguments.popitem(last=False)
+                self._scopes[dropped] = max(self._scopes.get(dropped, 0), change)
 
     async def ainvalidate(self, scope: str, arguments: bytes | None) -> bool:
         """Forget results, as `invalidate` does."""
@@ -130,10 +133,10 @@ class MemoryResultStore:
     def _changed(self, key: ResultKey) -> int:
         """Return the number of the last invalidation that concerns a key, or of a later one."""
         scope, arguments, _ = key
-        return max(self._scopes.get(scope, 0), self._arguments.get((scope, arguments), self._forgotten))
+        return max(self._scopes.get(scope, 0), self._arguments.get((scope, arguments), 0))
 
 
 def size_of(key: ResultKey, representation: Representation) -> int:
     """Return how many bytes a result takes, with its key and what is around it."""
-    headers = sum(len(name) + len(value) + 150 for name, value in representation.headers.items())
+    headers = sum(3 * (len(name) + len(value)) + HEADER_BYTES for name, value in representation.headers.items())
     return ENTRY_BYTES + len(key[1]) + len(key[2]) + len(representation.content) + headers

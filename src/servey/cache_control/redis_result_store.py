@@ -18,6 +18,7 @@ import hashlib
 import logging
 import os
 import threading
+import time
 from collections.abc import Awaitable
 from typing import Any, Literal, TypeVar, cast
 
@@ -53,6 +54,9 @@ SCHEMES = {"redis": "redis", "rediss": "rediss", "unix": "unix", "valkey": "redi
 
 _TOKEN_MILLISECONDS = 300_000
 """How long a token stays that no result was kept with: a run that takes longer is not kept."""
+
+_CLOCKS_APART = 60
+"""So many seconds the clock of another process may be ahead."""
 
 _CONNECTIONS = 32
 _OWED = 1000
@@ -155,7 +159,7 @@ class RedisResultStore:
         self._circuit.succeeded()
         if self._is_owed(key):
             return Lookup(None, self._changes, "invalidated")
-        return Lookup(_read(found, names[0], lease), lease)
+        return Lookup(_read(found, names[0], lease, is_private=bool(key[2])), lease)
 
     async def put(self, key: ResultKey, representation: Representation, lease: Lease) -> bool:
         """Keep a result unless it is too large or was invalidated since, and return whether it is kept."""
@@ -355,7 +359,7 @@ def _deleting(client: Any, tokens: list[str]) -> Any:
     return pipeline
 
 
-def _read(found: Any, name: str, lease: bytes) -> Representation | None:
+def _read(found: Any, name: str, lease: bytes, *, is_private: bool) -> Representation | None:
     """Return the result in what the server has, unless it is none, or not of this key, or not of now."""
     if not isinstance(found, bytes):
         return None
@@ -364,6 +368,14 @@ def _read(found: Any, name: str, lease: bytes) -> Representation | None:
         headers = checked_headers(kept.representation.headers)
     except (ValueError, TypeError, RecursionError):
         return None
-    if kept.key != name.encode() or kept.lease != lease:
+    made = kept.representation
+    if (
+        kept.key != name.encode()
+        or kept.lease != lease
+        or made.private is not is_private
+        or not 0 <= made.made_at <= time.time() + _CLOCKS_APART  # not a number, either
+        or made.cache.etag is None
+        or not 200 <= (made.status or 200) <= 299
+    ):
         return None
     return msgspec.structs.replace(kept.representation, headers=headers)
