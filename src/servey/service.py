@@ -70,7 +70,10 @@ class Service:
         declared = Declarations.of([*actions, *resources])
         _check_declared(actions, "action")
         _check_declared(resources, "resource")
-        self.settings = (settings or Settings()).with_made_up()
+        given = settings or Settings()
+        self.settings = given.with_made_up()
+        self.has_made_up = self.settings is not given
+        """Whether it has made up a secret or a password itself, so that no server can have told of it."""
         self.plugins: tuple[Plugin, ...] = (*plugins, *built_in_plugins())
         self._triggers: tuple[TriggerSupport, ...] = _flat(plugin.triggers() for plugin in self.plugins)
         self._own_authorizers: tuple[Authorizer, ...] = _flat(plugin.authorizers() for plugin in self.plugins)

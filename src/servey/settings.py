@@ -512,9 +512,13 @@ def _given(variables: Mapping[str, Variable], environ: Mapping[str, str]) -> Ite
                 break
 
 
+_STORES_OF_ITS_OWN = ("memory", "off")
+"""What a store may be that is no URL, and so has no password in it."""
+
+
 def _is_secret(variable: Variable, value: Any) -> bool:
     """Return whether a value is never shown: by its variable, or since a private key has got into another one."""
-    return variable.secret or "PRIVATE KEY" in _shown(value)
+    return (variable.secret and value not in _STORES_OF_ITS_OWN) or "PRIVATE KEY" in _shown(value)
 
 
 def _without_secrets(field: str, value: Any) -> Any:
@@ -541,6 +545,8 @@ def shown_url(url: str) -> str:
 def _shown(value: Any) -> str:
     if isinstance(value, tuple):
         return ",".join(map(str, value))  # pyright: ignore[reportUnknownArgumentType]
+    if value is None:
+        return ""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

@@ -56,7 +56,7 @@ def _row(service: Service, operation: Operation) -> dict[str, Any]:
 
 def _access(operation: Operation) -> str:
     if operation.needs_caller and operation.action.access_control is ALLOW_ALL:
-        return "any caller"  # it takes an Authorization, so there has to be one
+        return "any token"  # it takes an Authorization, so there has to be one
     return described(operation.action.access_control)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Collection, Mapping
+from multiprocessing import parent_process
 from typing import cast
 
 from servey.errors import located
@@ -12,6 +14,8 @@ from servey.security.access_control import ALLOW_ALL, described
 from servey.security.authenticator import DebugAuthenticator
 from servey.security.authorizer.jwt_authorizer import JwtAuthorizer
 from servey.service import Service
+
+_log = logging.getLogger("servey.server")
 
 PAGES = {"/docs": "try the actions in a browser", "/openapi.json": "the OpenAPI document"}
 """What the application may serve for people and tools, and is worth a line."""
@@ -64,6 +68,19 @@ def _routes(service: Service, at: str, names: Collection[str]) -> list[str]:
                 access = "any token"
             lines.append(f"  {route.method:6} {at}{route.path}  ({access})")
     return lines
+
+
+def tell_made_up(service: Service) -> None:
+    """Log what a service has made up itself: no banner has, and a password that nobody is told is of no use."""
+    for how in login_of(service):
+        _log.warning("POST /login: %s", how)
+    if service.settings.workers > 1 or parent_process() is not None:  # another server's worker, or what it reloads
+        names = service.settings.made_up
+        _log.warning(
+            "%s made up by this process, and otherwise by every other one of the server, so that a token or a password "
+            "of one is refused by the next: set them, and SERVEY_ENV",
+            " and ".join(names) + (" were" if len(names) > 1 else " was"),
+        )
 
 
 def login_of(service: Service) -> list[str]:

@@ -163,13 +163,13 @@ def test_list_is_a_table_with_one_line_for_each_action(servey):
     assert [[cell.strip() for cell in row if cell.strip()] for row in rows] == [
         ["tick", "GET /actions/tick, POST /ticks", "every 0:01:00, 0 7 * * * UTC", "scope root", "Tick, and tock."],
         ["internal", "nobody"],
-        ["whoami", "any caller"],
+        ["whoami", "any token"],
     ]
 
 
 def test_its_columns_are_aligned_and_empty_ones_left_out(servey):
     done = servey("list", actions=[internal, whoami])
-    assert done.out == "ACTION    ACCESS\ninternal  nobody\nwhoami    any caller\n"
+    assert done.out == "ACTION    ACCESS\ninternal  nobody\nwhoami    any token\n"
 
 
 def test_list_as_json(servey):

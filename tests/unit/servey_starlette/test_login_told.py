@@ -103,3 +103,13 @@ def test_a_worker_of_another_server_tells_that_it_has_a_secret_of_its_own(tmp_pa
     told = "JWT_SECRET_KEY and SERVEY_DEBUG_AUTHENTICATOR_PASSWORD were made up by this process"
     assert (told in done.stderr) is is_told
     assert ("made up" in done.stderr) is is_told
+
+
+def test_an_application_to_be_mounted_tells_the_password_unless_a_server_has(caplog):
+    service = Service([])
+    create_app(service)
+    assert service.settings.debug_authenticator_password in caplog.text
+    caplog.clear()
+    create_app(Service([], settings=Settings().with_made_up()))
+    create_app(Service([], settings=Settings(environment="production")))
+    assert "/login" not in caplog.text
