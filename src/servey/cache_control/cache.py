@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
 from collections.abc import Callable
 from typing import Any, cast
@@ -101,8 +100,10 @@ def _wire(value: Any) -> Any:
         return [_wire(item) for item in value]
     if kind is dict and all(type(name) is str for name in value):
         return {name: _wire(item) for name, item in value.items()}
-    if dataclasses.is_dataclass(kind) and not hasattr(kind, "__marshaller_factory__"):
-        members = {field.name: getattr(value, field.name) for field in dataclasses.fields(kind)}
+    if hasattr(kind, "__dataclass_fields__") and not hasattr(kind, "__marshaller_factory__"):
+        from dataclasses import fields  # whoever has one has imported it; `import servey` need not
+
+        members = {field.name: getattr(value, field.name) for field in fields(cast(Any, kind))}
         return {name: _wire(member) for name, member in members.items() if member is not msgspec.UNSET}
     return to_wire(value)
 
