@@ -26,7 +26,6 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
-from servey.servey_starlette.banner import tell_made_up
 from servey.servey_starlette.docs import DOCS_PATH, DOCS_PATHS, docs_routes
 from servey.servey_starlette.document import DOCUMENT_PATH, document_routes
 from servey.servey_starlette.problem import Problems
@@ -120,8 +119,6 @@ def create_app(
         return Response(status_code=307, headers={"Location": DOCS_PATH.removeprefix("/"), "Vary": "Accept"})
 
     service.check_keys()
-    if service.has_made_up:
-        tell_made_up(service)
     if any(operation.results is not None for operation in service.operations.values()):
         _ = service.result_store  # what is not installed is told now, and not to the first caller
     described = [*document_routes(service), *docs_routes(service)] if service.settings.docs else []

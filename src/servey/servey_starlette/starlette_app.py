@@ -4,6 +4,11 @@ uvicorn servey.servey_starlette.starlette_app:app
 """
 
 from servey.servey_starlette.app import create_app
+from servey.servey_starlette.banner import tell_made_up
 from servey.service import Service
+from servey.settings import Settings
 
-app = create_app(Service.from_settings())
+_service = Service.from_settings(Settings.from_environment().with_made_up())
+app = create_app(_service)
+if _service.settings.made_up:
+    tell_made_up(_service)

@@ -10,6 +10,7 @@ from servey import Authorization
 from servey.plugin import Plugin
 from servey.servey_starlette.app import create_app
 from servey.servey_starlette.banner import banner
+from servey.servey_test.client import client_of
 from servey.service import Service
 from servey.settings import Settings
 
@@ -105,11 +106,14 @@ def test_a_worker_of_another_server_tells_that_it_has_a_secret_of_its_own(tmp_pa
     assert ("made up" in done.stderr) is is_told
 
 
-def test_an_application_to_be_mounted_tells_the_password_unless_a_server_has(caplog):
+async def test_an_application_to_be_mounted_tells_the_password_once_to_whoever_asks_for_it(caplog):
     service = Service([])
-    create_app(service)
-    assert service.settings.debug_authenticator_password in caplog.text
+    async with client_of(create_app(service)) as client:
+        assert caplog.text == ""
+        for _ in range(2):
+            assert (await client.request("POST", "/login")).status == 400
+    assert caplog.text.count(service.settings.debug_authenticator_password) == 1
     caplog.clear()
-    create_app(Service([], settings=Settings().with_made_up()))
-    create_app(Service([], settings=Settings(environment="production")))
-    assert "/login" not in caplog.text
+    async with client_of(create_app(Service([], settings=Settings().with_made_up()))) as client:
+        assert (await client.request("POST", "/login")).status == 400
+    assert caplog.text == ""  # the server has told it

@@ -22,6 +22,7 @@ from servey.errors import CallError, OverloadedError, TooManyRequestsError
 from servey.ports import Authenticator, TokenIssuer
 from servey.security.authenticator import DebugAuthenticator
 from servey.security.authorization import Authorization
+from servey.servey_starlette.banner import tell_made_up
 from servey.servey_starlette.request import client_of, request_id_of
 from servey.servey_starlette.route_factory.token_request import TokenError, TokenRequest, read_token_request
 from servey.service import Service
@@ -57,6 +58,8 @@ class Login:
         self._issuer = issuer
         # what kind of server runs the application, and where it is bound, need not be what the settings say
         is_said = service.settings.environment == "development"
+        # in an application of somebody's own nobody has told the password; tests, which never log in, need not hear it
+        self._untold = service.has_made_up
         self._is_for_here = isinstance(authenticator, DebugAuthenticator) and not is_said
 
     @cached_property
@@ -79,6 +82,9 @@ class Login:
             raise HTTPException(404)
         headers = {"Cache-Control": "no-store", "Pragma": "no-cache", "X-Request-ID": request_id}
         status = 200
+        if self._untold:
+            self._untold = False
+            tell_made_up(self._service)
         try:
             answer = await self._answer(Request(scope, receive), request_id)
         except TokenError as error:
