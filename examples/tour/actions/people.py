@@ -36,7 +36,7 @@ DEMO_PASSWORD = (  # parcels-for-all
 
 
 def hashed(password: str, salt: bytes | None = None) -> str:
-    """Return what is kept of a password: its salt, and its scrypt (RFC 7914) with 16 MiB and five passes, as OWASP has it."""
+    """Return what is kept of a password: its salt and scrypt (RFC 7914) with 16 MiB and five passes, as OWASP says."""
     salt = os.urandom(16) if salt is None else salt
     digest = hashlib.scrypt(password.encode(), salt=salt, n=2**14, r=8, p=5, maxmem=64 * 1024 * 1024)
     return f"{salt.hex()}:{digest.hex()}"

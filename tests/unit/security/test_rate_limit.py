@@ -130,3 +130,13 @@ def test_nobody_can_be_somebody_else_by_a_name():
     known = Authorization("192.0.2.7")
     assert caller_of(context("x", known)) != caller_of(context("192.0.2.7"))
     assert caller_of(context(caller_of(context("", known)))) != caller_of(context("", known))
+
+
+def test_callers_whom_nobody_can_tell_apart_are_counted_together():
+    class Session(Authorization, frozen=True):
+        opened: object = None
+
+    first, second = (
+        CallContext(Origin.NETWORK, "rest", "1", authorization=Session(opened=open_)) for open_ in (len, print)
+    )
+    assert caller_of(first) == caller_of(second)

@@ -28,7 +28,12 @@ def caller_of(context: CallContext) -> str:
             warn_of_no_address()
         return network_of(context.client)
     if authorization.subject is None:
-        return f"token:{authorization.identity.hex()}"
+        from servey.cache_control.argument_key import UnkeyableError
+
+        try:
+            return f"token:{authorization.identity.hex()}"
+        except UnkeyableError:  # nobody can tell callers of this kind apart: together they get what one gets
+            return f"token:{type(authorization).__qualname__}"
     whole = msgspec.msgpack.encode((authorization.issuer, authorization.subject))
     return f"subject:{hashlib.sha256(whole).hexdigest()}"
 
