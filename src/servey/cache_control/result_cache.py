@@ -193,7 +193,7 @@ class ResultCache:
             representation = run.representation = await self._call(arguments, context)
             if run.keep and not run.is_old and may_be_kept(representation, self._operation.action.status):
                 assert self._store is not None
-                for other in self._runs[key]:  # those that began before have nothing newer
+                for other in self._runs.get(key, ()):  # those that began before have nothing newer
                     if other is run:
                         break
                     other.is_old = True
