@@ -51,6 +51,7 @@ def print_token(
             "for this command, or SERVEY_JWT_PRIVATE_KEY",
             EX_CONFIG,
         )
+    service.check_keys()  # a token that no server takes, since none starts with such a key, is of no use
     lifetime = None if expires_in is None else datetime.now(UTC) + timedelta(seconds=expires_in)
     authorization = Authorization(
         subject=subject,

@@ -78,3 +78,9 @@ def test_what_no_token_can_say_is_told(servey, value):
     outcome = servey("token", f"--claim=x={value}", **WITH_KEY)
     assert (outcome.code, outcome.out) == (64, "")
     assert "the token cannot be made" in outcome.err
+
+
+def test_it_signs_with_no_key_that_a_server_would_not_start_with(servey):
+    outcome = servey("token", settings=Settings(environment="production", jwt_secret_key="short"))
+    assert (outcome.code, outcome.out) == (78, "")
+    assert "JWT_SECRET_KEY has 5 bytes" in outcome.err
