@@ -21,7 +21,7 @@ from servey.schema.problems import PROBLEM, problem_responses
 from servey.schema.samples import with_samples
 from servey.schema.security import SecurityWriter
 from servey.service import Service
-from servey.trigger.web_route import WebRoute, current_route
+from servey.trigger.web_route import WebRoute
 
 OpenApiVersion = Literal["3.1", "3.0"]
 """The versions of OpenAPI that a document can be written in."""
@@ -61,7 +61,7 @@ def openapi_document(
     security = SecurityWriter(
         service, [route.operation for route in whole], visible=visible, names_roles=version != "3.0"
     )
-    writer = _OperationWriter(service.web_routes, components, security, settings.problem_types_at(root_path))
+    writer = _OperationWriter(components, security, settings.problem_types_at(root_path))
     paths: dict[str, dict[str, Any]] = {}
     for route in whole:  # an action's first route has its name, whatever the others are called
         names.of(route.operation.name, route.operation.name)
@@ -102,16 +102,12 @@ class _OperationWriter:
     """Writes what one method of one path does.
 
     Args:
-        routes: All routes of the service.
         components: Where the schemas of classes go.
         security: What operations require of their callers.
         types: What the ``type`` of a problem begins with.
     """
 
-    def __init__(
-        self, routes: Sequence[WebRoute], components: Components, security: SecurityWriter, types: str
-    ) -> None:
-        self._routes = routes
+    def __init__(self, components: Components, security: SecurityWriter, types: str) -> None:
         self._security = security
         self._sent = components.writer("input")
         self._got = components.writer("output")
@@ -213,7 +209,7 @@ class _OperationWriter:
             operation,
             self._types,
             takes_tokens=bool(self._security.schemes),
-            takes_conditions=reads or current_route(route, self._routes) is not None,
+            takes_conditions=reads or route.current is not None,
         )
         return {**found, **problems}
 

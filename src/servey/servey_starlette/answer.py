@@ -21,7 +21,6 @@ from servey.security.rate_limit.rate_limit_headers import rate_limit_headers
 from servey.servey_starlette.current import FindCurrent, current_of, find_current
 from servey.servey_starlette.forgetting import Forget, forgetting
 from servey.servey_starlette.request import AUTHORIZATION_KEY, Scope
-from servey.service import Service
 from servey.trigger.web_route import WebRoute
 from servey.trigger.web_trigger import WebTriggerMethod
 
@@ -85,7 +84,7 @@ def privacy_of(operation: Operation) -> tuple[Lines, Lines]:
     return tuple(encoded(PRIVATE[False])), tuple(encoded(PRIVATE[True]))
 
 
-def answering(route: WebRoute, service: Service) -> Answering | None:
+def answering(route: WebRoute) -> Answering | None:
     """Return how the answers of `route` are made; None where the operation's result is all of it."""
     operation = route.operation
     if operation.action.cache_control is not None:
@@ -94,9 +93,9 @@ def answering(route: WebRoute, service: Service) -> Answering | None:
         answer = _replied(operation)
     else:
         answer = None
-    if (find := find_current(route, service)) is not None:
+    if (find := find_current(route)) is not None:
         answer = _conditional(answer or _plain(operation), find)
-    if (forget := forgetting(route, service)) is not None:
+    if (forget := forgetting(route)) is not None:
         answer = _forgetting(answer or _plain(operation), forget)
     if operation.limiter is not None:
         answer = _counted(answer or _plain(operation))

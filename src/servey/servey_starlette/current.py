@@ -11,8 +11,7 @@ from servey.cache_control.preconditions import Current
 from servey.cache_control.representation import Representation
 from servey.errors import CallError, InvalidError, MalformedError
 from servey.servey_starlette.request import Scope
-from servey.service import Service
-from servey.trigger.web_route import WebRoute, current_route
+from servey.trigger.web_route import WebRoute
 
 FindCurrent = Callable[[Any, CallContext, Scope], Awaitable[Current | None]]
 """Takes the arguments, the call's surroundings and the scope of a request; returns None when there is nothing."""
@@ -23,14 +22,14 @@ def current_of(representation: Representation) -> Current:
     return Current(representation.entity_tag, representation.last_modified)
 
 
-def find_current(route: WebRoute, service: Service) -> FindCurrent | None:
+def find_current(route: WebRoute) -> FindCurrent | None:
     """Return how the present state is found of what a route changes, for the conditions of its requests.
 
     It is what the action's own cache control says of it, in a method `current_etag`; otherwise the answer of the
-    action with a cache control that serves GET at the same path (`current_route`). It is asked as its caller, and
+    action with a cache control that serves GET at the same path (`WebRoute.current`). It is asked as its caller, and
     always anew. Where there is neither, nobody knows, and conditions are ignored (RFC 9110 §13.2.1).
     """
-    operation, source = route.operation, current_route(route, service.web_routes)
+    operation, source = route.operation, route.current
     if source is None:
         return None
     if source is not route:
@@ -43,8 +42,22 @@ def find_current(route: WebRoute, service: Service) -> FindCurrent | None:
     return ask
 
 
+def arguments_at(route: WebRoute, scope: Scope) -> Any | None:
+    """Return the arguments that the path of a request has for the route that serves GET there.
+
+    None where they are not what that takes, so that there can be nothing at the path.
+    """
+    names = route.trigger.path_parameters
+    try:
+        return route.operation.decode_text(
+            (), dict(zip(names, scope["path_params"].values(), strict=True)) if names else {}
+        )
+    except (InvalidError, MalformedError):
+        return None
+
+
 def _asking(route: WebRoute, write: Operation) -> FindCurrent:
-    operation, names = route.operation, route.trigger.path_parameters
+    operation = route.operation
 
     async def ask(arguments: Any, context: CallContext, scope: Scope) -> Current | None:
         # a call of its own that ends when the write has to, too: who waits for both waits no longer
@@ -53,10 +66,7 @@ def _asking(route: WebRoute, write: Operation) -> FindCurrent:
             context.origin, context.transport, context.request_id, context.authorization, until, context.client
         )
         await operation.check_access(asked)
-        try:
-            values = scope["path_params"].values() if names else ()
-            given = operation.decode_text((), dict(zip(names, values, strict=True)))
-        except (InvalidError, MalformedError):  # nothing can be at such a path
+        if (given := arguments_at(route, scope)) is None:
             return None
         try:
             fetched = await operation.fetch(given, asked, max_age=0)  # kept, for who reads again after a 412

@@ -54,7 +54,7 @@ def action_endpoint(route: WebRoute, service: Service, problems: Problems) -> En
     max_query, max_body = settings.max_query_size, settings.max_body_size
     ignore_unknown = settings.unknown_query == "ignore"
     name, send_problem = operation.name, problems.send
-    answer, (privacy, privacy_by_cookie) = answering(route, service), privacy_of(operation)
+    answer, (privacy, privacy_by_cookie) = answering(route), privacy_of(operation)
 
     async def within_deadline(awaited: Awaitable[Authorization], context: CallContext) -> Authorization:
         runtime = operation.runtime

@@ -23,16 +23,32 @@ class WebRoute(msgspec.Struct, frozen=True):
         trigger: The trigger that asks for it.
         path: The path template, given or by default.
         operation: What it calls.
+        read: The route that serves GET at the same path, where this is another method's and there is one.
     """
 
     trigger: WebTrigger
     path: str
     operation: Operation
+    read: WebRoute | None = None
 
     @property
     def method(self) -> str:
         """The HTTP method."""
         return self.trigger.method.value
+
+    @property
+    def current(self) -> WebRoute | None:
+        """The route that says what there is now of what this one changes, for the conditions of its requests.
+
+        It is itself where its action's cache control has a method `current_etag`; otherwise the action with a cache
+        control that serves GET at the same path, unless that needs more than the path says. None where nobody knows.
+        """
+        if self.method != "GET" and hasattr(self.operation.action.cache_control, "current_etag"):
+            return self
+        read = self.read
+        if read is None or read.operation.action.cache_control is None:
+            return None
+        return read if _needed(read.operation) <= set(read.trigger.path_parameters) else None
 
 
 def web_routes(operations: Iterable[Operation]) -> tuple[WebRoute, ...]:
@@ -69,33 +85,11 @@ def web_routes(operations: Iterable[Operation]) -> tuple[WebRoute, ...]:
             routes[shape] = route
     if problems:
         raise DefinitionError.join(problems)
-    return tuple(routes.values())
-
-
-def current_route(route: WebRoute, routes: Iterable[WebRoute]) -> WebRoute | None:
-    """Return the route that says what there is now of what `route` changes, for the conditions of its requests.
-
-    It is itself where its action's cache control has a method `current_etag`; otherwise the action with a cache control
-    that serves GET at the same path, unless that needs more than the path says. None where nobody knows.
-    """
-    if route.method == "GET":
-        return None
-    if hasattr(route.operation.action.cache_control, "current_etag"):
-        return route
-    shape = _shape(route.path)
-    for other in routes:
-        is_kept = other.method == "GET" and other.operation.action.cache_control is not None
-        if is_kept and _shape(other.path) == shape and _needed(other.operation) <= set(other.trigger.path_parameters):
-            return other
-    return None
-
-
-def read_route(route: WebRoute, routes: Iterable[WebRoute]) -> WebRoute | None:
-    """Return the route that serves GET at the path of `route`, which is another; None where there is none."""
-    if route.method == "GET":
-        return None
-    shape = _shape(route.path)
-    return next((other for other in routes if other.method == "GET" and _shape(other.path) == shape), None)
+    reads = {shape: route for (method, shape), route in routes.items() if method == "GET"}
+    return tuple(
+        route if method == "GET" or shape not in reads else msgspec.structs.replace(route, read=reads[shape])
+        for (method, shape), route in routes.items()
+    )
 
 
 def _needed(operation: Operation) -> set[str]:
