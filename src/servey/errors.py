@@ -464,6 +464,11 @@ def raised_in(error: BaseException, file: str) -> str:
     return place
 
 
+def count_of(number: int, noun: str) -> str:
+    """Return a number with its noun: ``1 action``, ``2 actions``."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def nearest(name: object, names: Iterable[str]) -> str:
     """Return the one of `names` that is most like `name`, or an empty text when none is."""
     import difflib  # needed for mistakes only

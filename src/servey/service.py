@@ -22,7 +22,7 @@ from servey.finder import Declarations, find_declarations, nested_actions
 from servey.plugin import Plugin, TriggerSupport
 from servey.ports import Authenticator, Authorizer, RateLimiter, ResultStore, TokenIssuer
 from servey.security.access_control import ALLOW_ALL, ALLOW_NONE
-from servey.settings import Settings
+from servey.settings import HOW_TO_MAKE_A_SECRET, Settings
 from servey.trigger.web_route import WebRoute, web_routes
 from servey.trigger.web_trigger import WebTrigger
 
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from servey.security.rate_limit.call_counter import CallCounter
 
 _log = logging.getLogger("servey.service")
-
-_HOW_TO_MAKE_ONE = "`openssl rand -base64 32` makes one"
 
 PLUGIN_GROUP = "servey.plugins"
 """The entry point group in which installed packages offer plugins."""
@@ -139,18 +137,20 @@ class Service:
         secret = self.settings.jwt_secret_key
         size = len(secret.encode())
         if secret and size < MIN_SECRET:
-            told = f"JWT_SECRET_KEY has {size} bytes, and {MIN_SECRET} are needed (RFC 7518 §3.2): {_HOW_TO_MAKE_ONE}"
+            told = (
+                f"JWT_SECRET_KEY has {size} bytes, and {MIN_SECRET} are needed (RFC 7518 §3.2): {HOW_TO_MAKE_A_SECRET}"
+            )
             if self.settings.production:
                 raise SettingsError(told)
             _log.warning("%s; in production the service would not start", told)
         if self.token_issuer is None and (self.authenticators or self.settings.debug_authenticator):
             raise SettingsError(
                 "there is a login, and nothing signs its tokens: set JWT_SECRET_KEY "
-                f"({_HOW_TO_MAKE_ONE}) or SERVEY_JWT_PRIVATE_KEY"
+                f"({HOW_TO_MAKE_A_SECRET}) or SERVEY_JWT_PRIVATE_KEY"
             )
         if not self.authorizers and self.settings.production and (needed_by := self._needs_tokens()):
             raise SettingsError(
-                f"nothing verifies tokens, and {needed_by} needs it: set JWT_SECRET_KEY ({_HOW_TO_MAKE_ONE}), "
+                f"nothing verifies tokens, and {needed_by} needs it: set JWT_SECRET_KEY ({HOW_TO_MAKE_A_SECRET}), "
                 "SERVEY_JWT_PRIVATE_KEY, SERVEY_JWT_PUBLIC_KEY, SERVEY_JWKS_URL or SERVEY_OIDC_ISSUER"
             )
         for authorizer in self.authorizers:

@@ -52,6 +52,8 @@ _URLSAFE = bytes.maketrans(b"+/", b"-_")
 
 _STORE = r"(redis|rediss|valkey|valkeys)://[^\s/?#]+(/\S*)?(\?\S*)?|unix://[^\s?#]*/\S+"
 
+HOW_TO_MAKE_A_SECRET = "`openssl rand -base64 32` makes one"
+
 _MADE_UP = {
     "jwt_secret_key": "JWT_SECRET_KEY",
     "debug_authenticator_password": "SERVEY_DEBUG_AUTHENTICATOR_PASSWORD",

@@ -103,10 +103,6 @@ class Injection:
         asked = (item for node in self.needed(injected) for item in node.injected)
         return {item.type for item in (*injected, *asked) if item.type in self.providers}
 
-    def depends_on_call(self, injected: Iterable[Injected]) -> bool:
-        """Return whether anything of the call itself goes into parameters."""
-        return bool(self.asked_of_calls(injected))
-
     def open(
         self, node: ResourceNode, context: CallContext | None, values: Values
     ) -> AbstractContextManager[Any] | AbstractAsyncContextManager[Any]:

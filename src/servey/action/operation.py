@@ -125,7 +125,8 @@ class Operation:
         """Whether `authorize` lets everybody in who has not used up a rate limit."""
         self.is_unguarded = self.is_open and limiter is None
         """Whether `authorize` need not be called."""
-        self.is_private = not self.is_open or injection.depends_on_call(signature.injected)
+        asked_of_call = injection.asked_of_calls(signature.injected)
+        self.is_private = not self.is_open or bool(asked_of_call)
         """Whether results may differ between callers, so that none is ever given to another."""
         if self.is_private and getattr(action.cache_control, "public", False) is True:
             raise DefinitionError(
@@ -147,7 +148,7 @@ class Operation:
         self._execute = self._compile_execute()
         self.results: ResultCache | None = None
         """The results that the server keeps; None for an action whose results it does not."""
-        if store is not None and self._may_keep_results():
+        if store is not None and self._may_keep_results(asked_of_call):
             self.results = ResultCache(self, store, lambda args, context: self.run(args, context, self._represent))
         self.examples = self._check_examples(action.examples)
 
@@ -162,7 +163,7 @@ class Operation:
                     "or CallContext",
                 )
 
-    def _may_keep_results(self) -> bool:
+    def _may_keep_results(self, asked_of_call: set[type]) -> bool:
         """Return whether a call may be answered with what another call returned.
 
         Not where no result is ever fresh, nor where the call changes something, as a cache control says that knows the
@@ -174,7 +175,7 @@ class Operation:
             caching is not None
             and getattr(caching, "may_be_fresh", True)
             and not hasattr(caching, "current_etag")
-            and self._injection.asked_of_calls(self.signature.injected) <= {Authorization}
+            and asked_of_call <= {Authorization}
         )
 
     async def authorize(self, context: CallContext) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from multiprocessing import parent_process
 from typing import cast
 
-from servey.errors import located
+from servey.errors import count_of, located
 from servey.ports import Authorizer
 from servey.security.access_control import ALLOW_ALL, described
 from servey.security.authenticator import DebugAuthenticator
@@ -180,11 +180,6 @@ def _places(action_path: str) -> str:
         file = getattr(sys.modules.get(name), "__file__", None)
         places.append(f"{name} ({located(file, 1).rpartition(':')[0]})" if file else name)
     return ", ".join(places)
-
-
-def count_of(number: int, noun: str) -> str:
-    """Return a number with its noun: ``1 action``, ``2 actions``."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def named(host: str) -> str:

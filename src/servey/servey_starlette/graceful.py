@@ -17,8 +17,7 @@ from typing import Any, cast
 import msgspec
 import uvicorn
 
-from servey.errors import ServeyError
-from servey.servey_starlette.banner import count_of
+from servey.errors import ServeyError, count_of
 from servey.servey_starlette.draining import busy, idle, refuse_beginnings, unread, waiting
 from servey.service import Service
 from servey.settings import Settings

@@ -36,6 +36,14 @@ class _Combined:
                 )
         self.members = members
 
+    @cached_property
+    def _alternatives(self) -> tuple[frozenset[str], ...]:
+        raise NotImplementedError
+
+    def required_scopes(self) -> tuple[frozenset[str], ...]:
+        """Return the alternatives, each a set of scopes that are all needed."""
+        return self._alternatives
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Combined) and type(other) is type(self) and other.members == self.members
 
@@ -90,10 +98,6 @@ class AllOf(_Combined):
                     _expect_none(await further)
         except ForbiddenError as error:
             raise _refusal(self, authorization, error) from error
-
-    def required_scopes(self) -> tuple[frozenset[str], ...]:
-        """Return the alternatives, each a set of scopes that are all needed."""
-        return self._alternatives
 
     @cached_property
     def _alternatives(self) -> tuple[frozenset[str], ...]:
@@ -153,29 +157,24 @@ class AnyOf(_Combined):
 
     async def _check_rest(
         self,
-        waiting: Awaitable[Any] | None,
+        waiting: Awaitable[Any],
         members: Iterable[AccessControl],
         refusals: list[CallError],
         authorization: Authorization | None,
     ) -> None:
         try:
-            if waiting is not None:
-                _expect_none(await waiting)
+            _expect_none(await waiting)
             return
         except CallError as error:
             _take_refusal(error, refusals)
         for member in members:
             try:
-                if (waiting := _asked(member, authorization)) is not None:
-                    _expect_none(await waiting)
+                if (further := _asked(member, authorization)) is not None:
+                    _expect_none(await further)
                 return
             except CallError as error:
                 _take_refusal(error, refusals)
         raise _refusal(self, authorization, _most_telling(refusals))
-
-    def required_scopes(self) -> tuple[frozenset[str], ...]:
-        """Return the alternatives, each a set of scopes that are all needed."""
-        return self._alternatives
 
     @cached_property
     def _alternatives(self) -> tuple[frozenset[str], ...]:

@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 
 from servey.action.context import RateLimitState
 from servey.cache_control.circuit import Circuit, within
-from servey.errors import MissingExtraError, TooManyRequestsError, is_missing
+from servey.errors import MissingExtraError, TooManyRequestsError, count_of, is_missing
 from servey.security.rate_limit.rate_limit_headers import rate_limit_headers
 
 try:
@@ -182,16 +182,12 @@ def _nearest(limits: Sequence[RateLimitItem], told: Sequence[Told]) -> RateLimit
 
 def _refused(state: RateLimitState) -> TooManyRequestsError:
     error = TooManyRequestsError(
-        f"the limit is {_counted(state.limit, 'call')} in {_counted(state.window, 'second')}; "
-        f"try again in {_counted(state.reset, 'second')}",
+        f"the limit is {count_of(state.limit, 'call')} in {count_of(state.window, 'second')}; "
+        f"try again in {count_of(state.reset, 'second')}",
         retry_after=state.reset,
     )
     error.headers.update(rate_limit_headers(state))
     return error
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _shared_storage_type() -> type[SharedStorage]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from servey.cache_control.store_url import check_store_url
-from servey.errors import MissingExtraError, SettingsError, is_missing
+from servey.errors import MissingExtraError, is_missing
 
 if TYPE_CHECKING:
     from servey.security.rate_limit.memory_storage import Asked, Told
@@ -93,16 +93,9 @@ class SharedStorage:
         """Return when `url` is one of a store.
 
         Raises:
-            SettingsError: It is none. It is not repeated, as it may have a password in it.
+            SettingsError: It is none.
         """
-        try:
-            check_store_url(url)
-        except ValueError:
-            raise SettingsError(
-                "SERVEY_RATE_LIMITS is neither memory nor the URL of a store: write redis://host:6379/0, rediss:// "
-                "with TLS, or unix:// for a socket; after a ? only options of a connection of redis-py, and none that "
-                "decodes answers"
-            ) from None
+        check_store_url(url, "SERVEY_RATE_LIMITS is neither memory")
 
     async def acquire_all(self, asked: Sequence[Asked]) -> list[Told]:
         """Count a call if all windows admit it; arguments and result are those of `MemoryStorage.acquire_all`."""
