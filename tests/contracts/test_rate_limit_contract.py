@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -19,16 +19,11 @@ from servey.action.context import RateLimitState
 from servey.errors import TooManyRequestsError
 from servey.security.rate_limit.call_counter import CallCounter
 from servey.security.rate_limit.rate_limit import parse_rate_limit
+from valkeys import valkey_server
 
 BOUND = 20.0
 MINUTE = parse_rate_limit("10/minute", "f")
 Make = Callable[[], CallCounter]
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[ValkeyServer]:
-    with ValkeyServer() as running:
-        yield running
 
 
 @pytest.fixture(params=["memory", "shared"])
@@ -37,18 +32,18 @@ def make(request: pytest.FixtureRequest) -> Make:
     if request.param == "memory":
         counter = CallCounter()
         return lambda: counter
-    server = request.getfixturevalue("server")
-    emptied(server)
-    return lambda: CallCounter(server.connection_url, timeout=BOUND)
+    valkey = request.getfixturevalue("valkey")
+    emptied(valkey)
+    return lambda: CallCounter(valkey.connection_url, timeout=BOUND)
 
 
-def emptied(server: ValkeyServer) -> None:
-    with redis.Redis.from_url(server.connection_url) as client:
+def emptied(valkey: ValkeyServer) -> None:
+    with redis.Redis.from_url(valkey.connection_url) as client:
         client.flushall()
 
 
-def pid(server: ValkeyServer) -> int:
-    with redis.Redis.from_url(server.connection_url) as client:
+def pid(valkey: ValkeyServer) -> int:
+    with redis.Redis.from_url(valkey.connection_url) as client:
         return client.info("server")["process_id"]
 
 
@@ -201,21 +196,21 @@ def test_event_loops_in_several_threads_are_admitted_as_often_as_the_limit_says(
 # --- a shared store that is not there -------------------------------------------------------------------------------
 
 
-def test_two_processes_that_share_a_store_share_a_limit(server: ValkeyServer):
-    first, second = (CallCounter(server.connection_url, timeout=BOUND) for _ in range(2))
-    emptied(server)
+def test_two_processes_that_share_a_store_share_a_limit(valkey: ValkeyServer):
+    first, second = (CallCounter(valkey.connection_url, timeout=BOUND) for _ in range(2))
+    emptied(valkey)
     assert remaining(run(first, 6) + run(second, 5)) == [9, 8, 7, 6, 5, 4, 3, 2, 1, 0, None]
-    with redis.Redis.from_url(server.connection_url) as client:
+    with redis.Redis.from_url(valkey.connection_url) as client:
         assert all(key.startswith(b"servey:rate_limit:") for key in client.keys("*"))
         assert all(0 < client.ttl(key) <= 60 for key in client.keys("*"))
 
 
 @pytest.mark.parametrize("is_known", [True, False])
 def test_a_flood_of_who_has_used_up_a_limit_is_refused_and_leaves_the_store_in_use(
-    server: ValkeyServer, caplog: pytest.LogCaptureFixture, is_known: bool
+    valkey: ValkeyServer, caplog: pytest.LogCaptureFixture, is_known: bool
 ):
-    emptied(server)
-    here, elsewhere = (CallCounter(server.connection_url) for _ in range(2))
+    emptied(valkey)
+    here, elsewhere = (CallCounter(valkey.connection_url) for _ in range(2))
     run(here if is_known else elsewhere, 10)
 
     async def main() -> list[list[RateLimitState | None]]:
@@ -228,9 +223,9 @@ def test_a_flood_of_who_has_used_up_a_limit_is_refused_and_leaves_the_store_in_u
     assert caplog.records == []
 
 
-def test_a_flood_of_many_callers_leaves_the_store_in_use(server: ValkeyServer, caplog: pytest.LogCaptureFixture):
-    emptied(server)
-    counter = CallCounter(server.connection_url, timeout=BOUND)
+def test_a_flood_of_many_callers_leaves_the_store_in_use(valkey: ValkeyServer, caplog: pytest.LogCaptureFixture):
+    emptied(valkey)
+    counter = CallCounter(valkey.connection_url, timeout=BOUND)
 
     async def main() -> list[list[RateLimitState | None]]:
         try:
@@ -239,18 +234,18 @@ def test_a_flood_of_many_callers_leaves_the_store_in_use(server: ValkeyServer, c
             await counter.close()
 
     assert all(state is not None and state.remaining == 9 for [state] in asyncio.run(main()))
-    with redis.Redis.from_url(server.connection_url) as client:
+    with redis.Redis.from_url(valkey.connection_url) as client:
         assert client.dbsize() == 1000
     assert caplog.records == []
 
 
 def test_who_is_known_to_have_used_up_a_limit_is_refused_though_the_store_hangs(
-    server: ValkeyServer, caplog: pytest.LogCaptureFixture
+    valkey: ValkeyServer, caplog: pytest.LogCaptureFixture
 ):
-    emptied(server)
-    counter = CallCounter(server.connection_url, timeout=BOUND)
+    emptied(valkey)
+    counter = CallCounter(valkey.connection_url, timeout=BOUND)
     run(counter, 10)
-    hanging = pid(server)
+    hanging = pid(valkey)
     os.kill(hanging, signal.SIGSTOP)
     try:
         begin = time.monotonic()
@@ -270,14 +265,14 @@ def test_nobody_notices_that_a_store_is_killed_under_load_and_comes_back(caplog:
             await asyncio.sleep(0)
 
     async def main() -> None:
-        server = ValkeyServer()
-        server.start()
-        port, counter = server.port, CallCounter(server.connection_url, timeout=1.0)
+        valkey = valkey_server()
+        valkey.start()
+        port, counter = valkey.port, CallCounter(valkey.connection_url, timeout=1.0)
         over, told = asyncio.Event(), list[RateLimitState | None]()
         tasks = [asyncio.create_task(load(counter, over, told)) for _ in range(8)]
         await until(lambda: len(told) > 50)
-        os.kill(pid(server), signal.SIGKILL)
-        server.stop()
+        os.kill(pid(valkey), signal.SIGKILL)
+        valkey.stop()
         await until(lambda: "does not answer" in caplog.text)
         seen = len(told)
         await until(lambda: len(told) > seen + 100)
@@ -307,11 +302,11 @@ def test_without_its_store_a_process_counts_for_itself_and_says_so_once(caplog: 
     assert "secret" not in record.getMessage()
 
 
-def test_a_store_that_hangs_is_waited_for_no_longer_than_set(server: ValkeyServer):
-    counter = CallCounter(server.connection_url, timeout=0.2)
-    emptied(server)
+def test_a_store_that_hangs_is_waited_for_no_longer_than_set(valkey: ValkeyServer):
+    counter = CallCounter(valkey.connection_url, timeout=0.2)
+    emptied(valkey)
     run(counter)
-    hanging = pid(server)
+    hanging = pid(valkey)
     os.kill(hanging, signal.SIGSTOP)
     try:
         begin = time.monotonic()

@@ -33,17 +33,12 @@ from servey.errors import SettingsError
 from servey.ports import ResultStore
 from servey.servey_starlette.answer import Rendered
 from servey.settings import Settings
+from valkeys import valkey_server
 
 BOUND = 20.0
 SIZE = 1_000_000
 KEY: ResultKey = ("f", b"a", b"")
 Make = Callable[[], ResultStore]
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[ValkeyServer]:
-    with ValkeyServer() as running:
-        yield running
 
 
 @pytest.fixture(params=["memory", "shared"])
@@ -52,19 +47,19 @@ def make(request: pytest.FixtureRequest) -> Make:
     if request.param == "memory":
         store = MemoryResultStore(100, SIZE)
         return lambda: store
-    running = request.getfixturevalue("server")
+    running = request.getfixturevalue("valkey")
     with redis.Redis.from_url(running.connection_url) as client:
         client.flushall()
     return lambda: RedisResultStore(running.connection_url, timeout=BOUND, size=SIZE)
 
 
 @pytest.fixture
-def shared(server: ValkeyServer) -> Callable[..., RedisResultStore]:
-    with redis.Redis.from_url(server.connection_url) as client:
+def shared(valkey: ValkeyServer) -> Callable[..., RedisResultStore]:
+    with redis.Redis.from_url(valkey.connection_url) as client:
         client.flushall()
 
     def make(timeout: float = BOUND) -> RedisResultStore:
-        return RedisResultStore(server.connection_url, timeout=timeout, size=SIZE)
+        return RedisResultStore(valkey.connection_url, timeout=timeout, size=SIZE)
 
     return make
 
@@ -414,13 +409,13 @@ def test_the_memory_may_be_used_by_many_threads() -> None:
 # --- the shared store -------------------------------------------------------------------------------------------------
 
 
-def keys_of(server: ValkeyServer) -> dict[str, Any]:
-    with redis.Redis.from_url(server.connection_url, decode_responses=True) as client:
+def keys_of(valkey: ValkeyServer) -> dict[str, Any]:
+    with redis.Redis.from_url(valkey.connection_url, decode_responses=True) as client:
         return {key: client.pttl(key) for key in client.keys("*")}
 
 
 def test_everything_in_the_server_goes_away_by_itself_and_has_the_prefix(
-    server: ValkeyServer, shared: Callable[..., RedisResultStore]
+    valkey: ValkeyServer, shared: Callable[..., RedisResultStore]
 ) -> None:
     store = shared()
 
@@ -429,7 +424,7 @@ def test_everything_in_the_server_goes_away_by_itself_and_has_the_prefix(
             await put(store, ("f:1", b"a", b"me"), max_age=3600)
 
     run(main)
-    found = keys_of(server)
+    found = keys_of(valkey)
     assert len(found) == 3
     assert all(key.startswith("servey:{f:1}:") for key in found)
     assert all(3_590_000 < left <= 3_600_000 for left in found.values())
@@ -470,15 +465,15 @@ def poison(client: Any, name: str) -> Iterator[bytes]:
 
 
 def test_what_a_stranger_wrote_there_is_no_result(
-    server: ValkeyServer, shared: Callable[..., RedisResultStore]
+    valkey: ValkeyServer, shared: Callable[..., RedisResultStore]
 ) -> None:
     store = shared()
 
     async def main() -> None:
         async with closing(store):
             await put(store)
-            (name,) = [key for key in keys_of(server) if not key.endswith(":c")]
-            with redis.Redis.from_url(server.connection_url) as client:
+            (name,) = [key for key in keys_of(valkey) if not key.endswith(":c")]
+            with redis.Redis.from_url(valkey.connection_url) as client:
                 good = client.get(name)
                 poisons = list(poison(client, name))
                 assert len(poisons) > 15
@@ -487,7 +482,7 @@ def test_what_a_stranger_wrote_there_is_no_result(
                     assert await get(store) == Lookup(None, (await get(store)).lease), value
                 client.set(name, good)
                 assert await content(store) == b'"a"'
-                for key in keys_of(server):  # another type altogether
+                for key in keys_of(valkey):  # another type altogether
                     client.delete(key)
                     client.rpush(key, "a")
                 assert await content(store) is None
@@ -498,7 +493,7 @@ def test_what_a_stranger_wrote_there_is_no_result(
 
 
 def test_a_token_that_the_server_has_dropped_brings_nothing_old_back(
-    server: ValkeyServer, shared: Callable[..., RedisResultStore]
+    valkey: ValkeyServer, shared: Callable[..., RedisResultStore]
 ) -> None:
     store = shared()
 
@@ -507,8 +502,8 @@ def test_a_token_that_the_server_has_dropped_brings_nothing_old_back(
             for _ in range(2):
                 await put(store)
                 began = await get(store)
-                with redis.Redis.from_url(server.connection_url) as client:
-                    for name in keys_of(server):
+                with redis.Redis.from_url(valkey.connection_url) as client:
+                    for name in keys_of(valkey):
                         if name.endswith(":c"):
                             client.delete(name)
                 assert not await put(store, found=began)
@@ -518,7 +513,7 @@ def test_a_token_that_the_server_has_dropped_brings_nothing_old_back(
 
 
 def test_the_connections_are_closed_with_the_store(
-    server: ValkeyServer, shared: Callable[..., RedisResultStore]
+    valkey: ValkeyServer, shared: Callable[..., RedisResultStore]
 ) -> None:
     store = shared()
 
@@ -533,7 +528,7 @@ def test_the_connections_are_closed_with_the_store(
 
         await until(closed)
 
-    with redis.Redis.from_url(server.connection_url) as client:
+    with redis.Redis.from_url(valkey.connection_url) as client:
         run(main)
 
 
@@ -551,8 +546,8 @@ def test_a_socket_will_do(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["redis", "valkey"])
-def test_the_settings_name_the_store(server: ValkeyServer, scheme: str) -> None:
-    store = open_store(Settings(result_cache=server.connection_url.replace("redis", scheme), store_timeout=BOUND))
+def test_the_settings_name_the_store(valkey: ValkeyServer, scheme: str) -> None:
+    store = open_store(Settings(result_cache=valkey.connection_url.replace("redis", scheme), store_timeout=BOUND))
 
     async def main() -> None:
         async with closing(store):
@@ -569,7 +564,7 @@ def test_a_url_of_no_store_is_refused_and_not_repeated(url: str) -> None:
     assert "secret" not in str(caught.value)
 
 
-def test_many_invalidations_at_once_are_all_done(server: ValkeyServer, shared: Callable[..., RedisResultStore]) -> None:
+def test_many_invalidations_at_once_are_all_done(valkey: ValkeyServer, shared: Callable[..., RedisResultStore]) -> None:
     store, other = shared(), shared()
     keys: list[ResultKey] = [("f", b"%d" % number, b"") for number in range(100)]
 
@@ -592,12 +587,12 @@ def test_many_invalidations_at_once_are_all_done(server: ValkeyServer, shared: C
 @pytest.fixture
 def own_server() -> Iterator[ValkeyServer]:
     """A server that a test may stop."""
-    with ValkeyServer() as running:
+    with valkey_server() as running:
         yield running
 
 
-def pid_of(server: ValkeyServer) -> int:
-    with redis.Redis.from_url(server.connection_url) as client:
+def pid_of(valkey: ValkeyServer) -> int:
+    with redis.Redis.from_url(valkey.connection_url) as client:
         return client.info("server")["process_id"]
 
 
@@ -639,15 +634,15 @@ def test_a_store_that_does_not_answer_costs_its_timeout_once(
 
 
 def test_a_store_that_is_gone_is_used_again_when_it_is_back(caplog: pytest.LogCaptureFixture) -> None:
-    server = ValkeyServer()
-    server.start()
-    port = server.port
-    store = RedisResultStore(server.connection_url, timeout=1.0)
+    valkey = valkey_server()
+    valkey.start()
+    port = valkey.port
+    store = RedisResultStore(valkey.connection_url, timeout=1.0)
 
     async def main() -> None:
         async with closing(store):
             await put(store)
-            os.kill(pid_of(server), signal.SIGKILL)
+            os.kill(pid_of(valkey), signal.SIGKILL)
             assert (await get(store)).detail == "store-error"
             assert (await get(store)).detail == "store-unavailable"
             again = ValkeyServer(port=port)
@@ -663,7 +658,7 @@ def test_a_store_that_is_gone_is_used_again_when_it_is_back(caplog: pytest.LogCa
                 again.stop()
 
     run(main)
-    server.stop()
+    valkey.stop()
 
 
 def test_what_is_invalidated_while_the_store_is_away_is_forgotten_before_it_is_used_again(
@@ -764,7 +759,7 @@ def test_a_store_that_is_closed_tells_what_is_left(own_server: ValkeyServer) -> 
 
 
 def test_many_invalidations_on_an_event_loop_are_told_by_one_task(
-    server: ValkeyServer, shared: Callable[..., RedisResultStore]
+    valkey: ValkeyServer, shared: Callable[..., RedisResultStore]
 ) -> None:
     store = shared()
 

