@@ -16,9 +16,9 @@ from servey.cache_control.memory_result_store import MemoryResultStore
 from servey.errors import InternalError
 from servey.service import Service
 from servey.settings import Settings
-from unit.cache_control.test_cache import BOUND, TTL, call, fetch, run, server, settings
+from unit.cache_control.test_cache import BOUND, TTL, call, fetch, run, settings
 
-__all__ = ["server", "settings"]
+__all__ = ["settings"]
 
 
 class Session:
