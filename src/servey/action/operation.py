@@ -6,8 +6,10 @@ import asyncio
 import inspect
 import logging
 import math
+import typing
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack
+from functools import cached_property
 from typing import Any
 
 import msgspec
@@ -63,8 +65,8 @@ class CheckedExample(msgspec.Struct, frozen=True):
 class Operation:
     """One action, ready to be called. A transport calls, in this order:
 
-    `authorize`, then one of `decode_json`, `decode_text` and `decode`, then `run`, with `encode_json` or `encode`
-    as its last step. Each raises a `CallError` and nothing else.
+    `authorize`, then one of `decode_json`, `decode_text`, `decode` and `decode_for`, then `run`, with `encode_json`,
+    `encode` or `check` as its last step. Each raises a `CallError` and nothing else.
 
     Args:
         signature: The resolved signature.
@@ -119,6 +121,7 @@ class Operation:
         self.decode = self.arguments.decode
         self.encode_json: Finish = self._encoder(self.result.encode_json)
         self.encode: Finish = self._encoder(self.result.encode)
+        self.check: Finish = self._checker()
         self.errors = (*action.errors, *errors)
         self.needs_caller = any(item.type is Authorization and not item.optional for item in signature.injected)
         self.is_open = action.access_control is ALLOW_ALL and not self.needs_caller
@@ -135,6 +138,7 @@ class Operation:
                 fix="take public=True away; what is private may be kept by its caller",
             )
         self.limiter = limiter
+        self._engines = engines
         self._service = service
         self._network_timeout = _seconds(timeout if action.timeout is None else action.timeout)
         self._system_timeout = _seconds(action.timeout)
@@ -151,6 +155,35 @@ class Operation:
         if store is not None and self._may_keep_results(asked_of_call):
             self.results = ResultCache(self, store, lambda args, context: self.run(args, context, self._represent))
         self.examples = self._check_examples(action.examples)
+
+    def decode_for(self, owner: Any, builtins: Any) -> Any:
+        """Return the arguments of a nested action whose ``self`` is here already, and is not decoded.
+
+        Args:
+            owner: The object whose method is called.
+            builtins: The other arguments as parsed JSON, read as `decode` reads them.
+
+        Raises:
+            MalformedError: They are nested too deeply.
+            InvalidError: Some argument is wrong, missing or unknown; has every problem.
+        """
+        codec = self._other_arguments
+        given = {self.signature.parameters[0].name: owner}
+        if builtins or codec.parameters:
+            others = codec.decode(builtins)
+            for name in codec.parameters:
+                given[name] = getattr(others, name)
+        return self.arguments.struct(**given)
+
+    @cached_property
+    def _other_arguments(self) -> ArgumentsCodec:
+        """Reads the arguments of a nested action without ``self``; made when first needed."""
+        return ArgumentsCodec(
+            self.signature.parameters[1:],
+            where=self.action.where,
+            label=f"the arguments of {self.name}",
+            engines=self._engines,
+        )
 
     def _refuse_invented_callers(self) -> None:
         """Refuse an `Authorization` or a `CallContext` as a part of what a caller sends."""
@@ -223,8 +256,8 @@ class Operation:
         Args:
             arguments: What one of the decoders returned.
             context: The call's surroundings; its `deadline` is set unless it has one.
-            finish: The last step, `encode_json` or `encode`; default: none. It runs while the call's resources are
-                open, so that a result that cannot be encoded undoes what they can undo.
+            finish: The last step, `encode_json`, `encode` or `check`; default: none. It runs while the call's
+                resources are open, so that a result that cannot be encoded undoes what they can undo.
 
         Returns:
             What the function returned, or what `finish` made of it.
@@ -298,6 +331,23 @@ class Operation:
             # here, and not where errors are mapped: whatever it raises, it is no answer to the caller
             raise self._defect(error, CURRENT_CALL.get(), "the cache control failed") from error
 
+    def restore(self, representation: Representation) -> Any:
+        """Return the object that a kept result was made of, for who needs more of it than its JSON.
+
+        Args:
+            representation: What `fetch` returned.
+
+        Raises:
+            InternalError: The class takes no object like the one that was written.
+        """
+        try:
+            return self.result.decode_json(representation.content)
+        except CallError as error:  # which is no caller's mistake
+            _log.error(
+                "%s: a kept result cannot be read again: %s", self.name, _told(error), extra={"action": self.name}
+            )
+            raise InternalError from error
+
     async def current_etag(self, arguments: Any, context: CallContext) -> str | None:
         """Return the entity tag that the action's cache control knows of what a call is about to change.
 
@@ -344,7 +394,7 @@ class Operation:
         if context.deadline is None:
             seconds = self._network_timeout if context.origin is Origin.NETWORK else self._system_timeout
             if seconds is not None:
-                context.deadline = runtime.loop.time() + seconds
+                context.deadline = (runtime.loop.time() if context.started is None else context.started) + seconds
         return context.deadline
 
     def example_authorization(self, example: Example) -> Authorization | None:
@@ -421,14 +471,20 @@ class Operation:
         if not self.signature.replies:
             return encode
 
-        def encode_reply(reply: Any) -> Reply[Any]:
-            if not isinstance(reply, Reply):
-                raise ResultError(
-                    f"the result of {self.name}", [Problem("", f"expected a Reply, got {type(reply).__name__}")]
-                )
-            return Reply(encode(reply.value), reply.status, reply.headers)  # pyright: ignore[reportUnknownArgumentType,reportUnknownMemberType]
+        def encode_reply(result: Any) -> Reply[Any]:
+            reply = self._reply(result)
+            return Reply(encode(reply.value), reply.status, reply.headers)
 
         return encode_reply
+
+    def _checker(self) -> Finish:
+        check = self.result.check
+        return (lambda result: check(self._reply(result).value)) if self.signature.replies else check
+
+    def _reply(self, result: Any) -> Reply[Any]:
+        if isinstance(result, Reply):
+            return typing.cast("Reply[Any]", result)
+        raise ResultError(f"the result of {self.name}", [Problem("", f"expected a Reply, got {type(result).__name__}")])
 
     def _call_error(self, error: Exception, context: CallContext) -> CallError:
         for mapping in self.errors:

@@ -50,7 +50,7 @@ class UnkeyableError(Exception):
     """Some argument is an object that nothing is known of but that it is itself."""
 
 
-def argument_key(codec: ArgumentsCodec) -> Callable[[Any], bytes]:
+def argument_key(codec: ArgumentsCodec, *, decoded: bool = True) -> Callable[[Any], bytes]:
     """Return what makes the key of decoded arguments.
 
     Equal arguments have one key, defaults that were left out and members in another order included; arguments that a
@@ -58,6 +58,8 @@ def argument_key(codec: ArgumentsCodec) -> Callable[[Any], bytes]:
 
     Args:
         codec: The codec of the action's arguments.
+        decoded: Whether all arguments were decoded. The ``self`` of a nested action need not be, and then may have more
+            to it than its class declares.
 
     Returns:
         A function that raises `UnkeyableError` for arguments of which no key can be made.
@@ -74,7 +76,7 @@ def argument_key(codec: ArgumentsCodec) -> Callable[[Any], bytes]:
     def faithful_key(arguments: Any) -> bytes:
         return faithful([getattr(arguments, name) for name in names])
 
-    if not is_simple(codec):
+    if not decoded or not is_simple(codec):
         return faithful_key
     encode = msgspec.msgpack.Encoder(order="deterministic").encode
 

@@ -118,7 +118,8 @@ class ResultCache:
 
     def _opened(self) -> ResultStore:
         store = self._open()
-        self._key_of = argument_key(self._operation.arguments)
+        nested = self._operation.signature.owner is not None
+        self._key_of = argument_key(self._operation.arguments, decoded=not nested)
         self._is_shared = store.is_shared
         if store.is_shared:
             self._scope = f"{self._operation.name}:{fingerprint(self._operation)}"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+import typing
+from collections.abc import Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -156,6 +157,30 @@ class Codec(Generic[T]):
             return self._projected(value)
         return builtins
 
+    def check(self, value: T) -> T:
+        """Return a value itself, if `encode_json` would write it.
+
+        For who takes a result apart as it is. What can be read only once (a generator, where an iterable or a list is
+        declared) is made a list, which is returned. Where it is deeper inside, its items are not looked at: nothing
+        would be left of them, and a list cannot be put in its place in an object of the user's.
+
+        Args:
+            value: What the user's code returned.
+
+        Raises:
+            ResultError: It is not of the type.
+        """
+        checked: Any = self._unrolled(value)
+        try:
+            # encoded, too: only then msgspec says that a text is none (a lone surrogate)
+            data = _encode(checked if type(checked) is self._identical else self._plan.reflect(checked))
+        except (msgspec.ValidationError, IslandError, TypeError, ValueError, OverflowError, RecursionError):
+            self._projected(checked, lazy=True)
+        else:
+            if self._decimals and (b"NaN" in data or b"Infinity" in data):
+                self._projected(checked, lazy=True)
+        return checked
+
     def json_schema(self, mode: SchemaMode = "output") -> dict[str, Any]:
         """Return the JSON schema (2020-12) of the type, with its classes in ``$defs``.
 
@@ -168,10 +193,16 @@ class Codec(Generic[T]):
         schema = {"$schema": DIALECT, **writer.of(self.root)}
         return {**schema, "$defs": writer.definitions} if writer.definitions else schema
 
-    def _projected(self, value: Any) -> Any:
+    def _unrolled(self, value: Any) -> Any:
+        """Return a list of what an iterator yields where a list is declared, and any other value itself."""
+        if isinstance(value, Iterator) and any(node.kind == "list" for node in (self.root, *self.root.members)):
+            return list(typing.cast("Iterator[Any]", value))
+        return value  # pyright: ignore[reportUnknownVariableType]
+
+    def _projected(self, value: Any, *, lazy: bool = False) -> Any:
         from servey.codec.project import Projector  # for results that are not as declared
 
-        projector = Projector(self._compiler)
+        projector = Projector(self._compiler, lazy)
         try:
             builtins = projector.project(self.root, value, "")
         except RecursionError:

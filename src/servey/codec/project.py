@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -33,10 +33,12 @@ class Projector:
 
     Args:
         compiler: The codec's compiler.
+        lazy: Whether iterators are left as they are: their items are neither read nor projected.
     """
 
-    def __init__(self, compiler: Compiler) -> None:
+    def __init__(self, compiler: Compiler, lazy: bool = False) -> None:
         self.compiler = compiler
+        self.lazy = lazy
         self.problems: list[Problem] = []
 
     def project(self, node: Node, value: Any, at: str) -> Any:
@@ -95,6 +97,8 @@ class Projector:
     def _list(self, node: Node, value: Any, at: str) -> Any:
         if not isinstance(value, Iterable) or isinstance(value, (str, bytes, bytearray, Mapping)):
             return self.add(at, f"expected array, got {_named(value)}")
+        if self.lazy and isinstance(value, Iterator):
+            return []
         values = typing.cast("Iterable[Any]", value)
         items = [self.project(node.items[0], item, f"{at}/{index}") for index, item in enumerate(values)]
         if wrong := violated(node.constraints, items):
@@ -146,7 +150,7 @@ class Projector:
     def _union(self, node: Node, value: Any, at: str) -> Any:
         best: list[Problem] = []
         for member in outgoing(node, value):
-            nested = Projector(self.compiler)
+            nested = Projector(self.compiler, self.lazy)
             wire = nested.project(member, value, "")
             if not nested.problems:
                 return wire

@@ -13,6 +13,7 @@ from servey.action.action import action
 from servey.action.context import CURRENT_CALL, CallContext, Origin, new_request_id
 from servey.action.example import NOT_GIVEN, Example
 from servey.action.reply import Reply
+from servey.cache_control.ttl_cache_control import TtlCacheControl
 from servey.errors import (
     CallError,
     ConflictError,
@@ -21,6 +22,7 @@ from servey.errors import (
     ErrorMapping,
     ForbiddenError,
     InternalError,
+    InvalidError,
     NotFoundError,
     UnauthorizedError,
 )
@@ -279,6 +281,19 @@ def test_a_deadline_that_is_set_already_is_kept():
     assert asyncio.run(main())
 
 
+def test_the_deadline_of_a_part_of_a_request_counts_from_when_the_request_came():
+    @action(timeout=3.0)
+    async def f(context: CallContext) -> float:
+        return context.deadline
+
+    operation = operation_of(f)
+
+    async def main():
+        return await operation.run(operation.decode({}), context(started=100.0))
+
+    assert asyncio.run(main()) == 103.0
+
+
 def test_what_overruns_its_deadline_is_given_up():
     @action(timeout=0.05)
     async def f() -> None:
@@ -327,6 +342,118 @@ def test_a_result_that_is_not_of_its_type_is_masked_and_logged(caplog):
         run(operation, finish=operation.encode_json)
     assert "secret" not in str(caught.value.problem())
     assert defects(caplog) == [("f", "r-1", False)]
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_checked_result_is_what_the_function_returned(asynchronous):
+    made = [1, 2]
+
+    def f() -> list[int]:
+        return made
+
+    async def g() -> Reply[list[int]]:
+        return Reply(made, 201)
+
+    operation = operation_of(action(g if asynchronous else f))
+    assert run(operation, finish=operation.check) is made
+
+
+@pytest.mark.parametrize("value", ["x", Reply("x"), None])
+def test_a_result_that_is_not_as_declared_passes_no_check(value, caplog):
+    @action
+    def f() -> Reply[int]:
+        return value
+
+    operation = operation_of(f)
+    with pytest.raises(InternalError):
+        run(operation, finish=operation.check)
+    assert defects(caplog) == [("f", "r-1", False)]
+
+
+def test_a_kept_result_can_be_had_as_an_object_again():
+    @dataclass
+    class Pair:
+        a: int
+        b: str
+
+    @action(cache_control=TtlCacheControl(30))
+    def f() -> list[Pair]:
+        return [Pair(1, "x")]
+
+    operation = operation_of(f)
+
+    async def main():
+        return await operation.fetch(operation.decode({}), context())
+
+    assert operation.restore(asyncio.run(main()).representation) == [Pair(1, "x")]
+
+
+def test_a_kept_result_that_its_class_does_not_take_is_a_defect(caplog):
+    @dataclass
+    class Even:
+        number: int
+
+        def __post_init__(self):
+            if self.number % 2:
+                raise ValueError("odd")
+
+    @action(cache_control=TtlCacheControl(30))
+    def f() -> Even:
+        even = Even(2)
+        even.number = 3
+        return even
+
+    operation = operation_of(f)
+
+    async def main():
+        return await operation.fetch(operation.decode({}), context())
+
+    with pytest.raises(InternalError):
+        operation.restore(asyncio.run(main()).representation)
+    assert [record.action for record in caplog.records if record.name == "servey.operation"] == ["f"]
+
+
+# --- the arguments of a nested action, for an object that is here already ---------------------------------------------
+
+
+@dataclass
+class Shelf:
+    books: int
+
+    @action(name="take")
+    def take(self, count: int, why: str = "to read") -> str:
+        return f"{count} of {self.books} {why}"
+
+    @action(name="all")
+    def all(self) -> int:
+        return self.books
+
+
+def nested(name):
+    @action
+    def shelf() -> Shelf:
+        return Shelf(1)
+
+    return Service([shelf]).operations[name]
+
+
+def test_the_owner_of_a_nested_action_is_not_decoded_and_the_rest_is():
+    operation, owner = nested("take"), Shelf(5)
+    arguments = operation.decode_for(owner, {"count": 2})
+    assert arguments.self is owner
+    assert (arguments.count, arguments.why) == (2, "to read")
+    assert asyncio.run(operation.run(arguments, context())) == "2 of 5 to read"
+    assert nested("all").decode_for(owner, {}).self is owner
+
+
+def test_the_other_arguments_of_a_nested_action_are_refused_with_their_paths():
+    for given, paths in (({"count": "2", "wy": 1}, ["/count", "/wy"]), ({}, ["/count"]), ({"self": {}}, None)):
+        with pytest.raises(InvalidError) as caught:
+            nested("take").decode_for(Shelf(5), given)
+        assert [path for path, _ in caught.value.errors] == (paths or ["/count", "/self"])
+    with pytest.raises(InvalidError) as caught:
+        nested("all").decode_for(Shelf(5), {"count": 1})
+    assert [path for path, _ in caught.value.errors] == ["/count"]
 
 
 # --- errors ---------------------------------------------------------------------------------------------------------

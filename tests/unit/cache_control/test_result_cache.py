@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Coroutine
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -328,6 +329,41 @@ def test_the_results_of_an_open_action_are_everybodys() -> None:
     async def main() -> None:
         found = [await fetch(service, as_=who) for who in (None, ME, YOU)]
         assert [item.representation.content for item in found] == [b"1"] * 3
+
+    run(service, main)
+
+
+def test_the_results_of_nested_actions_are_kept_apart_by_whatever_their_objects_hold() -> None:
+    @dataclass
+    class Box:
+        size: int
+
+        @action(cache_control=TTL)
+        async def content(self) -> str:
+            return vars(self).get("_content", "nothing")
+
+    class Full(Box):
+        pass
+
+    @action
+    def box() -> Box:
+        return Box(1)
+
+    service = Service([box])
+    operation = service.operations["box_content"]
+
+    async def main() -> None:
+        full, other = Full(1), Box(1)
+        vars(full)["_content"], vars(other)["_content"] = "gold", "silver"
+        found = [
+            await operation.fetch(operation.decode_for(owner, {}), context()) for owner in (Box(1), full, other, Box(1))
+        ]
+        assert told(*found) == [
+            (b'"nothing"', "fwd=uri-miss; stored"),
+            (b'"gold"', "fwd=uri-miss; stored"),
+            (b'"silver"', "fwd=uri-miss; stored"),
+            (b'"nothing"', "hit"),
+        ]
 
     run(service, main)
 

@@ -182,3 +182,65 @@ def test_to_wire_writes_any_value_and_refuses_what_has_no_json() -> None:
     for bad in (float("nan"), [float("inf")], decimal.Decimal("NaN"), object(), {("a",): 1}, {None: 1}):
         with pytest.raises(ValueError):
             to_wire(bad)
+
+
+@pytest.mark.parametrize(
+    ("tp", "value"),
+    [
+        (str, "ä"),
+        (int, 5),
+        (User, Admin("a")),
+        (list[User], [Admin("a"), User("b")]),
+        (list[str], [Name("x"), Tone.LOUD]),
+        (dt.datetime, dt.datetime(2026, 1, 2)),
+        (User | None, None),
+        (Any, {"a": User("a")}),
+        (list[decimal.Decimal], [decimal.Decimal("1.5")]),
+        (list[int], {1: 2}.values()),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_checked_value_is_the_value_itself(tp: Any, value: Any) -> None:
+    assert Codec(tp).check(value) is value
+
+
+@pytest.mark.parametrize(
+    ("tp", "value"),
+    [
+        (User, None),
+        (list[User], [User("a"), None]),
+        (dict[str, float], {"a": float("nan")}),
+        (list[str], ["\ud800"]),
+        (str, "\ud800"),
+        (int, 10**5000),
+        (list[decimal.Decimal], [decimal.Decimal("NaN")]),
+        (User | int, "x"),
+        (Iterable[int], (n for n in ("x",))),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_check_refuses_what_cannot_be_encoded(tp: Any, value: Any) -> None:
+    with pytest.raises(ResultError) as caught:
+        Codec(tp, label="the result of f").check(value)
+    assert caught.value.errors
+    assert "the result of f" in str(caught.value)
+
+
+@pytest.mark.parametrize("tp", [Iterable[int], list[int], Iterable[int] | None])
+def test_what_can_be_read_only_once_is_checked_as_a_list_which_is_returned(tp: Any) -> None:
+    assert Codec(tp).check(n for n in range(3)) == [0, 1, 2]
+
+
+def test_a_check_leaves_a_generator_inside_of_an_object_to_who_reads_it() -> None:
+    @dataclasses.dataclass
+    class Page:
+        numbers: Iterable[int]
+        more: list[int]
+        other: list[int] | str = "none"
+
+    page = Page((n for n in range(2)), (n for n in range(3)), (n for n in range(4)))  # type: ignore[arg-type]
+    assert Codec(list[Page]).check([page])[0] is page
+    assert [list(page.numbers), list(page.more), list(page.other)] == [[0, 1], [0, 1, 2], [0, 1, 2, 3]]
+    with pytest.raises(ResultError) as caught:
+        Codec(Page).check(Page((n for n in range(2)), ["x"]))  # type: ignore[list-item]
+    assert [problem.path for problem in caught.value.errors] == ["/more/0"]
