@@ -10,21 +10,20 @@ import argparse
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
-from benchmarks import in_process, served, startup
+from benchmarks import graphql, in_process, served, startup
 from benchmarks.report import Results, busyness, render, write
 from benchmarks.workload import APPS, REQUESTS, DisagreementError, load
 
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
-PARTS = ("in_process", "served", "startup")
+PARTS = ("in_process", "graphql", "served", "startup")
 FEATURES = ("hello", "authorized", "cached", "limited")
 SERVED = ("hello", "hello_sync", "echo", "users_100")
 
 
 def measure(parts: list[str], targets: dict[str, str], quick: bool) -> Results:
-    apps, missing = load(targets)
-    for name, reason in missing.items():
-        _say(f"left out: {name} ({reason})")
+    apps = _load(targets)
     targets = {name: target for name, target in targets.items() if name in apps}
     results = Results()
     if "in_process" in parts:
@@ -34,6 +33,10 @@ def measure(parts: list[str], targets: dict[str, str], quick: bool) -> Results:
         if "servey" in apps:
             requests = {name: REQUESTS[name] for name in FEATURES}
             results.features = in_process.features(apps["servey"], requests, rounds=rounds, seconds=seconds)
+    if "graphql" in parts:
+        _say("graphql …")
+        rounds, seconds = (3, 0.01) if quick else (15, 0.05)
+        results.graphql = graphql.measure(_load(graphql.EXECUTORS), _load(graphql.APPS), rounds=rounds, seconds=seconds)
     if quick:
         targets = {name: target for name, target in targets.items() if name in ("by hand", "servey")}
     if "served" in parts:
@@ -56,6 +59,13 @@ def measure(parts: list[str], targets: dict[str, str], quick: bool) -> Results:
             results.request_cost[name] = startup.request_cost(name, 3 if quick else 11, 0.01 if quick else 0.03)
         results.memory = startup.memory(targets, 700 if quick else 10_000)
     return results
+
+
+def _load(targets: dict[str, str]) -> dict[str, Any]:
+    made, missing = load(targets)
+    for name, reason in missing.items():
+        _say(f"left out: {name} ({reason})")
+    return made
 
 
 def _say(text: str) -> None:

@@ -10,9 +10,11 @@ import gc
 import random
 import statistics
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from functools import partial
 from itertools import cycle
-from typing import Any
+from typing import Any, TypeVar
 
 from benchmarks.apps.models import tokens
 from benchmarks.workload import Asgi, Request, agree, call, loop_factory, receiver, running, scopes
@@ -31,28 +33,30 @@ async def batch(app: Asgi, request: Request, calls: int) -> float:
     return (time.process_time_ns() - begin) / calls / 1000
 
 
-async def calls_for(app: Asgi, request: Request, seconds: float) -> int:
+K = TypeVar("K")
+Lane = Callable[[int], Awaitable[float]]
+"""Makes that many calls and returns the CPU time of one in microseconds."""
+
+
+async def calls_for(lane: Lane, seconds: float, least: int = 20) -> int:
     """The number of calls that take about `seconds`; warms the app up on the way."""
-    calls = 20
+    calls = least
     while True:
         begin = time.perf_counter()
-        await batch(app, request, calls)
+        await lane(calls)
         if (took := time.perf_counter() - begin) > seconds / 4:
-            return max(20, round(calls * seconds / took))
+            return max(least, round(calls * seconds / took))
         calls *= 2
 
 
-Lanes = dict[str, tuple[Asgi, Request]]
-
-
-async def compare(lanes: Lanes, rounds: int, seconds: float) -> dict[str, list[float]]:
+async def take_turns(lanes: dict[K, Lane], rounds: int, seconds: float, least: int = 20) -> dict[K, list[float]]:
     """Return the microseconds of CPU time per call of each lane in every round; the lanes take turns."""
-    calls = {name: await calls_for(*lane, seconds) for name, lane in lanes.items()}
-    taken: dict[str, list[float]] = {name: [] for name in lanes}
+    calls = {name: await calls_for(lane, seconds, least) for name, lane in lanes.items()}
+    taken: dict[K, list[float]] = {name: [] for name in lanes}
     for _ in range(rounds):
         for name in random.sample(list(lanes), len(lanes)):
             gc.collect()
-            taken[name].append(await batch(*lanes[name], calls[name]))
+            taken[name].append(await lanes[name](calls[name]))
     return taken
 
 
@@ -62,7 +66,9 @@ async def _measure(
     async with running(apps):
         await agree(apps, requests)
         return {
-            name: await compare({app: (made, request) for app, made in request.of(apps).items()}, rounds, seconds)
+            name: await take_turns(
+                {app: partial(batch, made, request) for app, made in request.of(apps).items()}, rounds, seconds
+            )
             for name, request in requests.items()
         }
 
@@ -72,7 +78,9 @@ async def _features(app: Asgi, requests: dict[str, Request], rounds: int, second
         new = replace(requests["authorized"], more_headers={}, tokens=cycle(tokens(5000)))
         requests = {**requests, "new token": new, "not modified": await not_modified(app, requests["cached"])}
         await agree({"servey": app}, requests)
-        return await compare({name: (app, request) for name, request in requests.items()}, rounds, seconds)
+        return await take_turns(
+            {name: partial(batch, app, request) for name, request in requests.items()}, rounds, seconds
+        )
 
 
 async def not_modified(app: Asgi, request: Request) -> Request:

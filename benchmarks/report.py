@@ -10,12 +10,14 @@ from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from benchmarks.graphql import WORKS, GraphqlFigures
 from benchmarks.in_process import ratio
 from benchmarks.served import CONNECTIONS, Figures, cores, generator
 from benchmarks.startup import BASELINE, PEER, SIZES
 from benchmarks.workload import REQUESTS, loop_factory
 
 PACKAGES = ("msgspec", "orjson", "starlette", "litestar", "fastapi", "pydantic", "uvicorn", "httptools", "granian")
+GRAPHQL_PACKAGES = ("graphql-core", "strawberry-graphql", "ariadne")
 FEATURES = {
     "hello": "open GET",
     "authorized": "with a token",
@@ -35,6 +37,7 @@ class Results:
 
     in_process: dict[str, Rounds] = field(default_factory=dict[str, Rounds])
     features: Rounds = field(default_factory=Rounds)
+    graphql: GraphqlFigures | None = None
     served: dict[str, Figures] = field(default_factory=dict[str, Figures])
     imports: Rounds = field(default_factory=Rounds)
     start_up: dict[str, dict[int, list[float]]] = field(default_factory=dict[str, dict[int, list[float]]])
@@ -101,6 +104,12 @@ def verdicts(results: Results) -> list[Verdict]:
         (FEATURES["cached"], FEATURES["hello"], 1.2, True),
         (FEATURES["not modified"], FEATURES["cached"], 1, True),
     )
+    if results.graphql:
+        compare(
+            results.graphql.executed["things"],
+            f"GraphQL: {WORKS['things'].label}",
+            ("servey", "graphql-core", 1.1, True),
+        )
     if "hello" in results.served:
         compare(
             throughput(results.served["hello"]),
@@ -136,7 +145,7 @@ def throughput(figures: Figures) -> Rounds:
 def machine() -> list[str]:
     """Say what was measured on, and with what."""
     installed: list[str] = []
-    for name in PACKAGES:
+    for name in PACKAGES + GRAPHQL_PACKAGES:
         try:
             installed.append(f"{name} {version(name)}")
         except PackageNotFoundError:
@@ -187,6 +196,19 @@ def _number(values: list[float]) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
 
 
+def _graphql(works: dict[str, Rounds], unit: str) -> str:
+    """Return a table of the works, its cells with the ratio to one of the services where that does the work."""
+    services = list(dict.fromkeys(name for taken in works.values() for name in taken))
+
+    def cell(taken: Rounds, name: str) -> str:
+        if name not in taken:
+            return ""
+        return _number(taken[name]) + (f" ({ratio(taken[name], taken[unit]):.2f})" if unit in taken else "")
+
+    rows = ((label, *(cell(taken, name) for name in services)) for label, taken in works.items())
+    return table(("", *services), rows)
+
+
 def render(results: Results, busy: str = "") -> str:
     """Return everything as Markdown."""
     parts = ["\n".join(f"- {line}" for line in [*machine(), busy] if line)]
@@ -208,6 +230,14 @@ def render(results: Results, busy: str = "") -> str:
             (FEATURES[name], _number(taken), f"{ratio(taken, plain):.2f}") for name, taken in results.features.items()
         ]
         parts += ["### What servey's own parts cost", table(("", "µs", "/ open GET"), rows)]
+    if results.graphql:
+        executed, sent = results.graphql
+        parts += [
+            "### GraphQL: µs of CPU time per execution (/ graphql-core)",
+            _graphql({WORKS[name].label: taken for name, taken in executed.items()}, "graphql-core"),
+            "### GraphQL by POST, in process: µs of CPU time per call (/ Strawberry)",
+            _graphql({WORKS[name].label: taken for name, taken in sent.items()}, "Strawberry"),
+        ]
     if results.served:
         parts.append("### Served: requests per second (µs of the server's CPU time per request)")
         servers = list(next(iter(results.served.values())).rates)

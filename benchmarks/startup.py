@@ -13,12 +13,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from benchmarks.in_process import batch, calls_for
+from benchmarks.in_process import batch, take_turns
 from benchmarks.workload import REQUESTS, Asgi, Request, agree, loop_factory, running
 
 ROOT = Path(__file__).parents[1]
@@ -155,12 +156,8 @@ async def _request_cost(framework: str, rounds: int, seconds: float) -> dict[str
             requests = {size: _last(size, kind) for size in SIZES}
             for size in SIZES:
                 await agree({f"{framework}, {size} actions": apps[size]}, {"": requests[size]})
-            calls = {size: await calls_for(apps[size], requests[size], seconds) for size in SIZES}
-            figures[kind] = {size: [] for size in SIZES}
-            for _ in range(rounds):
-                for size in random.sample(SIZES, len(SIZES)):
-                    gc.collect()
-                    figures[kind][size].append(await batch(apps[size], requests[size], calls[size]))
+            lanes = {size: partial(batch, apps[size], requests[size]) for size in SIZES}
+            figures[kind] = await take_turns(lanes, rounds, seconds)
     return figures
 
 

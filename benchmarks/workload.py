@@ -127,9 +127,9 @@ APPS = {
 }
 
 
-def load(targets: dict[str, str]) -> tuple[dict[str, Asgi], dict[str, str]]:
+def load(targets: dict[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
     """Import the apps; return them, and for each that cannot be imported the reason."""
-    apps: dict[str, Asgi] = {}
+    apps: dict[str, Any] = {}
     missing: dict[str, str] = {}
     for name, target in targets.items():
         module, _, attribute = target.partition(":")
@@ -212,11 +212,13 @@ class DisagreementError(Exception):
     """The apps do not do the same work, so that nothing can be compared."""
 
 
-async def agree(apps: dict[str, Asgi], requests: dict[str, Request]) -> None:
+async def agree(
+    apps: dict[str, Asgi], requests: dict[str, Request], refusals: Mapping[str, Request] = REFUSALS
+) -> None:
     """Raise `DisagreementError` unless every app gives the expected answer to every request."""
     found = [
         f"{name}: {request.method} {request.target}: {wrong}"
-        for request in [*requests.values(), *REFUSALS.values()]
+        for request in [*requests.values(), *refusals.values()]
         for name, app in request.of(apps).items()
         if (wrong := problem(request, *await call(app, request)))
     ]
