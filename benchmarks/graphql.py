@@ -26,11 +26,13 @@ EXECUTORS = {
     "Ariadne": "benchmarks.apps.ariadne_app:execute",
     "Strawberry": "benchmarks.apps.strawberry_app:execute",
     "Strawberry, caches": "benchmarks.apps.strawberry_app:execute_cached",
+    "servey": "benchmarks.apps.servey_graphql_app:execute",
 }
 APPS = {
     "Ariadne": "benchmarks.apps.ariadne_app:app",
     "Strawberry": "benchmarks.apps.strawberry_app:app",
     "Strawberry, caches": "benchmarks.apps.strawberry_app:cached_app",
+    "servey": "benchmarks.apps.servey_graphql_app:app",
 }
 
 

@@ -1,0 +1,70 @@
+"""The GraphQL service in servey."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from benchmarks.apps import things as models
+from benchmarks.apps.things import Place, Thing, home
+from servey.action.action import action
+from servey.action.batch_invoker import BatchInvoker
+from servey.servey_starlette.app import create_app
+from servey.servey_strawberry.calls import Calls
+from servey.servey_strawberry.endpoint import GraphQLEndpoint
+from servey.servey_strawberry.reading import read_model
+from servey.service import Service
+from servey.settings import Settings
+from servey.trigger.web_trigger import WEB_GET
+
+
+async def homes(owners: list["Owner"]) -> list[Place]:
+    return [home(owner.number) for owner in owners]
+
+
+@dataclass
+class Owner:
+    number: int
+
+    @action(batch_invoker=BatchInvoker(homes))
+    async def batched_home(self) -> Place:
+        return home(self.number)
+
+    @action
+    async def async_home(self) -> Place:
+        return home(self.number)
+
+    @action
+    def sync_home(self) -> Place:
+        return home(self.number)
+
+
+OWNERS = [Owner(owner.number) for owner in models.OWNERS]
+
+
+@action(triggers=(WEB_GET,))
+async def hello(name: str) -> str:
+    return f"Hello {name}!"
+
+
+@action(triggers=(WEB_GET,))
+async def things() -> list[Thing]:
+    return models.THINGS
+
+
+@action(triggers=(WEB_GET,))
+async def owners() -> list[Owner]:
+    return OWNERS
+
+
+SERVICE = Service(actions=(hello, things, owners), settings=Settings())
+documents, execute_document = GraphQLEndpoint(SERVICE, read_model(SERVICE)).make()
+
+
+async def execute(query: str, variables: Mapping[str, Any]) -> Any:
+    executed = await execute_document(documents.read(query), None, variables, Calls())
+    if executed.refused or executed.errors:
+        raise ExceptionGroup("failed", executed.refused or executed.errors)
+    return executed.data
+
+
+app = create_app(SERVICE)
