@@ -93,7 +93,7 @@ def test_the_assets_of_the_browser_pages_are_there_with_their_licences(where, in
     prefix = "" if where == "wheel" else "src/"
     files = in_wheel if where == "wheel" else in_sdist
     assets = {name.removeprefix(prefix + ASSETS): content for name, content in files.items() if ASSETS in name}
-    assert {"manifest.json", "docs.html", "swagger-ui-bundle.js", "swagger-ui.css"} <= set(assets)
+    assert {"manifest.json", "docs.html", "swagger-ui-bundle.js", "swagger-ui.css", "graphiql/page.js"} <= set(assets)
     assert b"Apache License" in assets["licenses/swagger-ui-dist/LICENSE"]
     assert "swagger-ui-dist" in json.dumps(json.loads(assets["manifest.json"]))
 
@@ -104,7 +104,7 @@ def test_the_wheel_says_what_it_is(metadata):
         "Name": "servey",
         "Version": VERSION,
         "Requires-Python": ">=3.11",
-        "License-Expression": "MIT AND Apache-2.0",
+        "License-Expression": "MIT AND Apache-2.0 AND BSD-2-Clause AND 0BSD",
         "License-File": "LICENSE",
         "Description-Content-Type": "text/markdown",
     }

@@ -8,6 +8,7 @@ import importlib.util
 import json
 import re
 import shutil
+import tomllib
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,6 +21,7 @@ from servey.servey_starlette.docs_assets import SUFFIXES
 ROOT = Path(__file__).parents[2]
 ASSETS = ROOT / "src/servey/servey_starlette/assets"
 MANIFEST = json.loads((ASSETS / "manifest.json").read_text(encoding="utf-8"))
+LICENCES = {package["name"]: package["license"] for package in MANIFEST["packages"]}
 LOCK = json.loads((ROOT / "web/package-lock.json").read_text(encoding="utf-8"))
 
 
@@ -83,24 +85,60 @@ def test_what_is_compressed_is_the_same():
 def test_the_manifest_says_which_package_version_and_licence_an_asset_is_of():
     for asset in MANIFEST["assets"]:
         if asset["package"] == "servey":
-            assert (asset["version"], asset["license"]) == (servey.__version__, "MIT")
-        else:
-            locked = LOCK["packages"][f"node_modules/{asset['package']}"]
-            assert (asset["version"], asset["license"]) == (locked["version"], locked["license"])
+            licences = {"MIT"} | {LICENCES[name] for name in asset.get("bundles", ())}
+            assert (asset["version"], asset["license"]) == (servey.__version__, " AND ".join(sorted(licences)))
+        elif (locked := LOCK["packages"][f"node_modules/{asset['package']}"])["version"] == asset["version"]:
+            assert asset["license"] == locked["license"]
+
+
+def test_every_package_is_the_locked_one():
+    locked = {
+        (name.rpartition("node_modules/")[2], package["version"], package["license"])
+        for name, package in LOCK["packages"].items()
+        if name and "license" in package
+    }
+    assert {(item["name"], item["version"], item["license"]) for item in MANIFEST["packages"]} <= locked
 
 
 def test_the_licences_of_all_that_is_from_others_are_there():
-    packages = {asset["package"] for asset in MANIFEST["assets"]} - {"servey"}
-    assert packages == {package["name"] for package in MANIFEST["packages"]} == {"swagger-ui-dist"}
+    taken = {asset["package"] for asset in MANIFEST["assets"]} - {"servey"}
+    bundled = {name for asset in MANIFEST["assets"] for name in asset.get("bundles", ())}
+    packages = {package["name"] for package in MANIFEST["packages"]}
+    assert packages == taken | bundled
+    assert {"swagger-ui-dist", "graphiql", "monaco-editor", "react-dom"} <= packages
     for package in packages:
-        text = "".join(path.read_text() for path in (ASSETS / "licenses" / package).glob("*[A-Z]"))
-        assert "Apache License" in text
-        assert "Copyright" in text
-    # the bundle's first line sends its reader to the licences of what is bundled in it
+        files = [asset for asset in MANIFEST["assets"] if asset["name"].startswith(f"licenses/{package}/")]
+        text = "".join((ASSETS / asset["name"]).read_text(encoding="utf-8") for asset in files)
+        assert re.search("copyright", text, re.IGNORECASE), package
+        assert re.search("Permission is|Permission to|Redistribution|Apache License", text), package
+    # the first or last line of a bundle sends its reader to the licences of what is bundled in it
     first = (ASSETS / "swagger-ui-bundle.js").read_text(encoding="utf-8").partition("\n")[0]
     named = re.search(r"please see (\S+)", first)
     assert named is not None
     assert "MIT" in (ASSETS / named[1]).read_text(encoding="utf-8")
+    page = (ASSETS / "graphiql/page.js").read_text(encoding="utf-8")
+    named = re.search(r"information please see (\S+)", page)
+    assert named is not None
+    assert "Meta Platforms" in (ASSETS / "graphiql" / named[1]).read_text(encoding="utf-8")
+
+
+def test_the_licence_of_the_distribution_names_that_of_all_assets():
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["license"]
+    assert set(declared.split(" AND ")) == {"MIT", *LICENCES.values()}
+
+
+def test_monacos_font_of_icons_which_has_another_licence_is_left_out():
+    assert [asset["name"] for asset in MANIFEST["assets"] if asset["name"].endswith((".ttf", ".woff", ".woff2"))] == []
+    assert "@font-face" not in (ASSETS / "graphiql/page.css").read_text(encoding="utf-8")
+
+
+def test_what_is_bundled_is_loaded_by_relative_addresses_of_what_is_there():
+    names = {asset["name"] for asset in MANIFEST["assets"]}
+    for name in sorted(names):
+        if re.fullmatch(r"graphiql/[^/]+\.js", name):
+            text = (ASSETS / name).read_text(encoding="utf-8")
+            for wanted in re.findall(r"""(?:from|import\(|import)\s*"(\.[^"]+\.js)\"""", text):
+                assert f"graphiql/{wanted.removeprefix('./')}" in names, (name, wanted)
 
 
 def test_the_identifier_is_of_all_assets():
@@ -116,8 +154,16 @@ def test_nothing_built_is_in_the_repository():
         "docs.html",
         "docs.js",
         "errors.html",
+        "graphiql-login.mjs",
+        "graphiql-sheets.mjs",
+        "graphiql-workers.mjs",
+        "graphiql.css",
+        "graphiql.html",
+        "graphiql.mjs",
         "icon.svg",
+        "monaco.mjs",
         "page.css",
+        "prettier.mjs",
     ]
 
 
@@ -125,15 +171,20 @@ def test_nothing_built_is_in_the_repository():
 
 
 def test_the_lock_file_has_public_addresses_with_hashes_and_exact_versions_only():
-    declared = json.loads((ROOT / "web/package.json").read_text(encoding="utf-8"))["dependencies"]
-    assert all(re.fullmatch(r"\d+\.\d+\.\d+", version) for version in declared.values())
-    assert LOCK["packages"][""]["dependencies"] == declared
+    declared = json.loads((ROOT / "web/package.json").read_text(encoding="utf-8"))
+    for kind in ("dependencies", "devDependencies"):
+        assert all(re.fullmatch(r"\d+\.\d+\.\d+", version) for version in declared[kind].values())
+        assert LOCK["packages"][""][kind] == declared[kind]
     locked = {name: package for name, package in LOCK["packages"].items() if name}
     for name, package in locked.items():
         assert package["resolved"].startswith("https://registry.npmjs.org/"), name
         assert package["integrity"].startswith("sha512-"), name
-    text = (ROOT / "web/package-lock.json").read_text(encoding="utf-8")
-    assert set(re.findall(r"https?://([^/\"]+)", text)) == {"registry.npmjs.org"}
+
+
+def test_the_lock_file_has_the_bundler_for_every_machine():
+    # npm leaves those out that it does not install, unless the file is made with --package-lock-only
+    platforms = {name.rpartition("/")[2] for name in LOCK["packages"] if name.startswith("node_modules/@esbuild/")}
+    assert {"linux-x64", "linux-arm64", "darwin-x64", "darwin-arm64", "win32-x64", "win32-arm64"} <= platforms
 
 
 def test_no_script_of_a_package_is_run(hook):
@@ -157,7 +208,17 @@ def test_what_is_built_needs_neither_node_nor_network(hook, checkout, monkeypatc
 
 
 @pytest.mark.parametrize(
-    "name", ["src/docs.js", "src/docs.html", "src/page.css", "package-lock.json", "package.json", "build.mjs", ".npmrc"]
+    "name",
+    [
+        "src/docs.js",
+        "src/docs.html",
+        "src/graphiql.mjs",
+        "src/page.css",
+        "package-lock.json",
+        "package.json",
+        "build.mjs",
+        ".npmrc",
+    ],
 )
 def test_when_a_source_changes_the_assets_are_built_again(hook, checkout, name):
     assert hook.is_built(checkout, servey.__version__)

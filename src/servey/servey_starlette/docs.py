@@ -6,21 +6,17 @@ under a Content-Security-Policy without inline script or style, and load nothing
 
 from __future__ import annotations
 
-import logging
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
+from html import escape
 
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from servey.servey_starlette.docs_assets import Assets, MissingAssetsError
-from servey.servey_starlette.document import accepts, matches
+from servey.servey_starlette.browser_pages import BrowserPages, Page, policy, redirect
 from servey.service import Service
-
-_log = logging.getLogger("servey.docs")
 
 DOCS_PATH, ERRORS_PATH = "/docs", "/docs/errors"
 
@@ -30,14 +26,14 @@ DOCS_PATHS = (DOCS_PATH, f"{DOCS_PATH}/", ERRORS_PATH, f"{ERRORS_PATH}/", f"{DOC
 
 def docs_routes(service: Service) -> list[BaseRoute]:
     """Return the routes of the pages."""
-    pages = _Pages(service)
+    docs = _Docs(service)
     return [
-        Route(DOCS_PATH, pages.docs),
-        Route(ERRORS_PATH, pages.errors),
+        Route(DOCS_PATH, docs.docs),
+        Route(ERRORS_PATH, docs.errors),
         # relative as all addresses are: the full path may be unknown here
-        Route(f"{DOCS_PATH}/", _redirect("../docs")),
-        Route(f"{ERRORS_PATH}/", _redirect("../errors")),
-        Route(f"{DOCS_PATH}/assets/{{id}}/{{name:path}}", pages.asset),
+        Route(f"{DOCS_PATH}/", redirect("../docs")),
+        Route(f"{ERRORS_PATH}/", redirect("../errors")),
+        Route(f"{DOCS_PATH}/assets/{{id}}/{{name:path}}", docs.pages.asset),
     ]
 
 
@@ -47,106 +43,35 @@ def content_security_policy(servers: Sequence[str] = ()) -> str:
     Args:
         servers: The URLs of ``SERVEY_API_SERVERS``, which "Try it out" calls.
     """
-    origins = filter(None, map(_origin, servers))
-    return "; ".join(
-        (
-            "default-src 'none'",
-            "script-src 'self'",
-            "style-src 'self'",
-            "img-src 'self' data:",
-            " ".join(dict.fromkeys(("connect-src", "'self'", *origins))),
-            "base-uri 'none'",
-            "form-action 'none'",
-            "frame-ancestors 'none'",
-        )
-    )
+    return policy({"connect-src": ["'self'", *filter(None, map(_origin, servers))]})
 
 
-class _Pages:
-    """The pages of one service. Nothing is read or rendered before the first request."""
+class _Docs:
+    """The two pages of one service."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self._assets = Assets()
-        self._headers = {
-            "Content-Security-Policy": content_security_policy(service.settings.api_servers),
-            "Cache-Control": "no-cache",
-            "Cross-Origin-Resource-Policy": "same-origin",
-            "Referrer-Policy": "no-referrer",
-            "X-Content-Type-Options": "nosniff",
-        }
-        if not self._assets.are_there:
-            _log.error("%s can only say: %s", DOCS_PATH, MissingAssetsError())
+        self.pages = BrowserPages(DOCS_PATH, content_security_policy(service.settings.api_servers))
 
     async def docs(self, request: Request) -> Response:
-        return self._answer(request, lambda: self._docs)
+        return self.pages.answer(request, lambda: self._docs)
 
     async def errors(self, request: Request) -> Response:
-        return self._answer(request, lambda: self._errors)
-
-    async def asset(self, request: Request) -> Response:
-        try:
-            asset = self._assets.find(request.path_params["id"], request.path_params["name"])
-        except MissingAssetsError as error:
-            raise HTTPException(500, str(error)) from error
-        if asset is None:
-            raise HTTPException(404)
-        encoding = next((coding for coding in asset.encodings if accepts(request, coding)), "")
-        headers = {
-            "Cache-Control": "public, max-age=31536000, immutable",  # its address changes when it does
-            "Cross-Origin-Resource-Policy": "same-origin",
-            "ETag": f'"{asset.sha256[:20]}{encoding and "-"}{encoding}"',
-            "Vary": "Accept-Encoding",
-            "X-Content-Type-Options": "nosniff",
-        }
-        if matches(request, headers["ETag"]):
-            return Response(status_code=304, headers=headers)
-        if encoding:
-            headers["Content-Encoding"] = encoding
-        path = self._assets.path(asset, encoding)
-        return FileResponse(path, headers=headers, media_type=f"{asset.type}; charset=utf-8")
-
-    def _answer(self, request: Request, page: Callable[[], tuple[bytes, str]]) -> Response:
-        try:
-            content, tag = page()
-        except MissingAssetsError as error:
-            raise HTTPException(500, str(error)) from error
-        headers = self._headers | {"ETag": tag}
-        if matches(request, tag):
-            return Response(status_code=304, headers=headers)
-        if request.method == "HEAD":
-            headers |= {"Content-Length": str(len(content))}
-            content = b""
-        return Response(content, headers=headers, media_type="text/html")
+        return self.pages.answer(request, lambda: self._errors)
 
     @cached_property
-    def _docs(self) -> tuple[bytes, str]:
+    def _docs(self) -> Page:
         elsewhere = bool(self._service.settings.api_servers)
         return self._page("docs.html", "docs/assets", {"servers": "document" if elsewhere else "here"})
 
     @cached_property
-    def _errors(self) -> tuple[bytes, str]:
+    def _errors(self) -> Page:
         from servey.servey_starlette.docs_errors import catalogue  # rendered when somebody asks
 
         return self._page("errors.html", "assets", catalogue(self._service))
 
-    def _page(self, name: str, assets: str, parts: Mapping[str, str]) -> tuple[bytes, str]:
-        """Return a page and its entity tag."""
-        from hashlib import sha256
-        from html import escape
-
-        content = self._assets.page(name).substitute(
-            parts, title=escape(self._service.settings.api_title), assets=f"{assets}/{self._assets.manifest.id}"
-        )
-        encoded = content.encode("utf-8", "replace")
-        return encoded, f'"{sha256(encoded).hexdigest()[:20]}"'
-
-
-def _redirect(location: str) -> Callable[[Request], Awaitable[Response]]:
-    async def redirect(request: Request) -> Response:
-        return Response(status_code=307, headers={"Location": location, "Cache-Control": "no-cache"})
-
-    return redirect
+    def _page(self, name: str, assets: str, parts: Mapping[str, str]) -> Page:
+        return self.pages.page(name, assets, {**parts, "title": escape(self._service.settings.api_title)})
 
 
 def _origin(server: str) -> str:
