@@ -3,6 +3,7 @@
 The decorator is `servey.action.action.action`, because `action` is a package here; so is `subscription`.
 """
 
+from servey.action.batch_invoker import BatchInvoker
 from servey.action.context import CallContext, Origin
 from servey.action.example import Example
 from servey.action.reply import Reply
@@ -52,6 +53,7 @@ __all__ = [
     "AllOf",
     "AnyOf",
     "Authorization",
+    "BatchInvoker",
     "BigInt",
     "CallContext",
     "CallError",

@@ -11,6 +11,7 @@ from typing import Any, Literal, NoReturn, TypeVar, overload
 
 import msgspec
 
+from servey.action.batch_invoker import BatchInvoker
 from servey.action.example import Example
 from servey.action.resource import defining_namespace
 from servey.errors import DefinitionError, ErrorMapping, located
@@ -39,6 +40,7 @@ class Action(msgspec.Struct, frozen=True, kw_only=True):
     run_in: RunIn = "loop"
     cache_control: CacheControl | None = None
     rate_limit: str | None = None
+    batch_invoker: BatchInvoker | None = None
     named: bool = False
     namespace: dict[str, Any] = msgspec.field(default_factory=dict[str, Any])
 
@@ -53,7 +55,7 @@ class Action(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_async(self) -> bool:
         """Whether the function is a coroutine function, or wraps one."""
-        return _is_async(self.fn)
+        return is_async(self.fn)
 
 
 @overload
@@ -75,6 +77,7 @@ def action(
     run_in: RunIn | None = None,
     cache_control: CacheControl | None = None,
     rate_limit: str | None = None,
+    batch_invoker: BatchInvoker | None = None,
 ) -> Callable[[F], F]: ...
 def action(
     fn: Any = None,
@@ -94,6 +97,7 @@ def action(
     run_in: RunIn | None = None,
     cache_control: CacheControl | None = None,
     rate_limit: str | None = None,
+    batch_invoker: BatchInvoker | None = None,
 ) -> Any:
     """Declare a function an action, bare (``@action``) or with arguments (``@action(triggers=(WEB_GET,))``).
 
@@ -119,6 +123,7 @@ def action(
         run_in: Where a `def` runs: ``"thread"`` (default) or, when it never blocks, ``"loop"``.
         cache_control: For how long, and by what, results may be used again: `TtlCacheControl(30)`, ….
         rate_limit: How often each caller may call it over a network: ``"10/minute"``.
+        batch_invoker: How a nested action is called for many objects at once: ``BatchInvoker(all_of_them)``.
 
     Returns:
         The same function (or a decorator that returns it).
@@ -164,9 +169,10 @@ def action(
                 deprecated=deprecated,
                 include_in_schema=include_in_schema,
                 status=status,
-                run_in=run_in or ("loop" if _is_async(function) else "thread"),
+                run_in=run_in or ("loop" if is_async(function) else "thread"),
                 cache_control=cache_control,
                 rate_limit=rate_limit,
+                batch_invoker=batch_invoker,
                 named=name is not None,
                 namespace=namespace,
             )
@@ -224,6 +230,11 @@ def _check_action(declared: Action) -> None:
             f"the cache control of {declared.name} is {caching!r}",
             fix="give an object with a method cache_header(result, content), such as TtlCacheControl(30)",
         )
+    invoker: Any = declared.batch_invoker
+    if invoker is not None and not isinstance(invoker, BatchInvoker):
+        raise DefinitionError(
+            f"the batch_invoker of {declared.name} is {invoker!r}", fix="give BatchInvoker(the_function)"
+        )
     timeout: Any = declared.timeout
     if timeout is not None and not (isinstance(timeout, int | float) and timeout > 0):
         raise DefinitionError(f"the timeout of {declared.name} is {timeout!r}", fix="give seconds above 0, or math.inf")
@@ -249,7 +260,8 @@ def _check_action(declared: Action) -> None:
             )
 
 
-def _is_async(function: Any) -> bool:
+def is_async(function: Any) -> bool:
+    """Return whether a function is a coroutine function, or wraps one."""
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(inspect.unwrap(function))
 
 

@@ -7,14 +7,11 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from enum import Enum
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from servey.security.authorization import Authorization
-
-if TYPE_CHECKING:
-    from servey.action.call_group import CallGroup
 
 
 class Origin(Enum):
@@ -58,7 +55,8 @@ class CallContext(msgspec.Struct, gc=False):
         limits: What is left of the rate limit of the action, where it has one; set when the call was counted.
         service: The `servey.service.Service` whose action is called; set when it runs.
         invalidated: The `servey.cache_control.invalidated.Invalidated` of the call, once it has invalidated results.
-        group: The calls of one request that may be made together; None for a call that comes alone.
+        group: The `servey.action.call_group.CallGroup` of the request, whose calls may be made together; None for a
+            call that comes alone.
         started: When the request came that the call is a part of, in the event loop's time (seconds): the deadline
             counts from it. None: it counts from when the call is made.
     """
@@ -72,7 +70,7 @@ class CallContext(msgspec.Struct, gc=False):
     limits: RateLimitState | None = None
     service: Any = None
     invalidated: Any = None
-    group: CallGroup | None = None
+    group: Any = None
     started: float | None = None
 
 

@@ -10,7 +10,7 @@ import typing
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -37,6 +37,9 @@ from servey.errors import (
 from servey.ports import RateLimiter, ResultStore
 from servey.security.access_control import ALLOW_ALL
 from servey.security.authorization import Authorization
+
+if TYPE_CHECKING:
+    from servey.action.batch import Batch
 
 _log = logging.getLogger("servey.operation")
 
@@ -123,12 +126,18 @@ class Operation:
         self.encode: Finish = self._encoder(self.result.encode)
         self.check: Finish = self._checker()
         self.errors = (*action.errors, *errors)
-        self.needs_caller = any(item.type is Authorization and not item.optional for item in signature.injected)
+        self._batch: Batch | None = None
+        if action.batch_invoker is not None:
+            from servey.action.batch import Batch  # which most actions have not
+
+            self._batch = Batch(signature, injection, self._call_error)
+        injected = (*signature.injected, *(() if self._batch is None else self._batch.injected))
+        self.needs_caller = any(item.type is Authorization and not item.optional for item in injected)
         self.is_open = action.access_control is ALLOW_ALL and not self.needs_caller
         """Whether `authorize` lets everybody in who has not used up a rate limit."""
         self.is_unguarded = self.is_open and limiter is None
         """Whether `authorize` need not be called."""
-        asked_of_call = injection.asked_of_calls(signature.injected)
+        asked_of_call = injection.asked_of_calls(injected)
         self.is_private = not self.is_open or bool(asked_of_call)
         """Whether results may differ between callers, so that none is ever given to another."""
         if self.is_private and getattr(action.cache_control, "public", False) is True:
@@ -144,8 +153,9 @@ class Operation:
         self._system_timeout = _seconds(action.timeout)
         self._injection = injection
         self._current_runtime = runtimes.current
-        self._resources = injection.needed(signature.injected)
-        self._call_resources = tuple(node for node in self._resources if node.resource.scope == "call")
+        self._resources = injection.needed(injected)
+        needed = injection.needed(signature.injected)
+        self._call_resources = tuple(node for node in needed if node.resource.scope == "call")
         self._call = compile_call(
             action.fn, signature.order, {item.name: item for item in signature.injected}, injection
         )
@@ -410,6 +420,18 @@ class Operation:
 
     def _compile_execute(self) -> Execute | None:
         """Return how a call is executed; None for an async function without resources, which `run` awaits itself."""
+        alone = self._compile_alone()
+        return alone if self._batch is None else self._compile_batched(self._batch, alone or self._awaited)
+
+    def _compile_batched(self, batch: Batch, alone: Execute) -> Execute:
+        def execute(arguments: Any, context: CallContext, runtime: Runtime, finish: Finish) -> Awaitable[Any]:
+            if context.group is None:
+                return alone(arguments, context, runtime, finish)
+            return context.group.call_batched(batch, batch.item(arguments), context, runtime, finish)
+
+        return execute
+
+    def _compile_alone(self) -> Execute | None:
         in_thread = self.action.run_in == "thread"
         if self._call_resources and not (
             in_thread and not any(node.resource.is_async for node in self._call_resources)
@@ -418,6 +440,11 @@ class Operation:
         if in_thread:
             return self._in_thread
         return None if self.action.is_async else self._at_once
+
+    async def _awaited(self, arguments: Any, context: CallContext, runtime: Runtime, finish: Finish) -> Any:
+        """Do what `run` does itself for other actions."""
+        called = self._call(arguments, context, runtime.values)
+        return finish(await (called if context.deadline is None else runtime.deadlines.run(called, context.deadline)))
 
     async def _at_once(self, arguments: Any, context: CallContext, runtime: Runtime, finish: Finish) -> Any:
         """Call a `def` that never blocks, on the loop."""
@@ -438,6 +465,8 @@ class Operation:
                 if context.invalidated is not None:  # here, because `run` does not wait when the deadline has passed
                     context.invalidated.again_here()
 
+        if context.group is not None:
+            return context.group.call_in_thread(call, context, runtime, self.name)
         return runtime.workers.run(call, deadline=context.deadline, label=self.name, request_id=context.request_id)
 
     def _with_resources(self, arguments: Any, context: CallContext, runtime: Runtime, finish: Finish) -> Awaitable[Any]:
@@ -486,7 +515,7 @@ class Operation:
             return typing.cast("Reply[Any]", result)
         raise ResultError(f"the result of {self.name}", [Problem("", f"expected a Reply, got {type(result).__name__}")])
 
-    def _call_error(self, error: Exception, context: CallContext) -> CallError:
+    def _call_error(self, error: BaseException, context: CallContext) -> CallError:
         for mapping in self.errors:
             if isinstance(error, mapping.type):
                 try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import types
 import typing
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -78,7 +78,7 @@ class ActionSignature(msgspec.Struct, frozen=True, dict=True):
             DefinitionError: An annotation is missing or cannot be resolved, or a parameter is of a kind that no
                 caller could fill. All of a function's problems are told at once.
         """
-        hints = _hints(action, owner)
+        hints = hints_of(action.fn, action.namespace, owner, action.where)
         kinds = {Authorization, CallContext, *injectable}
         parameters: list[Parameter] = []
         injected: list[Injected] = []
@@ -133,9 +133,20 @@ class ActionSignature(msgspec.Struct, frozen=True, dict=True):
         )
 
 
-def _hints(action: Action, owner: type | None) -> dict[str, Any]:
-    fn = inspect.unwrap(action.fn)
-    namespace = dict(action.namespace)
+def hints_of(fn: Any, local: Mapping[str, Any], owner: type | None, where: str) -> dict[str, Any]:
+    """Return the annotations of a function, resolved.
+
+    Args:
+        fn: The function.
+        local: The names that were local where it was declared.
+        owner: The class that it belongs to.
+        where: Its ``file:line``, for errors.
+
+    Raises:
+        DefinitionError: One of them cannot be resolved, or is no type.
+    """
+    fn = inspect.unwrap(fn)
+    namespace = dict(local)
     if owner is not None:
         namespace.setdefault(owner.__name__, owner)
     try:
@@ -144,13 +155,13 @@ def _hints(action: Action, owner: type | None) -> dict[str, Any]:
         name = getattr(error, "name", None) or str(error)
         raise DefinitionError(
             f"an annotation of {fn.__name__} names {name!r}, which is not defined in its module"
-            + (" nor, when @action ran, in the function around it" if action.namespace else ""),
-            where=action.where,
+            + (" nor, when @action ran, in the function around it" if local else ""),
+            where=where,
             fix=f"import or define {name!r} before the action; not under `if TYPE_CHECKING`",
         ) from error
     except (TypeError, AttributeError, SyntaxError) as error:
         raise DefinitionError(
-            f"an annotation of {fn.__name__} is no type: {error}", where=action.where, fix="annotate with types"
+            f"an annotation of {fn.__name__} is no type: {error}", where=where, fix="annotate with types"
         ) from error
 
 

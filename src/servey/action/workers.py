@@ -30,15 +30,15 @@ _Failure = tuple[type[CallError], str]
 _LOG = logging.getLogger("servey.workers")
 
 
-class _GivenUp(Enum):
+class GivenUp(Enum):
     """Why the caller does not wait for a job any more."""
 
     DEADLINE = logging.WARNING, "its deadline had passed"
     CANCELLED = logging.INFO, "its caller had left"
 
 
-class _Job(Generic[T]):
-    """One call, from `Workers.run` to a thread and back."""
+class Job(Generic[T]):
+    """One call, from the event loop to a thread and back; it runs in a copy of the context that it is made in."""
 
     __slots__ = (
         "call",
@@ -66,7 +66,7 @@ class _Job(Generic[T]):
         self.error: BaseException | None = None
         # these two with the lock of Workers held: whoever sets one first leaves the other alone
         self.ended = False
-        self.given_up: _GivenUp | None = None
+        self.given_up: GivenUp | None = None
         self.started_at = 0.0
 
     def run(self) -> None:
@@ -82,18 +82,52 @@ class _Job(Generic[T]):
             self.error = RuntimeError(f"{self.label} raised {type(error).__name__} in a worker thread")
             self.error.__cause__ = error
 
+    def outcome(self, failure: _Failure | None) -> T:
+        """Return what the function returned, or raise what it raised, in the caller's task.
+
+        Args:
+            failure: What `future` was done with.
+        """
+        if failure is not None:
+            kind, detail = failure
+            raise kind(detail)
+        error = self.error
+        if error is None:
+            return self.value
+        self.error = None
+        try:
+            raise error
+        finally:
+            del error  # its traceback has this frame: no cycle, please
+
+    def tell(self, given_up: GivenUp) -> None:
+        """Tell the log that a call has ended which nobody waits for any more; in its worker thread."""
+        level, what = given_up.value
+        with suppress(Exception):  # a broken log filter must not cost the service a thread
+            _LOG.log(
+                level,
+                "%s (request %s) %s in a worker thread after %.3f s, when %s",
+                self.label,
+                self.request_id,
+                "returned" if self.error is None else "failed",
+                time.monotonic() - self.started_at,
+                what,
+                exc_info=self.error,
+            )
+        self.error = None
+
 
 class _Worker(threading.Thread):
     """One thread; sleeps until it is handed a job."""
 
-    def __init__(self, workers: Workers, number: int, job: _Job[Any]) -> None:
+    def __init__(self, workers: Workers, number: int, job: Job[Any]) -> None:
         super().__init__(name=f"servey-worker-{number}", daemon=True)
         self.workers = workers
-        self.job: _Job[Any] | None = job
+        self.job: Job[Any] | None = job
         self.handed = threading.Lock()
         self.handed.acquire()
 
-    def hand(self, job: _Job[Any] | None) -> None:
+    def hand(self, job: Job[Any] | None) -> None:
         """Wake this idle worker to run `job`, or to end for None."""
         self.job = job
         self.handed.release()
@@ -132,8 +166,8 @@ class Workers:
         self._lock = threading.Lock()
         # all of these are read and written with the lock held
         self._idle: list[_Worker] = []
-        self._waiting: OrderedDict[_Job[Any], None] = OrderedDict()  # a job in the middle can be withdrawn
-        self._done: list[_Job[Any]] = []
+        self._waiting: OrderedDict[Job[Any], None] = OrderedDict()  # a job in the middle can be withdrawn
+        self._done: list[Job[Any]] = []
         self._threads = 0
         self._running = 0
         self._closed = False
@@ -187,7 +221,7 @@ class Workers:
             >>> asyncio.run(main())
             42
         """
-        job = _Job(call, self._loop.create_future(), label, request_id)
+        job = Job(call, self._loop.create_future(), label, request_id)
         self._submit(job)
         try:
             if deadline is None:
@@ -199,19 +233,9 @@ class Workers:
                 finally:
                     self._deadlines.discard(job)
         except BaseException:
-            self._give_up(job, _GivenUp.CANCELLED)
+            self._give_up(job, GivenUp.CANCELLED)
             raise
-        if failure is not None:
-            kind, detail = failure
-            raise kind(detail)
-        error = job.error
-        if error is None:
-            return job.value
-        job.error = None
-        try:
-            raise error
-        finally:
-            del error  # its traceback has this frame: no cycle, please
+        return job.outcome(failure)
 
     async def drain(self, timeout: float) -> int:  # noqa: ASYNC109 - cancels nothing
         """Wait until every job is done, those that wait for a thread included.
@@ -246,7 +270,7 @@ class Workers:
         with self._lock:
             return len(self._waiting) + self._running
 
-    def _submit(self, job: _Job[Any]) -> None:
+    def _submit(self, job: Job[Any]) -> None:
         with self._lock:
             if self._closed:
                 raise OverloadedError("the service is shutting down")
@@ -266,7 +290,7 @@ class Workers:
                     return
             raise OverloadedError("the service has no thread to run this") from error
 
-    def _hand_or_queue(self, job: _Job[Any], limit: int) -> bool:
+    def _hand_or_queue(self, job: Job[Any], limit: int) -> bool:
         """With the lock held, give `job` to an idle thread or let it wait; return False for fewer than `limit`."""
         if self._idle:
             self._running += 1
@@ -277,7 +301,7 @@ class Workers:
         self._waiting[job] = None
         return True
 
-    def _finish(self, worker: _Worker, job: _Job[Any]) -> bool:
+    def _finish(self, worker: _Worker, job: Job[Any]) -> bool:
         """Send a job's result, in its worker thread, and give the worker what comes next.
 
         Returns:
@@ -286,7 +310,7 @@ class Workers:
         with self._lock:
             job.ended = True
         if job.given_up:  # told before it counts as done: who waited for that may end the process
-            self._tell(job, job.given_up)
+            job.tell(job.given_up)
         with self._lock:
             # Append and look with the lock held, as `_deliver` takes all with the lock held: were the lock let go
             # between, a result could be left behind that nobody is woken for.
@@ -319,16 +343,16 @@ class Workers:
         if quiet:
             self._drained.set()
 
-    def _expire(self, job: _Job[Any]) -> None:
+    def _expire(self, job: Job[Any]) -> None:
         """Give a job up because its deadline has passed."""
         if job.future.done():
             return
-        if self._give_up(job, _GivenUp.DEADLINE):
+        if self._give_up(job, GivenUp.DEADLINE):
             job.future.set_result((OverloadedError, "every worker thread was busy until the call's deadline"))
-        elif job.given_up is _GivenUp.DEADLINE:  # else it has ended, and its result is on the way
+        elif job.given_up is GivenUp.DEADLINE:  # else it has ended, and its result is on the way
             job.future.set_result((DeadlineError, "the call took longer than it may"))
 
-    def _give_up(self, job: _Job[Any], why: _GivenUp) -> bool:
+    def _give_up(self, job: Job[Any], why: GivenUp) -> bool:
         """Withdraw a job if it has no thread yet, and return whether; have the end of one that runs logged."""
         with self._lock:
             if job in self._waiting:
@@ -337,18 +361,3 @@ class Workers:
             if not job.ended and job.given_up is None:
                 job.given_up = why
             return False
-
-    def _tell(self, job: _Job[Any], given_up: _GivenUp) -> None:
-        level, what = given_up.value
-        with suppress(Exception):  # a broken log filter must not cost the service a thread
-            _LOG.log(
-                level,
-                "%s (request %s) %s in a worker thread after %.3f s, when %s",
-                job.label,
-                job.request_id,
-                "returned" if job.error is None else "failed",
-                time.monotonic() - job.started_at,
-                what,
-                exc_info=job.error,
-            )
-        job.error = None

@@ -10,6 +10,7 @@ from datetime import timedelta
 import pytest
 
 from servey.action.action import Action, action, get_action
+from servey.action.batch_invoker import BatchInvoker
 from servey.action.example import Example
 from servey.cache_control.ttl_cache_control import TtlCacheControl
 from servey.errors import DefinitionError, ErrorMapping
@@ -45,6 +46,7 @@ DEFAULTS = {
     "run_in": "thread",
     "cache_control": None,
     "rate_limit": None,
+    "batch_invoker": None,
     "named": False,
 }
 
@@ -69,6 +71,7 @@ def test_a_decorator_with_arguments_leaves_the_function_itself():
     control = ScopeAccessControl("root")
     caching = TtlCacheControl(30)
     mapping = ErrorMapping(KeyError, 404)
+    invoker = BatchInvoker(lambda items: items)
     decorate = action(
         name="g",
         description="What it does.",
@@ -84,6 +87,7 @@ def test_a_decorator_with_arguments_leaves_the_function_itself():
         run_in="loop",
         cache_control=caching,
         rate_limit="10/minute",
+        batch_invoker=invoker,
     )
     assert decorate(f) is f
     assert declared(f) == {
@@ -101,6 +105,7 @@ def test_a_decorator_with_arguments_leaves_the_function_itself():
         "run_in": "loop",
         "cache_control": caching,
         "rate_limit": "10/minute",
+        "batch_invoker": invoker,
         "named": True,
     }
 

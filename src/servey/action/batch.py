@@ -1,0 +1,224 @@
+"""A batch invoker, compiled: many calls of one nested action as one call of its function."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack, ExitStack
+from contextvars import copy_context
+from types import SimpleNamespace
+from typing import Any, cast
+
+import msgspec
+
+from servey.action.action import is_async
+from servey.action.context import CURRENT_CALL, CallContext
+from servey.action.injection import Injection, compile_call
+from servey.action.runtime import Runtime
+from servey.action.signature import ActionSignature, Injected, asked_for, hints_of
+from servey.codec import ResultError
+from servey.errors import CallError, DefinitionError, Problem
+
+
+class BatchedCall:
+    """One of the calls that are made together.
+
+    Args:
+        item: What the batch function gets of it.
+        context: The call's surroundings.
+        finish: What is made of its result; see `Operation.run`.
+        loop: The event loop in which somebody waits for `future`.
+
+    Attributes:
+        future: Done when `value` or `error` is set; cancelled when nobody waits any more.
+    """
+
+    __slots__ = ("context", "error", "finish", "future", "item", "value", "variables")
+
+    def __init__(
+        self, item: Any, context: CallContext, finish: Callable[[Any], Any], loop: asyncio.AbstractEventLoop
+    ) -> None:
+        self.item = item
+        self.context = context
+        self.finish = finish
+        self.future: asyncio.Future[None] = loop.create_future()
+        self.variables = copy_context()
+        self.value: Any = None
+        self.error: Exception | None = None
+
+    def take(self, value: Any) -> None:
+        """Keep what the function returned for the item, finished as the call wants it."""
+        if isinstance(value, Exception):
+            self.error = value
+            return
+        try:
+            self.value = self.variables.run(self.finish, value)
+        except Exception as error:  # noqa: BLE001 - raised again in the call that it belongs to
+            self.error = error
+
+
+class Batch:
+    """What is known at start of a nested action that has a batch invoker.
+
+    Args:
+        signature: The action's signature.
+        injection: What fills the parameters of the batch function.
+        call_error: Returns what an exception means to callers; tells the log of a defect.
+
+    Raises:
+        DefinitionError: The action is no nested one, or the function asks for what nobody gives.
+    """
+
+    def __init__(
+        self,
+        signature: ActionSignature,
+        injection: Injection,
+        call_error: Callable[[BaseException, CallContext], CallError],
+    ) -> None:
+        action = signature.action
+        assert action.batch_invoker is not None
+        self._name = signature.name
+        self._fn = action.batch_invoker.fn
+        self.max_size = action.batch_invoker.max_batch_size
+        self._call_error = call_error
+        if signature.owner is None:
+            raise DefinitionError(
+                f"{self._name} has a batch_invoker and is no nested action",
+                where=action.where,
+                fix="take it away, or make the action a method of a class that some action returns",
+            )
+        others = [parameter.name for parameter in signature.parameters[1:]]
+        if others and action.batch_invoker.arg_extractor is None:
+            raise DefinitionError(
+                f"{self._name} has a batch_invoker and takes {', '.join(others)} besides its object",
+                where=action.where,
+                fix="give the BatchInvoker an arg_extractor that makes one item of all of them",
+            )
+        self.item = _extractor(signature.parameters[0].name, others, action.batch_invoker.arg_extractor)
+        self._first, *rest = inspect.signature(inspect.unwrap(self._fn)).parameters.values()
+        self.injected = self._injected(signature, rest, injection)
+        order = [(item.name, item.kind is item.KEYWORD_ONLY) for item in (self._first, *rest)]
+        self._call = compile_call(self._fn, order, {item.name: item for item in self.injected}, injection)
+        self._injection = injection
+        needed = injection.needed(self.injected)
+        self._resources = tuple(node for node in needed if node.resource.scope == "call")
+        self._is_async = is_async(self._fn)
+        self._in_thread = not self._is_async and not any(node.resource.is_async for node in self._resources)
+
+    def _injected(
+        self, signature: ActionSignature, parameters: Sequence[inspect.Parameter], injection: Injection
+    ) -> tuple[Injected, ...]:
+        invoker = signature.action.batch_invoker
+        assert invoker is not None
+        hints = hints_of(self._fn, signature.action.namespace, signature.owner, invoker.where) if parameters else {}
+        injected: list[Injected] = []
+        for parameter in parameters:
+            asked, optional = asked_for(hints.get(parameter.name))
+            if not isinstance(asked, type) or asked not in injection.types:
+                raise DefinitionError(
+                    f"the batch function {self._fn.__name__} of {self._name} asks for {parameter.name!r}, "
+                    "which nothing provides",
+                    where=invoker.where,
+                    fix="annotate it with Authorization, CallContext or the type of a resource; what callers give "
+                    "comes in the items",
+                )
+            injected.append(Injected(parameter.name, asked, optional))
+        return tuple(injected)
+
+    async def run(self, calls: Sequence[BatchedCall], runtime: Runtime) -> None:
+        """Make `calls` by one call of the function; each has its value or its error then.
+
+        It runs as a task of its own, in the surroundings of the first call, and until the earliest deadline of all.
+        """
+        context = _context_of_all(calls)
+        CURRENT_CALL.set(context)
+        try:
+            if self._in_thread:
+                await runtime.workers.run(
+                    lambda: self._call_here(calls, context, runtime),
+                    deadline=context.deadline,
+                    label=self._name,
+                    request_id=context.request_id,
+                )
+            else:
+                called = self._call_on_loop(calls, context, runtime)
+                await (called if context.deadline is None else runtime.deadlines.run(called, context.deadline))
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            self._fail(calls, error, context)
+        except Exception as error:  # noqa: BLE001 - raised again in each of the calls
+            self._fail(calls, error, context)
+        finally:
+            if context.invalidated is not None:
+                await context.invalidated.again()
+
+    def _fail(self, calls: Sequence[BatchedCall], error: BaseException, context: CallContext) -> None:
+        """Fail all calls; what the error means is found, and logged, once."""
+        meant = error if isinstance(error, CallError) else self._call_error(error, context)
+        for call in calls:
+            call.error = meant
+
+    def _call_here(self, calls: Sequence[BatchedCall], context: CallContext, runtime: Runtime) -> None:
+        try:
+            with ExitStack() as stack:
+                values: dict[type, Any] = dict(runtime.values) if self._resources else runtime.values
+                for node in self._resources:
+                    manager: Any = self._injection.open(node, context, values)
+                    values[node.type] = stack.enter_context(manager)
+                self._take(calls, self._call(self._items(calls), context, values))
+        finally:
+            if context.invalidated is not None:  # here, because `run` does not wait when the deadline has passed
+                context.invalidated.again_here()
+
+    async def _call_on_loop(self, calls: Sequence[BatchedCall], context: CallContext, runtime: Runtime) -> None:
+        async with AsyncExitStack() as stack:
+            values: dict[type, Any] = dict(runtime.values) if self._resources else runtime.values
+            for node in self._resources:
+                manager = self._injection.open(node, context, values)
+                values[node.type] = await stack.enter_async_context(
+                    runtime.on_loop(manager, node.label, context.request_id)
+                )
+            if self._is_async:
+                results = await self._call(self._items(calls), context, values)
+            else:
+                results = await runtime.workers.run(
+                    lambda: self._call(self._items(calls), context, values),
+                    deadline=context.deadline,
+                    label=self._name,
+                    request_id=context.request_id,
+                )
+            self._take(calls, results)
+
+    def _items(self, calls: Sequence[BatchedCall]) -> Any:
+        return SimpleNamespace(**{self._first.name: [call.item for call in calls]})
+
+    def _take(self, calls: Sequence[BatchedCall], results: Any) -> None:
+        if not isinstance(results, Sequence) or isinstance(results, str | bytes):
+            got = f"a {type(results).__name__}"
+        elif len(cast("Sequence[Any]", results)) != len(calls):
+            got = f"{len(cast('Sequence[Any]', results))} results"
+        else:
+            for call, result in zip(calls, cast("Sequence[Any]", results), strict=True):
+                call.take(result)
+            return
+        raise ResultError(
+            f"what the batch function {self._fn.__name__} returned",
+            [Problem("", f"expected a sequence of {len(calls)} results, got {got}")],
+        )
+
+
+def _extractor(owner: str, others: Sequence[str], extract: Callable[..., Any] | None) -> Callable[[Any], Any]:
+    """Return what makes the item of a call of its decoded arguments."""
+    if extract is None:
+        return lambda arguments: getattr(arguments, owner)
+    return lambda arguments: extract(getattr(arguments, owner), **{name: getattr(arguments, name) for name in others})
+
+
+def _context_of_all(calls: Sequence[BatchedCall]) -> CallContext:
+    deadlines = [call.context.deadline for call in calls if call.context.deadline is not None]
+    return msgspec.structs.replace(
+        calls[0].context, deadline=min(deadlines, default=None), invalidated=None, group=None
+    )

@@ -1,0 +1,84 @@
+"""The declaration of how a nested action is called for many objects at once."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from servey.errors import DefinitionError, located
+
+
+class BatchInvoker(msgspec.Struct, frozen=True):
+    """Call one function for many objects, where a nested action would be called for each of them.
+
+    Where one request asks for a nested action of a hundred objects, `fn` is called once, with a list of a hundred
+    items. Who calls the action for a single object (the command line, REST with a ``self``) calls the method.
+
+    Args:
+        fn: A `def`, which runs in a worker thread, or an `async def`. Its first parameter takes the list of items;
+            every other one is injected by its type, as the parameters of actions are. It returns a sequence of as many
+            results, in the order of the items. In place of a result there may be an exception, which fails the call
+            of that item alone. What it raises fails them all.
+        max_batch_size: How many items it is given at most; for more it is called again. None: any number.
+        arg_extractor: Called with the object and, by name, the other arguments of one call; returns the item. It must
+            not block. Default: the item is the object, which suffices for an action that takes nothing else.
+
+    Raises:
+        DefinitionError: Some argument is not valid.
+
+    Example:
+        >>> def add_all(pairs: list[tuple[int, int]]) -> list[int]:
+        ...     return [a + b for a, b in pairs]
+        >>> BatchInvoker(add_all, arg_extractor=lambda number, other: (number.value, other)).max_batch_size
+        100
+    """
+
+    fn: Callable[..., Any]
+    max_batch_size: int | None = 100
+    arg_extractor: Callable[..., Any] | None = None
+
+    def __post_init__(self) -> None:
+        _check_function("fn", self.fn)
+        most: Any = self.max_batch_size
+        if most is not None and (type(most) is not int or most < 1):
+            raise DefinitionError(f"the max_batch_size of a BatchInvoker is {most!r}", fix="give 1 or more, or None")
+        if self.arg_extractor is not None:
+            _check_function("arg_extractor", self.arg_extractor)
+            if inspect.iscoroutinefunction(self.arg_extractor):
+                raise DefinitionError(
+                    f"the arg_extractor {self.arg_extractor.__name__} is async",
+                    where=_where(self.arg_extractor),
+                    fix="write a plain def; what has to be awaited belongs into fn",
+                )
+
+    @property
+    def where(self) -> str:
+        """The function's ``file:line``."""
+        return _where(self.fn)
+
+
+def _check_function(argument: str, given: Any) -> None:
+    if not inspect.isfunction(given):
+        raise DefinitionError(
+            f"the {argument} of a BatchInvoker is {given!r}, which is no function", fix="give a def or an async def"
+        )
+    if inspect.isgeneratorfunction(given) or inspect.isasyncgenfunction(given):
+        raise DefinitionError(
+            f"the {argument} {given.__name__} is a generator function", where=_where(given), fix="return a list instead"
+        )
+    first = next(iter(inspect.signature(inspect.unwrap(given)).parameters.values()), None)
+    if first is None or first.kind is first.KEYWORD_ONLY:
+        takes = "the list of items" if argument == "fn" else "the object"
+        raise DefinitionError(
+            f"the {argument} {given.__name__} has no parameter for {takes}",
+            where=_where(given),
+            fix="add it as the first",
+        )
+
+
+def _where(function: Any) -> str:
+    code = inspect.unwrap(function).__code__
+    return located(code.co_filename, code.co_firstlineno)

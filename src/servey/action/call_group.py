@@ -1,0 +1,144 @@
+"""The calls of one request that may be made together: the nested actions of one level of a GraphQL query.
+
+Each call is a call of its own, with its rules, its deadline and its error; what they share is the way to the function.
+Nobody says when all calls of a level are there. So a group waits until the event loop has gone once around without
+another call having joined: whatever can run without waiting for something outside has run by then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextvars import Context
+from typing import Any
+
+from servey.action.batch import Batch, BatchedCall
+from servey.action.context import CallContext
+from servey.action.hop import Hop
+from servey.action.runtime import Runtime
+from servey.action.workers import Job
+
+
+class CallGroup:
+    """The calls of one request; belongs to the event loop that the request runs in.
+
+    A transport makes one for a request that is many calls, and puts it into the `CallContext` of each.
+    """
+
+    def __init__(self) -> None:
+        self._joined = self._seen = 0
+        self._looking = False
+        self._batched: dict[tuple[Batch, int], list[BatchedCall]] = {}
+        self._chunks: dict[BatchedCall, _Chunk] = {}
+        self._threaded: list[tuple[Job[Any], float | None]] = []
+        self._hops: dict[Job[Any], Hop] = {}
+        self._context = Context()  # of whoever joins first, nothing should stay with what serves all
+
+    async def call_batched(
+        self, batch: Batch, item: Any, context: CallContext, runtime: Runtime, finish: Callable[[Any], Any]
+    ) -> Any:
+        """Return the result of a call that is made by a batch function, finished.
+
+        Args:
+            batch: The action's batch function.
+            item: What it gets of the call.
+            context: The call's surroundings.
+            runtime: The event loop's.
+            finish: See `Operation.run`.
+
+        Raises:
+            Exception: The call's own error, or what all calls of its batch failed with.
+        """
+        call = BatchedCall(item, context, finish, runtime.loop)
+        # one function is told of one caller, though a request has no two
+        self._batched.setdefault((batch, id(context.authorization)), []).append(call)
+        self._join(runtime)
+        try:
+            await call.future
+        except asyncio.CancelledError:
+            if (chunk := self._chunks.get(call)) is not None:
+                await chunk.leave()
+            raise
+        finally:
+            self._chunks.pop(call, None)
+        error = call.error
+        if error is None:
+            return call.value
+        call.error = None
+        try:
+            raise error
+        finally:
+            del error  # its traceback has this frame: no cycle, please
+
+    async def call_in_thread(self, call: Callable[[], Any], context: CallContext, runtime: Runtime, label: str) -> Any:
+        """Return what `call` returns in a worker thread; see `Workers.run`, whose rules hold.
+
+        Args:
+            call: The function, without arguments.
+            context: The call's surroundings.
+            runtime: The event loop's.
+            label: What the log calls it: the action's name.
+        """
+        job: Job[Any] = Job(call, runtime.loop.create_future(), label, context.request_id)
+        self._threaded.append((job, context.deadline))
+        self._join(runtime)
+        try:
+            failure = await job.future
+        except BaseException:
+            if (hop := self._hops.get(job)) is not None:
+                hop.leave(job)
+            raise
+        finally:
+            self._hops.pop(job, None)
+            runtime.deadlines.discard(job)
+        return job.outcome(failure)
+
+    def _join(self, runtime: Runtime) -> None:
+        self._joined += 1
+        if not self._looking:
+            self._looking = True
+            runtime.loop.call_soon(self._look, runtime, context=self._context)
+
+    def _look(self, runtime: Runtime) -> None:
+        """Make the calls if none has joined since the last look, one turn of the loop ago."""
+        if self._joined != self._seen:
+            self._seen = self._joined
+            runtime.loop.call_soon(self._look, runtime, context=self._context)
+            return
+        self._looking = False
+        threaded, self._threaded = self._threaded, []
+        batched, self._batched = self._batched, {}
+        threaded = [(job, deadline) for job, deadline in threaded if not job.future.done()]
+        if threaded:
+            hop = Hop(threaded, runtime)
+            self._hops.update((job, hop) for job, _ in threaded)
+        for (batch, _), calls in batched.items():
+            waiting = [call for call in calls if not call.future.done()]
+            size = batch.max_size or len(waiting)
+            for start in range(0, len(waiting), size or 1):
+                chunk = _Chunk(batch, waiting[start : start + size], runtime)
+                self._chunks.update((call, chunk) for call in chunk.calls)
+
+
+class _Chunk:
+    """The calls that are made by one call of a batch function."""
+
+    def __init__(self, batch: Batch, calls: Sequence[BatchedCall], runtime: Runtime) -> None:
+        self.calls = calls
+        self._task = runtime.loop.create_task(batch.run(calls, runtime), context=calls[0].variables.copy())
+        self._task.add_done_callback(self._deliver)
+
+    async def leave(self) -> None:
+        """Go on without a call that nobody waits for; the last one to leave waits until all is cleaned up."""
+        if not self._task.done() and all(call.future.done() for call in self.calls):
+            self._task.cancel()
+            await asyncio.wait((self._task,))
+
+    def _deliver(self, task: asyncio.Task[None]) -> None:
+        for call in self.calls:
+            if call.future.done():
+                continue
+            if task.cancelled():  # not by anybody who waits: the event loop ends
+                call.future.cancel()
+            else:
+                call.future.set_result(None)

@@ -1,0 +1,144 @@
+"""One way into the worker threads, and back, for many small calls.
+
+To hand a job to a thread and to wake the event loop with its result costs more than most of the calls themselves: a
+hundred fields of a GraphQL answer would pay it a hundred times. So calls that came together go one after another
+through one job; and since some may be slow, more threads help as soon as the first has had its time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable
+from functools import partial
+from typing import Any
+
+from servey.action.runtime import Runtime
+from servey.action.workers import GivenUp, Job
+from servey.errors import CallError, DeadlineError, OverloadedError
+
+PATIENCE_SECONDS = 0.01
+"""For how long the first thread works alone."""
+
+MOST_THREADS = 8
+"""So many threads work for one hop at most: the others are for other requests."""
+
+
+class Hop:
+    """Calls that share worker threads; used in the thread of its event loop.
+
+    Args:
+        calls: The calls, each with its deadline in the event loop's time, or None.
+        runtime: Whose worker threads they are.
+    """
+
+    def __init__(self, calls: Iterable[tuple[Job[Any], float | None]], runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._lock = threading.Lock()
+        # with the lock held
+        self._waiting: OrderedDict[Job[Any], None] = OrderedDict()
+        # written by the threads
+        self._begun = False
+        # the loop's thread only
+        self._open: list[Job[Any]] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        for job, deadline in calls:
+            self._open.append(job)
+            self._waiting[job] = None
+            if deadline is not None:
+                runtime.deadlines.add(job, deadline, partial(self._expire, job))
+        self._label = ", ".join(sorted({job.label for job in self._open}))
+        self._request_id = self._open[0].request_id
+        self._timer = runtime.loop.call_later(PATIENCE_SECONDS, self._look)
+        self._add_thread()
+
+    def leave(self, job: Job[Any]) -> None:
+        """Let a call go that nobody waits for any more: one that has not begun never will."""
+        self._withdraw(job, GivenUp.CANCELLED)
+        self._tidy()
+
+    def _add_thread(self) -> None:
+        task = self._runtime.loop.create_task(self._work())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _work(self) -> None:
+        """Have one worker thread make calls until none waits."""
+        failure: tuple[type[CallError], str] | None = None
+        try:
+            # without a deadline: each call has its own, and is told of in the log by its own name
+            await self._runtime.workers.run(
+                self._make_calls, deadline=None, label=self._label, request_id=self._request_id
+            )
+        except OverloadedError as error:
+            failure = OverloadedError, str(error)
+        self._deliver()
+        if failure is not None and len(self._tasks) == 1:  # no other thread is going to make what waits
+            for job in self._open:
+                if self._withdraw(job, GivenUp.CANCELLED):
+                    job.future.set_result(failure)
+        self._tidy()
+
+    def _make_calls(self) -> None:
+        """Make one call after another, in a worker thread, until none waits."""
+        self._begun = True
+        while True:
+            with self._lock:
+                if not self._waiting:
+                    return
+                job, _ = self._waiting.popitem(last=False)
+            job.run()
+            with self._lock:
+                job.ended = True
+            if job.given_up is not None:
+                job.tell(job.given_up)
+            del job  # it must not be kept alive by the next one
+
+    def _look(self) -> None:
+        """Give out what is done, and have more threads help if calls still wait."""
+        self._deliver()
+        waiting = len(self._waiting)
+        if waiting:
+            if self._begun:
+                for _ in range(min(MOST_THREADS - len(self._tasks), waiting)):
+                    self._add_thread()
+            self._timer = self._runtime.loop.call_later(PATIENCE_SECONDS, self._look)
+        self._tidy()
+
+    def _deliver(self) -> None:
+        """Wake those whose calls are made."""
+        for job in self._open:
+            if job.ended and not job.future.done():
+                job.future.set_result(None)
+
+    def _tidy(self) -> None:
+        """Forget what is done; with nothing left, ask for no thread any more."""
+        self._open = [job for job in self._open if not job.future.done()]
+        if not self._open:
+            self._timer.cancel()
+            if not self._begun:
+                for task in self._tasks:
+                    task.cancel()
+
+    def _withdraw(self, job: Job[Any], why: GivenUp) -> bool:
+        """Take a call out if it has not begun, and return whether; have the end of one that runs logged."""
+        with self._lock:
+            if job in self._waiting:
+                del self._waiting[job]
+                return True
+            if not job.ended and job.given_up is None:
+                job.given_up = why
+            return False
+
+    def _expire(self, job: Job[Any]) -> None:
+        """Give a call up because its deadline has passed."""
+        if job.future.done():
+            return
+        if self._withdraw(job, GivenUp.DEADLINE) and not self._begun:
+            job.future.set_result((OverloadedError, "every worker thread was busy until the call's deadline"))
+        elif job.ended:
+            job.future.set_result(None)
+        else:
+            job.future.set_result((DeadlineError, "the call took longer than it may"))
+        self._tidy()
