@@ -9,7 +9,10 @@ from __future__ import annotations
 from servey.errors import DefinitionError, is_missing
 from servey.plugin import Plugin
 
-BUILT_IN = ("servey.servey_starlette.plugin:StarlettePlugin",)
+BUILT_IN = (
+    "servey.servey_starlette.plugin:StarlettePlugin",
+    "servey.servey_strawberry.plugin:StrawberryPlugin",
+)
 
 
 def built_in_plugins() -> tuple[Plugin, ...]:

@@ -8,6 +8,7 @@
     ├── NoServiceError             what belongs to a running service is used where none runs
     └── CallError                  one call failed; has `code`, `status`, `exit_code`, `close_code`
         ├── MalformedError         400  the request cannot be read at all (syntax, encoding)
+        │   └── UnknownDocumentError    a persisted GraphQL document is named that is not known
         ├── UnauthorizedError      401  no token, or a bad one
         ├── ForbiddenError         403  the caller is known and not allowed
         ├── NotFoundError          404
@@ -21,6 +22,7 @@
         ├── InvalidError           422  well-formed, but not what the action takes; lists every problem
         ├── TooManyRequestsError   429
         ├── InternalError          500  a defect of the service; the caller learns nothing of it
+        │   └── IntRangeError           a result is an int that GraphQL's Int cannot hold
         ├── OverloadedError        503
         └── DeadlineError          504  the call's deadline passed
 
@@ -213,6 +215,12 @@ class MalformedError(CallError):
     code, status, exit_code, close_code = "malformed", 400, _EX_DATAERR, 1007
 
 
+class UnknownDocumentError(MalformedError):
+    """A persisted GraphQL document is named that is not known here, or one is sent where only those are executed."""
+
+    code = "persisted_query_not_found"
+
+
 class UnauthorizedError(CallError):
     """The action needs a caller, and there is none, or the token is bad.
 
@@ -323,6 +331,12 @@ class InternalError(CallError):
     """The service has a defect. The log has it whole; the caller sees the request id only."""
 
     code, status, exit_code, close_code = "internal_error", 500, _EX_SOFTWARE, 1011
+
+
+class IntRangeError(InternalError):
+    """A result is an int of more than the 32 bits of GraphQL's ``Int``: its action has to declare `servey.BigInt`."""
+
+    code = "int_range"
 
 
 class OverloadedError(CallError):

@@ -27,6 +27,7 @@ from servey.trigger.web_route import WebRoute, web_routes
 from servey.trigger.web_trigger import WebTrigger
 
 if TYPE_CHECKING:
+    from servey.codec import Engine
     from servey.security.rate_limit.call_counter import CallCounter
 
 _log = logging.getLogger("servey.service")
@@ -76,7 +77,7 @@ class Service:
         self._triggers: tuple[TriggerSupport, ...] = _flat(plugin.triggers() for plugin in self.plugins)
         self._own_authorizers: tuple[Authorizer, ...] = _flat(plugin.authorizers() for plugin in self.plugins)
         self.authenticators: tuple[Authenticator, ...] = _flat(plugin.authenticators() for plugin in self.plugins)
-        self._engines = _flat(plugin.engines() for plugin in self.plugins)
+        self.engines: tuple[Engine, ...] = _flat(plugin.engines() for plugin in self.plugins)
         self._errors: tuple[ErrorMapping, ...] = _flat(plugin.errors() for plugin in self.plugins)
         self._lifespans = _flat(plugin.lifespans() for plugin in self.plugins)
         self._injection = Injection(
@@ -339,7 +340,7 @@ class Service:
             signature,
             runtimes=self._runtimes,
             injection=self._injection,
-            engines=self._engines,
+            engines=self.engines,
             errors=self._errors,
             timeout=self.settings.timeout,
             limiter=self._limiter(signature),

@@ -292,6 +292,67 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "SERVEY_STORE_TIMEOUT", "Seconds after which a call goes on without an answer of those shared stores."
         ),
     ] = 0.25
+    graphql: Annotated[bool, Variable("SERVEY_GRAPHQL", "Whether `/graphql` is served.")] = True
+    graphiql: Annotated[
+        bool | None,
+        Variable(
+            "SERVEY_GRAPHIQL",
+            "Whether the page `/graphiql/` is served, on which queries are tried out. Unset: in development.",
+        ),
+    ] = None
+    graphql_introspection: Annotated[
+        str,
+        Variable(
+            "SERVEY_GRAPHQL_INTROSPECTION",
+            "Who may ask for the schema by GraphQL: `on` for everybody, `off` for nobody, or the scope that is needed. "
+            "Unset: everybody in development, nobody in production.",
+        ),
+    ] = ""
+    graphql_get: Annotated[
+        Literal["", "on", "off", "guarded"],
+        Variable(
+            "SERVEY_GRAPHQL_GET",
+            "Which queries are taken by GET: `on` for all, `off` for none, `guarded` for persisted documents and those "
+            "with a header that no page of another site can send unasked. Unset: all in development, guarded in "
+            "production.",
+        ),
+    ] = ""
+    graphql_documents: Annotated[
+        str,
+        Variable(
+            "SERVEY_GRAPHQL_DOCUMENTS",
+            "A JSON file of persisted documents by their hashes, which callers may name instead of sending them.",
+        ),
+    ] = ""
+    graphql_only_documents: Annotated[
+        bool, Variable("SERVEY_GRAPHQL_ONLY_DOCUMENTS", "Whether nothing but those documents is executed.")
+    ] = False
+    graphql_max_depth: Annotated[
+        Positive, Variable("SERVEY_GRAPHQL_MAX_DEPTH", "How deep fields may be nested in a GraphQL document.")
+    ] = 15
+    graphql_max_aliases: Annotated[
+        Annotated[int, msgspec.Meta(ge=0)],
+        Variable("SERVEY_GRAPHQL_MAX_ALIASES", "How many fields may have an alias there, those of fragments as used."),
+    ] = 30
+    graphql_max_tokens: Annotated[
+        Positive, Variable("SERVEY_GRAPHQL_MAX_TOKENS", "How many tokens (words and signs) it may have.")
+    ] = 2000
+    graphql_max_fields: Annotated[
+        Positive,
+        Variable("SERVEY_GRAPHQL_MAX_FIELDS", "How many fields it may ask for, those of fragments as used."),
+    ] = 300
+    graphql_max_cost: Annotated[
+        Positive,
+        Variable(
+            "SERVEY_GRAPHQL_MAX_COST",
+            "What it may cost at most: a field costs 1, one that calls an action 10, and what is in a list ten times "
+            "that.",
+        ),
+    ] = 20_000
+    graphql_max_batch: Annotated[
+        Positive,
+        Variable("SERVEY_GRAPHQL_MAX_BATCH", "How many GraphQL requests may come in one HTTP request, as an array."),
+    ] = 1
     shutdown_timeout: Annotated[
         FiniteSeconds, Variable("SERVEY_SHUTDOWN_TIMEOUT", "Seconds that calls under way get when the service stops.")
     ] = 10.0
@@ -349,6 +410,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             )
             if where not in words and not _is_store(where)
         ]
+        if self.graphql_only_documents and not self.graphql_documents:
+            problems.append(
+                "SERVEY_GRAPHQL_ONLY_DOCUMENTS is on, and there are none: name their file in SERVEY_GRAPHQL_DOCUMENTS"
+            )
+        if re.search(r"[\s\"\\]", self.graphql_introspection):
+            problems.append(
+                f"SERVEY_GRAPHQL_INTROSPECTION is {self.graphql_introspection!r}: write on, off or one scope "
+                "(RFC 6749 §3.3)"
+            )
         if self.debug_authenticator and self.production:
             problems.append(
                 "SERVEY_DEBUG_AUTHENTICATOR is on, and this is production, where there is no login for development: "
@@ -407,6 +477,21 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def production(self) -> bool:
         """Whether the service runs in production; with no `SERVEY_ENV`, when bound to more than this machine."""
         return self.environment == "production" or (self.environment == "" and not self.is_local)
+
+    @property
+    def serves_graphiql(self) -> bool:
+        """Whether ``/graphiql/`` is served."""
+        return self.graphql and (not self.production if self.graphiql is None else self.graphiql)
+
+    @property
+    def introspection(self) -> str:
+        """Who may introspect: ``on``, ``off``, or a scope."""
+        return self.graphql_introspection or ("off" if self.production else "on")
+
+    @property
+    def graphql_by_get(self) -> str:
+        """Which queries are taken by GET: ``on``, ``off`` or ``guarded``."""
+        return self.graphql_get or ("guarded" if self.production else "on")
 
     @property
     def has_keys(self) -> bool:

@@ -24,6 +24,7 @@ COMMANDS = (
     Command("call", "servey.cli.call:call", "Call an action and print its result as JSON."),
     Command("list", "servey.cli.listing:list_actions", "List the actions, what calls them and who may."),
     Command("openapi", "servey.cli.openapi:openapi", "Write the OpenAPI document to a file."),
+    Command("graphql-schema", "servey.cli.graphql_schema:graphql_schema", "Write the GraphQL schema to a file."),
     Command("config", "servey.cli.config:show_config", "Show the effective settings."),
     Command("token", "servey.cli.token:print_token", "Print a token for trying things out."),
     Command("new", "servey.cli.new:new", "Make a project that runs."),

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-from pathlib import Path
 from typing import get_args
 
 import click
 
-from servey.cli.errors import EX_IOERR, CommandError
+from servey.cli.output import write_file
 from servey.cli.project import project_of
 from servey.schema.openapi import OpenApiVersion, openapi_document
 
@@ -39,28 +36,8 @@ def openapi(context: click.Context, output: str, version: OpenApiVersion) -> Non
     """
     document = openapi_document(project_of(context).service, version=version)
     text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    write_file(output, text)
     if output == "-":
-        click.echo(text, nl=False)
         return
-    try:
-        _replace(Path(output), text.encode())
-    except OSError as error:
-        raise CommandError(f"cannot write {output}: {error.strerror or error}", EX_IOERR) from error
     count = len(document["paths"])
     click.echo(f"wrote {output}: {count} path{'' if count == 1 else 's'}, OpenAPI {document['openapi']}", err=True)
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Write a file, wholly or not at all: what was there before stays when that fails."""
-    path = path.resolve()
-    if path.exists() and not path.is_file():  # a device or a pipe, which is written to and not replaced
-        path.write_bytes(content)
-        return
-    beside = path.with_name(f".servey-{os.getpid()}.tmp")
-    try:
-        beside.write_bytes(content)
-        if path.exists():
-            shutil.copymode(path, beside)
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)

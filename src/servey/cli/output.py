@@ -8,6 +8,7 @@ import sys
 import textwrap
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import click
 import msgspec
@@ -100,3 +101,34 @@ def silence() -> None:
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
     return _GAP.join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
+
+
+def write_file(name: str, text: str) -> None:
+    """Write a text to a file, or to standard output for ``-``.
+
+    Raises:
+        CommandError: The file cannot be written.
+    """
+    if name == "-":
+        click.echo(text, nl=False)
+        return
+    try:
+        _replace(Path(name), text.encode())
+    except OSError as error:
+        raise CommandError(f"cannot write {name}: {error.strerror or error}", EX_IOERR) from error
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Write a file, wholly or not at all: what was there before stays when that fails."""
+    path = path.resolve()
+    if path.exists() and not path.is_file():  # a device or a pipe, which is written to and not replaced
+        path.write_bytes(content)
+        return
+    beside = path.with_name(f".servey-{os.getpid()}.tmp")
+    try:
+        beside.write_bytes(content)
+        if path.exists():
+            shutil.copymode(path, beside)
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)

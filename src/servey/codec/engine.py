@@ -15,6 +15,28 @@ SchemaMode = Literal["input", "output"]
 """Which side a JSON schema describes: what callers send, or what they get."""
 
 
+class ForeignMember(msgspec.Struct, frozen=True):
+    """One member of a foreign class, for what describes classes by their members, as GraphQL does.
+
+    Args:
+        name: The attribute.
+        type: Its type, as annotated.
+        sent: The name in JSON that is read; None where it is not read.
+        got: The name in JSON that is written; None where it is not written.
+        required: Whether it has to be sent.
+        default: Its default; `UNSET` without one, or where a function makes it.
+        description: What it is for.
+    """
+
+    name: str
+    type: Any
+    sent: str | None
+    got: str | None
+    required: bool = True
+    default: Any = msgspec.UNSET
+    description: str = ""
+
+
 class ForeignType(msgspec.Struct, frozen=True):
     """How one foreign type travels.
 
@@ -24,6 +46,7 @@ class ForeignType(msgspec.Struct, frozen=True):
         schema: Returns the JSON schema for a mode; it may have ``$defs`` of its own.
         classes: The classes inside, for finding nested actions.
         text: Whether the JSON form is a string, number or boolean, which a query string writes plainly.
+        members: Returns the members of a class whose JSON form is an object of just these; None for anything else.
     """
 
     decode: Callable[[Any], Any]
@@ -31,6 +54,7 @@ class ForeignType(msgspec.Struct, frozen=True):
     schema: Callable[[SchemaMode], dict[str, Any]]
     classes: tuple[type, ...] = ()
     text: bool = False
+    members: Callable[[], tuple[ForeignMember, ...]] | None = None
 
 
 class Engine(Protocol):

@@ -107,6 +107,19 @@ class Plan:
         return any(node.kind == "tuple" for node in reachable(self.node))
 
 
+class Chosen(dict[str, Any]):
+    """A JSON object that says which member of a union it is meant for, where a transport lets its callers say that."""
+
+    member: Node
+
+    @classmethod
+    def of(cls, member: Node, members: Any) -> Chosen:
+        """Return `members`, the members of an object, as meant for `member`."""
+        chosen = cls(members)
+        chosen.member = member
+        return chosen
+
+
 class Compiler:
     """Makes the plans of one codec, sharing the generated classes."""
 
@@ -178,6 +191,8 @@ class Compiler:
     def members(self, node: Node, builtins: Any) -> Sequence[Node]:
         """Return the members of a union that a value may be meant for: the one with its tag, or all."""
         members = ordered(node)
+        if type(builtins) is Chosen:
+            return [m for m in members if m.identity == builtins.member.identity]
         if isinstance(builtins, dict):
             value = typing.cast("dict[Any, Any]", builtins)
             tagged = [m for m in members if m.tag is not None and value.get(m.tag[0]) == m.tag[1]]

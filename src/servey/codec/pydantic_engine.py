@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from servey.codec.engine import ForeignType, SchemaMode
+from servey.codec.engine import ForeignMember, ForeignType, SchemaMode
 from servey.codec.failure import PROBLEM_LIMIT, shown, step
 from servey.codec.patterns import portable
 from servey.codec.references import NAMED, VALUES
@@ -69,7 +69,8 @@ def pydantic_type(tp: Any) -> ForeignType | None:
         side = "validation" if mode == "input" else "serialization"
         return closed(adapter.json_schema(by_alias=True, mode=side, schema_generator=schema_generator()), mode)
 
-    return ForeignType(decode, encode, schema, classes_of(tp), text=False)
+    members = (lambda: members_of(cls)) if is_class and has_members(cls) else None
+    return ForeignType(decode, encode, schema, classes_of(tp), text=False, members=members)
 
 
 def _refuse_plain_bytes(schema: Any, tp: Any, config: dict[str, Any]) -> None:
@@ -221,4 +222,44 @@ def classes_of(tp: Any) -> tuple[type, ...]:
                     visit(hint)
 
     visit(tp)
+    return tuple(found)
+
+
+def has_members(cls: Any) -> bool:
+    """Whether a class is read and written as an object of its fields, with no function of its own in between."""
+    decorators = getattr(cls, "__pydantic_decorators__", None)
+    return bool(
+        getattr(cls, "__pydantic_fields__", None)
+        and decorators is not None
+        and not getattr(cls, "__pydantic_root_model__", False)
+        and not decorators.field_serializers
+        and not decorators.model_serializers
+    )
+
+
+def members_of(cls: Any) -> tuple[ForeignMember, ...]:
+    """Return the members of a model or a dataclass of pydantic's, computed ones included."""
+    import pydantic_core
+
+    found: list[ForeignMember] = []
+    for name, field in cls.__pydantic_fields__.items():
+        got = None if field.exclude else field.serialization_alias or field.alias or name
+        alias = field.validation_alias or field.alias
+        no_default = field.default is pydantic_core.PydanticUndefined or field.default_factory is not None
+        found.append(
+            ForeignMember(
+                name,
+                field.annotation,
+                alias if isinstance(alias, str) else name,
+                got,
+                required=field.is_required(),
+                default=msgspec.UNSET if no_default else field.default,
+                description=field.description or "",
+            )
+        )
+    for name, computed in cls.__pydantic_decorators__.computed_fields.items():
+        info = computed.info
+        found.append(
+            ForeignMember(name, info.return_type, None, info.alias or name, description=info.description or "")
+        )
     return tuple(found)

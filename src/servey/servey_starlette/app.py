@@ -38,7 +38,7 @@ LIVENESS_PATH, READINESS_PATH = "/livez", "/readyz"
 
 _CORS_TAKEN = (
     *("Authorization", "Cache-Control", "Content-Type", "If-Match", "If-Modified-Since", "If-None-Match"),
-    *("If-Unmodified-Since", "X-Request-ID"),
+    *("GraphQL-Preflight", "If-Unmodified-Since", "X-Request-ID"),
 )
 _CORS_SHOWN = (
     *("Age", "Cache-Status", "ETag", "Location", "RateLimit", "RateLimit-Policy", "Retry-After", "WWW-Authenticate"),
@@ -123,10 +123,17 @@ def create_app(
         _ = service.result_store  # what is not installed is told now, and not to the first caller
     described = [*document_routes(service), *docs_routes(service)] if service.settings.docs else []
     login = login_routes(service)
+    added = [
+        route
+        for plugin in service.plugins
+        if isinstance(plugin, StarletteExtension)
+        for route in plugin.starlette_routes(service)
+    ]
     reserved = (
         *(LIVENESS_PATH, READINESS_PATH),
         *((DOCUMENT_PATH, *DOCS_PATHS) if described else ()),
         *((LOGIN_PATH,) if login else ()),
+        *(_reserved(route.path) for route in added if isinstance(route, Route)),
     )
     check_reserved(service, reserved)
     problems = Problems(service.settings)
@@ -163,10 +170,7 @@ def create_app(
             return JSONResponse({"status": "ready"})
         return JSONResponse({"status": "not ready"}, status_code=503, headers={"Retry-After": "1"})
 
-    own: list[BaseRoute] = [Route(LIVENESS_PATH, live), Route(READINESS_PATH, ready), *login, *described]
-    for plugin in service.plugins:
-        if isinstance(plugin, StarletteExtension):
-            own.extend(plugin.starlette_routes(service))
+    own: list[BaseRoute] = [Route(LIVENESS_PATH, live), Route(READINESS_PATH, ready), *login, *described, *added]
     return ServiceApplication(
         service,
         ActionTable(service, problems, reserved),
@@ -181,6 +185,12 @@ def create_app(
             Exception: handler(lambda _: InternalError()),
         },
     )
+
+
+def _reserved(path: str) -> str:
+    """Return what `check_reserved` keeps free of a route; all below where it has parameters."""
+    fixed, brace, _ = path.partition("{")
+    return f"{fixed}*" if brace else path
 
 
 _CODES = {error.status: error.code for error in CallError.__subclasses__()}

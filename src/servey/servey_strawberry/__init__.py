@@ -1,0 +1,1 @@
+"""GraphQL: the same actions as one schema, made by Strawberry, executed by graphql-core, served by Starlette."""

@@ -1,0 +1,143 @@
+"""The actions that one GraphQL request calls: as whom, until when, together with which others."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from graphql import GraphQLResolveInfo
+
+from servey.action.call_group import CallGroup
+from servey.action.context import CallContext, Origin, new_request_id
+from servey.action.operation import Operation
+from servey.cache_control.cache_header import CacheHeader
+from servey.errors import InternalError, InvalidError, Problem
+from servey.security.authorization import Authorization
+from servey.servey_strawberry.model import InputField, InputType, OutputField
+from servey.service import Service
+
+
+class Calls:
+    """The calls of one request, in one event loop. It is the context value of the execution.
+
+    Args:
+        authorization: The verified caller.
+        request_id: What the caller and the log know the request by.
+        client: The address that it comes from.
+        reads: Whether it is a query, so that results which are kept may be used.
+        max_age: How old such a result may be, in seconds; 0 for a new one, None for one that is fresh.
+        store: Whether a new one may be kept.
+    """
+
+    def __init__(
+        self,
+        *,
+        authorization: Authorization | None = None,
+        request_id: str = "",
+        client: str = "",
+        reads: bool = True,
+        max_age: int | None = None,
+        store: bool = True,
+    ) -> None:
+        self.authorization = authorization
+        self.request_id = request_id or new_request_id()
+        self.client = client
+        self.reads = reads
+        self.max_age, self.store = max_age, store
+        self.group = CallGroup()
+        self.started = asyncio.get_running_loop().time()
+        self.parts: list[CacheHeader] = []
+        """How the results may be used again of which the answer is made."""
+        self.private = authorization is not None
+        """Whether the answer is for its caller alone: whoever sends a token may get another one without."""
+
+    async def call(self, field: OutputField, source: Any, wire: dict[str, Any]) -> Any:
+        """Return what the action of a field returns, checked against its type.
+
+        Args:
+            field: The field.
+            source: The object that a nested action is of.
+            wire: The arguments as JSON values.
+
+        Raises:
+            CallError: The caller may not, the arguments are wrong, or the action failed.
+        """
+        operation = field.operation
+        assert operation is not None
+        context = CallContext(
+            Origin.NETWORK,
+            "graphql",
+            self.request_id,
+            self.authorization,
+            client=self.client,
+            group=self.group,
+            started=self.started,
+        )
+        if not operation.is_unguarded:
+            await operation.authorize(context)
+        try:
+            arguments = operation.decode_for(source, wire) if field.nested else operation.decode(wire)
+        except InvalidError as error:
+            raise InvalidError(
+                error.detail, errors=[_renamed(item, field.arguments) for item in error.errors]
+            ) from None
+        if self.reads and operation.action.cache_control is not None:
+            value = await self._fetch(operation, arguments, context)
+        else:
+            value = await operation.run(arguments, context, operation.check)
+            self._made_of(CacheHeader(), private=operation.is_private)
+        return value if field.read is None or value is None else field.read(value)
+
+    async def _fetch(self, operation: Operation, arguments: Any, context: CallContext) -> Any:
+        fetched = await operation.fetch(arguments, context, max_age=self.max_age, store=self.store)
+        representation = fetched.representation
+        cache = representation.cache
+        if cache.max_age is not None and fetched.age:
+            cache = CacheHeader(
+                max_age=max(0, cache.max_age - fetched.age),
+                last_modified=cache.last_modified,
+                public=cache.public,
+                no_store=cache.no_store,
+            )
+        self._made_of(cache, private=representation.private)
+        try:
+            return operation.restore(representation)
+        except InternalError:  # a class whose JSON is for the way out alone
+            return await operation.run(arguments, context, operation.check)
+
+    def _made_of(self, cache: CacheHeader, *, private: bool) -> None:
+        self.parts.append(cache)
+        self.private = self.private or private
+
+    @property
+    def cache(self) -> CacheHeader:
+        """How the whole answer may be used again: as long as all of its parts, and by others if all of them may be."""
+        whole = CacheHeader.of_parts(self.parts)
+        if self.private and whole.public:
+            return CacheHeader(max_age=whole.max_age, last_modified=whole.last_modified, no_store=whole.no_store)
+        return whole
+
+
+def calls_of(info: GraphQLResolveInfo[Any], service: Service) -> Calls:
+    """Return the calls of the request that is executed; those of nobody where somebody else executes it.
+
+    Where it is executed without a context, each field has calls of its own.
+    """
+    if isinstance(info.context, Calls):
+        return info.context
+    return Calls(reads=info.operation.operation.value == "query")
+
+
+def _renamed(problem: Problem, arguments: tuple[InputField, ...]) -> Problem:
+    """Return a problem with the path that it has for a caller of GraphQL."""
+    fields: list[InputField] | tuple[InputField, ...] = arguments
+    names: list[str] = []
+    for part in problem.path.split("/")[1:]:
+        field = next((item for item in fields if item.wire == part), None)
+        if field is None:
+            names.append(part)
+            continue
+        names.append(field.name)
+        named = field.ref.named
+        fields = named.fields if isinstance(named, InputType) else ()
+    return Problem("".join(f"/{name}" for name in names), problem.message)

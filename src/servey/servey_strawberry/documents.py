@@ -1,0 +1,187 @@
+"""Documents: parsed, validated and measured once, then kept for as long as they are used."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+from cachetools import LRUCache
+from graphql import (
+    DocumentNode,
+    GraphQLError,
+    GraphQLSchema,
+    OperationDefinitionNode,
+    OperationType,
+    parse,
+    specified_rules,
+    validate,
+)
+
+from servey.errors import SettingsError, UnknownDocumentError
+from servey.servey_strawberry.errors import MOST_ERRORS
+from servey.servey_strawberry.limits import Measurer, introspects, over_limits
+from servey.settings import Settings
+
+MOST_BYTES = 32 * 1024 * 1024
+"""How much memory the documents that are kept may take, about; and their texts that callers have registered."""
+
+_BYTES_PER_CHARACTER = 60
+"""How much memory the nodes of a document take for each character of its text, at most about."""
+
+
+class DocumentError(Exception):
+    """A document is not executed.
+
+    Args:
+        errors: Why.
+    """
+
+    def __init__(self, errors: Sequence[GraphQLError]) -> None:
+        self.errors = errors
+        super().__init__("; ".join(error.message for error in errors))
+
+
+class Document(msgspec.Struct, frozen=True):
+    """A valid document within the limits.
+
+    Args:
+        ast: The document.
+        size: How many bytes it takes in memory, about.
+        operations: The kind of each of its operations, by its name; the empty one for one without.
+        introspects: Whether it asks for the schema.
+    """
+
+    ast: DocumentNode
+    size: int
+    operations: Mapping[str, OperationType]
+    introspects: bool
+
+    def kind(self, operation_name: str | None) -> OperationType | None:
+        """Return the kind of the operation of a name, or of the only one; None where that is not said."""
+        if operation_name is not None:
+            return self.operations.get(operation_name)
+        return next(iter(self.operations.values())) if len(self.operations) == 1 else None
+
+
+class Documents:
+    """The documents of one schema.
+
+    Args:
+        schema: The schema.
+        settings: The limits, and where persisted documents are.
+
+    Raises:
+        SettingsError: The persisted documents cannot be read, or one of them is no document of the schema.
+    """
+
+    def __init__(self, schema: GraphQLSchema, settings: Settings) -> None:
+        self._schema, self._settings = schema, settings
+        self._kept: LRUCache[str, Document] = LRUCache(MOST_BYTES, getsizeof=_size)
+        self._registered: LRUCache[str, str] = LRUCache(MOST_BYTES, getsizeof=len)
+        self._persisted = _persisted(settings.graphql_documents)
+        problems: list[str] = []
+        self._trusted: dict[str, Document] = {}
+        for identifier, source in self._persisted.items():
+            try:
+                self._trusted[identifier] = self._read(source)
+            except DocumentError as error:
+                problems.append(f"{identifier}: {error}")
+        if problems:
+            raise SettingsError(
+                "SERVEY_GRAPHQL_DOCUMENTS has documents that cannot be executed:\n" + "\n".join(problems)
+            )
+
+    def find(self, source: str | None, identifier: str | None) -> Document:
+        """Return the document that a request sends or names.
+
+        Args:
+            source: The document itself.
+            identifier: The name of a persisted one, or the SHA-256 of one in hexadecimal digits.
+
+        Raises:
+            DocumentError: It is not valid, or over a limit.
+            UnknownDocumentError: It is not known, or not one of those that may be executed.
+        """
+        if identifier is not None and (found := self._trusted.get(_plain(identifier))) is not None:
+            return found
+        if self._settings.graphql_only_documents:
+            raise UnknownDocumentError("only persisted documents are executed here: send the id of one")
+        if source is None:
+            known = self._registered.get(_plain(identifier or ""))
+            if known is None:
+                raise UnknownDocumentError("PersistedQueryNotFound")
+            return self.read(known)
+        document = self.read(source)
+        if identifier is not None:
+            # after reading: nothing that is no document of the schema takes the place of one
+            if hashlib.sha256(source.encode()).hexdigest() != _plain(identifier):
+                raise DocumentError([GraphQLError("the SHA-256 of the document is another one than is said")])
+            self._registered[_plain(identifier)] = source
+        return document
+
+    def knows(self, identifier: str | None) -> bool:
+        """Whether a caller names a document that was persisted for the service."""
+        return identifier is not None and _plain(identifier) in self._trusted
+
+    def read(self, source: str) -> Document:
+        """Return a document of its text.
+
+        Raises:
+            DocumentError: It is not valid, or over a limit.
+        """
+        found = self._kept.get(source)
+        if found is None:
+            found = self._kept[source] = self._read(source)
+        return found
+
+    def _read(self, source: str) -> Document:
+        settings = self._settings
+        hide = settings.production
+        try:
+            ast = parse(source, max_tokens=settings.graphql_max_tokens)
+        except GraphQLError as error:
+            raise DocumentError([error]) from None
+        except RecursionError:
+            raise DocumentError([GraphQLError("the document is nested too deeply")]) from None
+        if errors := validate(self._schema, ast, specified_rules, max_errors=MOST_ERRORS, hide_suggestions=hide):
+            raise DocumentError(errors)
+        measurer = Measurer(self._schema, ast)
+        operations = [item for item in ast.definitions if isinstance(item, OperationDefinitionNode)]
+        errors = [error for item in operations for error in over_limits(measurer.measure(item), settings, item)]
+        if errors:
+            raise DocumentError(errors)
+        return Document(
+            ast,
+            len(source) * _BYTES_PER_CHARACTER + 2000,
+            {item.name.value if item.name else "": item.operation for item in operations},
+            introspects(ast) is not None,
+        )
+
+
+def _size(document: Document) -> int:
+    return document.size
+
+
+def _plain(identifier: str) -> str:
+    return identifier.removeprefix("sha256:").lower() if identifier[:7] == "sha256:" else identifier
+
+
+def _persisted(path: str) -> Mapping[str, str]:
+    """Return the documents of a file, by the names that callers send.
+
+    Raises:
+        SettingsError: It cannot be read, or is none.
+    """
+    if not path:
+        return {}
+    try:
+        found = msgspec.json.decode(Path(path).read_bytes(), type=dict[str, str])
+    except OSError as error:
+        raise SettingsError(f"SERVEY_GRAPHQL_DOCUMENTS is {path!r}: {error.strerror or error}") from error
+    except msgspec.DecodeError as error:
+        raise SettingsError(
+            f"SERVEY_GRAPHQL_DOCUMENTS is {path!r}, which is no JSON object of documents by their hashes: {error}"
+        ) from error
+    return {_plain(identifier): source for identifier, source in found.items()}

@@ -1,0 +1,280 @@
+"""The ASGI endpoint of ``/graphql``: GraphQL over HTTP (working draft of 2025)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from graphql import GraphQLError, OperationType
+
+from servey.action.context import CallContext, Origin, new_request_id
+from servey.cache_control.answer_headers import answer_headers
+from servey.cache_control.preconditions import Conditions, Outcome, is_conditional
+from servey.cache_control.representation import Representation
+from servey.errors import (
+    CallError,
+    ForbiddenError,
+    InternalError,
+    MethodNotAllowedError,
+    OverloadedError,
+)
+from servey.security.authorization import Authorization
+from servey.servey_starlette.answer import asked_of_cache, encoded
+from servey.servey_starlette.current import current_of
+from servey.servey_starlette.endpoint import CALL_KEY
+from servey.servey_starlette.request import (
+    AUTHORIZATION_KEY,
+    Disconnected,
+    Receive,
+    Scope,
+    Send,
+    authorization_left_in,
+    authorization_of,
+    client_of,
+    read_json,
+    refuse_query,
+    request_id_of,
+)
+from servey.servey_strawberry.calls import Calls
+from servey.servey_strawberry.documents import Document, DocumentError, Documents
+from servey.servey_strawberry.errors import error_of, execution_errors, request_errors
+from servey.servey_strawberry.execution import Execute, core_execution
+from servey.servey_strawberry.model import Model
+from servey.servey_strawberry.request import (
+    GRAPHQL,
+    JSON,
+    GraphQLRequest,
+    check_guard,
+    media_type,
+    of_body,
+    of_query,
+)
+from servey.servey_strawberry.schema import create_schema, graphql_schema
+from servey.service import Service
+
+_log = logging.getLogger("servey.graphql")
+
+_METHODS = ("GET", "HEAD", "OPTIONS", "POST")
+
+
+class GraphQLEndpoint:
+    """Answers the requests of one service.
+
+    The schema is made when it is first needed: while somebody develops, most starts are for something else.
+
+    Args:
+        service: The service.
+        model: What `servey_strawberry.reading.read_model` returned for it.
+    """
+
+    def __init__(self, service: Service, model: Model) -> None:
+        self._service, self._settings, self._model = service, service.settings, model
+        self._making = threading.Lock()
+        self._made: tuple[Documents, Execute] | None = None
+
+    def make(self) -> tuple[Documents, Execute]:
+        """Return the documents of the schema and what executes them; the first call makes both.
+
+        Raises:
+            SettingsError: The persisted documents are not good.
+        """
+        with self._making:
+            if self._made is None:
+                schema = graphql_schema(create_schema(self._service, self._model))
+                execute = core_execution(schema, hide_suggestions=self._settings.production)
+                self._made = Documents(schema, self._settings), execute
+            return self._made
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        request_id = request_id_of(headers) if b"x-request-id" in headers else new_request_id()
+        context = CallContext(Origin.NETWORK, "graphql", request_id)
+        scope[CALL_KEY] = "graphql", context
+        accepted = [value.decode("latin-1") for name, value in scope["headers"] if name == b"accept"]
+        media = media_type(accepted)
+        answer = _Answer(scope, send, request_id, media or GRAPHQL)
+        try:
+            if scope["method"] == "OPTIONS":
+                await answer.send(b"", 204, [("allow", ", ".join(_METHODS))])
+                return
+            if scope["method"] not in _METHODS:
+                raise MethodNotAllowedError(_METHODS)
+            if media is None:
+                raise _NotAcceptableError
+            await self._answer(scope, receive, headers, context, answer)
+        except CallError as error:
+            await answer.fail(error)
+        except Disconnected:
+            return
+        except asyncio.CancelledError:
+            if self._service.stopping:
+                await answer.fail(OverloadedError("the service is shutting down"))
+            raise
+        except Exception:  # noqa: BLE001 - a plugin's authorizer, or a defect of ours: the caller is told nothing of it
+            _log.exception("the request failed (request %s)", request_id, extra={"request_id": request_id})
+            await answer.fail(InternalError())
+
+    async def _answer(
+        self, scope: Scope, receive: Receive, headers: Mapping[bytes, bytes], context: CallContext, answer: _Answer
+    ) -> None:
+        by_cookie = AUTHORIZATION_KEY in scope
+        if by_cookie:
+            context.authorization = authorization_left_in(scope)
+        elif b"authorization" in headers:
+            context.authorization = await authorization_of(scope, self._service.authorizers)
+        context.client = client_of(scope)
+        reads = scope["method"] != "POST"
+        if reads:
+            request: GraphQLRequest | list[GraphQLRequest] = of_query(scope["query_string"], self._settings)
+        else:
+            if scope["query_string"]:
+                refuse_query(scope["query_string"], self._settings.max_query_size)
+            body = await read_json(receive, headers, self._settings.max_body_size)
+            request = of_body(body, self._settings.graphql_max_batch)
+        documents, execute = self._made or await asyncio.to_thread(self.make)
+        if reads and self._settings.graphql_by_get != "on":
+            assert isinstance(request, GraphQLRequest)
+            if self._settings.graphql_by_get == "off":
+                raise MethodNotAllowedError(("OPTIONS", "POST"))
+            if not documents.knows(request.document_id):
+                check_guard(headers)
+        if isinstance(request, list):
+            told = [
+                await self._execute(item, documents, execute, context, scope, answer, by_get=False) for item in request
+            ]
+            await answer.send(_encoded([body for body, _, _ in told], context.request_id), 200)
+            return
+        body, status, calls = await self._execute(request, documents, execute, context, scope, answer, by_get=reads)
+        content = _encoded(body, context.request_id)
+        if reads and calls is not None and "errors" not in body:
+            await answer.send_cached(content, calls, headers, by_cookie=by_cookie)
+        else:
+            private = calls is not None and calls.private
+            await answer.send(content, status, [("cache-control", "private, no-store" if private else "no-store")])
+
+    async def _execute(
+        self,
+        request: GraphQLRequest,
+        documents: Documents,
+        execute: Execute,
+        context: CallContext,
+        scope: Scope,
+        answer: _Answer,
+        *,
+        by_get: bool,
+    ) -> tuple[dict[str, Any], int, Calls | None]:
+        """Return the response of one request, its status, and what was called."""
+        refused = 200 if answer.media == JSON else 400
+        try:
+            document = documents.find(request.query, request.document_id)
+            kind = document.kind(request.operation_name)
+            if kind is None:
+                raise DocumentError([_no_operation(document, request.operation_name)])
+            if document.introspects:
+                self._check_introspection(context.authorization)
+        except DocumentError as error:
+            return {"errors": request_errors(error.errors, context.request_id)}, refused, None
+        if by_get and kind is not OperationType.QUERY:
+            raise MethodNotAllowedError(("OPTIONS", "POST"))
+        max_age, store = asked_of_cache(scope["headers"])
+        calls = Calls(
+            authorization=context.authorization,
+            request_id=context.request_id,
+            client=context.client,
+            reads=kind is OperationType.QUERY,
+            max_age=max_age,
+            store=store,
+        )
+        executed = await execute(document, request.operation_name, request.variables, calls)
+        if executed.refused:
+            return {"errors": request_errors(executed.refused, context.request_id)}, refused, None
+        body: dict[str, Any] = {"data": executed.data}
+        if executed.errors:
+            body = {"errors": execution_errors(executed.errors, context.request_id), **body}
+        return body, 200, calls
+
+    def _check_introspection(self, authorization: Authorization | None) -> None:
+        """Return when the caller may ask for the schema.
+
+        Raises:
+            ForbiddenError: It may not.
+        """
+        allowed = self._settings.introspection
+        if allowed == "on":
+            return
+        if allowed == "off":
+            raise ForbiddenError("introspection is off")
+        if authorization is None or allowed not in authorization.scopes:
+            raise ForbiddenError("introspection needs a scope", scope=allowed)
+
+
+class _NotAcceptableError(CallError):
+    """The caller takes no answer of a type that there is (RFC 9110 §15.5.7)."""
+
+    code, status = "not_acceptable", 406
+
+    def __init__(self) -> None:
+        super().__init__(f"the answer is {GRAPHQL} or {JSON}")
+
+
+class _Answer:
+    """Sends the answer to one request."""
+
+    def __init__(self, scope: Scope, send: Send, request_id: str, media: str) -> None:
+        self._scope, self._send, self._request_id = scope, send, request_id
+        self.media = media
+
+    async def send(self, content: bytes, status: int, headers: Any = ()) -> None:
+        """Send content; headers as pairs of text."""
+        lines = [(b"x-request-id", self._request_id.encode("ascii")), *encoded(list(headers))]
+        if status not in (204, 304):
+            lines.append((b"content-type", f"{self.media}; charset=utf-8".encode("ascii")))
+            lines.append((b"content-length", b"%d" % len(content)))
+            lines.append((b"vary", b"Accept, Authorization"))
+        await self._send({"type": "http.response.start", "status": status, "headers": lines})
+        body = b"" if self._scope["method"] == "HEAD" else content
+        await self._send({"type": "http.response.body", "body": body})
+
+    async def fail(self, error: CallError) -> None:
+        """Send an error of the request as a whole."""
+        content = _encoded({"errors": [error_of(error, self._request_id)]}, self._request_id)
+        headers = {"cache-control": "no-store"} | {name.lower(): value for name, value in error.headers.items()}
+        await self.send(content, error.status, headers.items())
+
+    async def send_cached(
+        self, content: bytes, calls: Calls, headers: Mapping[bytes, bytes], *, by_cookie: bool
+    ) -> None:
+        """Send what a query came to, with what caches may do with it; 304 where the caller has it."""
+        representation = Representation.of(content, calls.cache, private=calls.private)
+        told = [line for line in answer_headers(representation, by_cookie=by_cookie) if line[0] != "vary"]
+        if is_conditional(headers):
+            conditions = Conditions.of(self._scope["headers"], representation.made_at)
+            outcome = conditions.evaluate(current_of(representation), reads=True, now=representation.made_at)
+            if outcome is Outcome.NOT_MODIFIED:
+                await self.send(b"", 304, [*told, ("vary", "Accept, Authorization")])
+                return
+        await self.send(content, 200, told)
+
+
+def _no_operation(document: Document, name: str | None) -> GraphQLError:
+    if name is not None:
+        return GraphQLError(f"there is no operation called {name[:100]!r} in the document")
+    if not document.operations:
+        return GraphQLError("there is no operation in the document, only fragments")
+    return GraphQLError("there are several operations in the document: say by operationName which is meant")
+
+
+_encoder = msgspec.json.Encoder()
+
+
+def _encoded(body: Any, request_id: str) -> bytes:
+    try:
+        return _encoder.encode(body)
+    except (TypeError, ValueError, OverflowError, RecursionError):  # `data` of an error that JSON cannot hold
+        _log.exception("the answer cannot be encoded (request %s)", request_id, extra={"request_id": request_id})
+        raise InternalError from None

@@ -1,0 +1,106 @@
+"""The errors of a GraphQL answer: those of the one table, by their codes; of a defect nothing but the request id."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from graphql import GraphQLError, GraphQLSyntaxError
+
+from servey.errors import CallError, InternalError, IntRangeError, InvalidError, MalformedError
+
+_log = logging.getLogger("servey.graphql")
+
+MOST_ERRORS = 50
+"""How many errors are told at most; what a caller can get wrong in one request has no end."""
+
+_INT = "Int cannot represent non 32-bit signed integer value: "
+"""How graphql-core begins to say that a number is too big."""
+_BIG = "more than the 32 bits of GraphQL's Int; an action that has such numbers declares servey.BigInt"
+
+
+def error_of(error: CallError, request_id: str) -> dict[str, Any]:
+    """Return a `CallError` as an error of a response (GraphQL, September 2025, §7.1.6).
+
+    Its ``extensions`` are the members of its problem details: ``code``, ``status``, ``errors``, ``request_id``, ….
+    """
+    problem = error.problem(request_id)
+    del problem["type"], problem["title"]
+    problem.pop("detail", None)
+    return {"message": _message(error), "extensions": problem}
+
+
+def request_errors(errors: Iterable[GraphQLError], request_id: str) -> list[dict[str, Any]]:
+    """Return what is wrong with a request of which nothing is executed; the same thing at several places once."""
+    told: dict[str, dict[str, Any]] = {}
+    for error in errors:
+        kind = MalformedError if isinstance(error, GraphQLSyntaxError) else InvalidError
+        message = _hinted(error.message)
+        found = told.get(message)
+        if found is None:
+            if len(told) >= MOST_ERRORS:
+                break
+            found = told[message] = {"message": message}
+            if error.path:
+                found["path"] = error.path
+        if error.locations:
+            found.setdefault("locations", []).extend(_places(error))
+        found["extensions"] = {"code": kind.code, "status": kind.status, "request_id": request_id}
+    for item in told.values():
+        if "locations" in item:
+            item["locations"] = item["locations"][:MOST_ERRORS]
+    return list(told.values())
+
+
+def execution_errors(errors: Sequence[GraphQLError] | None, request_id: str) -> list[dict[str, Any]]:
+    """Return what failed while a document was executed, each with its path."""
+    found: list[dict[str, Any]] = []
+    for error in errors or ():
+        told = error_of(_call_error(error, request_id), request_id)
+        if len(found) < MOST_ERRORS * 20:  # a list of many may have many, each at its place
+            found.append({"message": told["message"], "locations": _places(error), "path": error.path, **told})
+    return found
+
+
+def _call_error(error: GraphQLError, request_id: str) -> CallError:
+    cause: BaseException | None = error
+    while isinstance(cause, GraphQLError) and cause.original_error is not None:
+        cause = cause.original_error
+    if isinstance(cause, CallError):
+        return cause
+    if isinstance(cause, GraphQLError):
+        if cause.message.startswith(_INT):
+            return IntRangeError(_hinted(cause.message))
+        if cause.nodes:  # an argument, which only now turns out to be none
+            return InvalidError(cause.message)
+    where = ".".join(map(str, error.path or ()))
+    _log.error(
+        "%s: the result cannot be written: %s (request %s)",
+        where,
+        cause,
+        request_id,
+        exc_info=cause,
+        extra={"request_id": request_id},
+    )
+    return InternalError()
+
+
+def _message(error: CallError) -> str:
+    if error.detail or not error.errors:
+        return error.detail or error.title
+    told = [f"{path}: {message}" if path else message for path, message in error.errors[:5]]
+    return "; ".join(told) + ("; …" if len(error.errors) > 5 else "")
+
+
+def _hinted(message: str) -> str:
+    """Return what graphql-core says, with the way out where it says that a number is too big."""
+    place, found, number = message.partition(_INT)
+    if not found:
+        return message
+    shown = number if len(number) <= 40 else f"a number of {len(number)} digits"
+    return f"{place}{shown.rstrip('.')} is {_BIG}"
+
+
+def _places(error: GraphQLError) -> list[dict[str, int]]:
+    return [{"line": place.line, "column": place.column} for place in error.locations or ()]

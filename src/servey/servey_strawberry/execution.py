@@ -1,0 +1,77 @@
+"""Where a document is executed. Whatever has `Execute`'s form can take the place of graphql-core's executor."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Mapping
+from types import CoroutineType
+from typing import Any, cast
+
+import msgspec
+from graphql import ExecutionResult, Executor, GraphQLError, GraphQLSchema
+
+from servey.servey_strawberry.calls import Calls
+from servey.servey_strawberry.documents import Document
+
+
+class Executed(msgspec.Struct, frozen=True):
+    """What came of a request.
+
+    Args:
+        data: The data; None where a field that cannot be null has failed.
+        errors: What failed, in fields.
+        refused: Why nothing was executed: the operation is not there, or variables are wrong.
+    """
+
+    data: dict[str, Any] | None = None
+    errors: tuple[GraphQLError, ...] = ()
+    refused: tuple[GraphQLError, ...] = ()
+
+
+Execute = Callable[[Document, "str | None", Mapping[str, Any], Calls], Awaitable[Executed]]
+"""Takes a document, the name of an operation, the variables as JSON, and through what actions are called."""
+
+
+def core_execution(schema: GraphQLSchema, *, hide_suggestions: bool) -> Execute:
+    """Return how documents of a schema are executed: by graphql-core.
+
+    Measured for 100 objects of nine members: resolvers of one line, this `is_awaitable`, and the executor without
+    incremental delivery take 0.78 of the time of `graphql.execute` as it is.
+
+    Args:
+        schema: The schema, whose resolvers are bound.
+        hide_suggestions: Whether callers are not told which names there are.
+    """
+
+    build = cast("Any", Executor).build
+
+    async def execute(
+        document: Document, operation_name: str | None, variables: Mapping[str, Any], calls: Calls
+    ) -> Executed:
+        executor: Any = build(
+            schema,
+            document.ast,
+            context_value=calls,
+            raw_variable_values=dict(variables),
+            operation_name=operation_name,
+            is_awaitable=is_awaitable,
+            hide_suggestions=hide_suggestions,
+        )
+        if isinstance(executor, list):
+            return Executed(refused=tuple(cast("list[GraphQLError]", executor)))
+        result: Any = executor.execute_operation()
+        if inspect.isawaitable(result):
+            result = await result
+        assert isinstance(result, ExecutionResult)
+        return Executed(result.data, tuple(result.errors or ()))
+
+    return execute
+
+
+_NEVER = frozenset({str, int, float, bool, type(None), dict, list, tuple})
+
+
+def is_awaitable(value: Any) -> bool:
+    """Return whether to wait for a value; what leaves are of is known without a look at it."""
+    cls = cast("type[Any]", type(value))
+    return cls not in _NEVER and (cls is CoroutineType or hasattr(cls, "__await__"))

@@ -1,0 +1,160 @@
+"""What an HTTP request asks of GraphQL (GraphQL over HTTP, working draft of 2025, §5)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import msgspec
+
+from servey.errors import ForbiddenError, MalformedError, TooLargeError
+from servey.servey_starlette.request import query_pairs
+from servey.settings import Settings
+
+JSON, GRAPHQL = "application/json", "application/graphql-response+json"
+
+GUARDS = (b"graphql-preflight", b"apollo-require-preflight", b"x-requested-with")
+"""The headers with any of which a GET is taken that is *guarded*: no page of another site can send one without having
+been asked before (a preflight, Fetch §3.3.5)."""
+
+
+class GraphQLRequest(msgspec.Struct, frozen=True):
+    """One request.
+
+    Args:
+        query: The document.
+        document_id: The name of a persisted document, or the SHA-256 of one.
+        operation_name: Which of its operations.
+        variables: The values of its variables.
+    """
+
+    query: str | None = None
+    document_id: str | None = None
+    operation_name: str | None = None
+    variables: Mapping[str, Any] = msgspec.field(default_factory=dict[str, Any])
+
+
+def of_body(body: bytes, most: int) -> list[GraphQLRequest] | GraphQLRequest:
+    """Return the request that a body is, or the requests, where it is an array.
+
+    Args:
+        body: JSON.
+        most: How many requests there may be in an array; none for 1.
+
+    Raises:
+        MalformedError: It is no JSON, or has no requests of this form.
+        TooLargeError: There are more than that.
+    """
+    try:
+        found: Any = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError) as error:
+        raise MalformedError(f"the body is no JSON: {error}") from None
+    if isinstance(found, list):
+        requests = cast("list[Any]", found)
+        if most == 1:
+            raise MalformedError("the body is an array: send one request at a time (SERVEY_GRAPHQL_MAX_BATCH)")
+        if not requests:
+            raise MalformedError("the body is an empty array: send a request in it")
+        if len(requests) > most:
+            raise TooLargeError(f"the body has {len(requests)} requests; the limit is {most}")
+        return [_of_parameters(item) for item in requests]
+    return _of_parameters(found)
+
+
+def of_query(query: bytes, settings: Settings) -> GraphQLRequest:
+    """Return the request that a query string is; its ``variables`` and ``extensions`` are JSON.
+
+    Raises:
+        MalformedError: It is not of this form.
+        UriTooLongError: It is longer than the service takes.
+    """
+    given: dict[str, Any] = {}
+    for name, text in query_pairs(query, settings.max_query_size):
+        if name in given:
+            raise MalformedError(f"the parameter {name} is given more than once")
+        if name in ("variables", "extensions") and text:
+            try:
+                given[name] = msgspec.json.decode(text)
+            except (msgspec.DecodeError, RecursionError, ValueError) as error:
+                raise MalformedError(f"the parameter {name} is no JSON: {error}") from None
+        else:
+            given[name] = text or None
+    return _of_parameters(given)
+
+
+def check_guard(headers: Mapping[bytes, bytes]) -> None:
+    """Return when a GET has a header that no page of another site can send unasked.
+
+    Raises:
+        ForbiddenError: It has none.
+    """
+    if any(name in headers for name in GUARDS) or headers.get(b"content-type", b"").startswith(b"application/json"):
+        return
+    raise ForbiddenError(
+        "by GET, send the header GraphQL-Preflight: 1, or name a persisted document: that keeps other sites from "
+        "sending queries in the name of who visits them; or send the query by POST"
+    )
+
+
+def _of_parameters(given: Any) -> GraphQLRequest:
+    if not isinstance(given, dict):
+        raise MalformedError("the body is no JSON object with a query")
+    members = cast("dict[str, Any]", given)
+    query = _text(members, "query")
+    extensions = _map(members, "extensions")
+    persisted: Any = extensions.get("persistedQuery")
+    document_id = _text(members, "documentId") or _text(members, "id")
+    if document_id is None and isinstance(persisted, dict):
+        document_id = _text(cast("dict[str, Any]", persisted), "sha256Hash")
+    if query is None and document_id is None:
+        raise MalformedError("there is no query: send one, or the documentId of a persisted one")
+    return GraphQLRequest(query, document_id, _text(members, "operationName"), _map(members, "variables"))
+
+
+def _text(members: Mapping[str, Any], name: str) -> str | None:
+    value = members.get(name)
+    if value is None or isinstance(value, str):
+        return value
+    raise MalformedError(f"{name} is no text")
+
+
+def _map(members: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = members.get(name)
+    if value is None:
+        return {}
+    if isinstance(value, dict):
+        return cast("dict[str, Any]", value)
+    raise MalformedError(f"{name} is no JSON object")
+
+
+def media_type(accept: Sequence[str]) -> str | None:
+    """Return the media type that a caller wants answers in (RFC 9110 §12.5.1); None where it takes none of them.
+
+    Args:
+        accept: The values of its Accept headers; `application/json` is for callers that do not say.
+    """
+    ranges: list[tuple[float, str]] = []
+    for part in ",".join(accept).split(","):
+        media, *parameters = (item.strip().lower() for item in part.split(";"))
+        if not media:
+            continue
+        quality = 1.0
+        for parameter in parameters:
+            name, _, value = parameter.partition("=")
+            if name.strip() == "q":
+                try:
+                    quality = float(value)
+                except ValueError:
+                    quality = 0.0
+        ranges.append((quality, media))
+    if not ranges:
+        return JSON
+    best: tuple[float, int, str] | None = None
+    for offered, wider in ((GRAPHQL, ()), (JSON, ("application/*", "*/*"))):
+        exact = [quality for quality, media in ranges if media == offered]
+        wide = [quality for quality, media in ranges if media in wider]
+        quality = exact[0] if exact else max(wide, default=0.0)
+        rank = quality, 1 if exact else 0, offered
+        if quality > 0 and (best is None or rank[:2] > best[:2]):
+            best = rank
+    return None if best is None else best[2]

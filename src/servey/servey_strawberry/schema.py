@@ -1,0 +1,410 @@
+"""The model as a Strawberry schema, and its resolvers.
+
+Strawberry gets classes made for it: the user's own are never touched. Its schema is then *bound*: a plain member is
+read by a function of one line, where Strawberry's own resolver costs several times as much, an action is called through
+`Calls`, and what comes in stays JSON, which the operation decodes as it does everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
+
+from servey.codec import Node
+from servey.codec.plan import Chosen, outgoing
+from servey.errors import MissingExtraError
+from servey.servey_strawberry.model import (
+    NOTHING,
+    EnumType,
+    InputField,
+    InputType,
+    Model,
+    Named,
+    ObjectType,
+    OutputField,
+    Ref,
+    Scalar,
+    UnionType,
+)
+from servey.servey_strawberry.reading import SERVICE, read_model
+from servey.service import Service
+
+try:
+    import strawberry
+except ModuleNotFoundError as error:
+    if error.name != "strawberry":
+        raise
+    raise MissingExtraError("strawberry-graphql", "server") from error
+
+from graphql import (
+    GraphQLArgument,
+    GraphQLEnumType,
+    GraphQLError,
+    GraphQLField,
+    GraphQLInputField,
+    GraphQLInputObjectType,
+    GraphQLObjectType,
+    GraphQLResolveInfo,
+    GraphQLScalarType,
+    GraphQLSchema,
+    GraphQLUnionType,
+)
+from strawberry.annotation import StrawberryAnnotation
+from strawberry.schema.config import StrawberryConfig
+from strawberry.schema_directives import OneOf
+from strawberry.types.arguments import StrawberryArgument
+from strawberry.types.base import StrawberryList, StrawberryObjectDefinition, StrawberryOptional
+from strawberry.types.enum import EnumValue as StrawberryEnumValue
+from strawberry.types.enum import StrawberryEnumDefinition
+from strawberry.types.field import StrawberryField
+from strawberry.types.scalar import ScalarDefinition
+from strawberry.types.union import StrawberryUnion
+from strawberry.types.unset import UNSET
+
+from servey.servey_strawberry.calls import calls_of
+from servey.servey_strawberry.limits import FIELD_KEY
+from servey.servey_strawberry.scalars import scalars
+
+_OWN = {"String": str, "Float": float, "Boolean": bool, "Int": int}
+"""The classes by which Strawberry knows GraphQL's own scalars."""
+_DEPRECATED = "No longer supported"
+"""The reason that GraphQL itself has where none is given (§3.13.3)."""
+
+
+def create_schema(service: Service, model: Model | None = None) -> strawberry.Schema:
+    """Return the schema of what `service` serves by GraphQL.
+
+    It is a Strawberry schema as any other: it can be printed, and executed by Strawberry, too. Actions are then called
+    as by somebody without a token, unless the context is a `servey.servey_strawberry.calls.Calls`.
+
+    Args:
+        service: The service.
+        model: What `read_model` returned for it; default: it is read.
+
+    Raises:
+        DefinitionError: Something cannot be said in GraphQL.
+        MissingExtraError: Strawberry is not installed.
+    """
+    model = read_model(service) if model is None else model
+    rendering = _Rendering(model)
+    schema = strawberry.Schema(
+        query=rendering.query(),
+        mutation=rendering.mutation(),
+        config=StrawberryConfig(auto_camel_case=False, scalar_map=rendering.scalar_map),
+    )
+    _bind(graphql_schema(schema), model, service)
+    return schema
+
+
+def graphql_schema(schema: strawberry.Schema) -> GraphQLSchema:
+    """Return the schema of graphql-core that is inside of one of Strawberry's."""
+    return schema._schema  # pyright: ignore[reportPrivateUsage] # there is no other way to it
+
+
+def printed(schema: strawberry.Schema) -> str:
+    """Return a schema in GraphQL's definition language, with a newline at its end."""
+    return schema.as_str().rstrip() + "\n"
+
+
+class _Rendering:
+    """Makes Strawberry's types of those of a model."""
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        self._markers: dict[str, type] = {}
+        self.scalar_map: dict[object, ScalarDefinition] = {}
+        for name, scalar in scalars().items():
+            self._markers[name] = marker = type(name, (), {})
+            self.scalar_map[marker] = _scalar_definition(scalar)
+        self._made: dict[int, Any] = {}
+        for named in model.types:
+            self._made[id(named)] = self._of(named)
+        for named in model.types:
+            self._fill(named)
+
+    def query(self) -> type:
+        """Return the root of queries, which always has a field."""
+        version = [_field(name, StrawberryAnnotation(str)) for name in ("name", "version")]
+        told = _defined(SERVICE, "What serves this.", version)
+        root = _defined("Query", "", [_field("_service", StrawberryAnnotation(told), "What serves this.")])
+        _definition(root).fields[:0] = [self._output_field(field) for field in self._model.query.fields]
+        return root
+
+    def mutation(self) -> type | None:
+        """Return the root of mutations; None where there is none."""
+        fields = self._model.mutation.fields
+        return _defined("Mutation", "", [self._output_field(field) for field in fields]) if fields else None
+
+    def _of(self, named: Named) -> Any:
+        if isinstance(named, EnumType):
+            values = [StrawberryEnumValue(value.name, value.name) for value in named.values]
+            return StrawberryEnumDefinition(
+                wrapped_cls=cast("Any", type(named.name, (), {})),
+                name=named.name,
+                values=values,
+                description=named.description or None,
+            )
+        if isinstance(named, UnionType):
+            return named  # made where it is used: its members have to be there
+        assert not isinstance(named, Scalar)
+        is_one_of = isinstance(named, InputType) and bool(named.one_of)
+        return _defined(named.name, named.description, [], is_input=isinstance(named, InputType), is_one_of=is_one_of)
+
+    def _fill(self, named: Named) -> None:
+        if isinstance(named, ObjectType):
+            _definition(self._made[id(named)]).fields += [self._output_field(field) for field in named.fields]
+        elif isinstance(named, InputType):
+            _definition(self._made[id(named)]).fields += [self._input_field(field) for field in named.fields]
+
+    def _type(self, ref: Ref) -> Any:
+        if isinstance(ref.to, Ref):
+            found: Any = StrawberryList(self._type(ref.to))
+        elif isinstance(ref.to, Scalar):
+            found = self._markers.get(ref.to.name) or _OWN[ref.to.name]
+        elif isinstance(ref.to, UnionType):
+            found = StrawberryUnion(
+                name=ref.to.name,
+                type_annotations=tuple(StrawberryAnnotation(self._made[id(item)]) for _, item in ref.to.members),
+                description=ref.to.description or None,
+            )
+        else:
+            found = self._made[id(ref.to)]
+        return StrawberryOptional(found) if ref.nullable else found
+
+    def _output_field(self, field: OutputField) -> StrawberryField:
+        made = _field(
+            field.name,
+            StrawberryAnnotation(self._type(field.ref)),
+            field.description,
+            deprecation_reason=_DEPRECATED if field.deprecated else None,
+        )
+        made.arguments = [
+            StrawberryArgument(
+                python_name=argument.name,
+                graphql_name=argument.name,
+                type_annotation=StrawberryAnnotation(self._type(argument.ref)),
+                description=argument.description or None,
+                default=UNSET if argument.default is NOTHING else argument.default,
+            )
+            for argument in field.arguments
+        ]
+        return made
+
+    def _input_field(self, field: InputField) -> StrawberryField:
+        default = {} if field.default is NOTHING else {"default": field.default}
+        annotation = StrawberryAnnotation(self._type(field.ref))
+        if isinstance(field.default, (list, dict)):
+            default = {"default_factory": lambda: field.default}
+        return _field(field.name, annotation, field.description, **default)
+
+
+def _scalar_definition(scalar: GraphQLScalarType) -> ScalarDefinition:
+    return ScalarDefinition(
+        name=scalar.name,
+        description=scalar.description,
+        specified_by_url=scalar.specified_by_url,
+        serialize=None,
+        parse_value=None,
+        parse_literal=None,
+        implementation=scalar,
+    )
+
+
+def _field(name: str, annotation: StrawberryAnnotation, description: str = "", **more: Any) -> StrawberryField:
+    return StrawberryField(
+        python_name=name, graphql_name=name, type_annotation=annotation, description=description or None, **more
+    )
+
+
+def _defined(
+    name: str,
+    description: str,
+    fields: Sequence[StrawberryField],
+    *,
+    is_input: bool = False,
+    is_one_of: bool = False,
+) -> type:
+    cls: Any = type(name, (), {})
+    cls.__strawberry_definition__ = StrawberryObjectDefinition(
+        name=name,
+        is_input=is_input,
+        is_interface=False,
+        origin=cls,
+        description=description or None,
+        interfaces=[],
+        extend=False,
+        directives=(OneOf(),) if is_one_of else (),
+        is_type_of=None,
+        resolve_type=None,
+        fields=list(fields),
+    )
+    return cls
+
+
+def _definition(cls: Any) -> StrawberryObjectDefinition:
+    return cls.__strawberry_definition__
+
+
+# --- binding --------------------------------------------------------------------------------------------------
+
+
+def _bind(schema: GraphQLSchema, model: Model, service: Service) -> None:
+    roots = [model.query, model.mutation] if model.mutation.fields else [model.query]
+    for named in (*roots, *model.types):
+        found = schema.type_map.get(named.name)
+        if isinstance(named, ObjectType):
+            for field in named.fields:
+                _bind_field(cast("GraphQLObjectType", found).fields[field.name], field, service)
+        elif found is None:  # an enum or an input that only an action's default had, or nothing
+            continue
+        elif isinstance(named, EnumType):
+            _bind_enum(cast("GraphQLEnumType", found), named)
+        elif isinstance(named, UnionType):
+            cast("GraphQLUnionType", found).resolve_type = _member_of(named)
+        elif isinstance(named, InputType):
+            _bind_input(cast("GraphQLInputObjectType", found), named)
+    told = {"name": service.settings.api_title, "version": service.settings.api_version}
+    cast("GraphQLObjectType", schema.type_map["Query"]).fields["_service"].resolve = _constant(told)
+    for field in cast("GraphQLObjectType", schema.type_map[SERVICE]).fields.values():
+        field.resolve = None
+
+
+def _bind_field(bound: GraphQLField, field: OutputField, service: Service) -> None:
+    bound.extensions[FIELD_KEY] = field
+    for argument in field.arguments:
+        bound.args[argument.name].out_name = argument.wire
+    if field.operation is not None:
+        bound.resolve = _calling(field, service)
+    else:
+        assert field.read is not None
+        bound.resolve = field.read  # as it is: a function around it would cost as much again
+
+
+def _constant(value: Any) -> Callable[..., Any]:
+    def resolve(_source: Any, _info: Any) -> Any:
+        return value
+
+    return resolve
+
+
+def _calling(field: OutputField, service: Service) -> Callable[..., Any]:
+    operation, is_nested = field.operation, field.nested
+    assert operation is not None
+
+    put_defaults = _defaults(field.arguments)
+
+    def resolve(source: Any, info: GraphQLResolveInfo[Any], **arguments: Any) -> Any:
+        if put_defaults is not None:
+            put_defaults(arguments)
+        return calls_of(info, service).call(field, source if is_nested else None, arguments)
+
+    return resolve
+
+
+def _defaults(fields: Sequence[InputField]) -> Callable[[dict[str, Any]], None] | None:
+    """Return what puts the JSON of the operation in the place of defaults that are written otherwise in GraphQL.
+
+    graphql-core hands a default over as the object that the schema has.
+    """
+    differing = [field for field in fields if field.default is not NOTHING and field.default != field.default_wire]
+    if not differing:
+        return None
+
+    def put(values: dict[str, Any]) -> None:
+        for field in differing:
+            if values.get(field.wire, NOTHING) is field.default:
+                values[field.wire] = field.default_wire
+
+    return put
+
+
+def _bind_enum(bound: GraphQLEnumType, named: EnumType) -> None:
+    """Have an enum take Python's members out and JSON's values in."""
+    names: dict[Any, str] = {(type(value.value), value.value): value.name for value in named.values}
+    wires = {value.name: value.wire for value in named.values}
+    plain: Any = GraphQLEnumType
+
+    def out(value: Any) -> str:
+        try:
+            return names[type(value), value]
+        except (KeyError, TypeError):
+            if isinstance(value, str) and value in wires:  # the default of an argument
+                return value
+            raise GraphQLError(f"{named.name} cannot represent a {type(value).__name__}") from None
+
+    def taken(value: Any, *arguments: Any, **options: Any) -> Any:
+        return wires[_of_enum(plain.coerce_input_value(bound, value, *arguments, **options))]
+
+    def literal(node: Any, *arguments: Any, **options: Any) -> Any:
+        return wires[_of_enum(plain.coerce_input_literal(bound, node, *arguments, **options))]
+
+    instance: Any = bound
+    instance.coerce_output_value = instance.serialize = out
+    instance.coerce_input_value = instance.parse_value = taken
+    instance.coerce_input_literal = literal
+
+
+def _of_enum(value: Any) -> str:
+    return value
+
+
+def _member_of(named: UnionType) -> Callable[..., str | None]:
+    """Return what finds the type of a value of a union: by its class, or a base of it, or, for a dict, by its keys."""
+    names = {id(node): item.name for node, item in named.members}
+
+    def resolve_type(value: Any, *_: Any) -> str | None:
+        if isinstance(value, dict):
+            keys = cast("Mapping[str, Any]", value).keys()
+            for node, item in named.members:
+                if node.flavor == "typeddict" and _has_keys(node, keys):
+                    return item.name
+        return names.get(id(outgoing(named.node, value)[0]))
+
+    return resolve_type
+
+
+def _has_keys(node: Node, keys: Any) -> bool:
+    return keys <= {field.wire for field in node.fields} and all(
+        field.wire in keys for field in node.fields if field.required
+    )
+
+
+def _bind_input(bound: GraphQLInputObjectType, named: InputType) -> None:
+    fields: Mapping[str, GraphQLInputField | GraphQLArgument] = bound.fields
+    if named.one_of:
+        bound.is_one_of = True
+        nodes = {field.name: node for field, node in zip(named.fields, named.one_of, strict=True)}
+
+        def chosen(value: dict[str, Any]) -> Any:
+            ((name, part),) = value.items()
+            return Chosen.of(nodes[name], part)
+
+        instance: Any = bound
+        instance.out_type = chosen
+        return
+    for field in named.fields:
+        fields[field.name].out_name = field.wire
+    instance = bound
+    put_defaults = _defaults(named.fields)
+    if named.positions:
+        order = [field.wire for field in named.fields]
+
+        def positioned(value: dict[str, Any]) -> list[Any]:
+            if put_defaults is not None:
+                put_defaults(value)
+            given = [name in value for name in order]
+            last = len(given) - given[::-1].index(True) if True in given else 0
+            if not all(given[:last]):
+                raise GraphQLError(f"{named.name}: a member is missing before one that is given")
+            return [value[name] for name in order[:last]]
+
+        instance.out_type = positioned
+        return
+    tag = dict([named.tag]) if named.tag is not None else {}
+
+    def members(value: dict[str, Any]) -> dict[str, Any]:
+        if put_defaults is not None:
+            put_defaults(value)
+        return {**tag, **value} if tag else value
+
+    instance.out_type = members
