@@ -57,11 +57,11 @@ async def owners() -> list[Owner]:
 
 
 SERVICE = Service(actions=(hello, things, owners), settings=Settings())
-documents, execute_document = GraphQLEndpoint(SERVICE, read_model(SERVICE)).make()
+ENDPOINT = GraphQLEndpoint(SERVICE, read_model(SERVICE))
 
 
 async def execute(query: str, variables: Mapping[str, Any]) -> Any:
-    executed = await execute_document(documents.read(query), None, variables, Calls())
+    executed = await ENDPOINT.execute(ENDPOINT.documents.read(query), None, variables, Calls())
     if executed.refused or executed.errors:
         raise ExceptionGroup("failed", executed.refused or executed.errors)
     return executed.data

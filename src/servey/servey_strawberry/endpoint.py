@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Any
 
 import msgspec
@@ -64,30 +63,19 @@ _METHODS = ("GET", "HEAD", "OPTIONS", "POST")
 class GraphQLEndpoint:
     """Answers the requests of one service.
 
-    The schema is made when it is first needed: while somebody develops, most starts are for something else.
-
     Args:
         service: The service.
         model: What `servey_strawberry.reading.read_model` returned for it.
+
+    Raises:
+        SettingsError: The persisted documents are not good.
     """
 
     def __init__(self, service: Service, model: Model) -> None:
-        self._service, self._settings, self._model = service, service.settings, model
-        self._making = threading.Lock()
-        self._made: tuple[Documents, Execute] | None = None
-
-    def make(self) -> tuple[Documents, Execute]:
-        """Return the documents of the schema and what executes them; the first call makes both.
-
-        Raises:
-            SettingsError: The persisted documents are not good.
-        """
-        with self._making:
-            if self._made is None:
-                schema = graphql_schema(create_schema(self._service, self._model))
-                execute = core_execution(schema, hide_suggestions=self._settings.production)
-                self._made = Documents(schema, self._settings), execute
-            return self._made
+        self._service, self._settings = service, service.settings
+        schema = graphql_schema(create_schema(service, model))
+        self.documents = Documents(schema, self._settings)
+        self.execute: Execute = core_execution(schema, hide_suggestions=self._settings.production)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -122,11 +110,10 @@ class GraphQLEndpoint:
     async def _answer(
         self, scope: Scope, receive: Receive, headers: Mapping[bytes, bytes], context: CallContext, answer: _Answer
     ) -> None:
-        by_cookie = AUTHORIZATION_KEY in scope
-        if by_cookie:
+        if AUTHORIZATION_KEY in scope:
             context.authorization = authorization_left_in(scope)
         elif b"authorization" in headers:
-            context.authorization = await authorization_of(scope, self._service.authorizers)
+            context.authorization = await authorization_of(scope, self._service.authorizers, self._in_time)
         context.client = client_of(scope)
         reads = scope["method"] != "POST"
         if reads:
@@ -136,32 +123,31 @@ class GraphQLEndpoint:
                 refuse_query(scope["query_string"], self._settings.max_query_size)
             body = await read_json(receive, headers, self._settings.max_body_size)
             request = of_body(body, self._settings.graphql_max_batch)
-        documents, execute = self._made or await asyncio.to_thread(self.make)
         if reads and self._settings.graphql_by_get != "on":
             assert isinstance(request, GraphQLRequest)
             if self._settings.graphql_by_get == "off":
                 raise MethodNotAllowedError(("OPTIONS", "POST"))
-            if not documents.knows(request.document_id):
+            if not self.documents.knows(request.document_id):
                 check_guard(headers)
         if isinstance(request, list):
-            told = [
-                await self._execute(item, documents, execute, context, scope, answer, by_get=False) for item in request
-            ]
+            told = [await self._execute(item, context, scope, answer, by_get=False) for item in request]
             await answer.send(_encoded([body for body, _, _ in told], context.request_id), 200)
             return
-        body, status, calls = await self._execute(request, documents, execute, context, scope, answer, by_get=reads)
+        body, status, calls = await self._execute(request, context, scope, answer, by_get=reads)
         content = _encoded(body, context.request_id)
         if reads and calls is not None and "errors" not in body:
-            await answer.send_cached(content, calls, headers, by_cookie=by_cookie)
+            await answer.send_cached(content, calls, headers)
         else:
             private = calls is not None and calls.private
             await answer.send(content, status, [("cache-control", "private, no-store" if private else "no-store")])
 
+    async def _in_time(self, awaited: Awaitable[Authorization]) -> Authorization:
+        runtime = self._service.runtime
+        return await runtime.deadlines.run(awaited, runtime.loop.time() + self._settings.timeout)
+
     async def _execute(
         self,
         request: GraphQLRequest,
-        documents: Documents,
-        execute: Execute,
         context: CallContext,
         scope: Scope,
         answer: _Answer,
@@ -171,7 +157,7 @@ class GraphQLEndpoint:
         """Return the response of one request, its status, and what was called."""
         refused = 200 if answer.media == JSON else 400
         try:
-            document = documents.find(request.query, request.document_id)
+            document = self.documents.find(request.query, request.document_id)
             kind = document.kind(request.operation_name)
             if kind is None:
                 raise DocumentError([_no_operation(document, request.operation_name)])
@@ -190,7 +176,7 @@ class GraphQLEndpoint:
             max_age=max_age,
             store=store,
         )
-        executed = await execute(document, request.operation_name, request.variables, calls)
+        executed = await self.execute(document, request.operation_name, request.variables, calls)
         if executed.refused:
             return {"errors": request_errors(executed.refused, context.request_id)}, refused, None
         body: dict[str, Any] = {"data": executed.data}
@@ -227,15 +213,17 @@ class _Answer:
 
     def __init__(self, scope: Scope, send: Send, request_id: str, media: str) -> None:
         self._scope, self._send, self._request_id = scope, send, request_id
+        self._by_cookie = AUTHORIZATION_KEY in scope
         self.media = media
 
     async def send(self, content: bytes, status: int, headers: Any = ()) -> None:
         """Send content; headers as pairs of text."""
         lines = [(b"x-request-id", self._request_id.encode("ascii")), *encoded(list(headers))]
+        if status != 204:
+            lines.append((b"vary", b"Accept, Authorization, Cookie" if self._by_cookie else b"Accept, Authorization"))
         if status not in (204, 304):
             lines.append((b"content-type", f"{self.media}; charset=utf-8".encode("ascii")))
             lines.append((b"content-length", b"%d" % len(content)))
-            lines.append((b"vary", b"Accept, Authorization"))
         await self._send({"type": "http.response.start", "status": status, "headers": lines})
         body = b"" if self._scope["method"] == "HEAD" else content
         await self._send({"type": "http.response.body", "body": body})
@@ -246,17 +234,15 @@ class _Answer:
         headers = {"cache-control": "no-store"} | {name.lower(): value for name, value in error.headers.items()}
         await self.send(content, error.status, headers.items())
 
-    async def send_cached(
-        self, content: bytes, calls: Calls, headers: Mapping[bytes, bytes], *, by_cookie: bool
-    ) -> None:
+    async def send_cached(self, content: bytes, calls: Calls, headers: Mapping[bytes, bytes]) -> None:
         """Send what a query came to, with what caches may do with it; 304 where the caller has it."""
         representation = Representation.of(content, calls.cache, private=calls.private)
-        told = [line for line in answer_headers(representation, by_cookie=by_cookie) if line[0] != "vary"]
+        told = [line for line in answer_headers(representation) if line[0] != "vary"]
         if is_conditional(headers):
             conditions = Conditions.of(self._scope["headers"], representation.made_at)
             outcome = conditions.evaluate(current_of(representation), reads=True, now=representation.made_at)
             if outcome is Outcome.NOT_MODIFIED:
-                await self.send(b"", 304, [*told, ("vary", "Accept, Authorization")])
+                await self.send(b"", 304, told)
                 return
         await self.send(content, 200, told)
 

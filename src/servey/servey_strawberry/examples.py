@@ -1,0 +1,103 @@
+"""The examples of actions as documents, ready to be run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from servey.action.operation import CheckedExample
+from servey.servey_strawberry.model import NOTHING, Model, ObjectType, OutputField, Ref, UnionType
+from servey.servey_strawberry.names import camel_case
+from servey.servey_strawberry.reading import default_of
+
+_DEEPEST = 4
+"""How deep the fields of an example are nested, at most."""
+
+
+class ExampleDocument(msgspec.Struct, frozen=True):
+    """An example of an action.
+
+    Args:
+        title: What it is called.
+        query: The document.
+        variables: The variables, as JSON; empty for none.
+    """
+
+    title: str
+    query: str
+    variables: str
+
+
+def example_documents(model: Model) -> list[ExampleDocument]:
+    """Return the examples of the actions at the roots of a schema, in its order.
+
+    An example whose arguments GraphQL cannot be given by itself, as those of a union, is left out.
+    """
+    found: list[ExampleDocument] = []
+    for kind, root in (("query", model.query), ("mutation", model.mutation)):
+        for field in root.fields:
+            assert field.operation is not None
+            for example in field.operation.examples:
+                if example.example.error is None and (variables := _variables(field, example)) is not None:
+                    found.append(_document(kind, field, example.example.name, variables))
+    return found
+
+
+def _variables(field: OutputField, example: CheckedExample) -> Mapping[str, Any] | None:
+    by_wire = {argument.wire: argument for argument in field.arguments}
+    try:
+        return {by_wire[name].name: default_of(by_wire[name].ref, value) for name, value in example.params.items()}
+    except (ValueError, KeyError):
+        return None
+
+
+def _document(kind: str, field: OutputField, name: str, variables: Mapping[str, Any]) -> ExampleDocument:
+    given = [argument for argument in field.arguments if argument.name in variables]
+    declared = ", ".join(f"${item.name}: {shown_ref(item.ref)}" for item in given)
+    passed = ", ".join(f"{item.name}: ${item.name}" for item in given)
+    lines = [
+        f"{kind} {camel_case(name) or 'example'}{f'({declared})' if declared else ''} {{",
+        f"  {field.name}{f'({passed})' if passed else ''}{_selection(field.ref, 1)}",
+        "}",
+    ]
+    text = msgspec.json.format(msgspec.json.encode(variables), indent=2).decode() if variables else ""
+    return ExampleDocument(name, "\n".join(lines) + "\n", text)
+
+
+def shown_ref(ref: Ref) -> str:
+    """Return a type as a document names it: ``[Int!]!``."""
+    inner = f"[{shown_ref(ref.to)}]" if isinstance(ref.to, Ref) else ref.to.name
+    return inner if ref.nullable else f"{inner}!"
+
+
+def _selection(ref: Ref, depth: int) -> str:
+    """Return the fields of a type that are asked for; nothing for a scalar."""
+    named = ref.named
+    indent = "  " * (depth + 1)
+    if isinstance(named, UnionType):
+        lines = ["__typename"]
+        for _, member in named.members:
+            inner = _selection(Ref(member), depth + 1)
+            lines.append(f"... on {member.name}{inner}")
+    elif isinstance(named, ObjectType):
+        lines = list(_fields(named, depth))
+    else:
+        return ""
+    return " {\n" + "".join(f"{indent}{line}\n" for line in lines) + "  " * depth + "}"
+
+
+def _fields(named: ObjectType, depth: int) -> Iterator[str]:
+    """Yield the plain members, and the nested actions only of a class that has nothing else."""
+    plain = [field for field in named.fields if field.operation is None]
+    called = [field for field in named.fields if all(item.default is not NOTHING for item in field.arguments)]
+    any_told = False
+    for field in plain or called:
+        is_deep = isinstance(field.ref.named, (ObjectType, UnionType))
+        if is_deep and depth >= _DEEPEST:
+            continue
+        any_told = True
+        yield field.name + (_selection(field.ref, depth + 1) if is_deep else "")
+    if not any_told:
+        yield "__typename"
