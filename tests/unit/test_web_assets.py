@@ -154,6 +154,7 @@ def test_nothing_built_is_in_the_repository():
         "docs.html",
         "docs.js",
         "errors.html",
+        "graphiql-colours.mjs",
         "graphiql-login.mjs",
         "graphiql-sheets.mjs",
         "graphiql-workers.mjs",

@@ -8,13 +8,13 @@ import "@graphiql/plugin-doc-explorer/style.css";
 import "@graphiql/plugin-history/style.css";
 import "@graphiql/react/style.css";
 import "graphiql/graphiql.css";
-import "monaco-graphql/esm/monaco-editor.js"; // GraphiQL imports it later, and esbuild leaves out its style then
 
 import { useGraphiQL, useGraphiQLActions } from "@graphiql/react";
 import { GraphiQL } from "graphiql";
 import { createElement, useEffect } from "react";
 import { createRoot } from "react-dom/client";
 
+import { colours } from "./graphiql-colours.mjs";
 import { Login } from "./graphiql-login.mjs";
 
 const main = document.getElementById("graphiql");
@@ -86,11 +86,18 @@ async function fetcher({ query, variables, operationName }, { headers: typed = {
 
 // What the header of the page and GraphiQL have to do with one another.
 function Header() {
-  const { addTab, introspect } = useGraphiQLActions();
+  const { addTab, introspect, setTheme } = useGraphiQLActions();
   const queryEditor = useGraphiQL((state) => state.queryEditor);
   const variableEditor = useGraphiQL((state) => state.variableEditor);
 
   useEffect(() => login?.follow(() => introspect()), [introspect]); // who is somebody else may see something else
+
+  useEffect(() => {
+    const dark = matchMedia("(prefers-color-scheme: dark)");
+    const paint = () => setTheme(null); // Monaco's colours do not follow the system otherwise
+    dark.addEventListener("change", paint);
+    return () => dark.removeEventListener("change", paint);
+  }, [setTheme]);
 
   useEffect(() => {
     const menu = document.getElementById("examples");
@@ -138,6 +145,7 @@ createRoot(main).render(
       inputValueDeprecation: true,
       schemaDescription: true,
       forcedTheme: "system",
+      editorTheme: colours,
     },
     createElement(GraphiQL.Logo, null, null),
     createElement(Header),
