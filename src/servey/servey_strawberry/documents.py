@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from cachetools import LRUCache
@@ -14,10 +15,13 @@ from graphql import (
     GraphQLSchema,
     OperationDefinitionNode,
     OperationType,
+    OverlappingFieldsCanBeMergedRule,
+    ValidationContext,
     parse,
     specified_rules,
     validate,
 )
+from graphql.validation.validate import ValidationAbortedError
 
 from servey.errors import SettingsError, UnknownDocumentError
 from servey.servey_strawberry.errors import MOST_ERRORS
@@ -29,6 +33,11 @@ MOST_BYTES = 32 * 1024 * 1024
 
 _BYTES_PER_CHARACTER = 60
 """How much memory the nodes of a document take for each character of its text, at most about."""
+
+MOST_COMPARED = 20_000
+"""How much may be compared to find out whether fields of the same name are the same, in graphql-core's units: two for
+a pair. Its own limit of 500,000 holds the event loop for most of a second; a document that repeats nothing needs a few
+hundred, one that is put together of fifty fragments a few thousand."""
 
 
 class DocumentError(Exception):
@@ -145,8 +154,8 @@ class Documents:
             raise DocumentError([error]) from None
         except RecursionError:
             raise DocumentError([GraphQLError("the document is nested too deeply")]) from None
-        if errors := validate(self._schema, ast, specified_rules, max_errors=MOST_ERRORS, hide_suggestions=hide):
-            raise DocumentError(errors)
+        if errors := validate(self._schema, ast, _RULES, max_errors=MOST_ERRORS, hide_suggestions=hide):
+            raise DocumentError([_told(error) for error in errors])
         measurer = Measurer(self._schema, ast)
         operations = [item for item in ast.definitions if isinstance(item, OperationDefinitionNode)]
         errors = [error for item in operations for error in over_limits(measurer.measure(item), settings, item)]
@@ -158,6 +167,25 @@ class Documents:
             {item.name.value if item.name else "": item.operation for item in operations},
             introspects(ast) is not None,
         )
+
+
+class _OverlappingFieldsRule(OverlappingFieldsCanBeMergedRule):
+    """The rule (GraphQL §5.3.2) with a limit that is ours."""
+
+    def __init__(self, context: ValidationContext) -> None:
+        super().__init__(context)
+        compared: Any = self.rule_context
+        compared.remaining_complexity_budget = MOST_COMPARED
+
+
+_RULES = tuple(_OverlappingFieldsRule if rule is OverlappingFieldsCanBeMergedRule else rule for rule in specified_rules)
+
+
+def _told(error: GraphQLError) -> GraphQLError:
+    """Return an error of validation; one that says why, where graphql-core has given up."""
+    if isinstance(error, ValidationAbortedError) and not error.message.startswith("Too many"):
+        return GraphQLError("the document repeats its fields, or nests its fragments, more than it may")
+    return error
 
 
 def _size(document: Document) -> int:
