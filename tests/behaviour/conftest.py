@@ -23,6 +23,7 @@ import pytest
 import uvicorn
 from click.testing import CliRunner
 
+from behaviour import graphql_call
 from servey import Authorization, CallContext, CallError, Origin
 from servey.action.context import new_request_id
 from servey.cli.main import run as run_program
@@ -31,6 +32,8 @@ from servey.errors import ErrorMapping
 from servey.servey_direct import direct
 from servey.servey_starlette.app import create_app
 from servey.servey_starlette.request import AUTHORIZATION_KEY
+from servey.servey_strawberry.model import OutputField
+from servey.servey_strawberry.reading import read_model
 from servey.servey_test.client import client_of
 from servey.service import Service
 
@@ -226,6 +229,28 @@ class UvicornGet(UvicornPost):
     name, text = "uvicorn-get", True
 
 
+class GraphQL(RestPost):
+    """A GraphQL request without a socket: as variables, and with everything asked for."""
+
+    name = "graphql"
+
+    async def _request(self, client: Any, service: Service, call: Call) -> Outcome:
+        kind, field = graphql_call.field_of(read_model(service), service.operation(call.name).name)
+        params = json.loads(call.params) if isinstance(call.params, bytes) else call.params
+        query, variables = graphql_call.document_of(kind, field, params)
+        headers = {"content-type": "application/json", "accept": "application/graphql-response+json"}
+        if call.request_id:
+            headers["x-request-id"] = call.request_id
+        response = await client.request(
+            "POST",
+            "/graphql",
+            content=json.dumps({"query": query, "variables": variables}).encode(),
+            headers=headers,
+            authorization=call.authorization,
+        )
+        return _of_graphql(response, field)
+
+
 class CliEvent(Transport):
     """``servey call NAME --event JSON``."""
 
@@ -271,7 +296,7 @@ class CliFlags(CliEvent):
         return [f"--{name.replace('_', '-')}={text}" for name, text in _texts(call.params)]
 
 
-TRANSPORTS = (DirectJson, DirectValues, RestPost, RestGet, UvicornPost, CliEvent, CliFlags)
+TRANSPORTS = (DirectJson, DirectValues, RestPost, RestGet, UvicornPost, GraphQL, CliEvent, CliFlags)
 ALL = (*TRANSPORTS, UvicornGet)
 
 
@@ -387,6 +412,33 @@ def _of_error(error: CallError, request_id: str) -> Outcome:
         request_id=request_id,
         headers={name.lower(): value for name, value in error.headers.items()},
         seen=json.dumps(problem),
+    )
+
+
+def _of_graphql(response: Any, field: OutputField) -> Outcome:
+    """Return the outcome of the only field that was asked for."""
+    headers, told = response.headers, json.loads(response.content)
+    seen = response.content.decode() + repr(dict(headers))
+    request_id = headers["x-request-id"]
+    if "errors" not in told:
+        result = graphql_call.got(field.ref, told["data"][field.name])
+        return Outcome(result, request_id=request_id, headers=headers, status=response.status, seen=seen)
+    first = told["errors"][0]["extensions"]
+    assert first["request_id"] == request_id
+    problems: list[tuple[str, str]] = []
+    for error in told["errors"]:
+        listed = error["extensions"].get("errors")
+        if listed is None and (named := re.match(r"(?:Unknown a|A)rgument '(?:[\w.]+\()?(\w+)", error["message"])):
+            listed = [{"path": f"/{named[1]}", "message": error["message"]}]
+        problems += [(graphql_call.pointer(field.arguments, item["path"]), item["message"]) for item in listed or ()]
+    return Outcome(
+        code=first["code"],
+        errors=tuple(problems),
+        status=first["status"],
+        detail=told["errors"][0]["message"],
+        request_id=request_id,
+        headers=headers,
+        seen=seen,
     )
 
 

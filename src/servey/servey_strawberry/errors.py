@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from graphql import GraphQLError, GraphQLSyntaxError
 
+from servey.codec.failure import step
 from servey.errors import CallError, InternalError, IntRangeError, InvalidError, MalformedError
 
 _log = logging.getLogger("servey.graphql")
@@ -46,7 +48,9 @@ def request_errors(errors: Iterable[GraphQLError], request_id: str) -> list[dict
                 found["path"] = error.path
         if error.locations:
             found.setdefault("locations", []).extend(_places(error))
-        found["extensions"] = {"code": kind.code, "status": kind.status, "request_id": request_id}
+        problem = _variable_problem(error)
+        listed = {"errors": [problem]} if problem is not None else {}
+        found["extensions"] = {"code": kind.code, "status": kind.status, **listed, "request_id": request_id}
     for item in told.values():
         if "locations" in item:
             item["locations"] = item["locations"][:MOST_ERRORS]
@@ -100,6 +104,31 @@ def _hinted(message: str) -> str:
         return message
     shown = number if len(number) <= 40 else f"a number of {len(number)} digits"
     return f"{place}{shown.rstrip('.')} is {_BIG}"
+
+
+_VARIABLE = re.compile(r"Variable '\$(\w+)' has invalid (?:default )?value(?: at ([^:]*))?\Z")
+_PART = re.compile(r"\.(\w+)|\[(\d+)\]")
+_MEMBER = re.compile(r"Expected value of type '\w+' (?:not to include unknown|to include required) field '([^']*)'")
+
+
+def _variable_problem(error: GraphQLError) -> dict[str, str] | None:
+    """Return what is wrong with a variable, with its JSON pointer into the variables; None for another error.
+
+    graphql-core has the place in its message only.
+    """
+    cause = error.original_error
+    if not isinstance(cause, GraphQLError):
+        return None
+    found = _VARIABLE.match(error.message.removesuffix(f": {cause.message}"))
+    if found is None:
+        return None
+    parts = [found[1], *(name or index for name, index in _PART.findall(found[2] or ""))]
+    if (member := _MEMBER.match(cause.message)) is not None:
+        parts.append(member[1])
+    path = ""
+    for part in parts:
+        path = step(path, part)
+    return {"path": path, "message": _hinted(cause.message)}
 
 
 def _places(error: GraphQLError) -> list[dict[str, int]]:

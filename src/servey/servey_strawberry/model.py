@@ -154,6 +154,7 @@ class OutputField(msgspec.Struct, eq=False):
 
     Args:
         name: Its name.
+        wire: The name in JSON; that of its function for an action.
         ref: Its type.
         description: What it is.
         read: Returns its value of an object, for a plain member; what it may be handed besides means nothing. For an
@@ -165,6 +166,7 @@ class OutputField(msgspec.Struct, eq=False):
     """
 
     name: str
+    wire: str
     ref: Ref
     description: str = ""
     read: Callable[..., Any] | None = None

@@ -177,6 +177,7 @@ class _Reader:
         ref = self._output(operation.result.root)
         return OutputField(
             self._name(name, "the action"),
+            name,
             ref,
             told.prose,
             read=operation.result.encode if _is_converted(operation.result.root, ref) else None,
@@ -246,13 +247,14 @@ class _Reader:
         if node.tag is not None:
             name, value = node.tag
             scalar = Scalar("String" if isinstance(value, str) else "Int")
-            self._add(made, OutputField(self._name(name, "a tag"), Ref(scalar), "", read=lambda *_: value))
+            self._add(made, OutputField(self._name(name, "a tag"), name, Ref(scalar), "", read=lambda *_: value))
         for member in self._members(node):
             if member.got is None:
                 continue
             ref = self._output(member.node)
             field = OutputField(
                 self._name(member.got, f"a member of {made.name}"),
+                member.got,
                 ref.or_null() if member.may_be_absent else ref,
                 member.description or documentation.parameters.get(member.name, ""),
                 read=self._reader(node, member, ref),

@@ -1,0 +1,126 @@
+"""Calls in GraphQL: the arguments that every transport is given as its variables, and its answer as theirs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from servey.servey_strawberry.examples import shown_ref
+from servey.servey_strawberry.model import (
+    EnumType,
+    InputField,
+    InputType,
+    Model,
+    ObjectType,
+    OutputField,
+    Ref,
+    UnionType,
+)
+
+
+def field_of(model: Model, name: str) -> tuple[str, OutputField]:
+    """Return the field that calls an action, and whether it is a query or a mutation."""
+    for kind, root in (("query", model.query), ("mutation", model.mutation)):
+        for field in root.fields:
+            if field.operation is not None and field.operation.name == name:
+                return kind, field
+    raise LookupError(f"{name} is no query and no mutation")
+
+
+def document_of(kind: str, field: OutputField, params: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Return the document that asks for everything a field has, and its variables.
+
+    What is no argument is passed all the same, as a literal, for GraphQL to refuse it.
+    """
+    by_wire = {argument.wire: argument for argument in field.arguments}
+    known = {name: value for name, value in params.items() if name in by_wire}
+    unknown = [f"{name}: 0" for name in params if name not in by_wire]
+    declared = ", ".join(f"${by_wire[name].name}: {shown_ref(by_wire[name].ref)}" for name in known)
+    passed = [f"{by_wire[name].name}: ${by_wire[name].name}" for name in known] + unknown
+    variables = {by_wire[name].name: sent(by_wire[name].ref, value) for name, value in known.items()}
+    head = f"{kind} Call{f'({declared})' if declared else ''}"
+    call = f"{field.name}{f'({chr(44).join(passed)})' if passed else ''}"
+    return f"{head} {{ {call}{selection(field.ref)} }}", variables
+
+
+def selection(ref: Ref, depth: int = 0) -> str:
+    """Return everything that a type has, but for nested actions."""
+    named = ref.named
+    if isinstance(named, UnionType):
+        # members of one name may differ in their types, so that each gets an alias
+        parts = []
+        for _, member in named.members:
+            inner = " ".join(
+                f"{member.name}_{item.name}: {item.name}{selection(item.ref, depth + 1)}"
+                for item in member.fields
+                if item.operation is None
+            )
+            parts.append(f"... on {member.name} {{ {inner} }}")
+        return f" {{ __typename {' '.join(parts)} }}"
+    if not isinstance(named, ObjectType):
+        return ""
+    fields = [
+        f"{item.name}{selection(item.ref, depth + 1)}"
+        for item in named.fields
+        if item.operation is None and (depth < 4 or not isinstance(item.ref.named, ObjectType | UnionType))
+    ]
+    return f" {{ {' '.join(fields) or '__typename'} }}"
+
+
+def sent(ref: Ref, value: Any) -> Any:
+    """Return a JSON value with GraphQL's names; what is not of the type is left for GraphQL to refuse."""
+    if isinstance(ref.to, Ref):
+        return [sent(ref.to, item) for item in value] if isinstance(value, list) else value
+    if isinstance(ref.to, EnumType):
+        names = [item.name for item in ref.to.values if item.wire == value and type(item.wire) is type(value)]
+        return names[0] if names else value
+    if isinstance(ref.to, InputType) and ref.to.one_of and isinstance(value, dict):
+        for field, node in zip(ref.to.fields, ref.to.one_of, strict=True):
+            member = field.ref.to
+            assert isinstance(member, InputType)
+            tag = dict([node.tag]) if node.tag else {}
+            if {key: value.get(key) for key in tag} == tag and value.keys() - tag.keys() <= {
+                item.wire for item in member.fields
+            }:
+                return {field.name: sent(field.ref, {key: item for key, item in value.items() if key not in tag})}
+        return value
+    if isinstance(ref.to, InputType) and ref.to.positions and isinstance(value, list):
+        return {field.name: sent(field.ref, item) for field, item in zip(ref.to.fields, value, strict=False)}
+    if isinstance(ref.to, InputType) and isinstance(value, dict):
+        by_wire = {field.wire: field for field in ref.to.fields}
+        return {
+            by_wire[key].name if key in by_wire else key: sent(by_wire[key].ref, item) if key in by_wire else item
+            for key, item in value.items()
+        }
+    return value
+
+
+def got(ref: Ref, value: Any) -> Any:
+    """Return a value of an answer as JSON has it elsewhere."""
+    if value is None:
+        return None
+    if isinstance(ref.to, Ref):
+        return [got(ref.to, item) for item in value]
+    if isinstance(ref.to, EnumType):
+        return next(item.wire for item in ref.to.values if item.name == value)
+    if isinstance(ref.to, UnionType):
+        member = next(item for _, item in ref.to.members if item.name == value["__typename"])
+        prefix = f"{member.name}_"
+        return got(Ref(member), {key.removeprefix(prefix): item for key, item in value.items()})
+    if isinstance(ref.to, ObjectType):
+        members = {item.wire: got(item.ref, value[item.name]) for item in ref.to.fields if item.name in value}
+        cls = ref.to.cls
+        return list(members.values()) if isinstance(cls, type) and issubclass(cls, tuple) else members
+    return value
+
+
+def pointer(fields: tuple[InputField, ...] | list[InputField], path: str) -> str:
+    """Return the JSON pointer that a problem has elsewhere."""
+    found = ""
+    for part in path.split("/")[1:]:
+        field = next((item for item in fields if item.name == part), None)
+        found += f"/{part if field is None else field.wire}"
+        if field is not None:
+            named = field.ref.named
+            fields = named.fields if isinstance(named, InputType) else ()
+    return found
