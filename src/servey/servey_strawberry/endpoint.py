@@ -48,6 +48,7 @@ from servey.servey_strawberry.request import (
     JSON,
     GraphQLRequest,
     check_guard,
+    check_values,
     media_type,
     of_body,
     of_query,
@@ -167,6 +168,7 @@ class GraphQLEndpoint:
             return {"errors": request_errors(error.errors, context.request_id)}, refused, None
         if by_get and kind is not OperationType.QUERY:
             raise MethodNotAllowedError(("OPTIONS", "POST"))
+        check_values(request.variables, self._settings.graphql_max_values)
         max_age, store = asked_of_cache(scope["headers"])
         calls = Calls(
             authorization=context.authorization,

@@ -18,6 +18,10 @@ GUARDS = (b"graphql-preflight", b"apollo-require-preflight", b"x-requested-with"
 been asked before (a preflight, Fetch §3.3.5)."""
 
 
+MOST_NESTED = 100
+"""How deep lists and objects may be nested in variables."""
+
+
 class GraphQLRequest(msgspec.Struct, frozen=True):
     """One request.
 
@@ -80,6 +84,32 @@ def of_query(query: bytes, settings: Settings) -> GraphQLRequest:
         else:
             given[name] = text or None
     return _of_parameters(given)
+
+
+def check_values(variables: Mapping[str, Any], most: int) -> None:
+    """Return when variables are few and flat enough to be read within moments: GraphQL reads them in Python.
+
+    Args:
+        variables: The values by their names, as JSON.
+        most: How many values there may be.
+
+    Raises:
+        MalformedError: They are nested too deeply.
+        TooLargeError: There are more than that.
+    """
+    count, level = 0, [cast("dict[str, Any] | list[Any]", variables)]
+    for _ in range(MOST_NESTED):
+        inner: list[dict[str, Any] | list[Any]] = []
+        for part in level:
+            count += len(part)
+            if count > most:
+                raise TooLargeError(f"the variables have more than {most} values")
+            items = part.values() if isinstance(part, dict) else part
+            inner += [item for item in items if type(item) in (dict, list)]
+        if not inner:
+            return
+        level = inner
+    raise MalformedError(f"the variables are nested in more than {MOST_NESTED} levels")
 
 
 def check_guard(headers: Mapping[bytes, bytes]) -> None:
