@@ -34,6 +34,10 @@ MOST_BYTES = 32 * 1024 * 1024
 _BYTES_PER_CHARACTER = 60
 """How much memory the nodes of a document take for each character of its text, at most about."""
 
+CHARACTERS_PER_TOKEN = 50
+"""How many characters a document may have for each of its tokens that the settings allow: a text or a comment of a
+million is one token, and takes half a second to read."""
+
 MOST_COMPARED = 20_000
 """How much may be compared to find out whether fields of the same name are the same, in graphql-core's units: two for
 a pair. Its own limit of 500,000 holds the event loop for most of a second; a document that repeats nothing needs a few
@@ -148,6 +152,9 @@ class Documents:
     def _read(self, source: str) -> Document:
         settings = self._settings
         hide = settings.production
+        most = settings.graphql_max_tokens * CHARACTERS_PER_TOKEN
+        if len(source) > most:
+            raise DocumentError([GraphQLError(f"the document has {len(source)} characters; the limit is {most}")])
         try:
             ast = parse(source, max_tokens=settings.graphql_max_tokens)
         except GraphQLError as error:
