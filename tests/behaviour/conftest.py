@@ -96,6 +96,9 @@ class Transport:
     network: ClassVar[bool] = True
     concurrent: ClassVar[bool] = True
     http: ClassVar[bool] = False
+    """Whether a call is an HTTP request of its own, with the status and the headers of the call."""
+    graphql: ClassVar[bool] = False
+    """Whether arguments and results have GraphQL's types, which are fewer."""
     Call: ClassVar[type[Call]] = Call
 
     def call(
@@ -232,7 +235,7 @@ class UvicornGet(UvicornPost):
 class GraphQL(RestPost):
     """A GraphQL request without a socket: as variables, and with everything asked for."""
 
-    name = "graphql"
+    name, http, graphql = "graphql", False, True
 
     async def _request(self, client: Any, service: Service, call: Call) -> Outcome:
         kind, field = graphql_call.field_of(read_model(service), service.operation(call.name).name)
@@ -316,6 +319,8 @@ raw_transport = _fixture(DirectJson, RestPost, UvicornPost, CliEvent)
 text_transport = _fixture(*(kind for kind in ALL if kind.text))
 network_transport = _fixture(*(kind for kind in TRANSPORTS if kind.network))
 system_transport = _fixture(*(kind for kind in TRANSPORTS if not kind.network))
+self_transport = _fixture(*(kind for kind in TRANSPORTS if not kind.graphql))
+"""Takes the ``self`` of a nested action as an argument like any other; GraphQL has it as a field of its class."""
 concurrent_transport = _fixture(*(kind for kind in TRANSPORTS if kind.concurrent and kind is not RestGet))
 http_transport = _fixture(*(kind for kind in ALL if kind.http))
 
@@ -422,7 +427,8 @@ def _of_graphql(response: Any, field: OutputField) -> Outcome:
     request_id = headers["x-request-id"]
     if "errors" not in told:
         result = graphql_call.got(field.ref, told["data"][field.name])
-        return Outcome(result, request_id=request_id, headers=headers, status=response.status, seen=seen)
+        assert response.status == 200
+        return Outcome(result, request_id=request_id, seen=seen)
     first = told["errors"][0]["extensions"]
     assert first["request_id"] == request_id
     problems: list[tuple[str, str]] = []
@@ -437,7 +443,7 @@ def _of_graphql(response: Any, field: OutputField) -> Outcome:
         status=first["status"],
         detail=told["errors"][0]["message"],
         request_id=request_id,
-        headers=headers,
+        headers={name.lower(): value for name, value in first.get("headers", {}).items()},
         seen=seen,
     )
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from servey.servey_strawberry.examples import shown_ref
 from servey.servey_strawberry.model import (
+    NOTHING,
     EnumType,
     InputField,
     InputType,
@@ -30,17 +31,22 @@ def field_of(model: Model, name: str) -> tuple[str, OutputField]:
 def document_of(kind: str, field: OutputField, params: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """Return the document that asks for everything a field has, and its variables.
 
-    What is no argument is passed all the same, as a literal, for GraphQL to refuse it.
+    It has a variable for each argument that is given or has to be, as a client's has. What is no argument is passed all the same, as a literal, for GraphQL to refuse it.
     """
     by_wire = {argument.wire: argument for argument in field.arguments}
     known = {name: value for name, value in params.items() if name in by_wire}
+    declaring = [item for item in field.arguments if item.wire in known or _is_required(item)]
     unknown = [f"{name}: 0" for name in params if name not in by_wire]
-    declared = ", ".join(f"${by_wire[name].name}: {shown_ref(by_wire[name].ref)}" for name in known)
-    passed = [f"{by_wire[name].name}: ${by_wire[name].name}" for name in known] + unknown
+    declared = ", ".join(f"${item.name}: {shown_ref(item.ref)}" for item in declaring)
+    passed = [f"{item.name}: ${item.name}" for item in declaring] + unknown
     variables = {by_wire[name].name: sent(by_wire[name].ref, value) for name, value in known.items()}
     head = f"{kind} Call{f'({declared})' if declared else ''}"
     call = f"{field.name}{f'({chr(44).join(passed)})' if passed else ''}"
     return f"{head} {{ {call}{selection(field.ref)} }}", variables
+
+
+def _is_required(argument: InputField) -> bool:
+    return argument.default is NOTHING and not argument.ref.nullable
 
 
 def selection(ref: Ref, depth: int = 0) -> str:

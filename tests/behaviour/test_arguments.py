@@ -134,7 +134,8 @@ def test_every_problem_is_told_at_once(transport: Any) -> None:
     }
     outcome = transport.call([place], "place", params)
     assert outcome.is_error(InvalidError)
-    assert outcome.paths == {
+    # in GraphQL limits are looked at when everything is of its type
+    assert outcome.paths | ({"/order/items/1/quantity"} if transport.graphql else set()) == {
         "/order/items/1/sku",
         "/order/items/1/quantity",
         "/order/items/2/sku",
@@ -197,9 +198,11 @@ STRICT: list[tuple[Any, Any]] = [
 
 
 def test_json_types_are_strict(json_transport: Any) -> None:
-    outcomes = each(json_transport, STRICT)
-    assert [row for row, item in zip(STRICT, outcomes, strict=True) if not item.is_error(InvalidError)] == []
-    assert [{path.split("/")[1] for path in item.paths} for item in outcomes] == [{"value"}] * len(STRICT)
+    # in GraphQL one value stands for a list of it (§3.11), and enums are called by their names
+    rows = [row for row in STRICT if not json_transport.graphql or row not in ((list[int], 1), (Colour, "RED"))]
+    outcomes = each(json_transport, rows)
+    assert [row for row, item in zip(rows, outcomes, strict=True) if not item.is_error(InvalidError)] == []
+    assert [{path.split("/")[1] for path in item.paths} for item in outcomes] == [{"value"}] * len(rows)
 
 
 NO_JSON = [b" ", b"{", b"nope", b'{"value": 1,}', b'{"value": 1} x', b"\xff\xfe", b'{"value": 01}']
@@ -371,6 +374,8 @@ ECHOED: list[tuple[Any, Any]] = [
 def test_what_is_sent_comes_back(transport: Any) -> None:
     # on a command line a bool has the flags --value and --no-value
     rows = [row for row in ECHOED if transport.name != "cli-flags" or row[0] is not bool]
+    if transport.graphql:
+        rows.remove((int, 2**31))  # GraphQL's Int has 32 bits
     outcomes = each(transport, rows)
     assert [(item.errors, item.result) for item in outcomes] == [((), value) for _, value in rows]
 

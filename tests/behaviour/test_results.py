@@ -155,9 +155,11 @@ WRITTEN: list[tuple[Any, Any, Any]] = [
 
 
 def test_results_are_written_by_the_declared_type(transport: Any) -> None:
-    outcomes = each(transport, [row[:2] for row in WRITTEN])
-    assert [item.result for item in outcomes] == [expected for _, _, expected in WRITTEN]
-    assert [type(item.result) for item in outcomes] == [type(expected) for _, _, expected in WRITTEN]
+    # GraphQL's Int has 32 bits, and says so
+    rows = [row for row in WRITTEN if not transport.graphql or row[0] is not int or abs(row[1]) < 2**31]
+    outcomes = each(transport, [row[:2] for row in rows])
+    assert [item.result for item in outcomes] == [expected for _, _, expected in rows]
+    assert [type(item.result) for item in outcomes] == [type(expected) for _, _, expected in rows]
 
 
 def test_a_reply_has_a_status_and_headers_where_there_are_any(transport: Any) -> None:
@@ -203,7 +205,7 @@ def test_what_is_no_reply_where_one_was_declared_is_a_masked_defect(transport: A
 
 
 @pytest.mark.parametrize("asynchronous", [False, True], ids=["def", "async"])
-def test_a_nested_action_is_called_on_the_self_that_is_sent(transport: Any, asynchronous: bool) -> None:
+def test_a_nested_action_is_called_on_the_self_that_is_sent(self_transport: Any, asynchronous: bool) -> None:
     @dataclass
     class NumberStats:
         value: int
@@ -225,9 +227,9 @@ def test_a_nested_action_is_called_on_the_self_that_is_sent(transport: Any, asyn
         return NumberStats(value)
 
     actions = [number_stats]
-    assert transport.call(actions, "number_stats", {"value": 5}).result == {"value": 5}
-    assert transport.call(actions, "number_stats_times", {"self": {"value": 5}, "factor": 3}).result == 15
-    assert transport.call(actions, "number_stats_times", {"self": {"value": 5}}).result == 10
-    assert transport.call(actions, "times", {"self": {"value": 7}}).result == 14
-    assert transport.call(actions, "number_stats_times", {"self": {"value": "x"}}).paths == {"/self/value"}
-    assert transport.call(actions, "number_stats_times", {"factor": 3}).paths == {"/self"}
+    assert self_transport.call(actions, "number_stats", {"value": 5}).result == {"value": 5}
+    assert self_transport.call(actions, "number_stats_times", {"self": {"value": 5}, "factor": 3}).result == 15
+    assert self_transport.call(actions, "number_stats_times", {"self": {"value": 5}}).result == 10
+    assert self_transport.call(actions, "times", {"self": {"value": 7}}).result == 14
+    assert self_transport.call(actions, "number_stats_times", {"self": {"value": "x"}}).paths == {"/self/value"}
+    assert self_transport.call(actions, "number_stats_times", {"factor": 3}).paths == {"/self"}

@@ -51,6 +51,27 @@ class Calls:
         self.private = authorization is not None
         """Whether the answer is for its caller alone: whoever sends a token may get another one without."""
 
+    def _context(self) -> CallContext:
+        return CallContext(
+            Origin.NETWORK,
+            "graphql",
+            self.request_id,
+            self.authorization,
+            client=self.client,
+            group=self.group,
+            started=self.started,
+        )
+
+    async def let_in(self, field: OutputField) -> None:
+        """Return when the caller may call the action of a field.
+
+        Raises:
+            CallError: It may not, as for `servey.action.operation.Operation.authorize`.
+        """
+        assert field.operation is not None
+        if not field.operation.is_unguarded:
+            await field.operation.authorize(self._context())
+
     async def call(self, field: OutputField, source: Any, wire: dict[str, Any]) -> Any:
         """Return what the action of a field returns, checked against its type.
 
@@ -64,15 +85,7 @@ class Calls:
         """
         operation = field.operation
         assert operation is not None
-        context = CallContext(
-            Origin.NETWORK,
-            "graphql",
-            self.request_id,
-            self.authorization,
-            client=self.client,
-            group=self.group,
-            started=self.started,
-        )
+        context = self._context()
         if not operation.is_unguarded:
             await operation.authorize(context)
         try:

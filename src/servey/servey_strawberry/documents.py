@@ -14,7 +14,6 @@ from graphql import (
     GraphQLError,
     GraphQLSchema,
     OperationDefinitionNode,
-    OperationType,
     OverlappingFieldsCanBeMergedRule,
     ValidationContext,
     parse,
@@ -62,17 +61,17 @@ class Document(msgspec.Struct, frozen=True):
     Args:
         ast: The document.
         size: How many bytes it takes in memory, about.
-        operations: The kind of each of its operations, by its name; the empty one for one without.
+        operations: Its operations by their names; the empty one for one without.
         introspects: Whether it asks for the schema.
     """
 
     ast: DocumentNode
     size: int
-    operations: Mapping[str, OperationType]
+    operations: Mapping[str, OperationDefinitionNode]
     introspects: bool
 
-    def kind(self, operation_name: str | None) -> OperationType | None:
-        """Return the kind of the operation of a name, or of the only one; None where that is not said."""
+    def operation(self, operation_name: str | None) -> OperationDefinitionNode | None:
+        """Return the operation of a name, or the only one; None where it is not there, or not said which."""
         if operation_name is not None:
             return self.operations.get(operation_name)
         return next(iter(self.operations.values())) if len(self.operations) == 1 else None
@@ -171,7 +170,7 @@ class Documents:
         return Document(
             ast,
             len(source) * _BYTES_PER_CHARACTER + 2000,
-            {item.name.value if item.name else "": item.operation for item in operations},
+            {item.name.value if item.name else "": item for item in operations},
             introspects(ast) is not None,
         )
 

@@ -42,6 +42,7 @@ from servey.servey_strawberry.calls import Calls
 from servey.servey_strawberry.documents import Document, DocumentError, Documents
 from servey.servey_strawberry.errors import error_of, execution_errors, request_errors
 from servey.servey_strawberry.execution import Execute, core_execution
+from servey.servey_strawberry.limits import called
 from servey.servey_strawberry.model import Model
 from servey.servey_strawberry.request import (
     GRAPHQL,
@@ -74,9 +75,9 @@ class GraphQLEndpoint:
 
     def __init__(self, service: Service, model: Model) -> None:
         self._service, self._settings = service, service.settings
-        schema = graphql_schema(create_schema(service, model))
-        self.documents = Documents(schema, self._settings)
-        self.execute: Execute = core_execution(schema, hide_suggestions=self._settings.production)
+        self._schema = graphql_schema(create_schema(service, model))
+        self.documents = Documents(self._schema, self._settings)
+        self.execute: Execute = core_execution(self._schema, hide_suggestions=self._settings.production)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -159,14 +160,15 @@ class GraphQLEndpoint:
         refused = 200 if answer.media == JSON else 400
         try:
             document = self.documents.find(request.query, request.document_id)
-            kind = document.kind(request.operation_name)
-            if kind is None:
+            operation = document.operation(request.operation_name)
+            if operation is None:
                 raise DocumentError([_no_operation(document, request.operation_name)])
             if document.introspects:
                 self._check_introspection(context.authorization)
         except DocumentError as error:
             return {"errors": request_errors(error.errors, context.request_id)}, refused, None
-        if by_get and kind is not OperationType.QUERY:
+        reads = operation.operation is OperationType.QUERY
+        if by_get and not reads:
             raise MethodNotAllowedError(("OPTIONS", "POST"))
         check_values(request.variables, self._settings.graphql_max_values)
         max_age, store = asked_of_cache(scope["headers"])
@@ -174,12 +176,14 @@ class GraphQLEndpoint:
             authorization=context.authorization,
             request_id=context.request_id,
             client=context.client,
-            reads=kind is OperationType.QUERY,
+            reads=reads,
             max_age=max_age,
             store=store,
         )
         executed = await self.execute(document, request.operation_name, request.variables, calls)
         if executed.refused:
+            for field in called(self._schema, document.ast, operation):
+                await calls.let_in(field)  # who may not call learns nothing of the variables
             return {"errors": request_errors(executed.refused, context.request_id)}, refused, None
         body: dict[str, Any] = {"data": executed.data}
         if executed.errors:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import msgspec
 from graphql import GraphQLError, GraphQLSyntaxError
 
 from servey.codec.failure import step
@@ -17,6 +18,9 @@ _log = logging.getLogger("servey.graphql")
 MOST_ERRORS = 50
 """How many errors are told at most; what a caller can get wrong in one request has no end."""
 
+_IN_PLAIN_HTTP = frozenset({"type", "title", "detail"})
+"""The members of problem details that an error of GraphQL has no use for, or elsewhere."""
+
 _INT = "Int cannot represent non 32-bit signed integer value: "
 """How graphql-core begins to say that a number is too big."""
 _BIG = "more than the 32 bits of GraphQL's Int; an action that has such numbers declares servey.BigInt"
@@ -25,12 +29,18 @@ _BIG = "more than the 32 bits of GraphQL's Int; an action that has such numbers 
 def error_of(error: CallError, request_id: str) -> dict[str, Any]:
     """Return a `CallError` as an error of a response (GraphQL, September 2025, §7.1.6).
 
-    Its ``extensions`` are the members of its problem details: ``code``, ``status``, ``errors``, ``request_id``, ….
+    Its ``extensions`` are the members of its problem details: ``code``, ``status``, ``errors``, ``request_id``, …; and
+    the ``headers`` that it has over HTTP, where an answer is of one call alone.
     """
-    problem = error.problem(request_id)
-    del problem["type"], problem["title"]
-    problem.pop("detail", None)
-    return {"message": _message(error), "extensions": problem}
+    members = {name: value for name, value in error.problem(request_id).items() if name not in _IN_PLAIN_HTTP}
+    if error.headers:
+        members["headers"] = error.headers
+    try:
+        msgspec.json.encode(error.data)
+    except (TypeError, ValueError, RecursionError):  # `data` of the user's that JSON cannot hold
+        _log.exception("the data of a %s cannot be encoded", type(error).__name__, extra={"request_id": request_id})
+        members = {name: value for name, value in members.items() if name not in error.data}
+    return {"message": _message(error), "extensions": members}
 
 
 def request_errors(errors: Iterable[GraphQLError], request_id: str) -> list[dict[str, Any]]:

@@ -148,3 +148,24 @@ def introspects(document: DocumentNode) -> FieldNode | None:
             if isinstance(node, (FieldNode, InlineFragmentNode)):
                 waiting.append(node.selection_set)
     return None
+
+
+def called(schema: GraphQLSchema, document: DocumentNode, operation: OperationDefinitionNode) -> Iterator[OutputField]:
+    """Yield the fields at the root of an operation that call actions, each once."""
+    fragments = {item.name.value: item for item in document.definitions if isinstance(item, FragmentDefinitionNode)}
+    root = schema.get_root_type(operation.operation)
+    waiting: list[SelectionSetNode] = [operation.selection_set]
+    seen: set[str] = set()
+    while waiting:
+        for node in waiting.pop(0).selections:
+            if isinstance(node, InlineFragmentNode):
+                waiting.append(node.selection_set)
+            elif isinstance(node, FragmentSpreadNode) and node.name.value not in seen:
+                seen.add(node.name.value)
+                waiting.append(fragments[node.name.value].selection_set)
+            elif isinstance(node, FieldNode) and root is not None and (name := f"field {node.name.value}") not in seen:
+                seen.add(name)
+                definition = schema.get_field(root, node.name.value)
+                told = definition.extensions.get(FIELD_KEY) if definition else None
+                if told is not None:
+                    yield told
