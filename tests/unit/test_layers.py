@@ -9,7 +9,7 @@ import pytest
 SOURCE = Path(__file__).parents[2] / "src"
 
 CORE = ("errors", "settings", "ports", "log", "action", "codec", "trigger", "cache_control", "security", "subscription")
-SERVICE = ("finder", "schema", "service", "plugin", "builtin")
+SERVICE = ("finder", "inclusion", "schema", "service", "plugin", "builtin")
 COMMANDS = ("cli", "__main__")
 ADAPTER_PREFIX = "servey_"
 

@@ -15,7 +15,7 @@ from servey.action.reply import Reply
 from servey.cache_control.answer_headers import NOT_MODIFIED, PRIVATE, answer_headers, private_headers
 from servey.cache_control.preconditions import Conditions, Current, Outcome, is_conditional
 from servey.cache_control.reply_headers import ReplyHeaders, cache_directives, seconds_in
-from servey.cache_control.representation import Representation
+from servey.cache_control.representation import Fetched, Representation
 from servey.errors import PreconditionError
 from servey.security.rate_limit.rate_limit_headers import rate_limit_headers
 from servey.servey_starlette.current import FindCurrent, current_of, find_current
@@ -134,7 +134,6 @@ def _replied(operation: Operation) -> Answering:
 def _cached(route: WebRoute) -> Answering:
     fetch, default = route.operation.fetch, route.operation.action.status
     reads = route.trigger.method is WebTriggerMethod.GET
-    keys = _RENDERED[reads]
 
     async def answer(arguments: Any, context: CallContext, scope: Scope, headers: Mapping[bytes, bytes]) -> Answer:
         if b"cache-control" in headers or b"pragma" in headers:
@@ -142,23 +141,36 @@ def _cached(route: WebRoute) -> Answering:
             fetched = await fetch(arguments, context, max_age=max_age, store=store)
         else:
             fetched = await fetch(arguments, context)
-        representation, key = fetched.representation, keys[by_cookie := AUTHORIZATION_KEY in scope]
-        rendered: Rendered | None = representation.renderings.get(key)
-        if rendered is None:
-            rendered = representation.renderings[key] = Rendered(representation, reads, by_cookie)
-        told, status = rendered.told(fetched.age, fetched.cache_status), representation.status or default
-        if reads and is_conditional(headers) and 200 <= status <= 299:
-            # nearly always it is the one tag that was sent before, alone
-            given = headers.get(b"if-none-match")
-            is_same = given == rendered.entity_tag and not (b"if-match" in headers or b"if-unmodified-since" in headers)
-            if is_same and _has_one_line(scope["headers"], b"if-none-match"):
-                return b"", 304, told[1]
-            conditions = Conditions.of(scope["headers"], time.time())
-            if _outcome(conditions, current_of(representation), reads=True) is Outcome.NOT_MODIFIED:
-                return b"", 304, told[1]
-        return representation.content, status, told[0]
+        return answer_of(fetched, default, scope, headers, reads=reads)
 
     return answer
+
+
+def answer_of(fetched: Fetched, default: int, scope: Scope, headers: Mapping[bytes, bytes], *, reads: bool) -> Answer:
+    """Return the answer with a representation; a 304 where the caller has it already.
+
+    Args:
+        fetched: The representation, and where it comes from.
+        default: The action's status.
+        scope: The request.
+        headers: Its headers.
+        reads: Whether its method is GET or HEAD.
+    """
+    representation, key = fetched.representation, _RENDERED[reads][by_cookie := AUTHORIZATION_KEY in scope]
+    rendered: Rendered | None = representation.renderings.get(key)
+    if rendered is None:
+        rendered = representation.renderings[key] = Rendered(representation, reads, by_cookie)
+    told, status = rendered.told(fetched.age, fetched.cache_status), representation.status or default
+    if reads and is_conditional(headers) and 200 <= status <= 299:
+        # nearly always it is the one tag that was sent before, alone
+        given = headers.get(b"if-none-match")
+        is_same = given == rendered.entity_tag and not (b"if-match" in headers or b"if-unmodified-since" in headers)
+        if is_same and _has_one_line(scope["headers"], b"if-none-match"):
+            return b"", 304, told[1]
+        conditions = Conditions.of(scope["headers"], time.time())
+        if _outcome(conditions, current_of(representation), reads=True) is Outcome.NOT_MODIFIED:
+            return b"", 304, told[1]
+    return representation.content, status, told[0]
 
 
 def _conditional(answer: Answering, find: FindCurrent) -> Answering:
@@ -192,14 +204,19 @@ def _counted(answer: Answering) -> Answering:
     """Return `answer` with what is left of the rate limit."""
 
     async def counted(arguments: Any, context: CallContext, scope: Scope, headers: Mapping[bytes, bytes]) -> Answer:
-        body, status, lines = await answer(arguments, context, scope, headers)
-        if context.limits is not None:
-            own = {name for name, _ in lines}
-            told = encoded(list(rate_limit_headers(context.limits).items()))
-            lines = [*lines, *(line for line in told if line[0] not in own)]
-        return body, status, lines
+        return with_limits(await answer(arguments, context, scope, headers), context)
 
     return counted
+
+
+def with_limits(answer: Answer, context: CallContext) -> Answer:
+    """Return an answer with what is left of the rate limit, where the call was counted."""
+    if context.limits is None:
+        return answer
+    body, status, lines = answer
+    own = {name for name, _ in lines}
+    told = encoded(list(rate_limit_headers(context.limits).items()))
+    return body, status, [*lines, *(line for line in told if line[0] not in own)]
 
 
 def asked_of_cache(headers: Sequence[tuple[bytes, bytes]]) -> tuple[int | None, bool]:

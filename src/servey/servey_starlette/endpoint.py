@@ -8,8 +8,10 @@ from collections.abc import Awaitable, Mapping
 
 from servey.action.context import CallContext, Origin, new_request_id
 from servey.errors import CallError, InternalError, OverloadedError
+from servey.inclusion import INCLUDE, Inclusions
 from servey.security.authorization import Authorization
 from servey.servey_starlette.answer import answering, privacy_of
+from servey.servey_starlette.including import answer_including
 from servey.servey_starlette.problem import Endpoint, Problems
 from servey.servey_starlette.request import (
     AUTHORIZATION_KEY,
@@ -39,7 +41,7 @@ _BODILESS = frozenset({204, 205, 304})
 """The statuses whose answers have no content (RFC 9110 §15.3.5, §15.3.6, §15.4.5)."""
 
 
-def action_endpoint(route: WebRoute, service: Service, problems: Problems) -> Endpoint:
+def action_endpoint(route: WebRoute, service: Service, problems: Problems, inclusions: Inclusions) -> Endpoint:
     """Return the endpoint of `route`; everything that can be decided before a request is decided here."""
     operation, settings = route.operation, service.settings
     authorizers, is_unguarded, is_limited = service.authorizers, operation.is_unguarded, operation.limiter is not None
@@ -55,6 +57,7 @@ def action_endpoint(route: WebRoute, service: Service, problems: Problems) -> En
     ignore_unknown = settings.unknown_query == "ignore"
     name, send_problem = operation.name, problems.send
     answer, (privacy, privacy_by_cookie) = answering(route), privacy_of(operation)
+    including = answer_including(route, inclusions, ignore_unknown=ignore_unknown)
 
     async def within_deadline(awaited: Awaitable[Authorization], context: CallContext) -> Authorization:
         runtime = operation.runtime
@@ -79,19 +82,22 @@ def action_endpoint(route: WebRoute, service: Service, problems: Problems) -> En
                 if is_limited:
                     context.client = client_of(scope)
                 await operation.authorize(context)
+            arguments, included = None, None
             if takes_query:
-                arguments = decode_text(
-                    query_pairs(scope["query_string"], max_query),
-                    scope["path_params"] if has_path else _NO_PATH,
-                    ignore_unknown,
-                )
+                pairs = query_pairs(scope["query_string"], max_query)
+                if including is not None and any(name == INCLUDE for name, _ in pairs):
+                    included = await including(pairs, context, scope, headers)
+                else:
+                    arguments = decode_text(pairs, scope["path_params"] if has_path else _NO_PATH, ignore_unknown)
             else:
                 if scope["query_string"] and not ignore_unknown:
                     refuse_query(scope["query_string"], max_query)
                 arguments = decode_json(
                     await read_json(receive, headers, max_body), scope["path_params"] if has_path else _NO_PATH
                 )
-            if answer is None:
+            if included is not None:
+                body, status, extra = included
+            elif answer is None:
                 body, status = await run(arguments, context, encode), default_status
             else:
                 body, status, extra = await answer(arguments, context, scope, headers)

@@ -14,6 +14,7 @@ from starlette.routing import Router
 from starlette.types import ASGIApp
 
 from servey.errors import DefinitionError, MalformedError, MethodNotAllowedError, ServeyError
+from servey.inclusion import Inclusions
 from servey.servey_starlette.endpoint import action_endpoint, options_endpoint
 from servey.servey_starlette.problem import Endpoint, Problems
 from servey.servey_starlette.request import Receive, Scope, Send, unescape_segment
@@ -71,8 +72,9 @@ class ActionTable:
         self._plain: dict[str, _Methods] = {}
         self._root = _Segment()
         self._has_templates = False
+        inclusions = Inclusions(service.operations.values(), service.settings)
         for route in service.web_routes:
-            endpoint = action_endpoint(route, service, problems)
+            endpoint = action_endpoint(route, service, problems, inclusions)
             if not route.trigger.path_parameters:
                 self._plain.setdefault(route.path, _Methods(problems)).add(route.method, endpoint)
                 continue

@@ -340,6 +340,36 @@ def test_a_batch_function_is_told_of_the_call_and_its_caller():
     assert seen == [(ME, "r-0", True, 1e9 + 15)]
 
 
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_batch_function_has_the_context_variables_of_its_first_call_and_leaves_them_alone(asynchronous):
+    variable = ContextVar("variable", default="nobody's")
+    seen = []
+
+    def fn(items):
+        seen.append(variable.get())
+        variable.set("changed")
+        return [item.value for item in items]
+
+    async def afn(items):
+        return fn(items)
+
+    service, operation, cls = service_of(BatchInvoker(afn if asynchronous else fn))
+
+    async def main():
+        group = CallGroup()
+
+        async def call(n):
+            variable.set(f"v-{n}")
+            context = CallContext(Origin.NETWORK, "test", "r", group=group)
+            return await operation.run(operation.decode_for(cls(n), {}), context), variable.get()
+
+        async with service.running():
+            return await asyncio.gather(*map(call, range(2)))
+
+    assert asyncio.run(main()) == [(0, "v-0"), (1, "v-1")]
+    assert seen == ["v-0"]
+
+
 def test_a_batch_function_that_needs_a_caller_makes_the_action_private():
     def fn(items, authorization: Authorization):
         return items
@@ -524,7 +554,8 @@ def test_who_leaves_does_not_disturb_the_others_and_the_last_one_ends_the_batch(
             try:
                 await go.wait()
             except asyncio.CancelledError:
-                await asyncio.sleep(0)
+                for _ in range(20):
+                    await asyncio.sleep(0)
                 cancelled.append(True)
                 raise
             return [item.value for item in items]

@@ -284,12 +284,12 @@ def test_one_request_has_so_many_threads_at_most_and_the_rest_is_for_others(impa
     assert run(service, main) == ("other", list(range(hops.MOST_THREADS)), list(range(20)))
 
 
-def test_the_results_of_quick_calls_do_not_wait_for_a_slow_one():
+def test_the_result_of_a_quick_call_does_not_wait_for_a_slow_one_in_its_thread():
     gate = Gate()
 
     @action
-    def quick(n: int) -> int:
-        return n
+    def quick() -> str:
+        return "quick"
 
     @action
     def slow() -> str:
@@ -299,14 +299,14 @@ def test_the_results_of_quick_calls_do_not_wait_for_a_slow_one():
     service = Service([quick, slow])
 
     async def main(group):
-        calls = [call(service, "quick", group, n=0), call(service, "slow", group), call(service, "quick", group, n=1)]
+        calls = [call(service, "quick", group), call(service, "slow", group)]
         try:
-            found = await calls[0], await calls[2], calls[1].done()
+            found = await calls[0], calls[1].done()
         finally:
             gate.opened.set()
         return found, await calls[1]
 
-    assert run(service, main) == ((0, 1, False), "slow")
+    assert run(service, main) == (("quick", False), "slow")
 
 
 # --- what is each call's own ------------------------------------------------------------------------------------------
@@ -528,15 +528,31 @@ def test_a_request_that_nobody_waits_for_gives_its_place_for_a_thread_back():
 
 
 def test_a_group_lets_its_calls_go_when_they_are_done():
-    @action
-    def f() -> int:
-        return 1
+    async def fn(items):
+        return [item.n for item in items]
 
-    service = Service([f])
+    @dataclass
+    class Number:
+        n: int
+
+        @action
+        def threaded(self) -> int:
+            return self.n
+
+        @action(batch_invoker=BatchInvoker(fn))
+        async def batched(self) -> int:
+            raise AssertionError
+
+    @action
+    def number() -> Number:
+        return Number(1)
+
+    service = Service([number])
 
     async def main(group):
-        await call(service, "f", group)
-        await asyncio.sleep(0)
-        return {name: value for name, value in vars(group).items() if isinstance(value, dict | list) and value}
+        names = ("number_threaded", "number_batched")
+        found = await asyncio.gather(*(call(service, name, group, self={"n": 5}) for name in names))
+        left = {name: value for name, value in vars(group).items() if isinstance(value, dict | list) and value}
+        return found, left
 
-    assert run(service, main) == {}
+    assert run(service, main) == ([5, 5], {})

@@ -1,0 +1,78 @@
+"""``?include=``: the answer of a GET whose caller wants results of nested actions in it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+from servey.action.context import CallContext
+from servey.action.operation import Operation
+from servey.cache_control.answer_headers import private_headers
+from servey.cache_control.reply_headers import ReplyHeaders
+from servey.cache_control.representation import Fetched, Representation
+from servey.errors import InvalidError
+from servey.inclusion import INCLUDE, Including, Inclusions, Tree, Whole
+from servey.servey_starlette.answer import Answer, answer_of, asked_of_cache, encoded, with_limits
+from servey.servey_starlette.request import AUTHORIZATION_KEY, Scope
+from servey.trigger.web_route import WebRoute
+
+Pairs = Sequence[tuple[str, str]]
+AnswerIncluding = Callable[[Pairs, CallContext, Scope, Mapping[bytes, bytes]], Awaitable[Answer]]
+"""Takes the query's names and values, the call's surroundings, the scope and its headers."""
+
+_OF_THE_RESULT_ALONE = frozenset({"age", "cache-control", "etag", "expires", "last-modified", "pragma"})
+"""What the headers of a `Reply` say of its own value, and not of what is answered."""
+
+
+def answer_including(route: WebRoute, inclusions: Inclusions, *, ignore_unknown: bool) -> AnswerIncluding | None:
+    """Return how the answers of `route` are made that include nested actions; None where none can be.
+
+    Args:
+        route: The route.
+        inclusions: What may be included.
+        ignore_unknown: Whether unknown parameters are let be.
+    """
+    operation = route.operation
+    if route.method != "GET" or not inclusions.are_taken_by(operation):
+        return None
+    path = route.trigger.path_parameters
+
+    def read(pairs: Pairs, scope: Scope) -> tuple[Any, Tree]:
+        wanted = [value for name, value in pairs if name == INCLUDE]
+        rest = [pair for pair in pairs if pair[0] != INCLUDE]
+        try:
+            tree, wrong = inclusions.parse(operation, wanted), None
+        except InvalidError as error:
+            tree, wrong = Tree(), error
+        try:
+            arguments = operation.decode_text(rest, scope["path_params"] if path else {}, ignore_unknown)
+        except InvalidError as error:
+            if wrong is None:
+                raise
+            raise InvalidError(error.detail, errors=[*error.errors, *wrong.errors]) from None
+        if wrong is not None:
+            raise wrong
+        return arguments, tree
+
+    async def answer(pairs: Pairs, context: CallContext, scope: Scope, headers: Mapping[bytes, bytes]) -> Answer:
+        arguments, tree = read(pairs, scope)
+        max_age, store = asked_of_cache(scope["headers"])
+        including = Including(inclusions, context, max_age=max_age, store=store)
+        whole = await including.run(operation, arguments, tree)
+        return with_limits(_answered(operation, whole, scope, headers), context)
+
+    return answer
+
+
+def _answered(operation: Operation, whole: Whole, scope: Scope, headers: Mapping[bytes, bytes]) -> Answer:
+    status, reply = operation.action.status, whole.reply
+    told = ReplyHeaders(reply.headers)
+    rest = {name: value for name, value in reply.headers.items() if name.lower() not in _OF_THE_RESULT_ALONE}
+    if operation.action.cache_control is not None or told.get("cache-control") or told.get("expires"):
+        representation = Representation.of(
+            whole.content, whole.cache, private=whole.private, status=reply.status, headers=rest
+        )
+        return answer_of(Fetched(representation), status, scope, headers, reads=True)
+    by_cookie = AUTHORIZATION_KEY in scope
+    lines = private_headers(rest, by_cookie=by_cookie) if whole.private else list(rest.items())
+    return whole.content, reply.status or status, encoded(lines)
