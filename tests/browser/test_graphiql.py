@@ -89,6 +89,16 @@ def test_an_address_without_a_slash_at_its_end_leads_to_the_page(visiting, anywh
     page.wait_for_url(f"{anywhere}/docs")
 
 
+def test_the_examples_of_a_service_are_tabs_and_the_page_of_rest_leads_to_them(visiting, plain):
+    page = visiting().page
+    page.goto(f"{plain}/docs")
+    page.get_by_role("link", name="GraphiQL").click()
+    page.wait_for_url(f"{plain}/graphiql/")
+    page.get_by_role("button", name="greetDeveloper", exact=False).click()
+    run(page)
+    shows(page, "Hello Developer!")
+
+
 # --- writing a query --------------------------------------------------------------------------------------------------
 
 
@@ -153,6 +163,16 @@ def test_everything_is_laid_out_anew(visiting, served):
     page.get_by_role("button", name=re.compile("Prettify")).click()
     expect(editor(page).locator(".view-lines")).to_contain_text("add(left: $a, right: 2)")
     expect(tool(page, "Variables").locator(".view-lines")).to_contain_text('"a": 1,')
+
+
+def test_the_menu_of_the_editor_has_its_style_and_runs_a_query(visiting, served):
+    page = open_graphiql(visiting(), served)
+    editor(page).locator(".view-lines").click(button="right")
+    entry = page.get_by_role("menuitem", name="Run Operation")
+    # of a sheet that Monaco makes for the shadow root of the menu
+    expect(page.locator(".monaco-menu .action-menu-item").first).to_have_css("display", "flex")
+    entry.click()
+    shows(page, "Hello Ada")
 
 
 def test_big_numbers_are_shown_as_they_are_sent(visiting, served):

@@ -3,16 +3,24 @@
 // Monaco and React's libraries make such elements. They are given one that holds a constructed sheet instead, which is
 // the same to them, and to the browser no inline style. It has to be loaded before they are.
 
+// graphiql.css, which draws Monaco's icons, does not reach into the shadow root of its menu
+const icons = new CSSStyleSheet();
+icons.replaceSync('.codicon-menu-submenu::before { content: "›" !important; }');
+
 class Sheet extends HTMLElement {
   sheet = new CSSStyleSheet();
   #text = "";
+  #root = document;
 
   connectedCallback() {
-    document.adoptedStyleSheets.push(this.sheet);
+    this.#root = this.getRootNode();
+    const sheets = this.#root.adoptedStyleSheets;
+    sheets.push(this.sheet);
+    if (this.#root !== document && !sheets.includes(icons)) sheets.push(icons);
   }
 
   disconnectedCallback() {
-    document.adoptedStyleSheets = document.adoptedStyleSheets.filter((other) => other !== this.sheet);
+    this.#root.adoptedStyleSheets = this.#root.adoptedStyleSheets.filter((other) => other !== this.sheet);
   }
 
   get textContent() {

@@ -71,7 +71,11 @@ class _Docs:
         return self._page("errors.html", "assets", catalogue(self._service))
 
     def _page(self, name: str, assets: str, parts: Mapping[str, str]) -> Page:
-        return self.pages.page(name, assets, {**parts, "title": escape(self._service.settings.api_title)})
+        settings = self._service.settings
+        # a link to the page of a plugin, which is served where the settings say so
+        graphiql = "graphiql/" if name == "docs.html" else "../graphiql/"
+        links = f'<a href="{graphiql}">GraphiQL</a>\n' if settings.serves_graphiql else ""
+        return self.pages.page(name, assets, {**parts, "title": escape(settings.api_title), "links": links})
 
 
 def _origin(server: str) -> str:

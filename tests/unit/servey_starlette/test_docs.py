@@ -255,6 +255,16 @@ async def test_nothing_else_is_served(path: str) -> None:
     assert (response.status, response.json()["code"]) == (404, "not_found")
 
 
+@pytest.mark.parametrize("path", PAGES)
+async def test_a_page_leads_to_graphiql_where_that_is_served(path: str) -> None:
+    def leads_there(found: Page) -> bool:
+        return any(urljoin(path, address) == "/graphiql/" for address in found.addresses)
+
+    assert leads_there(await page(client(), path))
+    assert not leads_there(await page(client(graphiql=False), path))
+    assert not leads_there(await page(client(graphql=False), path))
+
+
 # --- prefixes ---------------------------------------------------------------------------------------------------------
 
 
