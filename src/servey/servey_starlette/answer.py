@@ -18,7 +18,7 @@ from servey.cache_control.reply_headers import ReplyHeaders, cache_directives, s
 from servey.cache_control.representation import Fetched, Representation
 from servey.errors import PreconditionError
 from servey.security.rate_limit.rate_limit_headers import rate_limit_headers
-from servey.servey_starlette.current import FindCurrent, current_of, find_current
+from servey.servey_starlette.current import FindCurrent, current_of, find_current, parameters_of
 from servey.servey_starlette.forgetting import Forget, forgetting
 from servey.servey_starlette.request import AUTHORIZATION_KEY, Scope
 from servey.trigger.web_route import WebRoute
@@ -194,7 +194,7 @@ def _forgetting(answer: Answering, forget: Forget) -> Answering:
     async def changed(arguments: Any, context: CallContext, scope: Scope, headers: Mapping[bytes, bytes]) -> Answer:
         made = await answer(arguments, context, scope, headers)
         if made[1] < 400:
-            await forget(scope)
+            await forget(parameters_of(scope))
         return made
 
     return changed

@@ -17,7 +17,12 @@ from servey.service import Service
 
 _log = logging.getLogger("servey.server")
 
-PAGES = {"/docs": "try the actions in a browser", "/openapi.json": "the OpenAPI document"}
+PAGES = {
+    "/docs": "try the actions in a browser",
+    "/openapi.json": "the OpenAPI document",
+    "/graphiql/": "try GraphQL in a browser",
+    "/graphql": "GraphQL",
+}
 """What the application may serve for people and tools, and is worth a line."""
 
 

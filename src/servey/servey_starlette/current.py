@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from servey.action.context import CallContext
@@ -42,18 +42,21 @@ def find_current(route: WebRoute) -> FindCurrent | None:
     return ask
 
 
-def arguments_at(route: WebRoute, scope: Scope) -> Any | None:
-    """Return the arguments that the path of a request has for the route that serves GET there.
+def arguments_at(route: WebRoute, parameters: Sequence[str]) -> Any | None:
+    """Return the arguments that a path has for the route that serves GET there.
 
     None where they are not what that takes, so that there can be nothing at the path.
     """
     names = route.trigger.path_parameters
     try:
-        return route.operation.decode_text(
-            (), dict(zip(names, scope["path_params"].values(), strict=True)) if names else {}
-        )
+        return route.operation.decode_text((), dict(zip(names, parameters, strict=True)) if names else {})
     except (InvalidError, MalformedError):
         return None
+
+
+def parameters_of(scope: Scope) -> Sequence[str]:
+    """Return the parameters in the path of a request, in their order."""
+    return tuple(scope.get("path_params", {}).values())
 
 
 def _asking(route: WebRoute, write: Operation) -> FindCurrent:
@@ -66,7 +69,7 @@ def _asking(route: WebRoute, write: Operation) -> FindCurrent:
             context.origin, context.transport, context.request_id, context.authorization, until, context.client
         )
         await operation.check_access(asked)
-        if (given := arguments_at(route, scope)) is None:
+        if (given := arguments_at(route, parameters_of(scope))) is None:
             return None
         try:
             fetched = await operation.fetch(given, asked, max_age=0)  # kept, for who reads again after a 412

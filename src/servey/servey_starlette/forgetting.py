@@ -1,15 +1,14 @@
-"""What a change over HTTP makes of the results that are kept of the same path (RFC 9111 §4.4): they are forgotten."""
+"""What a change makes of the results that are kept of the same path (RFC 9111 §4.4): they are forgotten."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from servey.servey_starlette.current import arguments_at
-from servey.servey_starlette.request import Scope
 from servey.trigger.web_route import WebRoute
 
-Forget = Callable[[Scope], Awaitable[None]]
-"""Takes the scope of a request that has changed something; returns when what it says is not true any more is gone."""
+Forget = Callable[[Sequence[str]], Awaitable[None]]
+"""Takes the parameters in the path of what has been changed; returns when what is not true any more is gone."""
 
 
 def forgetting(route: WebRoute) -> Forget | None:
@@ -25,8 +24,8 @@ def forgetting(route: WebRoute) -> Forget | None:
     names = read.trigger.path_parameters
     is_all = bool(names) and set(read.operation.arguments.parameters) == set(names)
 
-    async def forget(scope: Scope) -> None:
-        given = arguments_at(read, scope) if is_all else None
+    async def forget(parameters: Sequence[str]) -> None:
+        given = arguments_at(read, parameters) if is_all else None
         if given is not None or not is_all:  # nothing can be kept of a path that the read does not take
             await results.ainvalidate(given)
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
+import msgspec
 from graphql import GraphQLResolveInfo
 
 from servey.action.call_group import CallGroup
 from servey.action.context import CallContext, Origin, new_request_id
 from servey.action.operation import Operation
 from servey.cache_control.cache_header import CacheHeader
+from servey.codec import to_wire
 from servey.errors import InternalError, InvalidError, Problem
 from servey.security.authorization import Authorization
+from servey.servey_starlette.forgetting import forgetting
 from servey.servey_strawberry.model import InputField, InputType, OutputField
 from servey.service import Service
 
@@ -72,13 +76,14 @@ class Calls:
         if not field.operation.is_unguarded:
             await field.operation.authorize(self._context())
 
-    async def call(self, field: OutputField, source: Any, wire: dict[str, Any]) -> Any:
+    async def call(self, field: OutputField, source: Any, wire: dict[str, Any], changed: Changed | None = None) -> Any:
         """Return what the action of a field returns, checked against its type.
 
         Args:
             field: The field.
             source: The object that a nested action is of.
             wire: The arguments as JSON values.
+            changed: What `changing` returned for the action.
 
         Raises:
             CallError: The caller may not, the arguments are wrong, or the action failed.
@@ -99,6 +104,8 @@ class Calls:
         else:
             value = await operation.run(arguments, context, operation.check)
             self._made_of(CacheHeader(), private=operation.is_private)
+            if changed is not None and not self.reads:
+                await changed(arguments)
         return value if field.read is None or value is None else field.read(value)
 
     async def _fetch(self, operation: Operation, arguments: Any, context: CallContext) -> Any:
@@ -131,7 +138,7 @@ class Calls:
         return whole
 
 
-def calls_of(info: GraphQLResolveInfo[Any], service: Service) -> Calls:
+def calls_of(info: GraphQLResolveInfo[Any]) -> Calls:
     """Return the calls of the request that is executed; those of nobody where somebody else executes it.
 
     Where it is executed without a context, each field has calls of its own.
@@ -139,6 +146,34 @@ def calls_of(info: GraphQLResolveInfo[Any], service: Service) -> Calls:
     if isinstance(info.context, Calls):
         return info.context
     return Calls(reads=info.operation.operation.value == "query")
+
+
+Changed = Callable[[Any], Awaitable[None]]
+"""Takes the arguments of a call that has changed something."""
+
+
+def changing(operation: Operation, service: Service) -> Changed | None:
+    """Return what makes untrue results be forgotten when a mutation has succeeded: those that a write over HTTP to the
+    action's path makes be forgotten, too (`servey.servey_starlette.forgetting`). None where there are none.
+    """
+    found = [
+        (route.trigger.path_parameters, forget)
+        for route in service.web_routes
+        if route.operation is operation and (forget := forgetting(route)) is not None
+    ]
+    if not found:
+        return None
+
+    async def changed(arguments: Any) -> None:
+        for names, forget in found:
+            await forget([_in_path(getattr(arguments, name)) for name in names])
+
+    return changed
+
+
+def _in_path(value: Any) -> str:
+    wire = to_wire(value)
+    return wire if isinstance(wire, str) else msgspec.json.encode(wire).decode()
 
 
 def _renamed(problem: Problem, arguments: tuple[InputField, ...]) -> Problem:

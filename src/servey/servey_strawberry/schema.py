@@ -61,7 +61,7 @@ from strawberry.types.scalar import ScalarDefinition
 from strawberry.types.union import StrawberryUnion
 from strawberry.types.unset import UNSET
 
-from servey.servey_strawberry.calls import calls_of
+from servey.servey_strawberry.calls import calls_of, changing
 from servey.servey_strawberry.limits import FIELD_KEY
 from servey.servey_strawberry.scalars import scalars
 
@@ -292,11 +292,12 @@ def _calling(field: OutputField, service: Service) -> Callable[..., Any]:
     assert operation is not None
 
     put_defaults = _defaults(field.arguments)
+    changed = changing(operation, service)
 
     def resolve(source: Any, info: GraphQLResolveInfo[Any], **arguments: Any) -> Any:
         if put_defaults is not None:
             put_defaults(arguments)
-        return calls_of(info, service).call(field, source if is_nested else None, arguments)
+        return calls_of(info).call(field, source if is_nested else None, arguments, changed)
 
     return resolve
 
