@@ -252,11 +252,11 @@ def _bind(schema: GraphQLSchema, model: Model, service: Service) -> None:
     roots = [model.query, model.mutation] if model.mutation.fields else [model.query]
     for named in (*roots, *model.types):
         found = schema.type_map.get(named.name)
+        if found is None:  # it was read as a part of something that is JSON as a whole
+            continue
         if isinstance(named, ObjectType):
             for field in named.fields:
                 _bind_field(cast("GraphQLObjectType", found).fields[field.name], field, service)
-        elif found is None:  # an enum or an input that only an action's default had, or nothing
-            continue
         elif isinstance(named, EnumType):
             _bind_enum(cast("GraphQLEnumType", found), named)
         elif isinstance(named, UnionType):
