@@ -90,10 +90,10 @@ def document_30(document: Path) -> Path:
 
 
 @contextmanager
-def served(directory: Path) -> Iterator[str]:
-    """Serve the tour on a database of its own; yields its URL."""
-    project = directory / "tour"
-    shutil.copytree(TOUR, project, dirs_exist_ok=True)
+def served(directory: Path, source: Path = TOUR, **environment: str) -> Iterator[str]:
+    """Serve a project, the tour with a database of its own; yields its URL."""
+    project = directory / "served"
+    shutil.copytree(source, project, dirs_exist_ok=True)
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     with (directory / "server.log").open("w") as log:
@@ -105,6 +105,7 @@ def served(directory: Path) -> Iterator[str]:
                 "LOG_LEVEL": "WARNING",
                 "SERVEY_API_TITLE": "Parcels",
                 "SERVEY_DEBUG_AUTHENTICATOR_PASSWORD": ROOT_PASSWORD,
+                **environment,
             },
             stdout=log,
             stderr=log,
