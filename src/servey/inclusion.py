@@ -107,7 +107,7 @@ class Inclusions:
         return self._offers[id(node)]
 
     def reachable(self, operation: Operation) -> list[Node]:
-        """Return the nodes of all classes of which something can be included in an action's results."""
+        """Return the classes of which something can be included in an action's results, as nodes."""
         found: dict[object, Node] = {}
         waiting = [operation.result.root]
         while waiting:

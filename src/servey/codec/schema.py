@@ -11,7 +11,7 @@ import math
 import re
 import typing
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from types import MappingProxyType
 from typing import Any
@@ -88,13 +88,18 @@ class SchemaWriter:
         mode: Which side is described.
         prefix: What the references start with.
         names: What names the definitions; shared by the writers of both sides, where a document has both.
+
+    Attributes:
+        more: Returns what an object of a class may have besides the members of the class.
     """
 
     def __init__(self, mode: SchemaMode, prefix: str = _LOCAL, names: Names | None = None) -> None:
         self.mode: SchemaMode = mode
         self.prefix = prefix
+        self.more: Callable[[Node], Sequence[Field]] = lambda node: ()
         self.definitions: dict[str, dict[str, Any]] = {}
         self._names = names or Names()
+        self._more_of: dict[str, dict[str, Any]] = {}
 
     def of(self, node: Node) -> dict[str, Any]:
         """Return the schema of a node; classes are referred to."""
@@ -170,7 +175,7 @@ class SchemaWriter:
 
     def _object(self, node: Node) -> dict[str, Any]:
         documentation = Documentation.of_class(node.cls)
-        schema = self.object(node.fields, documentation.parameters)
+        schema = self.object([*node.fields, *self.more(node)], documentation.parameters)
         if node.tag is not None:
             schema["properties"] = {node.tag[0]: {"const": node.tag[1]}, **schema["properties"]}
             if self.mode == "output":
@@ -235,16 +240,31 @@ class SchemaWriter:
         renamed = {name: self._foreign_name(name, [definitions, others]) for name in {**definitions, **others}}
         moved = {_LOCAL + name: self.prefix + final for name, final in renamed.items()}
         for name, definition in definitions.items():
-            self.definitions[renamed[name]] = replaced(definition, moved)
+            self._define(renamed[name], replaced(definition, moved))
         if schema.get("type") == "object" and "$ref" not in schema and isinstance(node.type, type):
             sides = [
                 {**defs, node.type.__name__: found}
                 for found, defs in (_split(node.foreign.schema(mode)) for mode in (self.mode, _OTHER[self.mode]))
             ]
             name = self._foreign_name(node.type.__name__, sides)
-            self.definitions[name] = replaced(schema, moved)
-            return {"$ref": self.prefix + name}
-        return replaced(schema, moved)
+            self._define(name, replaced(schema, moved))
+            schema = {"$ref": self.prefix + name}
+        schema = replaced(schema, moved)
+        if "$ref" in schema and (more := self.more(node)):
+            self._extend(schema["$ref"].removeprefix(self.prefix), more)
+        return schema
+
+    def _define(self, name: str, definition: dict[str, Any]) -> None:
+        """Keep a definition of an engine's own, with what objects of its class may have besides."""
+        if more := self._more_of.get(name):
+            definition = {**definition, "properties": {**definition.get("properties", {}), **more}}
+        self.definitions[name] = definition
+
+    def _extend(self, name: str, more: Sequence[Field]) -> None:
+        if name not in self._more_of:
+            self._more_of[name] = {}  # what the members are may be the class itself
+            self._more_of[name] = self.object(more)["properties"]
+            self._define(name, self.definitions[name])
 
     def _foreign_name(self, name: str, sides: Sequence[Mapping[str, Any]]) -> str:
         """Return the name of a definition of an engine's own: the same one wherever its content is the same.

@@ -16,6 +16,7 @@ from servey.errors import InvalidError
 from servey.schema.components import Components
 from servey.schema.examples import example_objects, filled, shown
 from servey.schema.headers import result_headers
+from servey.schema.include import IncludeWriter
 from servey.schema.openapi_30 import as_openapi_30
 from servey.schema.problems import PROBLEM, problem_responses
 from servey.schema.samples import with_samples
@@ -58,10 +59,14 @@ def openapi_document(
     whole = [route for route in service.web_routes if route.operation.action.include_in_schema]
     routes = [route for route in whole if visible is None or route.operation.name in visible]
     components, names = Components({"Problem": PROBLEM} if routes else {}), Names()
+    included = IncludeWriter(service, routes, visible)
     security = SecurityWriter(
-        service, [route.operation for route in whole], visible=visible, names_roles=version != "3.0"
+        service,
+        dict.fromkeys([*(route.operation for route in whole), *IncludeWriter(service, whole).operations]),
+        visible=visible,
+        names_roles=version != "3.0",
     )
-    writer = _OperationWriter(components, security, settings.problem_types_at(root_path))
+    writer = _OperationWriter(components, security, included, settings.problem_types_at(root_path))
     paths: dict[str, dict[str, Any]] = {}
     for route in whole:  # an action's first route has its name, whatever the others are called
         names.of(route.operation.name, route.operation.name)
@@ -104,11 +109,14 @@ class _OperationWriter:
     Args:
         components: Where the schemas of classes go.
         security: What operations require of their callers.
+        included: What callers may ask for besides results.
         types: What the ``type`` of a problem begins with.
     """
 
-    def __init__(self, components: Components, security: SecurityWriter, types: str) -> None:
+    def __init__(self, components: Components, security: SecurityWriter, included: IncludeWriter, types: str) -> None:
         self._security = security
+        self._included = included
+        components.writer("output").more = included.members
         self._sent = components.writer("input")
         self._got = components.writer("output")
         self._types = types
@@ -127,7 +135,7 @@ class _OperationWriter:
                 "deprecated": action.deprecated,
                 "parameters": parameters,
                 "requestBody": body,
-                "security": self._security.requirements(operation),
+                "security": self._security.requirements(operation, self._included.of(route)),
                 "responses": self._responses(route),
             }
         )
@@ -149,7 +157,8 @@ class _OperationWriter:
         ]
         rest = [field for field in fields if field.name not in in_path]
         if route.trigger.takes_query:
-            return [*parameters, *(self._parameter(operation, field, "query", examples) for field in rest)], {}
+            parameters += [self._parameter(operation, field, "query", examples) for field in rest]
+            return [*parameters, *self._included.parameters(route)], {}
         if not rest:
             return parameters, {}
         members = {field.wire for field in rest}
@@ -210,6 +219,7 @@ class _OperationWriter:
             self._types,
             takes_tokens=bool(self._security.schemes),
             takes_conditions=reads or route.current is not None,
+            included=self._included.of(route),
         )
         return {**found, **problems}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -73,7 +73,12 @@ _CODES: Mapping[str | None, type[CallError]] = {error.code: error for error in C
 
 
 def problem_responses(
-    operation: Operation, types: str, *, takes_tokens: bool, takes_conditions: bool
+    operation: Operation,
+    types: str,
+    *,
+    takes_tokens: bool,
+    takes_conditions: bool,
+    included: Sequence[Operation] = (),
 ) -> dict[str, Any]:
     """Return the response objects of an operation's errors, by status; the last is that of every other error.
 
@@ -82,9 +87,10 @@ def problem_responses(
         types: What the ``type`` of a problem begins with.
         takes_tokens: Whether callers of the service have tokens; a bad one is refused by open actions, too.
         takes_conditions: Whether requests may have conditions (RFC 9110 §13).
+        included: The nested actions whose results callers may ask for as well; their errors are the operation's.
     """
     by_status: dict[int, dict[str, _Error]] = {}
-    for error in _errors(operation, takes_tokens, takes_conditions):
+    for error in _errors(operation, takes_tokens, takes_conditions, included):
         by_status.setdefault(error.status, {}).setdefault(error.code, error)
     found: dict[str, Any] = {}
     for status, errors in sorted(by_status.items()):
@@ -103,19 +109,22 @@ def problem_responses(
     return found
 
 
-def _errors(operation: Operation, takes_tokens: bool, takes_conditions: bool) -> Iterable[_Error]:
+def _errors(
+    operation: Operation, takes_tokens: bool, takes_conditions: bool, included: Sequence[Operation]
+) -> Iterable[_Error]:
     """Yield the errors that callers have to expect."""
     # an action without parameters refuses what it is given as well
     yield from (_Error.of(MalformedError), _Error.of(InvalidError))
     if takes_tokens:
         yield _Error.of(UnauthorizedError)
-    if operation.action.access_control is not ALLOW_ALL:
+    every = (operation, *included)
+    if any(item.action.access_control is not ALLOW_ALL for item in every):
         yield _Error.of(ForbiddenError)
     if takes_conditions:
         yield _Error.of(PreconditionError)
-    if operation.action.rate_limit is not None:
+    if any(item.action.rate_limit is not None for item in every):
         yield _Error.of(TooManyRequestsError)
-    for mapping in operation.errors:
+    for mapping in (mapping for item in every for mapping in item.errors):
         yield _Error(mapping.status, mapping.code, Documentation.of_class(mapping.type).summary)
     for item in operation.examples:
         if item.example.error in _CODES and shown(item):

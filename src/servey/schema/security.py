@@ -54,12 +54,16 @@ class SecurityWriter:
             shown = [operation for name, operation in taking.items() if visible is None or name in visible]
             self.schemes = _schemes(service, shown)
 
-    def requirements(self, operation: Operation) -> Requirements:
+    def requirements(self, operation: Operation, included: Iterable[Operation] = ()) -> Requirements:
         """Return the security requirements of an operation (OpenAPI 3.1 §4.8.30): any of them is enough.
 
         One without a member is of who sends no token.
+
+        Args:
+            operation: The operation.
+            included: The nested actions that its callers may ask for as well, and may need a token for.
         """
-        if not takes_caller(operation):
+        if not takes_caller(operation) and not any(map(takes_caller, included)):
             return []
         alternatives = sorted(map(sorted, required_scopes(operation))) or [[]]
         found: Requirements = [{}] if operation.is_open else []

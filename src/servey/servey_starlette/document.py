@@ -174,7 +174,9 @@ async def _visible(service: Service, request: Request) -> frozenset[str]:
     # one for all, so that all of them together have the time that one call has
     context = CallContext(Origin.NETWORK, "rest", request_id, authorization)
     visible: set[str] = set()
-    for operation in dict.fromkeys(route.operation for route in service.web_routes):  # an action may have many routes
+    routed = [route.operation for route in service.web_routes]  # an action may have many routes
+    nested = [operation for operation in service.operations.values() if operation.signature.owner is not None]
+    for operation in dict.fromkeys([*routed, *nested]):
         try:
             if not operation.is_open:
                 await operation.check_access(context)

@@ -7,6 +7,7 @@ import json
 import logging
 import socket
 import threading
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -233,3 +234,32 @@ def test_two_authorization_headers_on_the_wire_are_401(serving: Any) -> None:
             b"GET /actions/greet HTTP/1.1", b"Authorization: Bearer a", b"Authorization: Bearer b"
         )
         assert (status, 'error="invalid_request"' in headers["www-authenticate"]) == (401, True)
+
+
+def test_results_of_nested_actions_are_included_by_a_real_server_too(serving: Any) -> None:
+    @dataclass
+    class File:
+        name: str
+
+        @action
+        def length(self) -> int:
+            return len(self.name)
+
+        @action
+        async def upper(self) -> str:
+            return self.name.upper()
+
+    @action(triggers=(WEB_GET,))
+    async def files() -> list[File]:
+        return [File("a"), File("bcd")]
+
+    with serving(create_app(Service([files]))) as port, Peer(port) as peer:
+        get = b"GET /actions/files%s HTTP/1.1"
+        assert peer.request(get % b"")[2] == b'[{"name":"a"},{"name":"bcd"}]'
+        status, headers, body = peer.request(get % b"?include=length,upper")
+        assert json.loads(body) == [
+            {"name": "a", "length": 1, "upper": "A"},
+            {"name": "bcd", "length": 3, "upper": "BCD"},
+        ]
+        assert (status, headers["content-length"]) == (200, str(len(body)))
+        assert peer.request(get % b"?include=size")[0] == 422

@@ -1,0 +1,75 @@
+"""The parameter ``include`` in a document: what it takes, and what results may have in them by it."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Sequence
+from typing import Any
+
+from servey.action.operation import Operation
+from servey.codec.node import Field, Node
+from servey.inclusion import INCLUDE, Inclusions
+from servey.service import Service
+from servey.trigger.web_route import WebRoute
+
+_MOST_LISTED = 50
+"""So many paths are listed at most; nested actions that return their own class have no end of them."""
+
+
+class IncludeWriter:
+    """Writes what callers of some routes may have included in results.
+
+    Args:
+        service: The service.
+        routes: The routes of the document.
+        visible: The names of the actions to show; None for all.
+    """
+
+    def __init__(self, service: Service, routes: Iterable[WebRoute], visible: Container[str] | None = None) -> None:
+        shown = (
+            operation
+            for operation in service.operations.values()
+            if operation.action.include_in_schema and (visible is None or operation.name in visible)
+        )
+        self._inclusions = Inclusions(shown, service.settings)
+        self._of: dict[str, list[Operation]] = {}
+        classes: dict[Any, list[Field]] = {}
+        for route in routes:
+            if route.method != "GET" or not self._inclusions.are_taken_by(route.operation):
+                continue
+            found = self._of[route.operation.name] = []
+            for node in self._inclusions.reachable(route.operation):
+                nested = self._inclusions.of_class(node)
+                found.extend(nested.values())
+                classes[node.cls] = [_member(name, operation) for name, operation in nested.items()]
+        self._classes = classes
+
+    @property
+    def operations(self) -> list[Operation]:
+        """Every nested action that can be included somewhere."""
+        return list(dict.fromkeys(operation for found in self._of.values() for operation in found))
+
+    def of(self, route: WebRoute) -> Sequence[Operation]:
+        """Return the nested actions that callers of a route may ask for."""
+        return self._of.get(route.operation.name, ()) if route.method == "GET" else ()
+
+    def members(self, node: Node) -> Sequence[Field]:
+        """Return what objects of a class may have besides its own members."""
+        return self._classes.get(node.cls, ())
+
+    def parameters(self, route: WebRoute) -> list[dict[str, Any]]:
+        """Return the parameter object (OpenAPI 3.1 §4.8.12) of a route where there is something to include."""
+        if not self.of(route):
+            return []
+        root = route.operation.result.root
+        names = ", ".join(f"`{name}`" for name in sorted(self._inclusions.offered(root)))
+        paths = self._inclusions.paths(route.operation, _MOST_LISTED)
+        told = f"What to include in the answer: results of nested actions, as paths that begin with one of {names}."
+        items = {"type": "string"} if paths is None else {"type": "string", "enum": paths}
+        schema = {"type": "array", "items": items, "uniqueItems": True}
+        return [{"name": INCLUDE, "in": "query", "required": False, "description": told, "schema": schema}]
+
+
+def _member(name: str, operation: Operation) -> Field:
+    summary = operation.signature.documentation.summary
+    told = f"{summary} Only where it is asked for by `{INCLUDE}`." if summary else f"Only where `{INCLUDE}` names it."
+    return Field(name, name, operation.result.root, required=False, description=told)
