@@ -1,0 +1,291 @@
+"""Documents: those that are persisted, those that are named by their hash, and how much one may ask for."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from graphql import OperationDefinitionNode, parse
+
+from servey import WEB_GET, WEB_POST, Authorization, DefinitionError, WebTrigger, WebTriggerMethod
+from servey.action.action import action
+from servey.errors import SettingsError
+from servey.servey_starlette.app import create_app
+from servey.servey_strawberry.limits import Measure, Measurer
+from servey.servey_strawberry.schema import create_schema, graphql_schema
+from servey.servey_test.client import Client, Response, client_of
+from servey.service import Service
+from servey.settings import Settings
+from unit.servey_strawberry.asking import HEADERS, codes, post
+
+SECRET = "x" * 40
+
+
+@action(triggers=(WEB_GET,))
+def say_hello(name: str = "you") -> str:
+    return f"Hello {name}!"
+
+
+@action(triggers=(WEB_POST,))
+def change() -> int:
+    return 1
+
+
+def hashed(document: str) -> str:
+    return hashlib.sha256(document.encode()).hexdigest()
+
+
+HELLO = "query($name: String!) { sayHello(name: $name) }"
+
+
+def persisted(directory: Path, **documents: str) -> Settings:
+    path = directory / "documents.json"
+    path.write_text(json.dumps(documents))
+    return Settings(graphql_documents=str(path), graphql_only_documents=True)
+
+
+async def send(client: Client, **members: Any) -> Response:
+    return await client.request("POST", "/graphql", content=json.dumps(members).encode(), headers=HEADERS)
+
+
+def code_of(response: Response) -> str:
+    return response.json()["errors"][0]["extensions"]["code"]
+
+
+async def test_a_persisted_document_is_executed_by_its_name_and_nothing_else_is(tmp_path: Path) -> None:
+    settings = persisted(tmp_path, hello=HELLO, **{hashed("{ sayHello }"): "{ sayHello }"})
+    async with client_of(create_app(Service([say_hello], settings=settings))) as client:
+        told = [
+            await send(client, documentId="hello", variables={"name": "World"}),
+            await send(client, documentId=f"sha256:{hashed('{ sayHello }').upper()}"),
+            await send(client, extensions={"persistedQuery": {"version": 1, "sha256Hash": hashed("{ sayHello }")}}),
+            await send(client, id="hello", query="{ other }", variables={"name": "you"}),
+        ]
+        assert [item.json() for item in told] == [
+            {"data": {"sayHello": "Hello World!"}},
+            *[{"data": {"sayHello": "Hello you!"}}] * 3,
+        ]
+        refused = [
+            await send(client, query=HELLO, variables={"name": "World"}),
+            await send(client, documentId="other"),
+            await send(client, query="{ sayHello }", documentId=hashed("{ sayHello } ")),
+        ]
+    assert [(item.status, code_of(item)) for item in refused] == [(400, "persisted_query_not_found")] * 3
+
+
+async def test_a_query_is_registered_by_its_hash_and_then_named(tmp_path: Path) -> None:
+    extensions = {"persistedQuery": {"version": 1, "sha256Hash": hashed(HELLO)}}
+    variables = {"name": "World"}
+    async with client_of(create_app(Service([say_hello]))) as client:
+        unknown = await send(client, extensions=extensions, variables=variables)
+        assert unknown.json()["errors"][0]["message"] == "PersistedQueryNotFound"  # what Apollo's clients look for
+        assert code_of(unknown) == "persisted_query_not_found"
+        wrong = await send(client, query="{ sayHello }", extensions=extensions)
+        assert (wrong.status, code_of(wrong)) == (400, "invalid")
+        for members in ({"query": HELLO}, {}, {}):
+            told = await send(client, extensions=extensions, variables=variables, **members)
+            assert told.json() == {"data": {"sayHello": "Hello World!"}}
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (None, "No such file"),
+        ("[1]", "no JSON object"),
+        ("{", "no JSON object"),
+        ('{"a": "{ nothing }"}', "a: Cannot query field"),
+        ('{"a": "{"}', "a: Syntax Error"),
+    ],
+)
+def test_persisted_documents_that_are_none_stop_the_start(tmp_path: Path, content: str | None, told: str) -> None:
+    path = tmp_path / "documents.json"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(SettingsError) as caught:
+        create_app(Service([say_hello], settings=Settings(graphql_documents=str(path))))
+    assert "SERVEY_GRAPHQL_DOCUMENTS" in str(caught.value)
+    assert told in str(caught.value)
+
+
+def test_only_documents_without_documents_is_a_wrong_setting() -> None:
+    with pytest.raises(SettingsError):
+        Settings(graphql_only_documents=True)
+
+
+def production(**settings: Any) -> Settings:
+    return Settings(environment="production", jwt_secret_key=SECRET, **settings)
+
+
+async def test_a_guarded_get_needs_a_header_or_the_name_of_a_persisted_document(tmp_path: Path) -> None:
+    path = tmp_path / "documents.json"
+    path.write_text(json.dumps({"hello": "{ sayHello }"}))
+    settings = production(graphql_documents=str(path))
+    async with client_of(create_app(Service([say_hello], settings=settings))) as client:
+
+        async def get(query: str, **headers: str) -> int:
+            return (await client.request("GET", "/graphql", query=query, headers=headers)).status
+
+        free = f"query={quote('{ sayHello }')}"
+        assert await get(free) == 403
+        assert await get(free, **{"graphql-preflight": "1"}) == 200
+        assert await get(free, **{"apollo-require-preflight": "true"}) == 200
+        assert await get(free, **{"content-type": "application/json"}) == 200
+        assert await get(free, **{"content-type": "text/plain"}) == 403
+        assert await get("documentId=hello") == 200
+        assert await get("documentId=other") == 403
+
+
+async def test_get_may_be_off_and_never_changes_anything() -> None:
+    for settings, status in ((Settings(graphql_get="off"), 405), (Settings(), 200)):
+        async with client_of(create_app(Service([say_hello, change], settings=settings))) as client:
+            response = await client.request("GET", "/graphql", query=f"query={quote('{ sayHello }')}")
+            assert response.status == status
+            response = await client.request("GET", "/graphql", query=f"query={quote('mutation { change }')}")
+            assert (response.status, response.headers["allow"]) == (405, "OPTIONS, POST")
+
+
+SCHEMA = "{ __schema { queryType { name } } }"
+
+
+async def test_introspection_is_for_development_or_for_whom_a_scope_lets_in() -> None:
+    reader = Authorization("me", frozenset({"schema:read"}))
+    for settings, nobody, somebody in (
+        (Settings(), [], []),
+        (production(), ["forbidden"], ["forbidden"]),
+        (Settings(graphql_introspection="off"), ["forbidden"], ["forbidden"]),
+        (production(graphql_introspection="on"), [], []),
+        (production(graphql_introspection="schema:read"), ["forbidden"], []),
+    ):
+        service = Service([say_hello], settings=settings)
+        assert await codes(service, SCHEMA) == nobody
+        assert await codes(service, SCHEMA, authorization=reader) == somebody
+        assert await codes(service, "{ __typename }") == []
+        hidden = "fragment F on Query { s: __schema { types { name } } } { ...F }"
+        assert await codes(service, hidden) == nobody
+
+
+async def test_production_suggests_no_names() -> None:
+    for settings, suggests in ((Settings(), True), (production(), False)):
+        response = await post(Service([say_hello], settings=settings), "{ sayHell }")
+        assert ("sayHello" in response.content.decode()) == suggests
+        query = "query($name: String!) { sayHello(name: $name, nam: 1) }"
+        response = await post(Service([say_hello], settings=settings), query)
+        assert ("Did you mean" in response.content.decode()) == suggests
+
+
+# --- limits -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Node:
+    name: str
+    children: list[Node] = field(default_factory=list)
+    rows: list[list[Node]] | None = None
+
+    @action
+    async def parent(self) -> Node | None:
+        return None
+
+
+@action(triggers=(WEB_GET,))
+def node() -> Node:
+    return Node("n")
+
+
+def measured(document: str) -> Measure:
+    schema = graphql_schema(create_schema(Service([node])))
+    ast = parse(document)
+    (operation,) = [item for item in ast.definitions if isinstance(item, OperationDefinitionNode)]
+    return Measurer(schema, ast).measure(operation)
+
+
+@pytest.mark.parametrize(
+    ("document", "expected"),
+    [
+        ("{ node { name } }", Measure(2, 2, 0, 11)),
+        ("{ a: node { b: name } }", Measure(2, 2, 2, 11)),
+        ("{ node { children { name } } }", Measure(3, 3, 0, 10 + 1 + 10)),
+        ("{ node { rows { name name } } }", Measure(3, 4, 0, 10 + 1 + 200)),
+        ("{ node { parent { parent { name } } } }", Measure(4, 4, 0, 31)),
+        ("{ node { ... { name } ... on Node { name } } }", Measure(2, 3, 0, 12)),
+        ("{ ...Q ...Q } fragment Q on Query { node { ...N } } fragment N on Node { x: name }", Measure(2, 4, 2, 22)),
+        ("{ __schema { types { name } } }", Measure(3, 3, 0, 3)),
+    ],
+)
+def test_a_document_is_measured_with_its_fragments_as_often_as_they_are_used(document: str, expected: Measure) -> None:
+    assert measured(document) == expected
+
+
+async def test_each_limit_is_a_setting_and_holds_before_anything_is_called() -> None:
+    called: list[int] = []
+
+    @action(triggers=(WEB_GET,))
+    def count() -> Node:
+        called.append(1)
+        return Node("n", [Node("m")])
+
+    fits = "{ count { a: name children { name } } }"
+    assert await codes([count], fits) == []
+    called.clear()
+    for limits in (
+        {"graphql_max_depth": 2},
+        {"graphql_max_fields": 3},
+        {"graphql_max_aliases": 0},
+        {"graphql_max_cost": 10 + 1 + 1 + 10 - 1},
+        {"graphql_max_tokens": 11},
+    ):
+        service = Service([count], settings=Settings(**limits))
+        response = await post(service, fits)
+        assert (response.status, len(response.json()["errors"])) == (400, 1), limits
+    assert called == []
+    exact = Settings(
+        graphql_max_depth=3, graphql_max_fields=4, graphql_max_aliases=1, graphql_max_cost=22, graphql_max_tokens=12
+    )
+    assert await codes(Service([count], settings=exact), fits) == []
+
+
+async def test_requests_come_in_an_array_as_far_as_a_setting_lets_them() -> None:
+    async def sent(most: int, many: int) -> Response:
+        service = Service([say_hello], settings=Settings(graphql_max_batch=most))
+        body = json.dumps([{"query": "{ sayHello }"}] * many).encode()
+        async with client_of(create_app(service)) as client:
+            return await client.request("POST", "/graphql", content=body, headers=HEADERS)
+
+    assert (await sent(3, 3)).json() == [{"data": {"sayHello": "Hello you!"}}] * 3
+    assert [(await sent(3, 4)).status, (await sent(3, 0)).status, (await sent(1, 1)).status] == [413, 400, 400]
+
+
+# --- the application --------------------------------------------------------------------------------------------------
+
+
+def test_an_action_cannot_take_the_paths_of_graphql() -> None:
+    for path in ("/graphql", "/graphiql", "/graphiql/assets/x"):
+
+        @action(triggers=(WebTrigger(WebTriggerMethod.GET, path),))
+        def mine() -> str:
+            return "mine"
+
+        with pytest.raises(DefinitionError):
+            create_app(Service([mine]))
+
+
+async def test_graphql_can_be_switched_off_and_its_page_is_for_development() -> None:
+    async def statuses(settings: Settings) -> list[int]:
+        async with client_of(create_app(Service([say_hello], settings=settings))) as client:
+            query = f"query={quote('{ sayHello }')}"
+            headers = {"graphql-preflight": "1"}
+            return [
+                (await client.request("GET", "/graphql", query=query, headers=headers)).status,
+                (await client.request("GET", "/graphiql/")).status,
+            ]
+
+    assert await statuses(Settings()) == [200, 200]
+    assert await statuses(production()) == [200, 404]
+    assert await statuses(production(graphiql=True)) == [200, 200]
+    assert await statuses(Settings(graphiql=False)) == [200, 404]
+    assert await statuses(Settings(graphql=False)) == [404, 404]
