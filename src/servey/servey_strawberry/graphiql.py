@@ -17,9 +17,6 @@ from servey.service import Service
 
 GRAPHIQL_PATH = "/graphiql"
 
-GRAPHIQL_PATHS = (GRAPHIQL_PATH, f"{GRAPHIQL_PATH}/", f"{GRAPHIQL_PATH}/assets/*")
-"""The paths that the page takes; ``*`` stands for all below."""
-
 POLICY = policy(
     {
         # Sheets are files or constructed ones. Monaco writes each line of text with an attribute that says where it
