@@ -94,7 +94,7 @@ def test_the_examples_of_a_service_are_tabs_and_the_page_of_rest_leads_to_them(v
     page.goto(f"{plain}/docs")
     page.get_by_role("link", name="GraphiQL").click()
     page.wait_for_url(f"{plain}/graphiql/")
-    page.get_by_role("button", name="greetDeveloper", exact=False).click()
+    page.get_by_role("button", name="sayHello_greetDeveloper", exact=False).click()
     run(page)
     shows(page, "Hello Developer!")
 

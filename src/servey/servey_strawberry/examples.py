@@ -54,16 +54,17 @@ def _variables(field: OutputField, example: CheckedExample) -> Mapping[str, Any]
 
 
 def _document(kind: str, field: OutputField, name: str, variables: Mapping[str, Any]) -> ExampleDocument:
+    assert field.operation is not None
     given = [argument for argument in field.arguments if argument.name in variables]
     declared = ", ".join(f"${item.name}: {shown_ref(item.ref)}" for item in given)
     passed = ", ".join(f"{item.name}: ${item.name}" for item in given)
     lines = [
-        f"{kind} {camel_case(name) or 'example'}{f'({declared})' if declared else ''} {{",
+        f"{kind} {field.name}_{camel_case(name)}{f'({declared})' if declared else ''} {{",
         f"  {field.name}{f'({passed})' if passed else ''}{_selection(field.ref, 1)}",
         "}",
     ]
     text = msgspec.json.format(msgspec.json.encode(variables), indent=2).decode() if variables else ""
-    return ExampleDocument(name, "\n".join(lines) + "\n", text)
+    return ExampleDocument(f"{field.operation.name}: {name}", "\n".join(lines) + "\n", text)
 
 
 def shown_ref(ref: Ref) -> str:
