@@ -3,6 +3,7 @@
 import asyncio
 import re
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,21 @@ async def say_hello(name: str) -> str:
     return f"Hello {name}!"
 
 
-def modules_of_one_request() -> set[str]:
+@dataclass
+class NumberStats:
+    value: int
+
+    @action
+    async def doubled(self) -> int:
+        return self.value * 2
+
+
+@action(triggers=(WEB_GET,))
+async def number_stats(value: int) -> NumberStats:
+    return NumberStats(value)
+
+
+def modules_of_one_request(method: str, path: str, expected: Any, **request: Any) -> set[str]:
     """Every file of servey whose functions run between the application's entry and its answer."""
     seen: set[str] = set()
 
@@ -31,31 +46,56 @@ def modules_of_one_request() -> set[str]:
             seen.add(path.relative_to(PACKAGE).as_posix())
 
     async def main() -> None:
-        async with client_of(create_app(Service(actions=[say_hello]))) as client:
-            await client.request("GET", "/actions/say-hello", query="name=World")  # whatever is made at first use
+        async with client_of(create_app(Service(actions=[say_hello, number_stats]))) as client:
+            await client.request(method, path, **request)  # whatever is made at first use
             sys.setprofile(trace)
             try:
-                response = await client.request("GET", "/actions/say-hello", query="name=World")
+                response = await client.request(method, path, **request)
             finally:
                 sys.setprofile(None)
-            assert response.json() == "Hello World!"
+            assert response.json() == expected
 
     asyncio.run(main())
     return seen
 
 
+def section(title: str) -> str:
+    return (ROOT / "ARCHITECTURE.md").read_text().partition(f"## {title}\n")[2].partition("\n## ")[0]
+
+
+def steps_of(text: str) -> list[str]:
+    return re.findall(r"^\d\. \*\*`([a-z_/.]+)`\*\*", text, re.MULTILINE)
+
+
 def test_a_request_goes_through_the_modules_that_the_page_names() -> None:
-    page = (ROOT / "ARCHITECTURE.md").read_text()
-    steps = re.findall(r"^\d\. \*\*`([a-z_/.]+)`\*\*", page, re.MULTILINE)
+    page = section("From the socket to the answer")
+    steps = steps_of(page)
     below = set(re.findall(r"`(action/(?:runtime|deadlines|workers)\.py)`", page))
 
-    seen = modules_of_one_request()
+    seen = modules_of_one_request("GET", "/actions/say-hello", "Hello World!", query="name=World")
 
     assert len(steps) == 5
     for step in steps:
         assert any(file.startswith(step) for file in seen), f"{step} takes no part"
     others = {file for file in seen if not any(file.startswith(step) for step in steps)}
     assert others <= below | {"action/context.py"}, "the page does not name them"
+
+
+def test_a_graphql_request_goes_through_the_modules_that_the_page_names() -> None:
+    page = section("The same, by GraphQL")
+    named = set(re.findall(r"`([a-z_]+/[a-z_]+\.py)`", page)) | {"action/context.py"}
+    above = section("From the socket to the answer")
+    shared = {*steps_of(above), *re.findall(r"`(action/[a-z_]+\.py)`", above)}
+
+    query = {"query": "{ numberStats(value: 5) { value doubled } }"}
+    expected = {"data": {"numberStats": {"value": 5, "doubled": 10}}}
+    seen = modules_of_one_request("POST", "/graphql", expected, json=query)
+
+    made_before = {"servey_strawberry/reading.py", "servey_strawberry/model.py"}
+    for step in set(steps_of(page)) - made_before:
+        assert step in seen, f"{step} takes no part"
+    others = {file for file in seen - named if not any(file.startswith(step) for step in shared)}
+    assert others == set(), "the page does not name them"
 
 
 def test_every_file_that_the_page_names_exists() -> None:
