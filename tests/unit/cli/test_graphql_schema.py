@@ -41,7 +41,7 @@ def test_it_writes_to_standard_output_and_to_another_file(project, tmp_path, cap
 
 def test_what_graphql_cannot_say_is_told_with_its_place(capsys):
     @action(triggers=(WEB_GET,))
-    def clashes(first_name: str, firstName: str) -> str:  # noqa: N803
+    def clashes(first_name: str, firstName: str) -> str:
         return first_name
 
     assert run(["graphql-schema"], project=Project(service=Service([clashes]))) == 78
