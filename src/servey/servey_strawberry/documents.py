@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -145,7 +146,9 @@ class Documents:
         """
         found = self._kept.get(source)
         if found is None:
-            found = self._kept[source] = self._read(source)
+            found = self._read(source)
+            with suppress(ValueError):  # it is larger than all that is kept: with limits of one's own that can be
+                self._kept[source] = found
         return found
 
     def _read(self, source: str) -> Document:
