@@ -65,7 +65,7 @@ class IncludeWriter:
         paths = self._inclusions.paths(route.operation, _MOST_LISTED)
         told = f"What to include in the answer: results of nested actions, as paths that begin with one of {names}."
         items = {"type": "string"} if paths is None else {"type": "string", "enum": paths}
-        schema = {"type": "array", "items": items, "uniqueItems": True}
+        schema = {"type": "array", "items": items}
         return [{"name": INCLUDE, "in": "query", "required": False, "description": told, "schema": schema}]
 
 

@@ -76,7 +76,6 @@ def test_a_get_with_something_to_include_takes_include(version):
         "schema": {
             "type": "array",
             "items": {"type": "string", "enum": ["items.cost", "items.price", "total"]},
-            "uniqueItems": True,
         },
     }
     assert parameters_of(document, "/actions/order", "post") == []
