@@ -21,6 +21,9 @@ MOST_ERRORS = 50
 _IN_PLAIN_HTTP = frozenset({"type", "title", "detail"})
 """The members of problem details that an error of GraphQL has no use for, or elsewhere."""
 
+_MOST_CHARACTERS = 500
+"""How long the message of an error of graphql-core is at most: it repeats names that the caller made up, each time."""
+
 _INT = "Int cannot represent non 32-bit signed integer value: "
 """How graphql-core begins to say that a number is too big."""
 _BIG = "more than the 32 bits of GraphQL's Int; an action that has such numbers declares servey.BigInt"
@@ -48,7 +51,7 @@ def request_errors(errors: Iterable[GraphQLError], request_id: str) -> list[dict
     told: dict[str, dict[str, Any]] = {}
     for error in errors:
         kind = MalformedError if isinstance(error, GraphQLSyntaxError) else InvalidError
-        message = _hinted(error.message)
+        message = _cut(_hinted(error.message))
         found = told.get(message)
         if found is None:
             if len(told) >= MOST_ERRORS:
@@ -138,7 +141,11 @@ def _variable_problem(error: GraphQLError) -> dict[str, str] | None:
     path = ""
     for part in parts:
         path = step(path, part)
-    return {"path": path, "message": _hinted(cause.message)}
+    return {"path": path, "message": _cut(_hinted(cause.message))}
+
+
+def _cut(message: str) -> str:
+    return message if len(message) <= _MOST_CHARACTERS else f"{message[:_MOST_CHARACTERS]}…"
 
 
 def _places(error: GraphQLError) -> list[dict[str, int]]:

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import enum
 import typing
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, cast
 
 import msgspec
 
 from servey.action.operation import Operation
-from servey.codec import MISSING, Codec, Engine, Node, ResultError, to_wire
+from servey.codec import MISSING, Codec, Engine, Node, ResultError, SchemaMode, to_wire
 from servey.codec.big_int import BigInt
 from servey.codec.documentation import Documentation
-from servey.codec.engine import ForeignMember
 from servey.codec.leaves import is_enum, literal_values
 from servey.codec.schema import Names, class_name
-from servey.codec.walk import Walk
 from servey.errors import DefinitionError
 from servey.finder import nested_actions
+from servey.servey_strawberry.members import Member, encoded, is_class, members_of, reader_of
 from servey.servey_strawberry.model import (
     NOTHING,
     EnumType,
@@ -62,7 +61,6 @@ _BY_NAME = {
 }
 
 JSON = Scalar("JSON")
-_PLAIN = frozenset(("String", "Int", "Float", "Boolean", "BigInt"))
 _OF_SCHEMA = {"string": "String", "integer": "BigInt", "number": "Float", "boolean": "Boolean"}
 _INT32 = 2**31
 _RESERVED = (QUERY, MUTATION, "Subscription", SERVICE, "ID", "JSON", "BigInt", *SCALARS.values(), *_BY_NAME.values())
@@ -174,7 +172,7 @@ class _Reader:
         if twice := next((name for name in names if names.count(name) > 1), None):
             raise self._error(f"two arguments are called {twice!r}", "rename one")
         name = operation.action.fn.__name__ if nested else operation.name
-        ref = self._output(operation.result.root)
+        ref = self._ref(operation.result.root, "output")
         return OutputField(
             self._name(name, "the action"),
             name,
@@ -196,43 +194,50 @@ class _Reader:
                 continue
             self._attempt(owner, operation, nested=True)
 
-    # --- what leaves ------------------------------------------------------------------------------------------
+    # --- references --------------------------------------------------------------------------------------------
 
-    def _output(self, node: Node) -> Ref:
+    def _ref(self, node: Node, side: SchemaMode) -> Ref:
+        """Return the type of a node, as it is got or as it is sent."""
         if node.kind == "union":
-            return self._output_union(node)
+            members = [item for item in _flat(node) if item.cls is not type(None)]
+            if len(members) == 1:
+                return self._ref(members[0], side).or_null()
+            union = self._union(node, members) if side == "output" else self._one_of(node, members)
+            return Ref(union or JSON, nullable=node.optional)
         if node.kind == "list":
-            item = self._output(node.items[0])
-            return Ref(JSON) if item.to is JSON else Ref(item)
-        if node.kind == "tuple" and not node.flavor:
-            return self._pair(node, self._output)
+            item = self._ref(node.items[0], side)
+            return Ref(JSON) if item.to == JSON else Ref(item)
+        if node.kind == "tuple" and not node.flavor:  # a list where its members are all of one type
+            items = [self._ref(item, side) for item in node.items]
+            same = bool(items) and all(item == items[0] for item in items) and items[0].to != JSON
+            return Ref(items[0] if same else JSON)
         if node.kind == "any":
             return Ref(JSON, nullable=True)
         if node.kind == "leaf" or _is_choice(node):
             return self._leaf(node)
-        if node.kind == "object" or node.flavor == "namedtuple" or _has_members(node):
-            found = self._object(node)
-            return Ref(JSON if found is None else found)
-        return self._other(node, self._output)
+        if is_class(node):
+            return Ref((self._object(node) if side == "output" else self._input_object(node)) or JSON)
+        if node.foreign is None:
+            return Ref(JSON)
+        if node.inner is not None:
+            return self._ref(node.inner, side)
+        return Ref(Scalar(_OF_SCHEMA.get(str(node.foreign.schema(side).get("type")), "JSON")))
 
-    def _output_union(self, node: Node) -> Ref:
-        members = [item for item in _flat(node) if item.cls is not type(None)]
-        if len(members) == 1:
-            return self._output(members[0]).or_null()
-        types = [
-            self._object(item) if item.kind == "object" or item.flavor == "namedtuple" or _has_members(item) else None
-            for item in members
-        ]
+    # --- what leaves ------------------------------------------------------------------------------------------
+
+    def _union(self, node: Node, members: Sequence[Node]) -> UnionType | None:
+        """Return the type of a union of classes; None where a member is none, or has no fields."""
+        types = [self._object(item) if is_class(item) else None for item in members]
         objects = [item for item in types if item is not None]
         if len(objects) < len(members):
-            return Ref(JSON, nullable=node.optional)
+            return None
         key = tuple(sorted(item.name for item in objects))
         if key not in self._unions:
             name = self._names.of(("union", key), pascal_case(node.alias) or "Or".join(item.name for item in objects))
             pairs = tuple(zip(members, objects, strict=True))
-            union = self._unions[key] = UnionType(name, node.description, pairs, node)
-            self._types.append(union)
-        return Ref(self._unions[key], nullable=node.optional)
+            self._unions[key] = UnionType(name, node.description, pairs, node)
+            self._types.append(self._unions[key])
+        return self._unions[key]
 
     def _object(self, node: Node) -> ObjectType | None:
         """Return the type of a class; None for one without fields, which GraphQL has no type for."""
@@ -251,13 +256,16 @@ class _Reader:
         for member in self._members(node):
             if member.got is None:
                 continue
-            ref = self._output(member.node)
+            read = reader_of(node, member)
+            ref = self._ref(member.node, "output")
             field = OutputField(
                 self._name(member.got, f"a member of {made.name}"),
                 member.got,
                 ref.or_null() if member.may_be_absent else ref,
                 member.description or documentation.parameters.get(member.name, ""),
-                read=self._reader(node, member, ref),
+                read=encoded(Codec(member.node.type, engines=self._engines), read)
+                if _is_converted(member.node, ref)
+                else read,
             )
             self._add(made, field)
         self._nested(made, node.cls)
@@ -267,58 +275,17 @@ class _Reader:
             return None
         return made
 
-    def _reader(self, owner: Node, member: _Member, ref: Ref) -> Callable[..., Any]:
-        name = member.name
-        if owner.flavor == "typeddict":
-            key = member.got
-
-            def read(source: Any, _info: Any = None) -> Any:
-                return source.get(key)
-
-        elif member.may_be_absent:
-
-            def read(source: Any, _info: Any = None) -> Any:
-                value = getattr(source, name, None)
-                return None if value is msgspec.UNSET else value
-
-        else:
-            namespace: dict[str, Any] = {}
-            exec(f"def read(source, _info=None): return source.{name}", namespace)  # a third of the time of getattr
-            read = namespace["read"]
-        if not _is_converted(member.node, ref):
-            return read
-        return _codec_reader(Codec(member.node.type, engines=self._engines), read)
-
     # --- what comes in ----------------------------------------------------------------------------------------
 
-    def _input(self, node: Node) -> Ref:
-        if node.kind == "union":
-            return self._input_union(node)
-        if node.kind == "list":
-            item = self._input(node.items[0])
-            return Ref(JSON) if item.to is JSON else Ref(item)
-        if node.kind == "tuple" and not node.flavor:
-            return self._pair(node, self._input)
-        if node.kind == "any":
-            return Ref(JSON, nullable=True)
-        if node.kind == "leaf" or _is_choice(node):
-            return self._leaf(node)
-        if node.kind == "object" or node.flavor == "namedtuple" or _has_members(node):
-            found = self._input_object(node)
-            return Ref(JSON if found is None else found)
-        return self._other(node, self._input)
-
-    def _input_union(self, node: Node) -> Ref:
-        members = [item for item in _flat(node) if item.cls is not type(None)]
-        if len(members) == 1:
-            return self._input(members[0]).or_null()
+    def _one_of(self, node: Node, members: Sequence[Node]) -> InputType | None:
+        """Return the input type that stands for a union of classes (GraphQL §3.10.1); None where a member is none."""
         objects = [
             found
             for item in members
-            if (item.kind == "object" or _has_members(item)) and (found := self._input_object(item)) is not None
+            if is_class(item) and item.flavor != "namedtuple" and (found := self._input_object(item)) is not None
         ]
         if len(objects) < len(members):
-            return Ref(JSON, nullable=node.optional)
+            return None
         key = tuple(item.name for item in objects)
         if key not in self._one_ofs:
             classes = [pascal_case(class_name(item)) for item in members]
@@ -328,7 +295,7 @@ class _Reader:
             for item, cls in zip(objects, classes, strict=True):
                 field = self._name(cls[:1].lower() + cls[1:], "a member of a union")
                 made.fields.append(InputField(field, field, Ref(item, nullable=True)))
-        return Ref(self._one_ofs[key], nullable=node.optional)
+        return self._one_ofs[key]
 
     def _input_object(self, node: Node) -> InputType | None:
         key = _key(node)
@@ -363,12 +330,14 @@ class _Reader:
             self._inputs[key] = None
             del self._types[place]
             return None
+        if _needs_itself(made):
+            raise self._error(f"{made.name} has to have itself as a part, without an end", "let that part be None")
         return made
 
     def _input_field(
         self, wire: str, node: Node, required: bool, default: Any, factory: Any, description: str, of: str
     ) -> InputField:
-        ref = self._input(node)
+        ref = self._ref(node, "input")
         field = InputField(self._name(wire, of), wire, ref, NOTHING, description)
         if required:
             return field
@@ -383,21 +352,6 @@ class _Reader:
         return field
 
     # --- both -------------------------------------------------------------------------------------------------
-
-    def _pair(self, node: Node, ref_of: Callable[[Node], Ref]) -> Ref:
-        """Return the type of a tuple: a list where its members are all of one type."""
-        items = [ref_of(item) for item in node.items]
-        if items and all(item == items[0] for item in items) and items[0].to is not JSON:
-            return Ref(items[0])
-        return Ref(JSON)
-
-    def _other(self, node: Node, ref_of: Callable[[Node], Ref]) -> Ref:
-        """Return the type of what only its engine knows, and of dicts."""
-        if node.foreign is None:
-            return Ref(JSON)
-        if node.inner is not None:
-            return ref_of(node.inner)
-        return Ref(Scalar(_OF_SCHEMA.get(str(node.foreign.schema("output").get("type")), "JSON")))
 
     def _leaf(self, node: Node) -> Ref:
         if node.cls is typing.Literal:
@@ -447,6 +401,9 @@ class _Reader:
                 self._types.append(made)
         return self._enums[node.cls]
 
+    def _members(self, node: Node) -> list[Member]:
+        return members_of(node, self._engines, self._reading.action.where if self._reading else "")
+
     def _class_name(self, node: Node) -> str:
         return pascal_case(class_name(node) if node.kind == "object" else node.cls.__name__) or "Type"
 
@@ -455,47 +412,6 @@ class _Reader:
 
     def _input_name(self, key: object, name: str) -> str:
         return self._names.of(key, name if name.endswith("Input") else f"{name}Input")
-
-    def _members(self, node: Node) -> Iterable[_Member]:
-        if _has_members(node):
-            assert node.foreign is not None
-            assert node.foreign.members is not None
-            walk = Walk(node.where, self._reading.action.where if self._reading else "", self._engines)
-            return [_of_foreign(item, walk, node) for item in node.foreign.members()]
-        return [
-            _Member(
-                field.name,
-                field.node,
-                field.wire,
-                field.wire,
-                field.required,
-                field.default,
-                field.default_factory,
-                field.description,
-                field.default is msgspec.UNSET or (node.flavor == "typeddict" and not field.required),
-            )
-            for field in node.fields
-        ]
-
-
-class _Member(msgspec.Struct):
-    """A member of a class, whatever made the class."""
-
-    name: str
-    node: Node
-    sent: str | None
-    got: str | None
-    required: bool
-    default: Any = MISSING
-    factory: Any = None
-    description: str = ""
-    may_be_absent: bool = False
-
-
-def _of_foreign(item: ForeignMember, walk: Walk, owner: Node) -> _Member:
-    default = MISSING if item.default is msgspec.UNSET else item.default
-    node = walk.node(item.type, f"{owner.where}.{item.name}")
-    return _Member(item.name, node, item.sent, item.got, item.required, default, None, item.description)
 
 
 def default_of(ref: Ref, wire: Any) -> Any:
@@ -528,17 +444,28 @@ def default_of(ref: Ref, wire: Any) -> Any:
     return wire
 
 
+def _needs_itself(made: InputType) -> bool:
+    """Whether nobody can send an object of a type, as it has to have another one in it (GraphQL §3.10)."""
+    waiting, seen = [made], set[int]()
+    while waiting:
+        for field in waiting.pop().fields:
+            part = field.ref.to
+            if field.ref.nullable or field.default is not NOTHING or not isinstance(part, InputType):
+                continue
+            if part is made:
+                return True
+            if id(part) not in seen:
+                seen.add(id(part))
+                waiting.append(part)
+    return False
+
+
 def _key(node: Node) -> object:
     return node.identity if node.kind == "object" or node.flavor == "namedtuple" else node.type
 
 
 def _flat(node: Node) -> list[Node]:
     return [leaf for item in node.items for leaf in (_flat(item) if item.kind == "union" else [item])]
-
-
-def _has_members(node: Node) -> bool:
-    """Whether an engine says of what members a class is made."""
-    return node.kind == "foreign" and node.foreign is not None and node.foreign.members is not None
 
 
 def _is_choice(node: Node) -> bool:
@@ -572,12 +499,3 @@ def _is_big(tp: Any) -> bool:
 
 def _is_value(name: str) -> bool:
     return is_name(name) and name not in ("true", "false", "null")
-
-
-def _codec_reader(codec: Codec[Any], read: Callable[..., Any]) -> Callable[..., Any]:
-    encode = codec.encode
-
-    def read_encoded(source: Any, _info: Any = None) -> Any:
-        return encode(read(source))
-
-    return read_encoded

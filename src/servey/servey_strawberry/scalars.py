@@ -10,6 +10,7 @@ import datetime
 import decimal
 import uuid
 from collections.abc import Callable, Mapping
+from copy import copy
 from typing import Any, cast
 
 from graphql import (
@@ -26,6 +27,48 @@ from graphql.utilities import value_from_ast_untyped
 
 from servey.codec import Codec, ResultError, to_wire
 from servey.errors import CallError
+from servey.servey_strawberry.model import InputType, Ref
+
+
+class TextDefault(str):
+    """The default of an argument or a member, told by its class from everything that comes in or leaves."""
+
+    __slots__ = ()
+
+
+class _IntDefault(int):
+    __slots__ = ()
+
+
+class _FloatDefault(float):
+    __slots__ = ()
+
+
+_MARKS: Mapping[type, Callable[[Any], Any]] = {str: TextDefault, int: _IntDefault, float: _FloatDefault}
+_PLAIN: Mapping[type, Callable[[Any], Any]] = {TextDefault: str, _IntDefault: int, _FloatDefault: float}
+
+
+def default_mark(default: Any, ref: Ref) -> Any:
+    """Return a default as an object that nothing else is; but for True, False and None, which are the same each time.
+
+    Args:
+        default: The default as GraphQL has it.
+        ref: Its type, in which enums have names, which no value of a result is.
+    """
+    if isinstance(default, list) and isinstance(ref.to, Ref):
+        inner = ref.to
+        return [default_mark(item, inner) for item in cast("list[Any]", default)]
+    if isinstance(default, dict) and isinstance(ref.to, InputType):
+        refs = {field.name: field.ref for field in ref.to.fields}
+        return {name: default_mark(item, refs[name]) for name, item in cast("dict[str, Any]", default).items()}
+    mark = _MARKS.get(type(default))
+    return copy(default) if mark is None else mark(default)
+
+
+def _unmarked(value: Any) -> Any:
+    plain = _PLAIN.get(cast("type[Any]", type(value)))
+    return value if plain is None else plain(value)
+
 
 _RFC3339 = "https://www.rfc-editor.org/rfc/rfc3339"
 
@@ -90,8 +133,7 @@ def _coded(name: str, tp: Any, description: str, *, url: str | None = None, exac
     codec: Codec[Any] = Codec(tp, label=name)
 
     def out(value: Any) -> Any:
-        if type(value) is bytearray:
-            value = bytes(value)
+        value = bytes(value) if type(value) is bytearray else _unmarked(value)
         try:
             return codec.encode(value)
         except ResultError:
@@ -134,7 +176,7 @@ def _scalar(
 
 def _json_out(value: Any) -> Any:
     try:
-        return to_wire(value)
+        return to_wire(_unmarked(value))
     except (ValueError, TypeError, RecursionError) as error:
         raise GraphQLError(f"JSON cannot represent a {type(value).__name__}") from error
 

@@ -63,10 +63,11 @@ from strawberry.types.unset import UNSET
 
 from servey.servey_strawberry.calls import calls_of, changing
 from servey.servey_strawberry.limits import FIELD_KEY
-from servey.servey_strawberry.scalars import scalars
+from servey.servey_strawberry.scalars import TextDefault, default_mark, scalars
 
 _OWN = {"String": str, "Float": float, "Boolean": bool, "Int": int}
 """The classes by which Strawberry knows GraphQL's own scalars."""
+_LeaveOut = Callable[[dict[str, Any]], None]
 _DEPRECATED = "No longer supported"
 """The reason that GraphQL itself has where none is given (§3.13.3)."""
 
@@ -271,10 +272,8 @@ def _bind(schema: GraphQLSchema, model: Model, service: Service) -> None:
 
 def _bind_field(bound: GraphQLField, field: OutputField, service: Service) -> None:
     bound.extensions[FIELD_KEY] = field
-    for argument in field.arguments:
-        bound.args[argument.name].out_name = argument.wire
     if field.operation is not None:
-        bound.resolve = _calling(field, service)
+        bound.resolve = _calling(field, service, _bind_values(bound.args, field.arguments))
     else:
         assert field.read is not None
         bound.resolve = field.read  # as it is: a function around it would cost as much again
@@ -287,50 +286,61 @@ def _constant(value: Any) -> Callable[..., Any]:
     return resolve
 
 
-def _calling(field: OutputField, service: Service) -> Callable[..., Any]:
+def _calling(field: OutputField, service: Service, leave_out: _LeaveOut | None) -> Callable[..., Any]:
     operation, is_nested = field.operation, field.nested
     assert operation is not None
-
-    put_defaults = _defaults(field.arguments)
     changed = changing(operation, service)
 
-    def resolve(source: Any, info: GraphQLResolveInfo[Any], **arguments: Any) -> Any:
-        if put_defaults is not None:
-            put_defaults(arguments)
+    # by position alone, since an argument may be called `source` or `info`
+    def resolve(source: Any, info: GraphQLResolveInfo[Any], /, **arguments: Any) -> Any:
+        if leave_out is not None:
+            leave_out(arguments)
         return calls_of(info).call(field, source if is_nested else None, arguments, changed)
 
     return resolve
 
 
-def _defaults(fields: Sequence[InputField]) -> Callable[[dict[str, Any]], None] | None:
-    """Return what puts the JSON of the operation in the place of defaults that are written otherwise in GraphQL.
+def _bind_values(
+    bound: Mapping[str, GraphQLInputField | GraphQLArgument], fields: Sequence[InputField]
+) -> _LeaveOut | None:
+    """Have values arrive under their names in JSON; return what leaves out those that nobody has given.
 
-    graphql-core hands a default over as the object that the schema has.
+    graphql-core hands a default over as the object that the schema has. Each one here is an object of its own, known by
+    its identity, and none goes further: a default need not be what a caller could have given (it may be out of bounds,
+    or a datetime without an offset), and is the function's own, as everywhere.
     """
-    differing = [field for field in fields if field.default is not NOTHING and field.default != field.default_wire]
-    if not differing:
+    defaults: list[tuple[str, Any]] = []
+    for field in fields:
+        item = bound[field.name]
+        item.out_name = field.wire
+        if field.default is not NOTHING:
+            item.default_value = default = default_mark(field.default, field.ref)
+            defaults.append((field.wire, default))
+    if not defaults:
         return None
 
-    def put(values: dict[str, Any]) -> None:
-        for field in differing:
-            if values.get(field.wire, NOTHING) is field.default:
-                values[field.wire] = field.default_wire
+    def leave_out(values: dict[str, Any]) -> None:
+        for wire, default in defaults:
+            if values.get(wire, NOTHING) is default:
+                del values[wire]
 
-    return put
+    return leave_out
 
 
 def _bind_enum(bound: GraphQLEnumType, named: EnumType) -> None:
     """Have an enum take Python's members out and JSON's values in."""
-    names: dict[Any, str] = {(type(value.value), value.value): value.name for value in named.values}
+    # by JSON's values, too: those are as good as members where a result is written
+    names = {(type(item.wire), _hashable(item.wire)): item.name for item in named.values}
+    names |= {(type(item.value), item.value): item.name for item in named.values}
     wires = {value.name: value.wire for value in named.values}
     plain: Any = GraphQLEnumType
 
     def out(value: Any) -> str:
+        if type(value) is TextDefault:
+            return str(value)
         try:
             return names[type(value), value]
         except (KeyError, TypeError):
-            if isinstance(value, str) and value in wires:  # the default of an argument
-                return value
             raise GraphQLError(f"{named.name} cannot represent a {type(value).__name__}") from None
 
     def taken(value: Any, *arguments: Any, **options: Any) -> Any:
@@ -343,6 +353,10 @@ def _bind_enum(bound: GraphQLEnumType, named: EnumType) -> None:
     instance.coerce_output_value = instance.serialize = out
     instance.coerce_input_value = instance.parse_value = taken
     instance.coerce_input_literal = literal
+
+
+def _hashable(wire: Any) -> Any:
+    return wire if isinstance(wire, (str, int, float)) else None
 
 
 def _of_enum(value: Any) -> str:
@@ -383,29 +397,27 @@ def _bind_input(bound: GraphQLInputObjectType, named: InputType) -> None:
         instance: Any = bound
         instance.out_type = chosen
         return
-    for field in named.fields:
-        fields[field.name].out_name = field.wire
+    leave_out = _bind_values(fields, named.fields)
     instance = bound
-    put_defaults = _defaults(named.fields)
     if named.positions:
-        order = [field.wire for field in named.fields]
+        order = [(field.wire, field.default_wire) for field in named.fields]
 
         def positioned(value: dict[str, Any]) -> list[Any]:
-            if put_defaults is not None:
-                put_defaults(value)
-            given = [name in value for name in order]
-            last = len(given) - given[::-1].index(True) if True in given else 0
-            if not all(given[:last]):
+            if leave_out is not None:
+                leave_out(value)
+            last = max((place for place, (name, _) in enumerate(order, 1) if name in value), default=0)
+            found = [value.get(name, default) for name, default in order[:last]]
+            if any(item is NOTHING for item in found):
                 raise GraphQLError(f"{named.name}: a member is missing before one that is given")
-            return [value[name] for name in order[:last]]
+            return found
 
         instance.out_type = positioned
         return
     tag = dict([named.tag]) if named.tag is not None else {}
 
     def members(value: dict[str, Any]) -> dict[str, Any]:
-        if put_defaults is not None:
-            put_defaults(value)
+        if leave_out is not None:
+            leave_out(value)
         return {**tag, **value} if tag else value
 
     instance.out_type = members
