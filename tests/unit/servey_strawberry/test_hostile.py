@@ -234,6 +234,29 @@ async def test_the_same_mistake_at_many_places_is_told_once():
     assert [place["column"] for place in error["locations"]] == list(range(9, 39, 3))
 
 
+@pytest.mark.parametrize(
+    "query",
+    [
+        "query {name}(" + "".join(f"$a{n}: Int " for n in range(60)) + ") {{ hello }}",
+        "query {name} {{" + "".join(f" hello(name: $a{n})" for n in range(60)) + " }}",
+        "{{ {name} }}",
+        "{{ tree {{ ...{name} ...{name} }} }}",
+        "query ($a: {name}) {{ hello }}",
+    ],
+)
+async def test_an_answer_does_not_repeat_what_is_long_over_and_over(query):
+    async with hostile() as client:
+        response = await ask(client, query.format(name="A" * 80_000))
+        assert refusal(response) == (400, {"invalid"}, False)
+        assert len(response.content) < 80_000
+        response = await ask(
+            client,
+            "mutation ($tree: TreeInput!) { plant(tree: $tree) }",
+            {"tree": {f"x{n}" + "y" * 10_000: 1 for n in range(100)}},
+        )
+        assert len(response.content) < 1_000_000
+
+
 async def test_skip_and_include_are_followed():
     async with hostile() as client:
         response = await ask(
