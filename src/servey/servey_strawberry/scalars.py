@@ -61,8 +61,9 @@ def default_mark(default: Any, ref: Ref) -> Any:
     if isinstance(default, dict) and isinstance(ref.to, InputType):
         refs = {field.name: field.ref for field in ref.to.fields}
         return {name: default_mark(item, refs[name]) for name, item in cast("dict[str, Any]", default).items()}
-    mark = _MARKS.get(type(default))
-    return copy(default) if mark is None else mark(default)
+    plain = cast("Any", default)
+    mark = _MARKS.get(type(plain))
+    return copy(plain) if mark is None else mark(plain)
 
 
 def _unmarked(value: Any) -> Any:

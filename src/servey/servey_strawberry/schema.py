@@ -330,7 +330,7 @@ def _bind_values(
 def _bind_enum(bound: GraphQLEnumType, named: EnumType) -> None:
     """Have an enum take Python's members out and JSON's values in."""
     # by JSON's values, too: those are as good as members where a result is written
-    names = {(type(item.wire), _hashable(item.wire)): item.name for item in named.values}
+    names: dict[Any, str] = {(type(item.wire), _hashable(item.wire)): item.name for item in named.values}
     names |= {(type(item.value), item.value): item.name for item in named.values}
     wires = {value.name: value.wire for value in named.values}
     plain: Any = GraphQLEnumType

@@ -1,0 +1,122 @@
+"""What GraphQL makes of values is what REST makes of them: defaults, names, and what actions return."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+from typing import Annotated, Any, NamedTuple
+
+import msgspec
+
+from servey import WEB_GET, WEB_POST
+from servey.action.action import action
+from unit.servey_strawberry.asking import ask
+
+
+class Turn(Enum):
+    """Each name is the value of another."""
+
+    LEFT = "RIGHT"
+    RIGHT = "LEFT"
+    BACK = "back"
+
+
+async def test_an_argument_may_be_called_as_what_a_resolver_takes() -> None:
+    @action(triggers=(WEB_GET,))
+    async def tell(source: str, info: str, root: str = "r", args: str = "a", type: str = "t") -> str:
+        return f"{source} {info} {root} {args} {type}"
+
+    assert await ask([tell], '{ tell(source: "s", info: "i", type: "x") }') == {"tell": "s i r a x"}
+
+
+async def test_a_default_is_never_taken_for_what_a_caller_gave() -> None:
+    @action(triggers=(WEB_GET,))
+    async def turn(to: Turn = Turn.LEFT, all_of: Sequence[Turn] = (Turn.LEFT,)) -> list[str]:
+        return [to.name, *(item.name for item in all_of)]
+
+    data = await ask(
+        [turn], "{ none: turn left: turn(to: LEFT) right: turn(to: RIGHT, allOf: [RIGHT]) back: turn(to: BACK) }"
+    )
+    assert data == {
+        "none": ["LEFT", "LEFT"],
+        "left": ["LEFT", "LEFT"],
+        "right": ["RIGHT", "RIGHT"],
+        "back": ["BACK", "LEFT"],
+    }
+
+
+async def test_a_default_need_not_be_what_a_caller_could_give() -> None:
+    @dataclass
+    class Limits:
+        most: Annotated[int, msgspec.Meta(ge=1)] = 0
+        until: datetime = datetime(2026, 1, 1)
+        turns: list[Turn] = field(default_factory=lambda: [Turn.BACK])
+
+    class Place(NamedTuple):
+        x: int = 1
+        turn: Turn = Turn.LEFT
+        name: str = ""
+
+    seen: list[Any] = []
+
+    @action(triggers=(WEB_POST,))
+    async def limit(
+        limits: Limits,
+        most: Annotated[int, msgspec.Meta(ge=1)] = 0,
+        until: datetime = datetime(2026, 1, 1),
+        share: float = 1,
+        place: Place = Place(2),  # noqa: B008
+    ) -> None:
+        seen.append((limits, most, until, type(share), place))
+
+    await ask([limit], "mutation { limit(limits: {}) }")
+    await ask([limit], 'mutation { limit(limits: {most: 3}, most: 2, place: {name: "here"}) }')
+    until = datetime(2026, 1, 1)
+    assert seen == [
+        (Limits(), 0, until, int, Place(2)),
+        (Limits(most=3), 2, until, int, Place(1, Turn.LEFT, "here")),
+    ]
+
+
+async def test_defaults_are_told_as_graphql_writes_them() -> None:
+    @action(triggers=(WEB_GET,))
+    async def turn(
+        to: Turn = Turn.LEFT,
+        many: Sequence[Turn] = (Turn.BACK,),
+        day: datetime = datetime(2026, 1, 1),
+        anything: Any = "x",
+        share: float = 0.5,
+        times: int = 2,
+        name: str = "n",
+    ) -> str:
+        return ""
+
+    asked = await ask([turn], '{ __type(name: "Query") { fields { args { name defaultValue } } } }')
+    told = {item["name"]: item["defaultValue"] for item in asked["__type"]["fields"][0]["args"]}
+    assert told.pop("day").startswith('"2026-01-01T00:00:00')
+    assert told == {
+        "to": "LEFT",
+        "many": "[BACK]",
+        "anything": json.dumps("x"),
+        "share": "0.5",
+        "times": "2",
+        "name": json.dumps("n"),
+    }
+
+
+async def test_a_value_of_an_enum_is_as_good_as_its_member() -> None:
+    @dataclass
+    class Step:
+        turn: Turn
+
+    @action(triggers=(WEB_GET,))
+    async def steps() -> list[Step]:
+        raw: Any = ["back", "LEFT"]
+        return [Step(Turn.LEFT), *(Step(turn) for turn in raw)]
+
+    assert await ask([steps], "{ steps { turn } }") == {
+        "steps": [{"turn": "LEFT"}, {"turn": "BACK"}, {"turn": "RIGHT"}]
+    }
