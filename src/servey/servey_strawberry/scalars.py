@@ -62,7 +62,7 @@ def default_mark(default: Any, ref: Ref) -> Any:
         refs = {field.name: field.ref for field in ref.to.fields}
         return {name: default_mark(item, refs[name]) for name, item in cast("dict[str, Any]", default).items()}
     plain = cast("Any", default)
-    mark = _MARKS.get(type(plain))
+    mark = _MARKS.get(cast("type[Any]", type(plain)))
     return copy(plain) if mark is None else mark(plain)
 
 
