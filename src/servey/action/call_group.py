@@ -125,12 +125,14 @@ class _Chunk:
 
     def __init__(self, batch: Batch, calls: Sequence[BatchedCall], runtime: Runtime) -> None:
         self.calls = calls
+        self._left = 0
         self._task = runtime.loop.create_task(batch.run(calls, runtime), context=calls[0].variables.copy())
         self._task.add_done_callback(self._deliver)
 
     async def leave(self) -> None:
         """Go on without a call that nobody waits for; the last one to leave waits until all is cleaned up."""
-        if not self._task.done() and all(call.future.done() for call in self.calls):
+        self._left += 1
+        if not self._task.done() and self._left == len(self.calls):
             self._task.cancel()
             await asyncio.wait((self._task,))
 

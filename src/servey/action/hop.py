@@ -41,22 +41,22 @@ class Hop:
         # written by the threads
         self._begun = False
         # the loop's thread only
-        self._open: list[Job[Any]] = []
+        self._open: dict[Job[Any], None] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         for job, deadline in calls:
-            self._open.append(job)
+            self._open[job] = None
             self._waiting[job] = None
             if deadline is not None:
                 runtime.deadlines.add(job, deadline, partial(self._expire, job))
         self._label = ", ".join(sorted({job.label for job in self._open}))
-        self._request_id = self._open[0].request_id
+        self._request_id = next(iter(self._open)).request_id
         self._timer = runtime.loop.call_later(PATIENCE_SECONDS, self._look)
         self._add_thread()
 
     def leave(self, job: Job[Any]) -> None:
         """Let a call go that nobody waits for any more: one that has not begun never will."""
         self._withdraw(job, GivenUp.CANCELLED)
-        self._tidy()
+        self._forget(job)
 
     def _add_thread(self) -> None:
         task = self._runtime.loop.create_task(self._work())
@@ -75,10 +75,10 @@ class Hop:
             failure = OverloadedError, str(error)
         self._deliver()
         if failure is not None and len(self._tasks) == 1:  # no other thread is going to make what waits
-            for job in self._open:
+            for job in list(self._open):
                 if self._withdraw(job, GivenUp.CANCELLED):
                     job.future.set_result(failure)
-        self._tidy()
+                    self._forget(job)
 
     def _make_calls(self) -> None:
         """Make one call after another, in a worker thread, until none waits."""
@@ -97,24 +97,28 @@ class Hop:
 
     def _look(self) -> None:
         """Give out what is done, and have more threads help if calls still wait."""
-        self._deliver()
         waiting = len(self._waiting)
         if waiting:
             if self._begun:
                 for _ in range(min(MOST_THREADS - len(self._tasks), waiting)):
                     self._add_thread()
             self._timer = self._runtime.loop.call_later(PATIENCE_SECONDS, self._look)
-        self._tidy()
+        self._deliver()
 
     def _deliver(self) -> None:
         """Wake those whose calls are made."""
-        for job in self._open:
-            if job.ended and not job.future.done():
-                job.future.set_result(None)
+        for job in list(self._open):
+            if job.ended or job.future.done():
+                if not job.future.done():
+                    job.future.set_result(None)
+                self._forget(job)
 
-    def _tidy(self) -> None:
-        """Forget what is done; with nothing left, ask for no thread any more."""
-        self._open = [job for job in self._open if not job.future.done()]
+    def _forget(self, job: Job[Any]) -> None:
+        """Have nothing more to do with a call; with none left, ask for no thread any more.
+
+        In the time of one, however many there are: all of them may be given up at the same moment.
+        """
+        self._open.pop(job, None)
         if not self._open:
             self._timer.cancel()
             if not self._begun:
@@ -141,4 +145,4 @@ class Hop:
             job.future.set_result(None)
         else:
             job.future.set_result((DeadlineError, "the call took longer than it may"))
-        self._tidy()
+        self._forget(job)

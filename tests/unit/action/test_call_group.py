@@ -14,7 +14,7 @@ from servey.action import hop as hops
 from servey.action.action import action
 from servey.action.call_group import CallGroup
 from servey.action.context import CURRENT_CALL, CallContext, Origin
-from servey.action.workers import Workers
+from servey.action.workers import Job, Workers
 from servey.cache_control.ttl_cache_control import TtlCacheControl
 from servey.errors import DeadlineError, InternalError, NotFoundError, OverloadedError
 from servey.service import Service
@@ -525,6 +525,35 @@ def test_a_request_that_nobody_waits_for_gives_its_place_for_a_thread_back():
         await held
 
     run(service, main)
+
+
+def test_to_give_up_all_calls_at_once_takes_no_longer_for_each_than_to_give_up_one(monkeypatch):
+    monkeypatch.setattr(hops, "PATIENCE_SECONDS", BOUND)
+    gate, asked = Gate(), []
+
+    class Future(asyncio.Future):
+        def done(self):
+            asked.append(self)
+            return super().done()
+
+    def jobs_of(service, count):
+        loop = service.runtime.loop
+        return [(Job(gate, Future(loop=loop), "f", "r"), None) for _ in range(count)]
+
+    service = Service([])
+
+    async def main(group):
+        calls = jobs_of(service, 200)
+        hop = hops.Hop(calls, service.runtime)
+        await until(gate.begun.is_set)
+        asked.clear()
+        for job, _ in calls:
+            job.future.cancel()
+            hop.leave(job)
+        gate.opened.set()
+        return len(asked)
+
+    assert run(service, main) <= 400
 
 
 def test_a_group_lets_its_calls_go_when_they_are_done():
