@@ -354,7 +354,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Variable(
             "SERVEY_GRAPHQL_MAX_VALUES",
             "How many values the variables of a request may have, each item of a list and each member of an object "
-            "counted. They are read in Python, some 300,000 in a second, where those of REST are read in C.",
+            "counted; where it calls more than ten actions, as many fewer. They are read in Python, some 300,000 in a "
+            "second, where those of REST are read in C.",
         ),
     ] = 20_000
     graphql_max_batch: Annotated[

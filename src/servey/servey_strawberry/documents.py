@@ -64,12 +64,14 @@ class Document(msgspec.Struct, frozen=True):
         size: How many bytes it takes in memory, about.
         operations: Its operations by their names; the empty one for one without.
         introspects: Whether it asks for the schema.
+        calls: How many of the fields of an operation call an action, at most.
     """
 
     ast: DocumentNode
     size: int
     operations: Mapping[str, OperationDefinitionNode]
     introspects: bool
+    calls: int = 0
 
     def operation(self, operation_name: str | None) -> OperationDefinitionNode | None:
         """Return the operation of a name, or the only one; None where it is not there, or not said which."""
@@ -167,7 +169,12 @@ class Documents:
             raise DocumentError([_told(error) for error in errors])
         measurer = Measurer(self._schema, ast)
         operations = [item for item in ast.definitions if isinstance(item, OperationDefinitionNode)]
-        errors = [error for item in operations for error in over_limits(measurer.measure(item), settings, item)]
+        measured = [measurer.measure(item) for item in operations]
+        errors = [
+            error
+            for item, measure in zip(operations, measured, strict=True)
+            for error in over_limits(measure, settings, item)
+        ]
         if errors:
             raise DocumentError(errors)
         return Document(
@@ -175,6 +182,7 @@ class Documents:
             ast.token_count * _BYTES_PER_TOKEN + len(source) * 4 + 2000,
             {item.name.value if item.name else "": item for item in operations},
             introspects(ast) is not None,
+            max((measure.calls for measure in measured), default=0),
         )
 
 

@@ -170,7 +170,7 @@ class GraphQLEndpoint:
         reads = operation.operation is OperationType.QUERY
         if by_get and not reads:
             raise MethodNotAllowedError(("OPTIONS", "POST"))
-        check_values(request.variables, self._settings.graphql_max_values)
+        check_values(request.variables, self._settings.graphql_max_values, document.calls)
         max_age, store = asked_of_cache(scope["headers"])
         calls = Calls(
             authorization=context.authorization,

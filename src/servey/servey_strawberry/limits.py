@@ -38,12 +38,14 @@ class Measure(msgspec.Struct, frozen=True):
         fields: How many there are.
         aliases: How many of them have an alias.
         cost: 1 for a field, `ACTION_COST` for one that calls an action, `LIST_FACTOR` times that inside of a list.
+        calls: How many of them call an action.
     """
 
     depth: int = 0
     fields: int = 0
     aliases: int = 0
     cost: int = 0
+    calls: int = 0
 
     def beside(self, other: Measure) -> Measure:
         """Return the measure of two selections in the same place."""
@@ -52,6 +54,7 @@ class Measure(msgspec.Struct, frozen=True):
             self.fields + other.fields,
             self.aliases + other.aliases,
             self.cost + other.cost,
+            self.calls + other.calls,
         )
 
 
@@ -101,13 +104,15 @@ class Measurer:
         kind = definition.type if definition is not None else None
         inner = self._selected(node.selection_set, get_named_type(kind) if kind is not None else None)
         told: OutputField | None = definition.extensions.get(FIELD_KEY) if definition is not None else None
-        own = ACTION_COST if told is not None and told.operation is not None else 1
+        calls = told is not None and told.operation is not None
+        own = ACTION_COST if calls else 1
         is_own = told is not None  # the fields of introspection are of one small answer
         return Measure(
             inner.depth + 1,
             inner.fields + 1,
             inner.aliases + (node.alias is not None),
             own + inner.cost * (LIST_FACTOR ** _lists(kind) if is_own else 1),
+            inner.calls + calls,
         )
 
 

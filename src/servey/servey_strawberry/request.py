@@ -18,6 +18,10 @@ GUARDS = (b"graphql-preflight", b"apollo-require-preflight", b"x-requested-with"
 been asked before (a preflight, Fetch §3.3.5)."""
 
 
+PLENTY_OF_CALLS = 10
+"""How many actions a document may call with as many values as there may be; where it calls more, each of which may
+read all of them, there are as many fewer."""
+
 MOST_NESTED = 100
 """How deep lists and objects may be nested in variables."""
 
@@ -86,24 +90,27 @@ def of_query(query: bytes, settings: Settings) -> GraphQLRequest:
     return _of_parameters(given)
 
 
-def check_values(variables: Mapping[str, Any], most: int) -> None:
+def check_values(variables: Mapping[str, Any], most: int, calls: int) -> None:
     """Return when variables are few and flat enough to be read within moments: GraphQL reads them in Python.
 
     Args:
         variables: The values by their names, as JSON.
         most: How many values there may be.
+        calls: How many actions may read them.
 
     Raises:
         MalformedError: They are nested too deeply.
         TooLargeError: There are more than that.
     """
+    if calls > PLENTY_OF_CALLS:
+        most = most * PLENTY_OF_CALLS // calls
     count, level = 0, [cast("dict[str, Any] | list[Any]", variables)]
     for _ in range(MOST_NESTED):
         inner: list[dict[str, Any] | list[Any]] = []
         for part in level:
             count += len(part)
             if count > most:
-                raise TooLargeError(f"the variables have more than {most} values")
+                raise TooLargeError(f"the variables have more than {most} values, for {calls} calls")
             items = part.values() if isinstance(part, dict) else part
             inner += [item for item in items if type(item) in (dict, list)]
         if not inner:

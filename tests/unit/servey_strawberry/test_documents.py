@@ -207,13 +207,13 @@ def measured(document: str) -> Measure:
 @pytest.mark.parametrize(
     ("document", "expected"),
     [
-        ("{ node { name } }", Measure(2, 2, 0, 11)),
-        ("{ a: node { b: name } }", Measure(2, 2, 2, 11)),
-        ("{ node { children { name } } }", Measure(3, 3, 0, 10 + 1 + 10)),
-        ("{ node { rows { name name } } }", Measure(3, 4, 0, 10 + 1 + 200)),
-        ("{ node { parent { parent { name } } } }", Measure(4, 4, 0, 31)),
-        ("{ node { ... { name } ... on Node { name } } }", Measure(2, 3, 0, 12)),
-        ("{ ...Q ...Q } fragment Q on Query { node { ...N } } fragment N on Node { x: name }", Measure(2, 4, 2, 22)),
+        ("{ node { name } }", Measure(2, 2, 0, 11, 1)),
+        ("{ a: node { b: name } }", Measure(2, 2, 2, 11, 1)),
+        ("{ node { children { name } } }", Measure(3, 3, 0, 10 + 1 + 10, 1)),
+        ("{ node { rows { name name } } }", Measure(3, 4, 0, 10 + 1 + 200, 1)),
+        ("{ node { parent { parent { name } } } }", Measure(4, 4, 0, 31, 3)),
+        ("{ node { ... { name } ... on Node { name } } }", Measure(2, 3, 0, 12, 1)),
+        ("{ ...Q ...Q } fragment Q on Query { node { ...N } } fragment N on Node { x: name }", Measure(2, 4, 2, 22, 2)),
         ("{ __schema { types { name } } }", Measure(3, 3, 0, 3)),
     ],
 )

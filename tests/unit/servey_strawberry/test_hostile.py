@@ -436,6 +436,16 @@ async def test_more_variables_than_there_may_be_are_too_large(query):
         assert (await ask(client, query, {"v": [1] * 50})).status == 200
 
 
+async def test_where_many_actions_read_the_variables_there_may_be_fewer_values():
+    def calling(count: int) -> str:
+        return "mutation ($v: [Int!]!) {" + " ".join(f"a{n}: total(numbers: $v)" for n in range(count)) + "}"
+
+    async with hostile(graphql_max_values=60) as client:
+        for calls, values in (1, 59), (10, 59), (12, 49), (30, 19):
+            assert (await ask(client, calling(calls), {"v": [1] * values})).status == 200
+            assert refusal(await ask(client, calling(calls), {"v": [1] * (values + 1)})) == (413, {"too_large"}, False)
+
+
 async def test_a_body_over_the_limit_is_too_large():
     async with hostile(max_body_size=1000) as client:
         assert refusal(await ask(client, "{ hello }", {"unused": "x" * 1000})) == (413, {"too_large"}, False)
