@@ -8,7 +8,7 @@
     ├── NoServiceError             what belongs to a running service is used where none runs
     └── CallError                  one call failed; has `code`, `status`, `exit_code`, `close_code`
         ├── MalformedError         400  the request cannot be read at all (syntax, encoding)
-        │   └── UnknownDocumentError    a persisted GraphQL document is named that is not known
+        │   └── UnknownDocumentError 400 a persisted GraphQL document is named that is not known
         ├── UnauthorizedError      401  no token, or a bad one
         ├── ForbiddenError         403  the caller is known and not allowed
         ├── NotFoundError          404
@@ -22,7 +22,7 @@
         ├── InvalidError           422  well-formed, but not what the action takes; lists every problem
         ├── TooManyRequestsError   429
         ├── InternalError          500  a defect of the service; the caller learns nothing of it
-        │   └── IntRangeError           a result is an int that GraphQL's Int cannot hold
+        │   └── IntRangeError      500  a result is an int that GraphQL's Int cannot hold
         ├── OverloadedError        503
         └── DeadlineError          504  the call's deadline passed
 
