@@ -300,8 +300,17 @@ class Including:
             encoded = operation.encode_json(result)
             return msgspec.Raw(encoded.value if operation.signature.replies else encoded)
 
+        def finish_represented(result: Any) -> Any:
+            made, value = operation.represented(result)
+            self._parts.append(made.cache)
+            if is_whole:
+                self._reply = Reply(None, made.status, made.headers)
+            return written(value)
+
         if operation.action.cache_control is None:
             wire = await operation.run(arguments, context, finish)
+        elif tree and not operation.is_restorable:  # the JSON that is kept could be that of another class
+            wire = await operation.run(arguments, context, finish_represented)
         else:
             fetched = await operation.fetch(arguments, context, max_age=self._max_age, store=self._store)
             kept = fetched.representation

@@ -341,8 +341,23 @@ class Operation:
             # here, and not where errors are mapped: whatever it raises, it is no answer to the caller
             raise self._defect(error, CURRENT_CALL.get(), "the cache control failed") from error
 
+    def represented(self, result: Any) -> tuple[Representation, Any]:
+        """Return what the function returned as it is kept, and itself, checked; a last step of `run`."""
+        value = self.check(result)
+        replied = Reply(value, result.status, result.headers) if self.signature.replies else value
+        return self._represent(replied), value
+
+    @cached_property
+    def is_restorable(self) -> bool:
+        """Whether `restore` returns what was written: not where members of a union may look alike."""
+        from servey.codec.ambiguity import is_ambiguous  # for kept results of which objects are made
+
+        return not is_ambiguous(self.result.root)
+
     def restore(self, representation: Representation) -> Any:
         """Return the object that a kept result was made of, for who needs more of it than its JSON.
+
+        For actions alone that are `is_restorable`.
 
         Args:
             representation: What `fetch` returned.

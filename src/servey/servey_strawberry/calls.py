@@ -109,6 +109,10 @@ class Calls:
         return value if field.read is None or value is None else field.read(value)
 
     async def _fetch(self, operation: Operation, arguments: Any, context: CallContext) -> Any:
+        if not operation.is_restorable:  # the JSON that is kept could be that of another class
+            made, value = await operation.run(arguments, context, operation.represented)
+            self._made_of(made.cache, private=made.private)
+            return value
         fetched = await operation.fetch(arguments, context, max_age=self.max_age, store=self.store)
         representation = fetched.representation
         cache = representation.cache

@@ -529,3 +529,32 @@ async def test_a_caller_may_ask_for_new_results() -> None:
     await http.request("GET", "/actions/page", query="include=visits")
     await http.request("GET", "/actions/page", query="include=visits", headers={"cache-control": "no-cache"})
     assert counts == {"whole": 2, "nested": 2}
+
+
+async def test_of_classes_that_look_alike_in_json_none_is_taken_for_another() -> None:
+    @dataclass
+    class Cat:
+        name: str
+
+        @action
+        async def sound(self) -> str:
+            return "meow"
+
+    @dataclass
+    class Dog:
+        name: str
+
+        @action(access_control=ScopeAccessControl("root"), cache_control=TTL)
+        async def sound(self) -> str:
+            return "woof"
+
+    @action(triggers=(WEB_GET,), cache_control=TTL)
+    async def pet() -> Cat | Dog:
+        return Dog("Rex")
+
+    told = client(pet)
+    for _ in range(2):
+        response = await told.request("GET", "/actions/pet", query="include=sound", authorization=ROOT)
+        assert response.json() == {"name": "Rex", "sound": "woof"}
+        assert response.headers["cache-control"] == "private, max-age=30"
+    assert (await told.request("GET", "/actions/pet", query="include=sound")).status == 401

@@ -313,3 +313,37 @@ async def test_what_cannot_be_read_again_is_called_each_time() -> None:
 
     async with Site([one_way, other]) as site:
         assert (await site.post("{ oneWay { value } }"))["data"]["oneWay"]["value"] >= 10
+
+
+async def test_of_classes_that_look_alike_in_json_none_is_taken_for_another() -> None:
+    @dataclass
+    class Cat:
+        name: str
+
+        @action
+        async def sound(self) -> str:
+            return "meow"
+
+    @dataclass
+    class Dog:
+        name: str
+
+        @action(access_control=ScopeAccessControl("dogs"))
+        async def sound(self) -> str:
+            return "woof"
+
+    made: list[int] = []
+
+    @action(triggers=(WEB_GET,), cache_control=TtlCacheControl(60))
+    async def pet() -> Cat | Dog:
+        made.append(1)
+        return Dog("Rex")
+
+    query = "{ pet { __typename ... on Cat { cat: sound } ... on Dog { dog: sound } } }"
+    async with Site([pet]) as site:
+        for _ in range(2):
+            response = await site.get(query, Authorization("joe", frozenset({"dogs"})))
+            assert response.json()["data"] == {"pet": {"__typename": "Dog", "dog": "woof"}}
+        assert (await site.get("{ pet { __typename } }")).headers["cache-control"] == "max-age=60"
+        assert [error["extensions"]["code"] for error in (await site.get(query)).json()["errors"]] == ["unauthorized"]
+    assert len(made) == 4
