@@ -251,6 +251,13 @@ def _definition(cls: Any) -> StrawberryObjectDefinition:
 
 def _bind(schema: GraphQLSchema, model: Model, service: Service) -> None:
     roots = [model.query, model.mutation] if model.mutation.fields else [model.query]
+    tagged = {
+        id(field.ref.to)
+        for named in model.types
+        if isinstance(named, InputType)
+        for field, node in zip(named.fields, named.one_of, strict=False)
+        if node.foreign is not None
+    }
     for named in (*roots, *model.types):
         found = schema.type_map.get(named.name)
         if found is None:  # it was read as a part of something that is JSON as a whole
@@ -263,7 +270,7 @@ def _bind(schema: GraphQLSchema, model: Model, service: Service) -> None:
         elif isinstance(named, UnionType):
             cast("GraphQLUnionType", found).resolve_type = _member_of(named)
         elif isinstance(named, InputType):
-            _bind_input(cast("GraphQLInputObjectType", found), named)
+            _bind_input(cast("GraphQLInputObjectType", found), named, are_tags=id(named) in tagged)
     told = {"name": service.settings.api_title, "version": service.settings.api_version}
     cast("GraphQLObjectType", schema.type_map["Query"]).fields["_service"].resolve = _constant(told)
     for field in cast("GraphQLObjectType", schema.type_map[SERVICE]).fields.values():
@@ -301,28 +308,33 @@ def _calling(field: OutputField, service: Service, leave_out: _LeaveOut | None) 
 
 
 def _bind_values(
-    bound: Mapping[str, GraphQLInputField | GraphQLArgument], fields: Sequence[InputField]
+    bound: Mapping[str, GraphQLInputField | GraphQLArgument], fields: Sequence[InputField], *, are_tags: bool = False
 ) -> _LeaveOut | None:
     """Have values arrive under their names in JSON; return what leaves out those that nobody has given.
 
     graphql-core hands a default over as the object that the schema has. Each one here is an object of its own, known by
     its identity, and none goes further: a default need not be what a caller could have given (it may be out of bounds,
-    or a datetime without an offset), and is the function's own, as everywhere.
+    or a datetime without an offset), and is the function's own, as everywhere. But where it may be the tag by which an
+    engine tells the members of a union (`are_tags`), it is handed over as JSON.
     """
-    defaults: list[tuple[str, Any]] = []
+    defaults: list[tuple[str, Any, Any]] = []
     for field in fields:
         item = bound[field.name]
         item.out_name = field.wire
         if field.default is not NOTHING:
             item.default_value = default = default_mark(field.default, field.ref)
-            defaults.append((field.wire, default))
+            tag = field.default_wire if are_tags and isinstance(field.default_wire, (str, int)) else NOTHING
+            defaults.append((field.wire, default, tag))
     if not defaults:
         return None
 
     def leave_out(values: dict[str, Any]) -> None:
-        for wire, default in defaults:
+        for wire, default, tag in defaults:
             if values.get(wire, NOTHING) is default:
-                del values[wire]
+                if tag is NOTHING:
+                    del values[wire]
+                else:
+                    values[wire] = tag
 
     return leave_out
 
@@ -384,7 +396,7 @@ def _has_keys(node: Node, keys: Any) -> bool:
     )
 
 
-def _bind_input(bound: GraphQLInputObjectType, named: InputType) -> None:
+def _bind_input(bound: GraphQLInputObjectType, named: InputType, *, are_tags: bool) -> None:
     fields: Mapping[str, GraphQLInputField | GraphQLArgument] = bound.fields
     if named.one_of:
         bound.is_one_of = True
@@ -397,7 +409,7 @@ def _bind_input(bound: GraphQLInputObjectType, named: InputType) -> None:
         instance: Any = bound
         instance.out_type = chosen
         return
-    leave_out = _bind_values(fields, named.fields)
+    leave_out = _bind_values(fields, named.fields, are_tags=are_tags)
     instance = bound
     if named.positions:
         order = [(field.wire, field.default_wire) for field in named.fields]

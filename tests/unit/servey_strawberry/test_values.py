@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
+import pydantic
 
 from servey import WEB_GET, WEB_POST
 from servey.action.action import action
@@ -79,6 +80,30 @@ async def test_a_default_need_not_be_what_a_caller_could_give() -> None:
         (Limits(), 0, until, int, Place(2)),
         (Limits(most=3), 2, until, int, Place(1, Turn.LEFT, "here")),
     ]
+
+
+async def test_a_default_that_tells_the_member_of_a_union_need_not_be_given() -> None:
+    class Cat(pydantic.BaseModel):
+        kind: Literal["cat"] = "cat"
+        lives: int = 9
+
+    class Dog(pydantic.BaseModel):
+        kind: Literal["dog", "wolf"] = "dog"
+        name: str
+
+    class Fish(pydantic.BaseModel):
+        kind: Literal["fish"] = "fish"
+
+    pet = Annotated[Cat | Dog | Fish, pydantic.Field(discriminator="kind")]
+
+    @action(triggers=(WEB_POST,))
+    async def keep(pet: pet, others: list[pet]) -> str:
+        return repr([pet, *others])
+
+    query = """mutation {
+      keep(pet: {dog: {name: "Rex"}}, others: [{cat: {}}, {fish: {}}, {dog: {kind: wolf, name: ""}}])
+    }"""
+    assert await ask([keep], query) == {"keep": repr([Dog(name="Rex"), Cat(), Fish(), Dog(kind="wolf", name="")])}
 
 
 async def test_defaults_are_told_as_graphql_writes_them() -> None:
