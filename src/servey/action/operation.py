@@ -178,12 +178,26 @@ class Operation:
             InvalidError: Some argument is wrong, missing or unknown; has every problem.
         """
         codec = self._other_arguments
-        given = {self.signature.parameters[0].name: owner}
+        given = {self.signature.parameters[0].name: self._object_of(owner) if isinstance(owner, dict) else owner}
         if builtins or codec.parameters:
             others = codec.decode(builtins)
             for name in codec.parameters:
                 given[name] = getattr(others, name)
         return self.arguments.struct(**given)
+
+    def _object_of(self, row: Any) -> Any:
+        """Return the object that a dict stands for, which was returned in its place, and has no methods."""
+        try:
+            return self._owner.decode(self._owner.encode(row))
+        except (CallError, ResultError) as error:
+            _log.error("%s: no object can be made of a dict: %s", self.name, error, extra={"action": self.name})
+            raise InternalError from error
+
+    @cached_property
+    def _owner(self) -> Codec[Any]:
+        """Reads and writes the objects that a nested action is of; made when first needed."""
+        label, (_, node) = next(iter(self.arguments.parameters.items()))
+        return Codec(node.type, where=self.action.where, label=label, engines=self._engines)
 
     @cached_property
     def _other_arguments(self) -> ArgumentsCodec:

@@ -132,8 +132,8 @@ class GraphQLEndpoint:
             if not self.documents.knows(request.document_id):
                 check_guard(headers)
         if isinstance(request, list):
-            told = [await self._execute(item, context, scope, answer, by_get=False) for item in request]
-            await answer.send(_encoded([body for body, _, _ in told], context.request_id), 200)
+            bodies = [await self._body_of(item, context, scope, answer) for item in request]
+            await answer.send(_encoded(bodies, context.request_id), 200, [("cache-control", "private, no-store")])
             return
         body, status, calls = await self._execute(request, context, scope, answer, by_get=reads)
         content = _encoded(body, context.request_id)
@@ -146,6 +146,15 @@ class GraphQLEndpoint:
     async def _in_time(self, awaited: Awaitable[Authorization]) -> Authorization:
         runtime = self._service.runtime
         return await runtime.deadlines.run(awaited, runtime.loop.time() + self._settings.timeout)
+
+    async def _body_of(
+        self, request: GraphQLRequest, context: CallContext, scope: Scope, answer: _Answer
+    ) -> dict[str, Any]:
+        """Return the response of one request of several; what is wrong with it does not hide what others have done."""
+        try:
+            return (await self._execute(request, context, scope, answer, by_get=False))[0]
+        except CallError as error:
+            return {"errors": [error_of(error, context.request_id)]}
 
     async def _execute(
         self,
@@ -261,7 +270,14 @@ def _no_operation(document: Document, name: str | None) -> GraphQLError:
     return GraphQLError("there are several operations in the document: say by operationName which is meant")
 
 
-_encoder = msgspec.json.Encoder()
+def _plain(value: Any) -> Any:
+    """Return the text that an object of a class derived from str is, which GraphQL hands over as it is."""
+    if isinstance(value, str):
+        return str.__str__(value)
+    raise TypeError(f"a {type(value).__name__} is no JSON")
+
+
+_encoder = msgspec.json.Encoder(enc_hook=_plain)
 
 
 def _encoded(body: Any, request_id: str) -> bytes:

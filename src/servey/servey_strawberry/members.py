@@ -90,17 +90,29 @@ def members_of(node: Node, engines: Sequence[Engine], where: str) -> list[Member
 
 
 def reader_of(owner: Node, member: Member) -> Callable[..., Any]:
-    """Return what reads a member of an object; whatever it is handed besides means nothing."""
-    name = member.name
+    """Return what reads a member of an object, or of a dict with the names of JSON, which is as good as one.
+
+    Whatever it is handed besides means nothing.
+    """
+    name, key = member.name, member.got
     if owner.flavor == "typeddict":
 
         def read_key(source: Any, _info: Any = None) -> Any:
             return source.get(name)
 
         return read_key
+
+    def of_dict(source: Any) -> Any:
+        value = source.get(key, MISSING)
+        if value is MISSING:
+            value = member.default if member.factory is None else member.factory()
+        return None if value is msgspec.UNSET or value is MISSING else value
+
     if member.may_be_absent:
 
         def read_if_there(source: Any, _info: Any = None) -> Any:
+            if isinstance(source, dict):
+                return of_dict(source)
             value = getattr(source, name, None)
             return None if value is msgspec.UNSET else value
 
@@ -108,11 +120,15 @@ def reader_of(owner: Node, member: Member) -> Callable[..., Any]:
     if not name.isidentifier() or keyword.iskeyword(name):  # of an engine's class, which may call members as it likes
 
         def read_odd(source: Any, _info: Any = None) -> Any:
-            return getattr(source, name)
+            return of_dict(source) if isinstance(source, dict) else getattr(source, name)
 
         return read_odd
-    namespace: dict[str, Any] = {}
-    exec(f"def read(source, _info=None): return source.{name}", namespace)  # a third of the time of getattr
+    namespace: dict[str, Any] = {"of_dict": of_dict}
+    # a third of the time of getattr
+    exec(
+        f"def read(source, _info=None): return of_dict(source) if isinstance(source, dict) else source.{name}",
+        namespace,
+    )
     return namespace["read"]
 
 

@@ -260,6 +260,29 @@ async def test_requests_come_in_an_array_as_far_as_a_setting_lets_them() -> None
     assert [(await sent(3, 4)).status, (await sent(3, 0)).status, (await sent(1, 1)).status] == [413, 400, 400]
 
 
+async def test_of_several_requests_none_hides_what_the_others_have_done() -> None:
+    done: list[int] = []
+
+    @action(triggers=(WEB_POST,))
+    async def add(n: int) -> int:
+        done.append(n)
+        return n
+
+    requests = [
+        {"query": "mutation { add(n: 1) }"},
+        {"documentId": "0" * 64},
+        {"query": "mutation ($n: Int!) { add(n: $n) }", "variables": {"n": {"a": [[]] * 5000}}},
+        {"query": "{ nobody }"},
+        {"query": "mutation { add(n: 2) }"},
+    ]
+    service = Service([add], settings=Settings(graphql_max_batch=9, graphql_max_values=1000))
+    async with client_of(create_app(service)) as client:
+        response = await client.request("POST", "/graphql", json=requests, headers=HEADERS)
+    told = [item.get("data") or [error["extensions"]["code"] for error in item["errors"]] for item in response.json()]
+    assert told == [{"add": 1}, ["persisted_query_not_found"], ["too_large"], ["invalid"], {"add": 2}]
+    assert (response.status, response.headers["cache-control"], done) == (200, "private, no-store", [1, 2])
+
+
 # --- the application --------------------------------------------------------------------------------------------------
 
 

@@ -14,7 +14,7 @@ import pydantic
 
 from servey import WEB_GET, WEB_POST
 from servey.action.action import action
-from unit.servey_strawberry.asking import ask
+from unit.servey_strawberry.asking import ask, codes
 
 
 class Turn(Enum):
@@ -23,6 +23,26 @@ class Turn(Enum):
     LEFT = "RIGHT"
     RIGHT = "LEFT"
     BACK = "back"
+
+
+class Part(msgspec.Struct, rename="camel"):
+    items: int
+    unit_price: float = 1.5
+    day: datetime | None = None
+    turns: list[Turn] = msgspec.field(default_factory=list)
+
+    @action
+    async def total(self, times: int = 1) -> float:
+        return self.items * self.unit_price * times
+
+
+@dataclass
+class Order:
+    parts: list[Part]
+
+    @action
+    async def count(self) -> int:
+        return len(self.parts)
 
 
 async def test_an_argument_may_be_called_as_what_a_resolver_takes() -> None:
@@ -145,3 +165,43 @@ async def test_a_value_of_an_enum_is_as_good_as_its_member() -> None:
     assert await ask([steps], "{ steps { turn } }") == {
         "steps": [{"turn": "LEFT"}, {"turn": "BACK"}, {"turn": "RIGHT"}]
     }
+
+
+async def test_a_dict_is_as_good_as_an_object_of_the_class() -> None:
+    @action(triggers=(WEB_GET,))
+    async def order() -> Order:
+        row: Any = {"parts": [{"items": 2, "turns": ["back"]}, Part(1, 2.0), {"items": 3, "unitPrice": 2, "more": 1}]}
+        return row
+
+    @action(triggers=(WEB_GET,))
+    async def strange() -> Order:
+        row: Any = {"parts": 1}
+        return row
+
+    assert await ask(
+        [order], "{ order { count parts { items unitPrice day turns total twice: total(times: 2) } } }"
+    ) == {
+        "order": {
+            "count": 3,
+            "parts": [
+                {"items": 2, "unitPrice": 1.5, "day": None, "turns": ["BACK"], "total": 3.0, "twice": 6.0},
+                {"items": 1, "unitPrice": 2.0, "day": None, "turns": [], "total": 2.0, "twice": 4.0},
+                {"items": 3, "unitPrice": 2.0, "day": None, "turns": [], "total": 6.0, "twice": 12.0},
+            ],
+        }
+    }
+    assert await codes([strange], "{ strange { count } }") == ["internal_error"]
+
+
+async def test_a_text_of_a_class_of_its_own_is_a_text() -> None:
+    class Markup(str):
+        __slots__ = ()
+
+        def __str__(self) -> str:
+            return "another"
+
+    @action(triggers=(WEB_GET,))
+    async def texts() -> list[str]:
+        return [Markup("<b>"), "plain"]
+
+    assert await ask([texts], "{ texts }") == {"texts": ["<b>", "plain"]}
