@@ -165,8 +165,6 @@ class Documents:
             raise DocumentError([error]) from None
         except RecursionError:
             raise DocumentError([GraphQLError("the document is nested too deeply")]) from None
-        if errors := validate(self._schema, ast, _RULES, max_errors=MOST_ERRORS, hide_suggestions=hide):
-            raise DocumentError([_told(error) for error in errors])
         measurer = Measurer(self._schema, ast)
         operations = [item for item in ast.definitions if isinstance(item, OperationDefinitionNode)]
         measured = [measurer.measure(item) for item in operations]
@@ -177,6 +175,8 @@ class Documents:
         ]
         if errors:
             raise DocumentError(errors)
+        if errors := validate(self._schema, ast, _RULES, max_errors=MOST_ERRORS, hide_suggestions=hide):
+            raise DocumentError([_told(error) for error in errors])
         return Document(
             ast,
             ast.token_count * _BYTES_PER_TOKEN + len(source) * 4 + 2000,

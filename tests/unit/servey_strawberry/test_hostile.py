@@ -520,8 +520,8 @@ HEAVY = {
 }
 
 
-PLAIN = "{" + "".join(f" a{n}: hello" for n in range(660)) + "}"
-"""A document of as many tokens that repeats nothing. It has too many aliases, which is found at the end."""
+PLAIN = "".join(f"query Q{n} {{ hello }} " for n in range(390)) + "{ nothing }"
+"""A document of as many tokens within the limits that repeats nothing. What is wrong with it, validation finds out."""
 
 
 async def seconds(client: Client, query: str) -> float:
