@@ -23,7 +23,7 @@ from servey.cache_control.reply_headers import ReplyHeaders
 from servey.codec import MISSING, ResultError
 from servey.codec.failure import PROBLEM_LIMIT, shown, unknown
 from servey.codec.node import Node
-from servey.codec.plan import outgoing
+from servey.codec.plan import Members
 from servey.errors import InternalError, InvalidError, Problem
 from servey.finder import nested_actions
 from servey.settings import Settings
@@ -68,6 +68,13 @@ class Inclusions:
         # by the nodes' ids: they live as long as their operations
         self._offers: dict[int, Mapping[str, Offer]] = {}
         self._leading: dict[int, bool] = {}
+        self._members: dict[int, Members] = {}
+
+    def member_of(self, union: Node, value: Any) -> Node:
+        """Return the member of a union that a value is written as."""
+        if id(union) not in self._members:
+            self._members[id(union)] = Members(union)
+        return self._members[id(union)].of(value)
 
     def of_class(self, node: Node) -> Mapping[str, Operation]:
         """Return the nested actions of a node's class that can be included, by their names.
@@ -262,10 +269,7 @@ class Including:
         context = self._context
         context.group, context.started = CallGroup(), operation.runtime.loop.time()
         wire = await self._result(operation, arguments, context, tree, is_whole=True)
-        cache = CacheHeader.of_parts(self._parts)
-        if self._private and cache.public:
-            cache = msgspec.structs.replace(cache, public=False)
-        return Whole(msgspec.json.encode(wire), cache, self._private, self._reply)
+        return Whole(msgspec.json.encode(wire), CacheHeader.of_parts(self._parts), self._private, self._reply)
 
     async def _result(
         self, operation: Operation, arguments: Any, context: CallContext, tree: Tree, *, is_whole: bool = False
@@ -354,7 +358,7 @@ class Including:
         if not tree or value is None or isinstance(wire, (str, int, float)):
             return
         if node.kind == "union":
-            self._collect(outgoing(node, value)[0], value, wire, tree, found)
+            self._collect(self._inclusions.member_of(node, value), value, wire, tree, found)
         elif node.kind == "list":
             for item, inner in zip(value, wire, strict=True):
                 self._collect(node.items[0], item, inner, tree, found)

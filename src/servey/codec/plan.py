@@ -274,6 +274,37 @@ def outgoing(node: Node, value: Any) -> list[Node]:
     return sorted(_flat(node), key=rank)
 
 
+class Members:
+    """Finds of which member of a union a value is written.
+
+    Args:
+        node: The union.
+    """
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    def of(self, value: Any) -> Node:
+        """Return the member: that of the value's class, or else, for a row or a dict, the first that it fits."""
+        members = outgoing(self._node, value)
+        first = members[0]
+        if first.cls is type(value) or not (first.kind == "object" and first.flavor != "typeddict"):
+            return first
+        if isinstance(value, first.cls):
+            return first
+        for member in members:
+            try:
+                self._compiler.plan(member).to_builtins(value)
+            except (msgspec.ValidationError, IslandError, TypeError):
+                continue
+            return member
+        return first
+
+    @functools.cached_property
+    def _compiler(self) -> Compiler:
+        return Compiler()
+
+
 def _flat(node: Node) -> list[Node]:
     return [leaf for item in node.items for leaf in (_flat(item) if item.kind == "union" else [item])]
 

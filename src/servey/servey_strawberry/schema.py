@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 from servey.codec import Node
-from servey.codec.plan import Chosen, outgoing
+from servey.codec.plan import Chosen, Members
 from servey.errors import MissingExtraError
 from servey.servey_strawberry.model import (
     NOTHING,
@@ -378,6 +378,7 @@ def _of_enum(value: Any) -> str:
 def _member_of(named: UnionType) -> Callable[..., str | None]:
     """Return what finds the type of a value of a union: by its class, or a base of it, or, for a dict, by its keys."""
     names = {id(node): item.name for node, item in named.members}
+    members = Members(named.node)
 
     def resolve_type(value: Any, *_: Any) -> str | None:
         if isinstance(value, dict):
@@ -385,7 +386,7 @@ def _member_of(named: UnionType) -> Callable[..., str | None]:
             for node, item in named.members:
                 if node.flavor == "typeddict" and _has_keys(node, keys):
                     return item.name
-        return names.get(id(outgoing(named.node, value)[0]))
+        return names.get(id(members.of(value)))
 
     return resolve_type
 

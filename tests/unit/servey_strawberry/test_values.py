@@ -14,6 +14,9 @@ import pydantic
 
 from servey import WEB_GET, WEB_POST
 from servey.action.action import action
+from servey.servey_starlette.app import create_app
+from servey.servey_test.client import client_of
+from servey.service import Service
 from unit.servey_strawberry.asking import ask, codes
 
 
@@ -205,3 +208,43 @@ async def test_a_text_of_a_class_of_its_own_is_a_text() -> None:
         return [Markup("<b>"), "plain"]
 
     assert await ask([texts], "{ texts }") == {"texts": ["<b>", "plain"]}
+
+
+async def test_a_row_is_of_the_member_of_a_union_that_it_fits() -> None:
+    @dataclass
+    class Cat:
+        lives: int
+
+        @action
+        async def sound(self) -> str:
+            return "meow"
+
+    @dataclass
+    class Dog:
+        name: str
+
+        @action
+        async def sound(self) -> str:
+            return "woof"
+
+    class Row:
+        name = "Rex"
+
+    @action(triggers=(WEB_GET,))
+    async def pets() -> list[Cat | Dog | None]:
+        rows: Any = [Row(), {"name": "Bello"}, None, {"lives": 7}, Dog("Waldi")]
+        return rows
+
+    query = "{ pets { __typename ... on Dog { name sound } ... on Cat { lives sound } } }"
+    assert await ask([pets], query) == {
+        "pets": [
+            {"__typename": "Dog", "name": "Rex", "sound": "woof"},
+            {"__typename": "Dog", "name": "Bello", "sound": "woof"},
+            None,
+            {"__typename": "Cat", "lives": 7, "sound": "meow"},
+            {"__typename": "Dog", "name": "Waldi", "sound": "woof"},
+        ]
+    }
+    async with client_of(create_app(Service([pets]))) as client:
+        response = await client.request("GET", "/actions/pets", query="include=sound")
+    assert [pet and pet["sound"] for pet in response.json()] == ["woof", "woof", None, "meow", "woof"]
