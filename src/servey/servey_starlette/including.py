@@ -13,7 +13,7 @@ from servey.cache_control.representation import Fetched, Representation
 from servey.errors import InvalidError
 from servey.inclusion import INCLUDE, Including, Inclusions, Tree, Whole
 from servey.servey_starlette.answer import Answer, answer_of, asked_of_cache, encoded, with_limits
-from servey.servey_starlette.request import AUTHORIZATION_KEY, Scope
+from servey.servey_starlette.request import AUTHORIZATION_KEY, Scope, client_of
 from servey.trigger.web_route import WebRoute
 
 Pairs = Sequence[tuple[str, str]]
@@ -56,6 +56,7 @@ def answer_including(route: WebRoute, inclusions: Inclusions, *, ignore_unknown:
 
     async def answer(pairs: Pairs, context: CallContext, scope: Scope, headers: Mapping[bytes, bytes]) -> Answer:
         arguments, tree = read(pairs, scope)
+        context.client = client_of(scope)  # nested actions may have rate limits where this one has none
         max_age, store = asked_of_cache(scope["headers"])
         including = Including(inclusions, context, max_age=max_age, store=store)
         whole = await including.run(operation, arguments, tree)

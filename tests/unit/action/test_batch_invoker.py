@@ -380,6 +380,31 @@ def test_a_batch_function_that_needs_a_caller_makes_the_action_private():
         asyncio.run(operation.authorize(CallContext(Origin.NETWORK, "test", "r")))
 
 
+def test_an_action_is_private_whose_batch_function_may_look_at_the_caller():
+    def fn(items, authorization: Authorization | None):
+        return items
+
+    _, operation, _ = service_of(BatchInvoker(fn))
+    assert (operation.is_open, operation.is_private) == (True, True)
+
+
+def test_a_batch_starts_the_service_whose_resources_it_needs():
+    @resource(scope="service")
+    def session() -> Iterator[Session]:
+        yield Session(5)
+
+    async def fn(items, session: Session):
+        return [session.number for _ in items]
+
+    _, operation, cls = service_of(BatchInvoker(fn), resources=[session])
+
+    async def main():
+        context = CallContext(Origin.NETWORK, "test", "r", group=CallGroup())
+        return await operation.run(operation.decode_for(cls(1), {}), context)
+
+    assert asyncio.run(main()) == 5
+
+
 def test_callers_are_not_mixed_in_one_batch():
     seen = []
 
@@ -670,6 +695,53 @@ def test_what_a_batch_invalidates_is_forgotten_again_when_its_resources_are_clos
     assert put[0] == 0
     assert put[-1] == 1
     assert status.startswith("fwd=uri-miss")
+
+
+def test_what_a_batch_invalidates_after_its_deadline_is_forgotten_again_all_the_same():
+    let_go, events = threading.Event(), []
+
+    @action(cache_control=TtlCacheControl(30))
+    async def count() -> int:
+        return 1
+
+    @resource(scope="call")
+    def session() -> Iterator[Session]:
+        yield Session(1)
+        events.append("closed")
+
+    def fn(items, session: Session):
+        assert let_go.wait(BOUND)
+        cache.invalidate(count)
+        return [1 for _ in items]
+
+    @dataclass
+    class Stats:
+        value: int
+
+        @action(batch_invoker=BatchInvoker(fn), timeout=0.05)
+        async def f(self) -> int:
+            return 1
+
+    @action
+    def stats() -> Stats:
+        return Stats(1)
+
+    service = Service([stats, count], resources=[session])
+
+    async def main():
+        store = service.result_store
+        invalidate = store.invalidate
+        store.invalidate = lambda *key: (events.append("invalidated"), invalidate(*key))
+        operation = service.operations["stats_f"]
+        given = CallContext(Origin.NETWORK, "test", "r", group=CallGroup())
+        async with service.running():
+            with pytest.raises(DeadlineError):
+                await operation.run(operation.decode_for(Stats(1), {}), given)
+            let_go.set()
+            assert await service.runtime.workers.drain(BOUND) == 0
+
+    asyncio.run(main())
+    assert events == ["invalidated", "closed", "invalidated"]
 
 
 def test_a_batch_invoker_cannot_be_changed():

@@ -471,7 +471,9 @@ def test_calls_that_no_thread_will_make_are_told_so():
 
     async def main(group):
         service.runtime.workers.close()
-        return kinds(await asyncio.gather(*(call(service, "f", group) for _ in range(2)), return_exceptions=True))
+        at = asyncio.get_running_loop().time() + 1000  # it is not the deadline that tells them
+        calls = [call(service, "f", group, at) for _ in range(2)]
+        return kinds(await asyncio.gather(*calls, return_exceptions=True))
 
     assert run(service, main) == [OverloadedError] * 2
 
