@@ -47,10 +47,12 @@ class Offer(msgspec.Struct):
     Args:
         nodes: What it leads to: a member's type, or a nested action's result.
         is_nested: Whether it is a nested action, so that a path may end with it.
+        is_told: Whether messages may name it: not an action that is left out of documents.
     """
 
     nodes: list[Node] = msgspec.field(default_factory=list[Node])
     is_nested: bool = False
+    is_told: bool = False
 
 
 class Inclusions:
@@ -105,11 +107,14 @@ class Inclusions:
             for item, _ in objects_in(node):
                 for field in item.fields if item.kind == "object" else ():
                     if self._leads_on(field.node):
-                        found.setdefault(field.wire, Offer()).nodes.append(field.node)
+                        offer = found.setdefault(field.wire, Offer())
+                        offer.nodes.append(field.node)
+                        offer.is_told = True
                 for name, nested in self.of_class(item).items():
                     offer = found.setdefault(name, Offer())
                     offer.nodes.append(nested.result.root)
                     offer.is_nested = True
+                    offer.is_told = offer.is_told or nested.action.include_in_schema
             self._offers[id(node)] = found
         return self._offers[id(node)]
 
@@ -180,7 +185,7 @@ class Inclusions:
             offers = [offered for node in nodes if (offered := self.offered(node))]
             found = [offered[step] for offered in offers if step in offered]
             if not found:
-                names = sorted({name for offered in offers for name in offered})
+                names = sorted({name for offered in offers for name, offer in offered.items() if offer.is_told})
                 return f"{shown(path)}: {unknown(step, names)}; here can be included: {', '.join(names) or 'nothing'}"
             nodes = [node for offer in found for node in offer.nodes]
             is_nested = any(offer.is_nested for offer in found)

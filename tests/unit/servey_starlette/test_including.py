@@ -612,3 +612,26 @@ async def test_of_classes_that_look_alike_in_json_none_is_taken_for_another() ->
         assert response.json() == {"name": "Rex", "sound": "woof"}
         assert response.headers["cache-control"] == "private, max-age=30"
     assert (await told.request("GET", "/actions/pet", query="include=sound")).status == 401
+
+
+async def test_what_documents_leave_out_is_named_by_no_message() -> None:
+    @dataclass
+    class Safe:
+        number: int
+
+        @action
+        async def weight(self) -> int:
+            return 3
+
+        @action(include_in_schema=False)
+        async def code(self) -> int:
+            return 1234
+
+    @action(triggers=(WEB_GET,))
+    async def safe() -> Safe:
+        return Safe(1)
+
+    assert await got(safe, query="include=code") == {"number": 1, "code": 1234}
+    response = await client(safe).request("GET", "/actions/safe", query="include=cod")
+    (problem,) = response.json()["errors"]
+    assert problem["message"] == "'cod': unknown; here can be included: weight"
