@@ -410,6 +410,16 @@ async def test_a_rate_limit_of_a_nested_action_counts_its_calls() -> None:
     assert statuses == [200, 200, 429]
 
 
+async def test_the_rate_limit_of_the_action_itself_is_told() -> None:
+    @action(triggers=(WEB_GET,), rate_limit="5/hour")
+    async def limited() -> Writer:
+        return Writer("Ada")
+
+    found = await client(limited).request("GET", "/actions/limited", query="include=initial")
+    assert found.json() == {"name": "Ada", "initial": "A"}
+    assert "r=4" in found.headers["ratelimit"]
+
+
 async def test_the_error_of_one_is_the_error_of_all_and_the_others_do_not_go_on() -> None:
     ended = []
 
