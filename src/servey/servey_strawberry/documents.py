@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from sys import getsizeof
 from typing import Any
 
 import msgspec
@@ -94,7 +96,8 @@ class Documents:
     def __init__(self, schema: GraphQLSchema, settings: Settings) -> None:
         self._schema, self._settings = schema, settings
         self._kept: LRUCache[str, Document] = LRUCache(MOST_BYTES, getsizeof=_size)
-        self._registered: LRUCache[str, str] = LRUCache(MOST_BYTES, getsizeof=len)
+        self._registered: LRUCache[str, str] = LRUCache(MOST_BYTES, getsizeof=getsizeof)
+        self._lock = threading.Lock()  # for both of them: there may be several event loops
         self._persisted = _persisted(settings.graphql_documents)
         problems: list[str] = []
         self._trusted: dict[str, Document] = {}
@@ -124,7 +127,8 @@ class Documents:
         if self._settings.graphql_only_documents:
             raise UnknownDocumentError("only persisted documents are executed here: send the id of one")
         if source is None:
-            known = self._registered.get(_plain(identifier or ""))
+            with self._lock:
+                known = self._registered.get(_plain(identifier or ""))
             if known is None:
                 raise UnknownDocumentError("PersistedQueryNotFound")
             return self.read(known)
@@ -133,7 +137,8 @@ class Documents:
             # after reading: nothing that is no document of the schema takes the place of one
             if hashlib.sha256(source.encode()).hexdigest() != _plain(identifier):
                 raise DocumentError([GraphQLError("the SHA-256 of the document is another one than is said")])
-            self._registered[_plain(identifier)] = source
+            with self._lock, suppress(ValueError):
+                self._registered[_plain(identifier)] = source
         return document
 
     def knows(self, identifier: str | None) -> bool:
@@ -146,10 +151,14 @@ class Documents:
         Raises:
             DocumentError: It is not valid, or over a limit.
         """
-        found = self._kept.get(source)
+        with self._lock:
+            found = self._kept.get(source)
         if found is None:
             found = self._read(source)
-            with suppress(ValueError):  # it is larger than all that is kept: with limits of one's own that can be
+            with (
+                self._lock,
+                suppress(ValueError),
+            ):  # it is larger than all that is kept: with limits of one's own that can be
                 self._kept[source] = found
         return found
 

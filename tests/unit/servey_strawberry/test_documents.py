@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,8 @@ from servey import WEB_GET, WEB_POST, Authorization, DefinitionError, WebTrigger
 from servey.action.action import action
 from servey.errors import SettingsError
 from servey.servey_starlette.app import create_app
+from servey.servey_strawberry import documents
+from servey.servey_strawberry.documents import Documents
 from servey.servey_strawberry.limits import Measure, Measurer
 from servey.servey_strawberry.schema import create_schema, graphql_schema
 from servey.servey_test.client import Client, Response, client_of
@@ -258,6 +263,25 @@ async def test_requests_come_in_an_array_as_far_as_a_setting_lets_them() -> None
 
     assert (await sent(3, 3)).json() == [{"data": {"sayHello": "Hello you!"}}] * 3
     assert [(await sent(3, 4)).status, (await sent(3, 0)).status, (await sent(1, 1)).status] == [413, 400, 400]
+
+
+def test_the_documents_that_are_kept_are_those_of_all_event_loops(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(documents, "MOST_BYTES", 20_000)
+    kept = Documents(graphql_schema(create_schema(Service([say_hello]))), Settings())
+    switching, barrier = sys.getswitchinterval(), threading.Barrier(4)
+
+    def read(thread: int) -> None:
+        barrier.wait()
+        for n in range(300):
+            source = f"{{ a{n} : sayHello b{thread % 2}: sayHello }}"
+            kept.find(source, hashlib.sha256(source.encode()).hexdigest())
+
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as threads:
+            list(threads.map(read, range(4)))
+    finally:
+        sys.setswitchinterval(switching)
 
 
 async def test_of_several_requests_none_hides_what_the_others_have_done() -> None:
