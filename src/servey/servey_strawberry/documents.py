@@ -155,10 +155,8 @@ class Documents:
             found = self._kept.get(source)
         if found is None:
             found = self._read(source)
-            with (
-                self._lock,
-                suppress(ValueError),
-            ):  # it is larger than all that is kept: with limits of one's own that can be
+            # it may be larger than all that is kept, with limits of one's own
+            with self._lock, suppress(ValueError):
                 self._kept[source] = found
         return found
 
