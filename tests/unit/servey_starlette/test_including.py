@@ -562,6 +562,20 @@ async def test_a_reply_that_must_not_be_kept_makes_the_whole_so() -> None:
     assert (found.json(), found.headers["cache-control"]) == ({"n": 1, "secret": 1}, "no-store")
 
 
+@pytest.mark.parametrize(
+    ("own", "told"), [("no-store", "no-store"), ("public, max-age=60", "no-cache"), ("max-age=60", "no-cache")]
+)
+async def test_what_a_reply_says_of_its_own_value_is_said_of_the_whole_if_it_is_true_of_it(own: str, told: str) -> None:
+    @action(triggers=(WEB_GET,))
+    async def replied() -> Reply[Writer]:
+        return Reply(Writer("Ada"), headers={"Cache-Control": own})
+
+    http = client(replied)
+    assert (await http.request("GET", "/actions/replied")).headers["cache-control"] == own
+    found = await http.request("GET", "/actions/replied", query="include=initial")
+    assert found.headers["cache-control"] == told
+
+
 async def test_what_no_object_can_be_made_of_again_is_not_taken_from_what_was_kept() -> None:
     @dataclass
     class Even:
