@@ -31,7 +31,8 @@ def field_of(model: Model, name: str) -> tuple[str, OutputField]:
 def document_of(kind: str, field: OutputField, params: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """Return the document that asks for everything a field has, and its variables.
 
-    It has a variable for each argument that is given or has to be, as a client's has. What is no argument is passed all the same, as a literal, for GraphQL to refuse it.
+    It has a variable for each argument that is given or has to be, as a client's has. What is no argument is passed all
+    the same, as a literal, for GraphQL to refuse it.
     """
     by_wire = {argument.wire: argument for argument in field.arguments}
     known = {name: value for name, value in params.items() if name in by_wire}

@@ -74,7 +74,6 @@ class TrackingEvent:
     depot: DepotCode
     state: State
 
-
     @classmethod
     def of_row(cls, row: Row) -> TrackingEvent:
         """Return the step in a row of the table events."""
