@@ -119,7 +119,9 @@ class Service:
         for unreached in found.nested:
             if id(unreached) not in served:
                 _log.warning(
-                    "%s (%s) is not served: no action returns its class", unreached.fn.__qualname__, unreached.where
+                    "%s (%s) is not served: no action returns its class; return it from one, or take @action away",
+                    unreached.fn.__qualname__,
+                    unreached.where,
                 )
         return service
 

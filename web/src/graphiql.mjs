@@ -22,7 +22,7 @@ const examples = JSON.parse(main.dataset.examples);
 const endpoint = new URL(main.dataset.endpoint, document.baseURI);
 const login = main.dataset.login ? new Login(new URL(main.dataset.login, document.baseURI)) : null;
 
-const TABS = 12; // so many examples are tabs at first; all are in the menu
+const TABS = 5; // so many examples are tabs at first; all are in the menu
 const HINT = "# Write a query, a mutation, or choose an example above. Ctrl-Space proposes what may follow.\n\n";
 
 const tabOf = ({ query, variables }) => ({ query, variables });

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import typing
+from collections import abc
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, ExitStack
 from contextvars import copy_context
@@ -18,7 +20,8 @@ from servey.action.injection import Injection, compile_call
 from servey.action.runtime import Runtime
 from servey.action.signature import ActionSignature, Injected, asked_for, hints_of
 from servey.codec import ResultError
-from servey.errors import CallError, DefinitionError, Problem
+from servey.codec.walk import shown_type
+from servey.errors import CallError, DefinitionError, Problem, located
 
 
 class BatchedCall:
@@ -95,6 +98,8 @@ class Batch:
                 where=action.where,
                 fix="give the BatchInvoker an arg_extractor that makes one item of all of them",
             )
+        if action.batch_invoker.arg_extractor is not None:
+            _check_extractor(action.batch_invoker.arg_extractor, others, self._name)
         self.item = _extractor(signature.parameters[0].name, others, action.batch_invoker.arg_extractor)
         self._first, *rest = inspect.signature(inspect.unwrap(self._fn)).parameters.values()
         self.injected = self._injected(signature, rest, injection)
@@ -111,7 +116,15 @@ class Batch:
     ) -> tuple[Injected, ...]:
         invoker = signature.action.batch_invoker
         assert invoker is not None
-        hints = hints_of(self._fn, signature.action.namespace, signature.owner, invoker.where) if parameters else {}
+        hints = hints_of(self._fn, signature.action.namespace, signature.owner, invoker.where)
+        for name, what in ((self._first.name, "takes"), ("return", "returns")):
+            if name in hints and not _is_list(hints[name]):
+                raise DefinitionError(
+                    f"the batch function {self._fn.__name__} of {self._name} {what} {shown_type(hints[name])}, "
+                    f"which is no list",
+                    where=invoker.where,
+                    fix="it takes a list of items, and returns a list of as many results: list[…]",
+                )
         injected: list[Injected] = []
         for parameter in parameters:
             asked, optional = asked_for(hints.get(parameter.name))
@@ -208,6 +221,28 @@ class Batch:
             f"what the batch function {self._fn.__name__} returned",
             [Problem("", f"expected a sequence of {len(calls)} results, got {got}")],
         )
+
+
+_LISTS = (list, tuple, abc.Sequence, abc.MutableSequence, abc.Collection, abc.Iterable)
+
+
+def _is_list(hint: Any) -> bool:
+    """Whether a list of anything is of a type."""
+    while typing.get_origin(hint) is typing.Annotated:
+        hint = typing.get_args(hint)[0]
+    kind = typing.get_origin(hint) or hint
+    return kind in _LISTS or not isinstance(kind, type) or kind is object  # an alias may be anything
+
+
+def _check_extractor(extract: Callable[..., Any], others: Sequence[str], name: str) -> None:
+    try:
+        inspect.signature(extract).bind(None, **dict.fromkeys(others))
+    except TypeError as error:
+        raise DefinitionError(
+            f"the arg_extractor of {name} cannot be called with its object and its arguments: {error}",
+            where=located(extract.__code__.co_filename, extract.__code__.co_firstlineno),
+            fix=f"let it take ({', '.join(['item', *others])})",
+        ) from None
 
 
 def _extractor(owner: str, others: Sequence[str], extract: Callable[..., Any] | None) -> Callable[[Any], Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -183,7 +184,7 @@ class Documents:
         if errors:
             raise DocumentError(errors)
         if errors := validate(self._schema, ast, _RULES, max_errors=MOST_ERRORS, hide_suggestions=hide):
-            raise DocumentError([_told(error) for error in errors])
+            raise DocumentError([_told(error, self._schema, hide_suggestions=hide) for error in errors])
         return Document(
             ast,
             ast.token_count * _BYTES_PER_TOKEN + len(source) * 4 + 2000,
@@ -205,8 +206,18 @@ class _OverlappingFieldsRule(OverlappingFieldsCanBeMergedRule):
 _RULES = tuple(_OverlappingFieldsRule if rule is OverlappingFieldsCanBeMergedRule else rule for rule in specified_rules)
 
 
-def _told(error: GraphQLError) -> GraphQLError:
-    """Return an error of validation; one that says why, where graphql-core has given up."""
+_AT_ROOT = re.compile(r"Cannot query field '(\w+)' on type '(Query|Mutation)'")
+
+
+def _told(error: GraphQLError, schema: GraphQLSchema, *, hide_suggestions: bool) -> GraphQLError:
+    """Return an error of validation; one that says why, where graphql-core has given up, or proposes something else."""
+    if not hide_suggestions and (found := _AT_ROOT.match(error.message)) is not None:
+        name, root = found.groups()
+        is_query = root == "Mutation"
+        other = schema.query_type if is_query else schema.mutation_type
+        if other is not None and name in other.fields:
+            kind = "query" if is_query else "mutation"
+            return GraphQLError(f"{name} is a {kind}: ask for it in one, {kind} {{ {name} … }}", error.nodes)
     if isinstance(error, ValidationAbortedError) and not error.message.startswith("Too many"):
         return GraphQLError("the document repeats its fields, or nests its fragments, more than it may")
     return error

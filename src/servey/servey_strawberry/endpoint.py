@@ -96,6 +96,14 @@ class GraphQLEndpoint:
                 raise MethodNotAllowedError(_METHODS)
             if media is None:
                 raise _NotAcceptableError
+            if (
+                self._settings.serves_graphiql
+                and scope["method"] == "GET"
+                and not scope["query_string"]
+                and any("text/html" in value for value in accepted)
+            ):  # somebody who has opened the address in a browser; relative, as the full path may be unknown here
+                await answer.send(b"", 307, [("location", "graphiql/")])
+                return
             await self._answer(scope, receive, headers, context, answer)
         except CallError as error:
             await answer.fail(error)
@@ -178,7 +186,7 @@ class GraphQLEndpoint:
             return {"errors": request_errors(error.errors, context.request_id)}, refused, None
         reads = operation.operation is OperationType.QUERY
         if by_get and not reads:
-            raise MethodNotAllowedError(("OPTIONS", "POST"))
+            raise _MutationByGetError
         check_values(request.variables, self._settings.graphql_max_values, document.calls)
         max_age, store = asked_of_cache(scope["headers"])
         calls = Calls(
@@ -209,9 +217,17 @@ class GraphQLEndpoint:
         if allowed == "on":
             return
         if allowed == "off":
-            raise ForbiddenError("introspection is off")
+            raise ForbiddenError("introspection is off (SERVEY_GRAPHQL_INTROSPECTION)")
         if authorization is None or allowed not in authorization.scopes:
             raise ForbiddenError("introspection needs a scope", scope=allowed)
+
+
+class _MutationByGetError(MethodNotAllowedError):
+    """A GET asks for a change (GraphQL over HTTP §6.2)."""
+
+    def __init__(self) -> None:
+        super().__init__(("OPTIONS", "POST"))
+        self.detail = "a mutation is sent by POST"
 
 
 class _NotAcceptableError(CallError):

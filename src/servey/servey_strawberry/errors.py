@@ -88,7 +88,10 @@ def _call_error(error: GraphQLError, request_id: str) -> CallError:
         return cause
     if isinstance(cause, GraphQLError):
         if cause.message.startswith(_INT):
-            return IntRangeError(_hinted(cause.message))
+            told = _hinted(cause.message)
+            where = ".".join(map(str, error.path or ()))
+            _log.error("%s: %s (request %s)", where, told, request_id, extra={"request_id": request_id})
+            return IntRangeError(told)
         if cause.nodes:  # an argument, which only now turns out to be none
             return InvalidError(cause.message)
     where = ".".join(map(str, error.path or ()))

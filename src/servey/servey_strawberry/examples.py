@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from servey.action.operation import CheckedExample
-from servey.servey_strawberry.model import NOTHING, Model, ObjectType, OutputField, Ref, UnionType
+from servey.servey_strawberry.model import NOTHING, InputField, Model, ObjectType, OutputField, Ref, UnionType
 from servey.servey_strawberry.names import camel_case
 from servey.servey_strawberry.reading import default_of
 
@@ -31,18 +31,20 @@ class ExampleDocument(msgspec.Struct, frozen=True):
 
 
 def example_documents(model: Model) -> list[ExampleDocument]:
-    """Return the examples of the actions at the roots of a schema, in its order.
+    """Return the examples of the actions at the roots of a schema: first those that everybody may run.
 
     An example whose arguments GraphQL cannot be given by itself, as those of a union, is left out.
     """
     found: list[ExampleDocument] = []
+    guarded: list[ExampleDocument] = []
     for kind, root in (("query", model.query), ("mutation", model.mutation)):
         for field in root.fields:
             assert field.operation is not None
             for example in field.operation.examples:
                 if example.example.error is None and (variables := _variables(field, example)) is not None:
-                    found.append(_document(kind, field, example.example.name, variables))
-    return found
+                    document = _document(kind, field, example.example.name, variables)
+                    (found if field.operation.is_open else guarded).append(document)
+    return found + guarded
 
 
 def _variables(field: OutputField, example: CheckedExample) -> Mapping[str, Any] | None:
@@ -65,6 +67,10 @@ def _document(kind: str, field: OutputField, name: str, variables: Mapping[str, 
     ]
     text = msgspec.json.format(msgspec.json.encode(variables), indent=2).decode() if variables else ""
     return ExampleDocument(f"{field.operation.name}: {name}", "\n".join(lines) + "\n", text)
+
+
+def _is_needed(argument: InputField) -> bool:
+    return argument.default is NOTHING and not argument.ref.nullable
 
 
 def shown_ref(ref: Ref) -> str:
@@ -90,11 +96,12 @@ def _selection(ref: Ref, depth: int) -> str:
 
 
 def _fields(named: ObjectType, depth: int) -> Iterator[str]:
-    """Yield the plain members, and the nested actions only of a class that has nothing else."""
-    plain = [field for field in named.fields if field.operation is None]
-    called = [field for field in named.fields if all(item.default is not NOTHING for item in field.arguments)]
+    """Yield the plain members, and at the top the nested actions that everybody may call without arguments."""
     any_told = False
-    for field in plain or called:
+    for field in named.fields:
+        action = field.operation
+        if action is not None and (depth > 1 or not action.is_open or any(map(_is_needed, field.arguments))):
+            continue
         is_deep = isinstance(field.ref.named, (ObjectType, UnionType))
         if is_deep and depth >= _DEEPEST:
             continue

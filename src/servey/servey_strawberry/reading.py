@@ -18,6 +18,7 @@ from servey.codec.leaves import is_enum, literal_values
 from servey.codec.schema import Names, class_name
 from servey.errors import DefinitionError
 from servey.finder import nested_actions
+from servey.security.access_control import ALLOW_ALL, described
 from servey.servey_strawberry.members import Member, encoded, is_class, members_of, reader_of
 from servey.servey_strawberry.model import (
     NOTHING,
@@ -177,7 +178,7 @@ class _Reader:
             self._name(name, "the action"),
             name,
             ref,
-            told.prose,
+            "\n\n".join(filter(None, (told.prose, _who_may(operation)))),
             read=operation.result.encode if _is_converted(operation.result.root, ref) else None,
             operation=operation,
             nested=nested,
@@ -442,6 +443,14 @@ def default_of(ref: Ref, wire: Any) -> Any:
     if isinstance(ref.to, Scalar) and ref.to.name == "Int" and not (type(wire) is int and -_INT32 <= wire < _INT32):
         raise ValueError("no Int")
     return wire
+
+
+def _who_may(operation: Operation) -> str:
+    """Return who may call an action, for its description; nothing where everybody may."""
+    if operation.is_open:
+        return ""
+    control = operation.action.access_control
+    return f"For some only: {'any token' if control is ALLOW_ALL else described(control)}."
 
 
 def _needs_itself(made: InputType) -> bool:

@@ -6,11 +6,12 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 import pytest
 
-from servey import BatchInvoker, Reply, cache, resource
+from servey import WEB_GET, BatchInvoker, Reply, cache, resource
 from servey.action.action import action, get_action
 from servey.action.call_group import CallGroup
 from servey.action.context import CURRENT_CALL, CallContext, Origin
@@ -748,3 +749,37 @@ def test_a_batch_invoker_cannot_be_changed():
     with pytest.raises(AttributeError):
         BatchInvoker(good).max_batch_size = 5
     assert msgspec.structs.asdict(BatchInvoker(good)) == {"fn": good, "max_batch_size": 100, "arg_extractor": None}
+
+
+def numbers_as_dict(items: list[Any]) -> dict[int, int]:
+    return {}
+
+
+def one_number(item: int) -> list[int]:
+    return [item]
+
+
+@pytest.mark.parametrize(
+    "invoker",
+    [
+        BatchInvoker(numbers_as_dict),
+        BatchInvoker(one_number),
+        BatchInvoker(lambda items: items, arg_extractor=lambda item, other: item),
+    ],
+)
+def test_a_batch_function_or_an_extractor_that_cannot_fit_is_refused_at_start(invoker: BatchInvoker) -> None:
+    @dataclass
+    class Box:
+        width: int
+
+        @action(batch_invoker=invoker)
+        def doubled(self) -> int:
+            return self.width * 2
+
+    @action(triggers=(WEB_GET,))
+    def box() -> Box:
+        return Box(1)
+
+    with pytest.raises(DefinitionError) as caught:
+        Service([box])
+    assert __file__.rpartition("/")[2] in str(caught.value)

@@ -8,20 +8,32 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
-from graphql import OperationDefinitionNode, parse
+from graphql import OperationDefinitionNode, parse, validate
 
-from servey import WEB_GET, WEB_POST, Authorization, DefinitionError, WebTrigger, WebTriggerMethod
+from servey import (
+    WEB_GET,
+    WEB_POST,
+    Authorization,
+    DefinitionError,
+    Example,
+    ScopeAccessControl,
+    WebTrigger,
+    WebTriggerMethod,
+)
 from servey.action.action import action
 from servey.errors import SettingsError
 from servey.servey_starlette.app import create_app
 from servey.servey_strawberry import documents
 from servey.servey_strawberry.documents import Documents
+from servey.servey_strawberry.examples import example_documents
 from servey.servey_strawberry.limits import Measure, Measurer
+from servey.servey_strawberry.reading import read_model
 from servey.servey_strawberry.schema import create_schema, graphql_schema
 from servey.servey_test.client import Client, Response, client_of
 from servey.service import Service
@@ -39,6 +51,10 @@ def say_hello(name: str = "you") -> str:
 @action(triggers=(WEB_POST,))
 def change() -> int:
     return 1
+
+
+class Colour(Enum):
+    RED = "red"
 
 
 def hashed(document: str) -> str:
@@ -336,3 +352,55 @@ async def test_graphql_can_be_switched_off_and_its_page_is_for_development() -> 
     assert await statuses(production(graphiql=True)) == [200, 200]
     assert await statuses(Settings(graphiql=False)) == [200, 404]
     assert await statuses(Settings(graphql=False)) == [404, 404]
+
+
+async def test_a_mutation_that_is_asked_for_as_a_query_is_told_to_be_one() -> None:
+    told = (await post([say_hello, change], "{ change }")).json()["errors"]
+    assert len(told) == 1
+    assert "mutation { change" in told[0]["message"]
+    told = (await post([say_hello, change], "mutation { sayHello }")).json()["errors"]
+    assert "query { sayHello" in told[0]["message"]
+    hidden = (await post(Service([say_hello, change], settings=production()), "{ change }")).json()["errors"]
+    assert "mutation" not in hidden[0]["message"]
+
+
+async def test_a_browser_that_opens_the_endpoint_is_led_to_the_page_where_there_is_one() -> None:
+    html = {"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+    for settings, expected in ((Settings(), (307, "graphiql/")), (production(), (400, None))):
+        async with client_of(create_app(Service([say_hello], settings=settings))) as client:
+            response = await client.request("GET", "/graphql", headers=html)
+            assert (response.status, response.headers.get("location")) == expected
+
+
+def test_examples_are_documents_of_the_schema_those_for_everybody_first() -> None:
+    @action(
+        triggers=(WEB_GET,),
+        access_control=ScopeAccessControl("root"),
+        examples=(Example(name="guarded", result=1, authorization=Authorization("me", frozenset({"root"}))),),
+    )
+    def secret() -> int:
+        return 1
+
+    @action(triggers=(WEB_GET,), examples=(Example(name="by_depth", params={"deep": 2}),))
+    def grow(deep: int = 1, colour: Colour = Colour.RED) -> Node:
+        return Node("n")
+
+    @action(
+        triggers=(WEB_POST,),
+        examples=(Example(name="red", params={"colour": "red"}), Example(name="no", error="invalid")),
+    )
+    def paint(colour: Colour) -> None:
+        pass
+
+    service = Service([secret, grow, paint])
+    model = read_model(service)
+    schema = graphql_schema(create_schema(service, model))
+    documents = example_documents(model)
+    assert [(document.title, document.variables) for document in documents] == [
+        ("grow: by_depth", '{\n  "deep": 2\n}'),
+        ("paint: red", '{\n  "colour": "RED"\n}'),
+        ("secret: guarded", ""),
+    ]
+    assert [validate(schema, parse(document.query)) for document in documents] == [[], [], []]
+    assert documents[0].query.startswith("query grow_byDepth($deep: Int!) {\n  grow(deep: $deep) {\n    name\n")
+    assert "    parent {\n" in documents[0].query
