@@ -19,7 +19,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from browser.docs_page import VARIABLES
 
@@ -46,6 +46,7 @@ def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         options = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", offline]
         browser = playwright.chromium.launch(executable_path=path, args=options)
+        expect.set_options(timeout=BOUND * 1000)  # 5 s of its own, which a busy machine needs for a page
         yield browser
         browser.close()
 
