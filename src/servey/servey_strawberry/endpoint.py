@@ -75,6 +75,8 @@ class GraphQLEndpoint:
 
     def __init__(self, service: Service, model: Model) -> None:
         self._service, self._settings = service, service.settings
+        self._has_page, self._by_get = service.settings.serves_graphiql, service.settings.graphql_by_get
+        self._introspection = service.settings.introspection
         self._schema = graphql_schema(create_schema(service, model))
         self.documents = Documents(self._schema, self._settings)
         self.execute: Execute = core_execution(self._schema, hide_suggestions=self._settings.production)
@@ -97,7 +99,7 @@ class GraphQLEndpoint:
             if media is None:
                 raise _NotAcceptableError
             if (
-                self._settings.serves_graphiql
+                self._has_page
                 and scope["method"] == "GET"
                 and not scope["query_string"]
                 and any("text/html" in value for value in accepted)
@@ -133,9 +135,9 @@ class GraphQLEndpoint:
                 refuse_query(scope["query_string"], self._settings.max_query_size)
             body = await read_json(receive, headers, self._settings.max_body_size)
             request = of_body(body, self._settings.graphql_max_batch)
-        if reads and self._settings.graphql_by_get != "on":
+        if reads and self._by_get != "on":
             assert isinstance(request, GraphQLRequest)
-            if self._settings.graphql_by_get == "off":
+            if self._by_get == "off":
                 raise MethodNotAllowedError(("OPTIONS", "POST"))
             if not self.documents.knows(request.document_id):
                 check_guard(headers)
@@ -213,7 +215,7 @@ class GraphQLEndpoint:
         Raises:
             ForbiddenError: It may not.
         """
-        allowed = self._settings.introspection
+        allowed = self._introspection
         if allowed == "on":
             return
         if allowed == "off":
