@@ -36,8 +36,8 @@ serve: $(VENV)/.synced-server
 	cd examples/tour && SERVEY_API_TITLE="$${SERVEY_API_TITLE:-Parcels}" \
 	  SERVEY_PLUGINS="$${SERVEY_PLUGINS-actions.people:People}" exec ../../$(RUN) -m servey
 
-# in CI (CI=true) tests/no_skips.py turns each skipped test into a failure
-PYTEST := PYTHONPATH=tests $(RUN) -m pytest -n 2 -p no_skips
+# in CI (CI=true) tests/no_skips.py turns each skipped test into a failure; who has done with its tests takes the other's
+PYTEST := PYTHONPATH=tests $(RUN) -m pytest -n 2 --dist worksteal -p no_skips
 
 test: $(VENV)/.synced
 	$(PYTEST) $(ARGS)
@@ -58,7 +58,7 @@ test-version: $(VENV)/.synced
 	@version=$(VERSION); python="$$($(FIND))"; [ -n "$$python" ] || exit 0; \
 	echo "== Python $$version: $$python"; \
 	UV_PROJECT_ENVIRONMENT=$(VENV)/other/$$version $(VENV)/bin/uv sync --frozen --quiet --python "$$python" && \
-	PYTHONPATH=tests $(VENV)/other/$$version/bin/python -m pytest -n 2 -p no_skips $(ARGS)
+	PYTHONPATH=tests $(VENV)/other/$$version/bin/python -m pytest -n 2 --dist worksteal -p no_skips $(ARGS)
 
 VERSIONS := 3.11 3.12 3.13 3.14 3.15
 REVERSED := 3.15 3.14 3.13 3.12 3.11
