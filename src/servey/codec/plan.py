@@ -254,7 +254,7 @@ ANYTHING = ForeignType(lambda value: value, to_wire, lambda _mode: {})
 
 def ordered(node: Node) -> list[Node]:
     """Return a union's members in the order in which they are tried: as declared, str last."""
-    return sorted(_flat(node), key=lambda member: member.cls is str)
+    return sorted(flat(node), key=lambda member: member.cls is str)
 
 
 def outgoing(node: Node, value: Any) -> list[Node]:
@@ -271,7 +271,7 @@ def outgoing(node: Node, value: Any) -> list[Node]:
         except TypeError:  # a TypedDict
             return 1 if isinstance(value, dict) else 3
 
-    return sorted(_flat(node), key=rank)
+    return sorted(flat(node), key=rank)
 
 
 class Members:
@@ -305,8 +305,9 @@ class Members:
         return Compiler()
 
 
-def _flat(node: Node) -> list[Node]:
-    return [leaf for item in node.items for leaf in (_flat(item) if item.kind == "union" else [item])]
+def flat(node: Node) -> list[Node]:
+    """Return the members of a union, those of unions inside of it in their places."""
+    return [leaf for item in node.items for leaf in (flat(item) if item.kind == "union" else [item])]
 
 
 def _listed(builtins: Any) -> Any:

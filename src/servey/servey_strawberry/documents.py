@@ -99,10 +99,9 @@ class Documents:
         self._kept: LRUCache[str, Document] = LRUCache(MOST_BYTES, getsizeof=_size)
         self._registered: LRUCache[str, str] = LRUCache(MOST_BYTES, getsizeof=getsizeof)
         self._lock = threading.Lock()  # for both of them: there may be several event loops
-        self._persisted = _persisted(settings.graphql_documents)
         problems: list[str] = []
         self._trusted: dict[str, Document] = {}
-        for identifier, source in self._persisted.items():
+        for identifier, source in _persisted(settings.graphql_documents).items():
             try:
                 self._trusted[identifier] = self._read(source)
             except DocumentError as error:

@@ -86,15 +86,14 @@ def _call_error(error: GraphQLError, request_id: str) -> CallError:
         cause = cause.original_error
     if isinstance(cause, CallError):
         return cause
+    where = ".".join(map(str, error.path or ()))
     if isinstance(cause, GraphQLError):
         if cause.message.startswith(_INT):
             told = _hinted(cause.message)
-            where = ".".join(map(str, error.path or ()))
             _log.error("%s: %s (request %s)", where, told, request_id, extra={"request_id": request_id})
             return IntRangeError(told)
         if cause.nodes:  # an argument, which only now turns out to be none
             return InvalidError(cause.message)
-    where = ".".join(map(str, error.path or ()))
     _log.error(
         "%s: the result cannot be written: %s (request %s)",
         where,

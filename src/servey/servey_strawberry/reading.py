@@ -15,6 +15,7 @@ from servey.codec import MISSING, Codec, Engine, Node, ResultError, SchemaMode, 
 from servey.codec.big_int import BigInt
 from servey.codec.documentation import Documentation
 from servey.codec.leaves import is_enum, literal_values
+from servey.codec.plan import flat
 from servey.codec.schema import Names, class_name
 from servey.errors import DefinitionError
 from servey.finder import nested_actions
@@ -200,7 +201,7 @@ class _Reader:
     def _ref(self, node: Node, side: SchemaMode) -> Ref:
         """Return the type of a node, as it is got or as it is sent."""
         if node.kind == "union":
-            members = [item for item in _flat(node) if item.cls is not type(None)]
+            members = [item for item in flat(node) if item.cls is not type(None)]
             if len(members) == 1:
                 return self._ref(members[0], side).or_null()
             union = self._union(node, members) if side == "output" else self._one_of(node, members)
@@ -471,10 +472,6 @@ def _needs_itself(made: InputType) -> bool:
 
 def _key(node: Node) -> object:
     return node.identity if node.kind == "object" or node.flavor == "namedtuple" else node.type
-
-
-def _flat(node: Node) -> list[Node]:
-    return [leaf for item in node.items for leaf in (_flat(item) if item.kind == "union" else [item])]
 
 
 def _is_choice(node: Node) -> bool:
