@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -10,12 +11,12 @@ import msgspec
 from servey.codec.engine import Engine, SchemaMode
 from servey.codec.failure import PROBLEM_LIMIT, IslandError, below, step, unknown
 from servey.codec.node import MISSING, Field, Node
-from servey.codec.plan import Compiler, Plan
-from servey.codec.refusal import REFUSALS, check_decimals, has_decimals, maybe_not_finite, refused_text, refused_value
+from servey.codec.numbers import whole_value
+from servey.codec.plan import Compiler, Plan, Quick
+from servey.codec.refusal import REFUSALS, parsed, parsed_again, refused_value
 from servey.codec.shadow import default_field, hook
 from servey.codec.text import Read, TextError, TextKind, list_reader, reader, text_kind
 from servey.codec.walk import Walk
-from servey.codec.whole import whole_text, whole_value
 from servey.errors import DefinitionError, InvalidError, Problem
 
 
@@ -76,19 +77,14 @@ class ArgumentsCodec:
             raise DefinitionError.join(refused)
         self._classes = tuple(walk.classes)
         self._compiler = Compiler()
-        plans = {name: self._compiler.plan(node) for name, (_, node) in self.parameters.items()}
-        self._built: list[tuple[str, Any, Plan]] = [
-            (name, self.parameters[name][0].default, plan) for name, plan in plans.items() if plan.built
-        ]
-        self.struct: Any = self._struct(plans)
         self.root = self._root()
+        self._quick = Quick.of(self.root)
         try:
-            self._decoder = msgspec.json.Decoder(self.struct, dec_hook=hook)
-            for plan in plans.values():
-                _ = plan.build
+            self._from_text = _Shape(self.parameters, self._compiler, self._quick.is_quick)
+            self.struct: Any = self._from_text.struct
+            self._decoder = msgspec.json.Decoder(self.struct, dec_hook=hook, float_hook=self._quick.float_hook)
         except (TypeError, ValueError) as error:
             raise DefinitionError(f"{label}: {error}", where=where, fix="use another type") from error
-        self._decimals = has_decimals(self.root)
         self._scalars: dict[str, Read] = {}
         self._lists: dict[str, Callable[[list[str]], Any]] = {}
         self._kinds: dict[str, TextKind] = {}
@@ -125,17 +121,14 @@ class ArgumentsCodec:
             MalformedError: It is no JSON, not UTF-8, or nested too deeply.
             InvalidError: Some argument is wrong, missing or unknown; has every problem.
         """
+        if extra:
+            return self._merged(parsed(data), extra)
+        if self._quick.lets_through(data):
+            return self.decode(parsed(data))
         try:
-            if extra:
-                return self._merged(msgspec.json.decode(data), extra)
-            value = self._decoder.decode(data)
-            if self._decimals and maybe_not_finite(data):
-                check_decimals(self._compiler, self.root, msgspec.json.decode(data))
-            return self._build(value) if self._built else value
+            return self._from_text.build(self._decoder.decode(data))
         except REFUSALS as error:
-            if not extra and (whole := whole_text(self.root, data)) is not None:
-                return self.decode(whole)
-            raise refused_text(self._compiler, self.root, data, error) from None
+            return self.decode(parsed_again(data, error))
 
     def decode(self, builtins: Any) -> Any:
         """Return the arguments in parsed JSON.
@@ -147,11 +140,9 @@ class ArgumentsCodec:
             MalformedError: It is nested too deeply.
             InvalidError: Some argument is wrong, missing or unknown; has every problem.
         """
+        shape = self._from_values
         try:
-            if self._decimals:
-                check_decimals(self._compiler, self.root, builtins)
-            value = msgspec.convert(builtins, self.struct, str_keys=True, dec_hook=hook)
-            return self._build(value) if self._built else value
+            return shape.build(msgspec.convert(builtins, shape.struct, str_keys=True, dec_hook=hook))
         except REFUSALS as error:
             if (whole := whole_value(self.root, builtins)) is not None:
                 return self.decode(whole)
@@ -219,14 +210,11 @@ class ArgumentsCodec:
         schema = {"$schema": DIALECT, **writer.object(self.root.fields)}
         return {**schema, "$defs": writer.definitions} if writer.definitions else schema
 
-    def _struct(self, plans: Mapping[str, Plan]) -> Any:
-        fields: list[Any] = []
-        for name, (parameter, _) in self.parameters.items():
-            if parameter.default is MISSING:
-                fields.append((name, plans[name].shadow))
-            else:
-                fields.append((name, plans[name].shadow, default_field(parameter.default)))
-        return msgspec.defstruct("Arguments", fields, forbid_unknown_fields=True, kw_only=True, gc=False)
+    @functools.cached_property
+    def _from_values(self) -> _Shape:
+        if not self._quick.is_quick:
+            return self._from_text
+        return _Shape(self.parameters, self._compiler, is_quick=False)
 
     def _root(self) -> Node:
         root = Node("object", dict, _Arguments, self.label)
@@ -235,16 +223,6 @@ class ArgumentsCodec:
             description = parameter.description or node.description
             root.fields.append(Field(name, name, node, required, parameter.default, None, description))
         return root
-
-    def _build(self, value: Any) -> Any:
-        for name, default, plan in self._built:
-            member = getattr(value, name)
-            if member is not default:
-                try:
-                    setattr(value, name, plan.build(member))
-                except IslandError as error:
-                    raise IslandError(below(step("", name), error.errors)) from None
-        return value
 
     def _merged(self, body: Any, extra: Mapping[str, str | Sequence[str]]) -> Any:
         if not isinstance(body, dict):
@@ -298,6 +276,39 @@ class ArgumentsCodec:
         if extra and name in extra:
             return "unknown: it is given by the path"
         return unknown(name, self.parameters)
+
+
+class _Shape:
+    """The Struct that arguments are read into, and what makes the user's objects of its members.
+
+    Args:
+        parameters: The parameters and their nodes, by name.
+        compiler: The codec's compiler.
+        is_quick: See `Shadows`.
+    """
+
+    def __init__(self, parameters: Mapping[str, tuple[Parameter, Node]], compiler: Compiler, is_quick: bool) -> None:
+        fields: list[Any] = []
+        self._built: list[tuple[str, Any, Plan]] = []
+        for name, (parameter, node) in parameters.items():
+            plan = compiler.plan(node, is_quick)
+            default = [] if parameter.default is MISSING else [default_field(parameter.default)]
+            fields.append((name, plan.shadow, *default))
+            if plan.built:
+                _ = plan.build  # compiled here
+                self._built.append((name, parameter.default, plan))
+        self.struct: Any = msgspec.defstruct("Arguments", fields, forbid_unknown_fields=True, kw_only=True, gc=False)
+
+    def build(self, value: Any) -> Any:
+        """Return the Struct with the user's objects in place of their shadows."""
+        for name, default, plan in self._built:
+            member = getattr(value, name)
+            if member is not default:
+                try:
+                    setattr(value, name, plan.build(member))
+                except IslandError as error:
+                    raise IslandError(below(step("", name), error.errors)) from None
+        return value
 
 
 class _Arguments:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import decimal
 import typing
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
 from msgspec import UNSET
 
 from servey.codec.constraints import violated
-from servey.codec.failure import IslandError, below, first_line, reworded, shown, step
+from servey.codec.failure import IslandError, below, first_line, step
 from servey.codec.hashing import check_hashes, is_guarded_dict, is_guarded_set
 from servey.codec.node import Node
-from servey.codec.shadow import Shadows, hook, is_built
+from servey.codec.shadow import Shadows, checking, guarded_run, is_built
 from servey.errors import Problem
 
 Build = Callable[[Any], Any]
@@ -142,18 +140,13 @@ class Builder:
 
 def read_key(shadows: Shadows, keys: Node) -> Build:
     """Return what reads the key of a dict from its text; see `servey.codec.hashing`."""
-    box: Any = msgspec.defstruct("Key", [("v", shadows.of(keys))], array_like=True, gc=False)
+    check = guarded_run(checking(shadows.bare(keys), keys.constraints))
 
     def read(name: Any) -> Any:
         try:
-            found: Any = msgspec.convert((name,), box, str_keys=True, dec_hook=hook).v
-        except msgspec.ValidationError as error:
-            cause = error.__cause__
-            told = cause.errors[0].message if isinstance(cause, IslandError) else reworded(str(error), name)
-            raise IslandError([Problem("", f"key: {told}")]) from None
-        if isinstance(found, decimal.Decimal) and not found.is_finite():
-            raise IslandError([Problem("", f"key: expected a finite decimal, got {shown(name)}")])
-        return found
+            return check(name)
+        except IslandError as error:
+            raise IslandError([Problem("", f"key: {error.errors[0].message}")]) from None
 
     return read
 

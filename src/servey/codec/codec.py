@@ -12,19 +12,11 @@ import msgspec
 from servey.codec.engine import Engine, SchemaMode
 from servey.codec.failure import IslandError, ResultError
 from servey.codec.node import Node
-from servey.codec.plan import Compiler, Plan
-from servey.codec.refusal import (
-    REFUSALS,
-    any_not_finite,
-    check_decimals,
-    has_decimals,
-    maybe_not_finite,
-    refused_text,
-    refused_value,
-)
+from servey.codec.numbers import whole_value
+from servey.codec.plan import Compiler, Plan, Quick
+from servey.codec.refusal import REFUSALS, parsed, parsed_again, refused_value
 from servey.codec.shadow import hook
 from servey.codec.walk import Walk, shown_type
-from servey.codec.whole import whole_text, whole_value
 from servey.errors import DefinitionError, Problem
 
 T = TypeVar("T")
@@ -59,19 +51,20 @@ class Codec(Generic[T]):
         self.root: Node = walk.node(tp, shown_type(tp))
         self._classes = tuple(walk.classes)
         self._compiler = Compiler()
+        self._quick = Quick.of(self.root)
         self._plan: Plan = self._compiler.plan(self.root)
+        self._text_plan: Plan = self._compiler.plan(self.root, self._quick.is_quick)
         try:
-            msgspec.json.Decoder(self._plan.mirror)
+            msgspec.json.Decoder(self._text_plan.mirror)
         except (TypeError, ValueError) as error:
             raise DefinitionError(f"{label}: {shown_type(tp)}: {error}", where=where, fix="use another type") from error
-        self._decimals = has_decimals(self.root)
         simple = self.root.kind == "leaf" and not self.root.constraints and self.root.cls in _IDENTICAL
         self._identical: type = self.root.cls if simple else _Nothing
 
     @functools.cached_property
     def _decoder(self) -> Any:
         """Made when first needed: most codecs are of results."""
-        return msgspec.json.Decoder(self._plan.shadow, dec_hook=hook)
+        return msgspec.json.Decoder(self._text_plan.shadow, dec_hook=hook, float_hook=self._quick.float_hook)
 
     def classes(self) -> tuple[type, ...]:
         """Return every class met in the type, in order of meeting, for finding nested actions."""
@@ -87,29 +80,24 @@ class Codec(Generic[T]):
             MalformedError: It is no JSON, not UTF-8, or nested too deeply.
             InvalidError: It is not of the type; has every problem, with its JSON pointer.
         """
+        if self._quick.lets_through(data):
+            return self.decode(parsed(data))
         try:
-            value = self._decoder.decode(data)
-            if self._decimals and maybe_not_finite(data):
-                check_decimals(self._compiler, self.root, msgspec.json.decode(data))
-            return self._plan.build(value)
+            return self._text_plan.build(self._decoder.decode(data))
         except REFUSALS as error:
-            if (whole := whole_text(self.root, data)) is not None:
-                return self.decode(whole)
-            raise refused_text(self._compiler, self.root, data, error) from None
+            return self.decode(parsed_again(data, error))
 
     def decode(self, builtins: Any) -> T:
         """Return the value of parsed JSON, by the same rules.
 
         Args:
-            builtins: dict, list, str, int, float, bool or None.
+            builtins: dict, list, str, int, float, `Decimal`, bool or None.
 
         Raises:
             MalformedError: It is nested too deeply.
             InvalidError: It is not of the type; has every problem, with its JSON pointer.
         """
         try:
-            if self._decimals:
-                check_decimals(self._compiler, self.root, builtins)
             return self._plan.attempt(builtins)
         except REFUSALS as error:
             if (whole := whole_value(self.root, builtins)) is not None:
@@ -131,10 +119,10 @@ class Codec(Generic[T]):
             except ValueError as error:  # a lone surrogate, an int of thousands of digits
                 raise ResultError(self.label, [Problem("", str(error))]) from None
         try:
-            data = _encode(self._plan.reflect(value))
+            data = _encode(self._text_plan.reflect(value))
         except (msgspec.ValidationError, IslandError, TypeError, ValueError, OverflowError, RecursionError):
             return _encode(self._projected(value))
-        if self._decimals and (b"NaN" in data or b"Infinity" in data):
+        if self._quick.has_decimals and (b"NaN" in data or b"Infinity" in data):
             return _encode(self._projected(value))
         return data
 
@@ -153,7 +141,7 @@ class Codec(Generic[T]):
             builtins = self._plan.to_builtins(value)
         except (msgspec.ValidationError, IslandError, TypeError, ValueError, OverflowError, RecursionError):
             return self._projected(value)
-        if (self._decimals and any_not_finite(builtins)) or (isinstance(builtins, str) and not is_text(builtins)):
+        if isinstance(builtins, str) and not is_text(builtins):
             return self._projected(value)
         return builtins
 
@@ -173,11 +161,11 @@ class Codec(Generic[T]):
         checked: Any = self._unrolled(value)
         try:
             # encoded, too: only then msgspec says that a text is none (a lone surrogate)
-            data = _encode(checked if type(checked) is self._identical else self._plan.reflect(checked))
+            data = _encode(checked if type(checked) is self._identical else self._text_plan.reflect(checked))
         except (msgspec.ValidationError, IslandError, TypeError, ValueError, OverflowError, RecursionError):
             self._projected(checked, lazy=True)
         else:
-            if self._decimals and (b"NaN" in data or b"Infinity" in data):
+            if self._quick.has_decimals and (b"NaN" in data or b"Infinity" in data):
                 self._projected(checked, lazy=True)
         return checked
 

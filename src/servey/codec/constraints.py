@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from servey.codec.node import Constraints
+from servey.codec.numbers import is_multiple
 
 _NAMES: tuple[str, ...] = Constraints.__struct_fields__
 _TIGHTER = {"gt": max, "ge": max, "lt": min, "le": min, "min_length": max, "max_length": min}
@@ -99,7 +100,7 @@ def violated(constraints: Constraints, value: Any) -> str:
         return f"expected a value < {constraints.lt}"
     if constraints.le is not None and not value <= constraints.le:
         return f"expected a value <= {constraints.le}"
-    if constraints.multiple_of is not None and not _is_multiple(value, constraints.multiple_of):
+    if constraints.multiple_of is not None and not is_multiple(value, constraints.multiple_of):
         return f"expected a multiple of {constraints.multiple_of}"
     if constraints.pattern is not None and not re.search(constraints.pattern, value):
         return f"expected text matching {constraints.pattern!r}"
@@ -110,13 +111,6 @@ def violated(constraints: Constraints, value: Any) -> str:
     if constraints.tz is not None and (value.tzinfo is not None) is not constraints.tz:
         return "expected an offset" if constraints.tz else "expected no offset"
     return ""
-
-
-def _is_multiple(value: Any, divisor: Any) -> bool:
-    try:
-        return not value % divisor
-    except ArithmeticError:  # beyond a Decimal's precision, or beyond what a float can be compared with
-        return False
 
 
 def _merge(found: dict[str, Any], name: str, value: Any) -> None:

@@ -42,11 +42,13 @@ class ForeignType(msgspec.Struct, frozen=True):
 
     Args:
         decode: Makes the value of parsed JSON; raises `InvalidError` with errors (JSON pointers), or `ValueError`.
+            A number with a fraction is a float for it, unless it `takes_decimals`.
         encode: Makes parsed JSON of the value; raises `ValueError` for a value that is not of the type.
         schema: Returns the JSON schema for a mode; it may have ``$defs`` of its own.
         classes: The classes inside, for finding nested actions.
         text: Whether the JSON form is a string, number or boolean, which a query string writes plainly.
         members: Returns the members of a class whose JSON form is an object of just these; None for anything else.
+        takes_decimals: Whether `decode` takes numbers with their digits: a `Decimal` for ``1.10``.
     """
 
     decode: Callable[[Any], Any]
@@ -55,6 +57,7 @@ class ForeignType(msgspec.Struct, frozen=True):
     classes: tuple[type, ...] = ()
     text: bool = False
     members: Callable[[], tuple[ForeignMember, ...]] | None = None
+    takes_decimals: bool = False
 
 
 class Engine(Protocol):

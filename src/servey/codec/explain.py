@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import math
 import typing
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -20,8 +21,9 @@ from servey.codec.failure import PROBLEM_LIMIT, IslandError, below, first_line, 
 from servey.codec.hashing import SLOW_KEYS, check_hashes, is_guarded_dict, is_guarded_set
 from servey.codec.leaves import wire_values
 from servey.codec.node import Node
+from servey.codec.numbers import takes_int, whole_number
 from servey.codec.plan import Compiler
-from servey.codec.shadow import checking, guarded_run, is_island, needs_check
+from servey.codec.shadow import checking, guarded_run, is_decimal, is_island, needs_check
 from servey.errors import Problem
 
 _BAD: Any = object()
@@ -68,12 +70,10 @@ class Explainer:
 
     def read(self, node: Node, value: Any, at: str) -> Any:
         """Return what `value` is as the node's type, or the mark of a bad value; keeps the problems."""
-        if node.kind == "any":
-            return value
         if node.kind == "union":
             return self._union(node, value, at)
-        if node.kind == "foreign":
-            return self._foreign(node, value, at)
+        if node.kind in ("any", "foreign"):
+            return self._run(self.compiler.decode(node), value, at)
         if node.kind == "leaf":
             return self._leaf(node, value, at)
         if node.kind == "list":
@@ -87,28 +87,24 @@ class Explainer:
     def _leaf(self, node: Node, value: Any, at: str) -> Any:
         if type(value) is node.cls and node.cls in _SIMPLE and not node.constraints:
             return value
-        if needs_check(node):
-            return self._run(checking(self.compiler.shadows.bare(node), node.constraints), value, at)
+        if takes_int(node) and (number := whole_number(value)) is not None:
+            value = number
+        if needs_check(node) or is_decimal(node):
+            return self._run(checking(self.compiler.shadows().bare(node), node.constraints), value, at)
         try:
-            found = self.compiler.plan(node).attempt(value)
+            return self.compiler.plan(node).attempt(value)
         except msgspec.ValidationError as error:
             return self.add(Problem(at, self._violated(node, value) or told(node, str(error), value)))
-        if getattr(node.cls, "__name__", "") == "Decimal" and not found.is_finite():
-            return self.add(Problem(at, f"expected a finite decimal, got {shown(value)}"))
-        return found
 
     def _violated(self, node: Node, value: Any) -> str:
         """Return which constraint is violated, as it is declared (msgspec words > 3 as >= 4)."""
         if not node.constraints:
             return ""
         try:
-            wrong = violated(node.constraints, msgspec.convert(value, self.compiler.shadows.bare(node)))
+            wrong = violated(node.constraints, msgspec.convert(value, self.compiler.shadows().bare(node)))
         except (msgspec.ValidationError, TypeError):
             return ""
         return f"{wrong}, got {shown(value)}" if wrong else ""
-
-    def _foreign(self, node: Node, value: Any, at: str) -> Any:
-        return self._run(self.compiler.foreign(node).decode, value, at)
 
     def _run(self, run: Any, value: Any, at: str) -> Any:
         try:
@@ -182,7 +178,7 @@ class Explainer:
 
     def _key(self, keys: Node, name: Any, at: str) -> Any:
         if keys.cls in SLOW_KEYS:
-            return self._run(read_key(self.compiler.shadows, keys), name, at)
+            return self._run(read_key(self.compiler.shadows(), keys), name, at)
         try:
             box = self.compiler.key_box(keys)
             return next(iter(msgspec.convert(({name: None},), box, str_keys=True).v))
@@ -247,7 +243,7 @@ class Explainer:
         """Return the value read by the first member that accepts it, or the problems of the nearest one."""
         if not is_island(node) and value is None and node.optional:
             return value, [], None
-        if _is_dict(value) and not self.compiler.members(node, value):
+        if _is_dict(value) and not self.compiler.union(node).members(value):
             return value, [_untagged(node, value)], _BAD
         best: list[Problem] = []
         kinds: list[str] = []
@@ -269,7 +265,7 @@ class Explainer:
     def _likely(self, node: Node, value: Any) -> list[Node]:
         """Return the members that are of the value's JSON shape; all of them when none is."""
         shape = "object" if isinstance(value, dict) else "array" if isinstance(value, list) else "scalar"
-        members = self.compiler.members(node, value)
+        members = self.compiler.union(node).members(value)
         return [member for member in members if _SHAPES.get(member.kind, shape) == shape] or list(members)
 
 
@@ -290,8 +286,8 @@ def _untagged(node: Node, value: Any) -> Problem:
 def told(node: Node, message: str, value: Any) -> str:
     """Return why a scalar is refused."""
     values = wire_values(node)
-    if not values and isinstance(value, float) and not math.isfinite(value):
-        return f"expected a finite number, got {value}"
+    if not values and node.cls is float and isinstance(value, (float, Decimal)) and not math.isfinite(float(value)):
+        return f"expected a finite number, got {shown(value)}"
     if not values:
         return reworded(message, value)
     listed = ", ".join(shown(item) for item in values[:20]) + (", ..." if len(values) > 20 else "")

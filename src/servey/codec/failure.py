@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from decimal import Decimal
 from typing import Any
 
 from servey.errors import Problem, ServeyError, nearest
@@ -64,7 +65,7 @@ def shown(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     try:
-        text = repr(value)
+        text = str(value).lower() if type(value) is Decimal else repr(value)
     except Exception:  # noqa: BLE001 - a user's own __repr__, or an int of 5,000 digits
         text = f"a {type(value).__name__}"
     return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."

@@ -69,7 +69,7 @@ def choice(tp: Any, values: tuple[Any, ...]) -> ForeignType:
 
     def decode(wire: Any) -> Any:
         if type(wire) is float and wire.is_integer() and (float, wire) not in table:
-            wire = int(wire)  # see `servey.codec.whole`
+            wire = int(wire)  # see `servey.codec.numbers`
         if flags is not None and type(wire) is int:
             if wire & ~bits or wire < 0:
                 raise ValueError(f"expected flags of {bits}, got {shown(wire)}")

@@ -18,7 +18,18 @@ import msgspec
 from servey.codec.engine import ForeignType
 from servey.codec.failure import IslandError
 from servey.codec.node import Node
-from servey.codec.shadow import Shadows, hook, is_built, is_plain, keep, reachable
+from servey.codec.numbers import digits, is_deep, plain, whole_value
+from servey.codec.shadow import (
+    Shadows,
+    hook,
+    is_built,
+    is_decimal,
+    is_island,
+    is_plain,
+    keep,
+    needs_check,
+    reachable,
+)
 from servey.codec.wire import to_wire
 
 Build = Callable[[Any], Any]
@@ -30,14 +41,16 @@ class Plan:
     Args:
         compiler: The codec's compiler.
         node: What is read and written.
+        is_quick: Whether it leaves to its caller what msgspec does not check; see `Shadows`.
     """
 
-    def __init__(self, compiler: Compiler, node: Node) -> None:
+    def __init__(self, compiler: Compiler, node: Node, is_quick: bool = False) -> None:
         self.compiler = compiler
         self.node = node
+        self.is_quick = is_quick
         self.built = is_built(node)
         self.plain = is_plain(node) and self.built and _convertible(node.type)
-        self._shadows = compiler.plain_shadows if self.plain else compiler.shadows
+        self._shadows = compiler.shadows(is_quick, self.plain)
 
     @functools.cached_property
     def shadow(self) -> Any:
@@ -91,7 +104,7 @@ class Plan:
     @functools.cached_property
     def mirror(self) -> Any:
         """The type, boxed in a Struct with the member `v`, that projects and validates what leaves."""
-        return box_of(self.compiler.mirrors.of(self.node))
+        return box_of(self.compiler.mirrors(self.is_quick).of(self.node))
 
     def reflect(self, value: Any) -> Any:
         """Return the mirror of `value`; raises `ValidationError` when it is not of the declared type."""
@@ -124,94 +137,168 @@ class Compiler:
     """Makes the plans of one codec, sharing the generated classes."""
 
     def __init__(self) -> None:
-        self.shadows = Shadows("in", False, lambda node: self.foreign(node).decode)
-        self.plain_shadows = Shadows("in", True, lambda node: self.foreign(node).decode)
-        self.mirrors = Shadows("out", False, lambda node: self.foreign(node).encode)
-        self._plans: dict[int, Plan] = {}
-        self._unions: dict[int, ForeignType] = {}
+        self._shadows: dict[tuple[bool, bool], Shadows] = {}
+        self._mirrors: dict[bool, Shadows] = {}
+        self._plans: dict[tuple[int, bool], Plan] = {}
+        self._unions: dict[int, Union] = {}
         self._key_boxes: dict[int, Any] = {}
 
-    def plan(self, node: Node) -> Plan:
+    def plan(self, node: Node, is_quick: bool = False) -> Plan:
         """Return the plan of a node."""
-        if id(node) not in self._plans:
-            self._plans[id(node)] = Plan(self, node)
-        return self._plans[id(node)]
+        key = (id(node), is_quick)
+        if key not in self._plans:
+            self._plans[key] = Plan(self, node, is_quick)
+        return self._plans[key]
+
+    def shadows(self, is_quick: bool = False, defaults: bool = False) -> Shadows:
+        """Return what makes the shadows; see `Shadows`."""
+        key = (is_quick, defaults)
+        if key not in self._shadows:
+            self._shadows[key] = Shadows("in", defaults, self.decode, is_quick)
+        return self._shadows[key]
+
+    def mirrors(self, is_quick: bool = False) -> Shadows:
+        """Return what makes the mirrors; see `Shadows`."""
+        if is_quick not in self._mirrors:
+            self._mirrors[is_quick] = Shadows("out", False, lambda node: self.foreign(node).encode, is_quick)
+        return self._mirrors[is_quick]
 
     def foreign(self, node: Node) -> ForeignType:
         """Return how a node that msgspec does not know travels."""
         if node.foreign is not None:
             return node.foreign
-        if node.kind == "any":
-            return ANYTHING
+        return ANYTHING if node.kind == "any" else self.union(node).foreign
+
+    def decode(self, node: Node) -> Callable[[Any], Any]:
+        """Return what reads parsed JSON for a node that msgspec does not know."""
+        foreign = self.foreign(node)
+        decode = foreign.decode
+        return decode if foreign.takes_decimals else lambda builtins: decode(plain(builtins))
+
+    def union(self, node: Node) -> Union:
+        """Return what reads and writes a union."""
         if id(node) not in self._unions:
-            self._unions[id(node)] = self._union(node)
+            self._unions[id(node)] = Union(self, node)
         return self._unions[id(node)]
-
-    def _union(self, node: Node) -> ForeignType:
-        """Return how a union travels whose members have to be tried.
-
-        In, the first that accepts wins, in declared order (unknown fields are refused, so that it is sharp), str
-        last: it would take every date. Out, the member whose class the value is an instance of.
-        """
-
-        def decode(builtins: Any) -> Any:
-            with _TRIALS as tried:
-                # a part is tried once per union, however many ways lead to it: else a deep value takes 2 ** depth
-                key = (id(builtins), id(node))
-                if key not in tried:
-                    tried[key] = (builtins, self._trial(node, builtins))
-                found = tried[key][1]
-            if found is _REFUSED:
-                raise ValueError("no member of the union accepts this")
-            return found
-
-        def encode(value: Any) -> Any:
-            for member in outgoing(node, value):
-                try:
-                    return self.plan(member).to_builtins(value)
-                except (msgspec.ValidationError, IslandError, TypeError):
-                    continue
-            raise ValueError("no member of the union accepts this")
-
-        return ForeignType(decode, encode, lambda _mode: {})
-
-    def _trial(self, node: Node, builtins: Any) -> Any:
-        for member in self.candidates(node, builtins):
-            try:
-                found = self.plan(member).attempt(builtins)
-                if _has_decimals(member):
-                    from servey.codec.refusal import check_decimals  # which knows plans
-
-                    check_decimals(self, member, builtins)
-            except (msgspec.ValidationError, IslandError):
-                continue
-            return found
-        return _REFUSED
-
-    def members(self, node: Node, builtins: Any) -> Sequence[Node]:
-        """Return the members of a union that a value may be meant for: the one with its tag, or all."""
-        members = ordered(node)
-        if type(builtins) is Chosen:
-            return [m for m in members if m.identity == builtins.member.identity]
-        if isinstance(builtins, dict):
-            value = typing.cast("dict[Any, Any]", builtins)
-            tagged = [m for m in members if m.tag is not None and value.get(m.tag[0]) == m.tag[1]]
-            return tagged or [m for m in members if m.tag is None]
-        return members
-
-    def candidates(self, node: Node, builtins: Any) -> Sequence[Node]:
-        """Return the members of a union that may read the value, in the order in which they are tried."""
-        members = self.members(node, builtins)
-        if isinstance(builtins, dict):
-            # by its names alone most of an object's trials are decided
-            return [m for m in members if m.kind != "object" or _names_fit(m, builtins)]
-        return members
 
     def key_box(self, keys: Node) -> Any:
         """Return the box of a dict with such keys, for judging one key."""
         if id(keys) not in self._key_boxes:
-            self._key_boxes[id(keys)] = box_of(dict[self.shadows.key(keys), Any])
+            self._key_boxes[id(keys)] = box_of(dict[self.shadows().key(keys), Any])
         return self._key_boxes[id(keys)]
+
+
+class Union:
+    """Reads and writes a union whose members have to be tried.
+
+    In, the first that accepts wins, in declared order (unknown fields are refused, so that it is sharp), str last: it
+    would take every date. Out, the member whose class the value is an instance of.
+
+    Args:
+        compiler: The codec's compiler.
+        node: The union.
+    """
+
+    def __init__(self, compiler: Compiler, node: Node) -> None:
+        self.compiler = compiler
+        self.node = node
+        self.foreign = ForeignType(self.decode, self.encode, lambda _mode: {}, takes_decimals=True)
+        self._members = ordered(node)
+        self._names = {id(member): _names(member) for member in self._members if member.kind == "object"}
+        self._simple = {cls: self._first_simple(cls) for cls in _SIMPLE}
+
+    def members(self, builtins: Any) -> Sequence[Node]:
+        """Return the members that a value may be meant for: the one with its tag, or all."""
+        if type(builtins) is Chosen:
+            return [m for m in self._members if m.identity == builtins.member.identity]
+        if isinstance(builtins, dict):
+            value = typing.cast("dict[Any, Any]", builtins)
+            tagged = [m for m in self._members if m.tag is not None and value.get(m.tag[0]) == m.tag[1]]
+            return tagged or [m for m in self._members if m.tag is None]
+        return self._members
+
+    def candidates(self, builtins: Any) -> Sequence[Node]:
+        """Return the members that may read the value, in the order in which they are tried."""
+        members = self.members(builtins)
+        if not isinstance(builtins, dict):
+            return members
+        # by its names alone most of an object's trials are decided
+        given = typing.cast("dict[str, Any]", builtins).keys()
+        fitting: list[Node] = []
+        for member in members:
+            names = self._names.get(id(member))
+            if names is None or (given <= names[0] and names[1] <= given):
+                fitting.append(member)
+        return fitting
+
+    def decode(self, builtins: Any) -> Any:
+        """Return the value that the first fitting member makes of parsed JSON.
+
+        Raises:
+            ValueError: No member accepts it.
+        """
+        if self._simple.get(type(builtins)):
+            return builtins
+        with _TRIALS as tried:
+            # a part is tried once per union, however many ways lead to it: else a deep value takes 2 ** depth
+            key = (id(builtins), id(self))
+            if key not in tried:
+                tried[key] = (builtins, self._trial(builtins))
+            found = tried[key][1]
+        if found is _REFUSED:
+            raise ValueError("no member of the union accepts this")
+        return found
+
+    def encode(self, value: Any) -> Any:
+        """Return the parsed JSON that the value's own member writes.
+
+        Raises:
+            ValueError: It is of no member.
+        """
+        for member in outgoing(self.node, value):
+            try:
+                return self.compiler.plan(member).to_builtins(value)
+            except (msgspec.ValidationError, IslandError, TypeError):
+                continue
+        raise ValueError("no member of the union accepts this")
+
+    def _trial(self, builtins: Any) -> Any:
+        plans = [self.compiler.plan(member) for member in self.candidates(builtins)]
+        for plan in plans:
+            try:
+                return plan.attempt(builtins)
+            except (msgspec.ValidationError, IslandError):
+                continue
+        if type(builtins) in _SIMPLE:
+            return _REFUSED
+        for plan in plans:  # 5.0 is an int where no member wants the fraction
+            whole = whole_value(plan.node, builtins)
+            if whole is not None:
+                try:
+                    return plan.attempt(whole)
+                except (msgspec.ValidationError, IslandError):
+                    continue
+        return _REFUSED
+
+    def _first_simple(self, cls: type) -> bool:
+        """Return whether the first member that takes such a value takes each of them as it is."""
+        for member in self._members:
+            if member.kind != "leaf":
+                return False
+            if member.cls is cls and not member.constraints:
+                return True
+            if member.cls not in _OTHER_SHAPES[cls]:
+                return False
+        return False
+
+
+_SIMPLE: tuple[type, ...] = (int, bool, type(None))
+_OTHER_SHAPES: dict[type, tuple[type, ...]] = {
+    int: (bool, type(None), str),
+    bool: (int, float, decimal.Decimal, type(None), str),
+    type(None): (int, float, bool, decimal.Decimal, str),
+}
+"""Scalars of another JSON type, which never take the value."""
 
 
 class _Trials(threading.local):
@@ -235,21 +322,54 @@ _TRIALS = _Trials()
 _REFUSED = object()
 
 
-def _has_decimals(member: Node) -> bool:
-    """Whether a union's member is a Decimal or holds some: what msgspec takes for one may be meant for the next."""
-    if member.kind in ("list", "tuple", "dict") and not member.flavor:
-        return any(map(_has_decimals, member.items))
-    return member.kind == "leaf" and member.cls is decimal.Decimal
-
-
-def _names_fit(member: Node, builtins: Any) -> bool:
+def _names(member: Node) -> tuple[set[str], set[str]]:
+    """Return the names that an object of a class may have, and those that it has to have."""
     wires = {field.wire for field in member.fields}
     if member.tag is not None:
         wires.add(member.tag[0])
-    return builtins.keys() <= wires and all(field.wire in builtins for field in member.fields if field.required)
+    return wires, {field.wire for field in member.fields if field.required}
 
 
-ANYTHING = ForeignType(lambda value: value, to_wire, lambda _mode: {})
+class Quick(msgspec.Struct, frozen=True):
+    """What a codec may leave out when it reads and writes JSON texts; see `Shadows`.
+
+    Args:
+        is_quick: Whether its plan for texts is a quick one.
+        float_hook: What reads numbers with a fraction, where a part of the type needs their digits.
+        has_decimals: Whether NaN and Infinity have to be looked for in texts.
+        has_any: Whether the depth of texts has to be looked at.
+    """
+
+    is_quick: bool
+    float_hook: Callable[[str], Any] | None
+    has_decimals: bool
+    has_any: bool
+
+    @classmethod
+    def of(cls, root: Node) -> Quick:
+        """Return what a codec of this type may leave out."""
+        nodes = list(reachable(root))
+        has_decimals = any(map(is_decimal, nodes))
+        has_any = any(node.kind == "any" for node in nodes)
+        keeps_digits = any(
+            is_island(node) or needs_check(node) or (node.foreign is not None and node.foreign.takes_decimals)
+            for node in nodes
+        )
+        is_quick = (has_decimals or has_any) and not (has_any and keeps_digits)
+        return cls(is_quick, digits if keeps_digits else None, is_quick and has_decimals, is_quick and has_any)
+
+    def lets_through(self, data: bytes) -> bool:
+        """Return whether a quick plan might let through something in this text that is to be refused."""
+        return (self.has_decimals and _maybe_not_finite(data)) or (self.has_any and is_deep(data))
+
+
+def _maybe_not_finite(data: bytes) -> bool:
+    """Return whether a JSON text may hold NaN or Infinity for a Decimal, which lets underscores stand anywhere."""
+    lowered = data.lower().replace(b"_", b"")
+    return b"nan" in lowered or b"inf" in lowered or b"\\u" in lowered
+
+
+ANYTHING = ForeignType(plain, to_wire, lambda _mode: {}, takes_decimals=True)
 
 
 def ordered(node: Node) -> list[Node]:

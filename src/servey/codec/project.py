@@ -20,7 +20,7 @@ from servey.codec.failure import PROBLEM_LIMIT, IslandError, below, shown, step
 from servey.codec.leaves import is_enum
 from servey.codec.node import Node
 from servey.codec.plan import Compiler, outgoing
-from servey.codec.shadow import checking, guarded_run, needs_check
+from servey.codec.shadow import checking, guarded_run, is_decimal, needs_check
 from servey.codec.wire import localized
 from servey.errors import Problem
 
@@ -77,8 +77,8 @@ class Projector:
             if node.constraints.tz is True:
                 return self.add(at, f"expected an offset, got {shown(value)}")
             value = localized(value)
-        if needs_check(node):
-            value = self._run(checking(self.compiler.mirrors.bare(node), node.constraints), value, at)
+        if needs_check(node) or is_decimal(node):
+            value = self._run(checking(self.compiler.mirrors().bare(node), node.constraints), value, at)
             return value if value is _BAD else msgspec.to_builtins(value)
         try:
             wire = self.compiler.plan(node).to_builtins(value)
@@ -88,8 +88,6 @@ class Projector:
             return self.add(at, told(node, str(error), value))
         except (TypeError, ValueError, OverflowError) as error:
             return self.add(at, f"cannot be written: {error}")
-        if getattr(node.cls, "__name__", "") == "Decimal" and _not_finite(wire):
-            return self.add(at, f"expected a finite decimal, got {wire}")
         if type(wire) is int and abs(wire) >= 10**4300:
             return self.add(at, "an int of more than 4300 digits")
         return wire
@@ -180,10 +178,6 @@ def _base_value(cls: Any, value: Any) -> Any:
     if cls is datetime.date and isinstance(value, datetime.datetime):
         return value.date()
     return value
-
-
-def _not_finite(wire: Any) -> bool:
-    return isinstance(wire, str) and wire.lstrip("+-")[:1] not in tuple("0123456789.")
 
 
 def _named(value: Any) -> str:

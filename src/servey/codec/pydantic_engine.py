@@ -14,9 +14,9 @@ import msgspec
 
 from servey.codec.engine import ForeignMember, ForeignType, SchemaMode
 from servey.codec.failure import PROBLEM_LIMIT, shown, step
+from servey.codec.numbers import EXACT
 from servey.codec.patterns import portable
 from servey.codec.references import NAMED, VALUES
-from servey.codec.whole import EXACT
 from servey.codec.wire import to_wire
 from servey.errors import DefinitionError, InvalidError, Problem
 
@@ -133,7 +133,7 @@ def problems(errors: list[Any]) -> list[Problem]:
 def with_whole_numbers(builtins: Any, errors: list[Any]) -> Any:
     """Return refused JSON values with an int for each ``5.0`` where pydantic wants one; None where it wants none.
 
-    See `servey.codec.whole`, which does the same outside of pydantic's types.
+    See `servey.codec.numbers`, which does the same outside of pydantic's types.
     """
     places = [
         item["loc"]

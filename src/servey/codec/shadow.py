@@ -23,7 +23,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from servey.codec.constraints import violated
-from servey.codec.failure import IslandError, first_line, shown
+from servey.codec.failure import IslandError, first_line, reworded, shown
 from servey.codec.hashing import SLOW_KEYS, is_guarded_dict, is_guarded_set
 from servey.codec.leaves import literal_values, wire_values
 from servey.codec.node import MISSING, Constraints, Field, Node
@@ -31,6 +31,7 @@ from servey.errors import InvalidError
 
 _MOST = 1.7976931348623157e308
 _STRINGS = ("str", "bytes", "bytearray", "datetime", "date", "time", "timedelta", "UUID", "Decimal")
+_VALUE_SHAPES: dict[type, set[str]] = {int: {"int", "number"}, str: {"string"}, type(None): {"null"}}
 _INT64 = 2**63
 _BUILDING = threading.RLock()
 
@@ -112,9 +113,16 @@ def needs_check(node: Node) -> bool:
                 return True
             if not isinstance(value, (int, float)) or (isinstance(value, int) and not -_INT64 <= value < _INT64):
                 return True
-            if name == "int" and (not isinstance(value, int) or (key == "multiple_of" and value <= 0)):
+            if name == "int" and not isinstance(value, int):
+                return True
+            if key == "multiple_of" and (name == "float" or value <= 0):
                 return True
     return False
+
+
+def is_decimal(node: Node) -> bool:
+    """Whether the node is a `Decimal`, which msgspec lets be NaN or infinite."""
+    return node.kind == "leaf" and node.cls is decimal.Decimal
 
 
 def is_island(node: Node) -> bool:
@@ -142,10 +150,12 @@ def _shapes(node: Node) -> set[str]:
     if node.kind in ("dict", "object"):
         return {"object"}
     if values := wire_values(node):
-        return {{int: "int", str: "string", type(None): "null"}[type(value)] for value in values}
+        return set().union(*(_VALUE_SHAPES[type(value)] for value in values))
     name: str = node.cls.__name__
     if name == "Decimal":
         return {"string", "int", "number"}
+    if name == "int" and node.constraints:
+        return {"int", "number"}  # msgspec would ask it alone for a number without a fraction
     if name in _STRINGS:
         return {"string"}
     return {"number" if name == "float" else name}
@@ -159,12 +169,17 @@ class Shadows:
         defaults: Whether a shadow holds the class's defaults; otherwise what is missing is `UNSET`, and the
             class itself fills it in.
         run: Returns what a marker does for a node that msgspec does not know.
+        is_quick: Whether `Decimal` and, on the way in, `Any` are msgspec's own: it lets through NaN and Infinity,
+            `Decimal` where a float is meant, and any depth. Whoever uses them has made sure that none is there.
     """
 
-    def __init__(self, side: str, defaults: bool, run: Callable[[Node], Callable[[Any], Any]]) -> None:
+    def __init__(
+        self, side: str, defaults: bool, run: Callable[[Node], Callable[[Any], Any]], is_quick: bool = False
+    ) -> None:
         self.side = side
         self.defaults = defaults
         self.run = run
+        self.is_quick = is_quick
         self.structs: dict[object, Any] = {}
         self._markers: dict[int, tuple[Node, type]] = {}
 
@@ -174,11 +189,11 @@ class Shadows:
             return self._of(node)
 
     def _of(self, node: Node) -> Any:
-        if node.kind == "foreign" or is_island(node) or (node.kind == "any" and self.side == "out"):
-            return self._marker(node, self.run(node))
-        if node.kind == "any":
+        if node.kind == "any" and self.side == "in" and self.is_quick:
             return Any
-        if needs_check(node):
+        if node.kind in ("foreign", "any") or is_island(node):
+            return self._marker(node, self.run(node))
+        if needs_check(node) or (not self.is_quick and is_decimal(node)):
             return self._marker(node, checking(self.bare(node), node.constraints))
         return self._limited(node, node.constraints)
 
@@ -299,7 +314,7 @@ def checking(inner: Any, constraints: Constraints) -> Callable[[Any], Any]:
         try:
             found = msgspec.convert(value, inner, str_keys=True)
         except msgspec.ValidationError as error:
-            raise ValueError(str(error)) from None
+            raise ValueError(reworded(str(error), value)) from None
         if isinstance(found, decimal.Decimal) and not found.is_finite():
             raise ValueError(f"expected a finite decimal, got {shown(value)}")
         try:

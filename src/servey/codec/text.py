@@ -15,6 +15,7 @@ import msgspec
 from servey.codec.failure import shown
 from servey.codec.leaves import wire_values
 from servey.codec.node import Node
+from servey.codec.numbers import parse
 from servey.codec.plan import ordered
 
 TextKind = Literal["scalar", "list", "json"]
@@ -127,7 +128,7 @@ def _str(text: str) -> str:
 
 def _json(text: str) -> Any:
     try:
-        return msgspec.json.decode(text)
+        return parse(text)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         raise TextError(f"expected a JSON value, got {shown(text)}") from None
 

@@ -249,16 +249,52 @@ def test_a_text_that_begins_like_one_that_is_not_finite_is_a_text(monkeypatch: p
 
 
 @pytest.mark.parametrize(
-    ("tp", "text"),
+    ("divisor", "text", "is_multiple"),
     [
-        (Annotated[decimal.Decimal, at.MultipleOf(decimal.Decimal("0.01"))], b'"1e999999"'),
-        (Annotated[decimal.Decimal, at.MultipleOf(decimal.Decimal("0.01"))], b"1" * 100),
-        (Annotated[int, at.MultipleOf(0.5)], b"1" * 1000),
+        (0.01, b"1", True),
+        (0.01, b"1.0", True),
+        (0.01, b"0.29", True),
+        (0.01, b"1.13", True),
+        (0.01, b"19.99", True),
+        (0.01, b"-19.99", True),
+        (-0.01, b"19.99", True),
+        (0.01, b"0.295", False),
+        (0.01, b"1e300", True),
+        (0.1, b"0.3", True),
+        (0.1, b"0.30000000000000004", True),  # what 0.1 + 0.2 is
+        (0.1, b"0.35", False),
+        (1e-300, b"1e300", True),
+        (3, b"1e300", False),
+        (3, b"9.0", True),
     ],
 )
-def test_what_is_too_large_to_divide_is_no_multiple(tp: Any, text: bytes) -> None:
-    (problem,) = problems(tp, text)
-    assert problem.message.startswith("expected a multiple of ")
+def test_a_float_is_a_multiple_of_what_it_is_written_as_one_of(divisor: float, text: bytes, is_multiple: bool) -> None:
+    codec = Codec(Annotated[float, at.MultipleOf(divisor)])
+    if not is_multiple:
+        assert paths(codec.type, text) == [""]
+        return
+    value = codec.decode_json(text)
+    assert value == float(text)
+    assert codec.decode_json(codec.encode_json(value)) == value
+
+
+@pytest.mark.parametrize(
+    ("tp", "text", "is_multiple"),
+    [
+        (Annotated[decimal.Decimal, at.MultipleOf(decimal.Decimal("0.01"))], b'"1e999999"', True),
+        (Annotated[decimal.Decimal, at.MultipleOf(decimal.Decimal("0.03"))], b'"1e999999"', False),
+        (Annotated[decimal.Decimal, at.MultipleOf(decimal.Decimal("0.01"))], b'"1e-999999"', False),
+        (Annotated[decimal.Decimal, at.MultipleOf(decimal.Decimal("0.01"))], b"1" * 100, True),
+        (Annotated[decimal.Decimal, at.MultipleOf(decimal.Decimal("0.01"))], b"1" * 100 + b".001", False),
+        (Annotated[int, at.MultipleOf(0.5)], b"1" * 1000, True),
+        (Annotated[int, at.MultipleOf(1.5)], b"5", False),
+    ],
+)
+def test_numbers_of_any_size_are_divided_exactly(tp: Any, text: bytes, is_multiple: bool) -> None:
+    if is_multiple:
+        Codec(tp).decode_json(text)
+    else:
+        assert paths(tp, text) == [""]
 
 
 def test_the_length_of_a_set_is_counted_without_what_is_given_twice() -> None:
@@ -345,10 +381,16 @@ class Mixed(enum.Enum):
 
 
 @pytest.mark.parametrize(
-    "text", [b"1.5", b"1e-2", b"9007199254740992.0", b"9007199254740993.0", b"1e300", b"true", b'"1"']
+    "text", [b"1.5", b"1e-2", b"4.9999999999999999", b"9007199254740993.5", b"1e400", b"1e99999999", b"true", b'"1"']
 )
 def test_an_int_is_strict(text: bytes) -> None:
     assert paths(int, text) == [""]
+
+
+@pytest.mark.parametrize(("text", "value"), [(b"9007199254740993.0", 2**53 + 1), (b"1e300", 10**300), (b"0.5e1", 5)])
+def test_a_whole_number_is_read_digit_by_digit(text: bytes, value: int) -> None:
+    assert Codec(int).decode_json(text) == value
+    assert Codec(dict[str, int] | None).decode_json(b'{"a": %b}' % text) == {"a": value}
 
 
 @pytest.mark.parametrize(

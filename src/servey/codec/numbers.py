@@ -1,0 +1,218 @@
+"""Numbers in JSON keep their digits until the declared type is known (RFC 8259 §6 limits no number's precision).
+
+`parse` reads a text into values in which a number with a fraction or an exponent is a `Decimal`. A `Decimal` parameter
+takes it as it is, a `float` the nearest double, an `int` a whole one (``5.0`` is an integer, JSON Schema 2020-12
+§6.1.1), and `Any` gets plain floats.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+import typing
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+import msgspec
+
+from servey.codec.leaves import wire_values
+from servey.codec.node import Node
+
+EXACT = 2**53 - 1
+"""Up to here every whole number has a float of its own, which no other number is read as."""
+
+MAX_DEPTH = 100
+"""An `Any` has at most this many levels of arrays and objects."""
+
+_MOST_DIGITS = 309
+"""A whole number with a fraction or an exponent has at most this many digits, as a double has; ``1e9999`` is short."""
+
+_FRACTIONAL = ("float", "Decimal")
+_SCALARS = frozenset({str, int, float, bool, type(None)})
+
+
+def digits(text: str) -> Decimal | float:
+    """Return the number that a JSON text writes; the `float_hook` of decoders that keep digits.
+
+    Raises:
+        ValidationError: No number of this size can be held.
+    """
+    try:
+        return Decimal(text)
+    except InvalidOperation:  # an exponent of twenty digits
+        number = float(text)
+        if math.isinf(number):
+            raise msgspec.ValidationError("Number out of range") from None
+        return number
+
+
+_parse = msgspec.json.Decoder(float_hook=digits).decode
+
+
+def parse(text: bytes | str) -> Any:
+    """Return the values of a JSON text: ``1.10`` is ``Decimal("1.10")``, ``5`` is an int.
+
+    Args:
+        text: The text; bytes in UTF-8.
+
+    Raises:
+        msgspec.DecodeError: It is no JSON.
+        UnicodeDecodeError: It is not UTF-8.
+        RecursionError: It is nested too deeply.
+
+    Example:
+        >>> parse(b'{"price": 1.10, "count": 2}')
+        {'price': Decimal('1.10'), 'count': 2}
+    """
+    return _parse(text)
+
+
+def plain(value: Any, depth: int = MAX_DEPTH) -> Any:
+    """Return parsed JSON with floats for its `Decimal` numbers.
+
+    Args:
+        value: The values; they are not changed.
+        depth: How many levels of arrays and objects it may have.
+
+    Raises:
+        ValueError: A number is beyond the range of a double.
+        RecursionError: It has more levels.
+    """
+    kind: Any = type(value)
+    if kind in _SCALARS:
+        return value
+    if kind is Decimal:
+        number = float(value)
+        if not math.isfinite(number):
+            raise ValueError(f"expected a finite number, got {value}")
+        return number
+    if isinstance(value, (list, tuple, dict)):
+        if depth <= 0:
+            raise RecursionError
+        if isinstance(value, dict):
+            members = typing.cast("dict[Any, Any]", value)
+            return {key: item if type(item) in _SCALARS else plain(item, depth - 1) for key, item in members.items()}
+        items = typing.cast("list[Any]", value)
+        return [item if type(item) in _SCALARS else plain(item, depth - 1) for item in items]
+    return value
+
+
+def is_deep(text: bytes) -> bool:
+    """Return whether a JSON text may have more than `MAX_DEPTH` levels; its depth has to be looked at then."""
+    return text.count(b"[") + text.count(b"{") > MAX_DEPTH
+
+
+def whole_number(value: Any) -> int | None:
+    """Return a number with a fraction of zero as an int; None for any other value.
+
+    Example:
+        >>> whole_number(Decimal("5.0")), whole_number(Decimal("5.1"))
+        (5, None)
+    """
+    if type(value) is Decimal:
+        if not value.is_finite() or value.adjusted() >= _MOST_DIGITS or value != value.to_integral_value():
+            return None
+        return int(value)
+    if type(value) is float and value.is_integer() and abs(value) <= EXACT:
+        return int(value)
+    return None
+
+
+def whole_value(node: Node, builtins: Any) -> Any:
+    """Return refused JSON values with an int for each whole number where an int is declared; None for no change."""
+    try:
+        found = _whole(node, builtins)
+    except RecursionError:
+        return None
+    return None if found is builtins else found
+
+
+def _whole(node: Node, value: Any) -> Any:
+    """Return the value itself where nothing in it changes."""
+    if isinstance(value, (float, Decimal)):
+        number = whole_number(value) if takes_int(node) else None
+        return typing.cast("Any", value) if number is None else number
+    if node.kind == "union":
+        member = _meant(node, value)
+        return value if member is None else _whole(member, value)
+    if isinstance(value, dict):
+        return _members(node, typing.cast("dict[Any, Any]", value))
+    if isinstance(value, (list, tuple)) and node.kind in ("list", "tuple"):
+        return _items(node, typing.cast("list[Any]", value))
+    return typing.cast("Any", value)
+
+
+def _meant(node: Node, value: Any) -> Node | None:
+    """Return the member of a union that an object or an array is meant for; None where each has to be tried."""
+    kinds = ("object", "dict") if isinstance(value, dict) else ("list", "tuple")
+    found = [item for item in node.items if item.kind in kinds]
+    if len(found) > 1 and isinstance(value, dict):
+        members = typing.cast("dict[Any, Any]", value)
+        found = [item for item in found if item.tag is not None and members.get(item.tag[0]) == item.tag[1]]
+    return found[0] if len(found) == 1 else None
+
+
+def _items(node: Node, value: list[Any]) -> Any:
+    nodes = node.items * len(value) if node.kind == "list" else node.items
+    found = [_whole(part, item) for part, item in zip(nodes, value, strict=False)]
+    return value if all(map(operator.is_, found, value)) else [*found, *value[len(found) :]]
+
+
+def _members(node: Node, value: dict[Any, Any]) -> Any:
+    if node.kind == "dict":
+        nodes = dict.fromkeys(value, node.items[1])
+    elif node.kind == "object":
+        nodes = {field.wire: field.node for field in node.fields}
+    else:
+        return value
+    found = {name: _whole(nodes[name], item) if name in nodes else item for name, item in value.items()}
+    if node.tag is not None and (number := whole_number(value.get(node.tag[0]))) is not None:
+        found[node.tag[0]] = number
+    return value if all(found[name] is item for name, item in value.items()) else found
+
+
+def takes_int(node: Node) -> bool:
+    """Return whether an int fits, and no number with a fraction does."""
+    parts = node.items if node.kind == "union" else [node]
+    if any(part.kind in ("any", "foreign") or getattr(part.cls, "__name__", "") in _FRACTIONAL for part in parts):
+        return False
+    return any(part.kind == "leaf" and (part.cls is int or int in map(type, wire_values(part))) for part in parts)
+
+
+def is_multiple(value: Any, divisor: Any) -> bool:
+    """Return whether `value` / `divisor` is an integer (JSON Schema validation §6.2.1).
+
+    Floats are the decimal numbers that they are written as: 19.99 is a multiple of 0.01. What a calculation gives for
+    a multiple (``0.1 + 0.2``) is one as well.
+
+    Example:
+        >>> is_multiple(19.99, 0.01), is_multiple(0.295, 0.01), is_multiple(Decimal("1.10"), Decimal("0.05"))
+        (True, False, True)
+    """
+    if _divides(_scaled(divisor), _scaled(value)):
+        return True
+    if not isinstance(value, float):
+        return False
+    quotient = value / float(divisor)
+    return abs(quotient) <= EXACT and value == round(quotient) * float(divisor)
+
+
+def _scaled(number: Any) -> tuple[int, int]:
+    """Return a number as (digits, exponent of ten)."""
+    exact = Decimal(repr(float(number))) if isinstance(number, float) else Decimal(number)
+    sign, parts, exponent = exact.as_tuple()
+    assert isinstance(exponent, int)
+    return int("".join(map(str, parts))) * (-1 if sign else 1), exponent
+
+
+def _divides(divisor: tuple[int, int], value: tuple[int, int]) -> bool:
+    """Return whether one number divides the other, without writing either of them out."""
+    (by, by_exponent), (number, exponent) = divisor, value
+    if not by or not number:
+        return bool(by)
+    shift = exponent - by_exponent
+    if shift >= 0:
+        return number * pow(10, shift, abs(by)) % by == 0
+    if -shift > len(str(abs(number))) + len(str(abs(by))):
+        return False
+    return number % (by * 10**-shift) == 0
