@@ -43,6 +43,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("servey.operation")
 
+LARGE_BODY = 64 * 1024
+"""Bodies of more bytes are read in a worker thread, so that other requests do not wait for them."""
+
 Finish = Callable[[Any], Any]
 Execute = Callable[[Any, CallContext, Runtime, Finish], Awaitable[Any]]
 
@@ -165,6 +168,25 @@ class Operation:
         if store is not None and self._may_keep_results(asked_of_call):
             self.results = ResultCache(self, store, lambda args, context: self.run(args, context, self._represent))
         self.examples = self._check_examples(action.examples)
+
+    async def decode_in_thread(self, data: bytes, extra: Mapping[str, str], context: CallContext) -> Any:
+        """Return the arguments in a large JSON object, as `decode_json` does, while the event loop serves others.
+
+        Args:
+            data: The JSON text.
+            extra: Arguments given as text elsewhere, as by the path.
+            context: The call's surroundings; its deadline holds for the reading, too.
+
+        Raises:
+            CallError: As `decode_json`, and `DeadlineError` and `OverloadedError`.
+        """
+        runtime = self._current_runtime()
+        return await runtime.workers.run(
+            lambda: self.decode_json(data, extra),
+            deadline=self.deadline(context, runtime),
+            label=self.name,
+            request_id=context.request_id,
+        )
 
     def decode_for(self, owner: Any, builtins: Any) -> Any:
         """Return the arguments of a nested action whose ``self`` is here already, and is not decoded.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import operator
+import re
 import typing
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -28,6 +29,8 @@ _MOST_DIGITS = 309
 """A whole number with a fraction or an exponent has at most this many digits, as a double has; ``1e9999`` is short."""
 
 _FRACTIONAL = ("float", "Decimal")
+_NO_MARKS = bytes(set(range(256)) - set(b'[]{}"\\'))
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _SCALARS = frozenset({str, int, float, bool, type(None)})
 
 
@@ -78,10 +81,9 @@ def plain(value: Any, depth: int = MAX_DEPTH) -> Any:
         ValueError: A number is beyond the range of a double.
         RecursionError: It has more levels.
     """
-    kind: Any = type(value)
-    if kind in _SCALARS:
+    if type(value) in _SCALARS:
         return value
-    if kind is Decimal:
+    if isinstance(value, Decimal):
         number = float(value)
         if not math.isfinite(number):
             raise ValueError(f"expected a finite number, got {value}")
@@ -98,8 +100,24 @@ def plain(value: Any, depth: int = MAX_DEPTH) -> Any:
 
 
 def is_deep(text: bytes) -> bool:
-    """Return whether a JSON text may have more than `MAX_DEPTH` levels; its depth has to be looked at then."""
-    return text.count(b"[") + text.count(b"{") > MAX_DEPTH
+    """Return whether a JSON text has more than `MAX_DEPTH` levels of arrays and objects; or is no JSON.
+
+    Example:
+        >>> is_deep(b"[[1], {}]"), is_deep(b"[" * 101 + b"]" * 101), is_deep(b'"%s"' % (b"[" * 101))
+        (False, True, False)
+    """
+    if text.count(b"[") + text.count(b"{") <= MAX_DEPTH:
+        return False
+    marks = text.translate(None, _NO_MARKS)
+    if b"\\" not in marks:
+        marks = marks.replace(b'""', b"")  # most strings have no brackets in them
+    if b'"' in marks:
+        marks = _STRING.sub(b"", marks)
+    for _ in range(MAX_DEPTH):  # each time the innermost level goes
+        marks = marks.replace(b"[]", b"").replace(b"{}", b"")
+        if not marks:
+            return False
+    return True
 
 
 def whole_number(value: Any) -> int | None:

@@ -17,8 +17,9 @@ import msgspec
 
 from servey.codec.engine import ForeignType
 from servey.codec.failure import IslandError
+from servey.codec.leaves import wire_values
 from servey.codec.node import Node
-from servey.codec.numbers import digits, is_deep, plain, whole_value
+from servey.codec.numbers import digits, is_deep, plain, whole_number, whole_value
 from servey.codec.shadow import (
     Shadows,
     hook,
@@ -205,7 +206,7 @@ class Union:
         self.foreign = ForeignType(self.decode, self.encode, lambda _mode: {}, takes_decimals=True)
         self._members = ordered(node)
         self._names = {id(member): _names(member) for member in self._members if member.kind == "object"}
-        self._simple = {cls: self._first_simple(cls) for cls in _SIMPLE}
+        self._scalars: dict[Any, list[Plan | None]] = {cls: self._ways(cls) for cls in _SCALARS}
 
     def members(self, builtins: Any) -> Sequence[Node]:
         """Return the members that a value may be meant for: the one with its tag, or all."""
@@ -237,8 +238,9 @@ class Union:
         Raises:
             ValueError: No member accepts it.
         """
-        if self._simple.get(type(builtins)):
-            return builtins
+        ways = self._scalars.get(type(builtins))
+        if ways is not None:
+            return self._scalar(ways, builtins)
         with _TRIALS as tried:
             # a part is tried once per union, however many ways lead to it: else a deep value takes 2 ** depth
             key = (id(builtins), id(self))
@@ -262,6 +264,29 @@ class Union:
                 continue
         raise ValueError("no member of the union accepts this")
 
+    def _scalar(self, ways: list[Plan | None], builtins: Any) -> Any:
+        for plan in ways:
+            if plan is None:
+                return builtins
+            try:
+                return plan.attempt(builtins)
+            except (msgspec.ValidationError, IslandError):
+                continue
+        whole = whole_number(builtins)
+        if whole is None:
+            raise ValueError("no member of the union accepts this")
+        return self.decode(whole)
+
+    def _ways(self, cls: type) -> list[Plan | None]:
+        """Return how a scalar of a JSON type may be read, in order; None ends it: the value is taken as it is."""
+        found: list[Plan | None] = []
+        for member in self._members:
+            if member.kind not in ("list", "tuple", "dict", "object") and cls in _taken(member):
+                if member.cls is cls and not member.constraints and cls is not float and cls is not decimal.Decimal:
+                    return [*found, None]
+                found.append(self.compiler.plan(member))
+        return found
+
     def _trial(self, builtins: Any) -> Any:
         plans = [self.compiler.plan(member) for member in self.candidates(builtins)]
         for plan in plans:
@@ -269,8 +294,6 @@ class Union:
                 return plan.attempt(builtins)
             except (msgspec.ValidationError, IslandError):
                 continue
-        if type(builtins) in _SIMPLE:
-            return _REFUSED
         for plan in plans:  # 5.0 is an int where no member wants the fraction
             whole = whole_value(plan.node, builtins)
             if whole is not None:
@@ -279,26 +302,6 @@ class Union:
                 except (msgspec.ValidationError, IslandError):
                     continue
         return _REFUSED
-
-    def _first_simple(self, cls: type) -> bool:
-        """Return whether the first member that takes such a value takes each of them as it is."""
-        for member in self._members:
-            if member.kind != "leaf":
-                return False
-            if member.cls is cls and not member.constraints:
-                return True
-            if member.cls not in _OTHER_SHAPES[cls]:
-                return False
-        return False
-
-
-_SIMPLE: tuple[type, ...] = (int, bool, type(None))
-_OTHER_SHAPES: dict[type, tuple[type, ...]] = {
-    int: (bool, type(None), str),
-    bool: (int, float, decimal.Decimal, type(None), str),
-    type(None): (int, float, bool, decimal.Decimal, str),
-}
-"""Scalars of another JSON type, which never take the value."""
 
 
 class _Trials(threading.local):
@@ -320,6 +323,23 @@ class _Trials(threading.local):
 
 _TRIALS = _Trials()
 _REFUSED = object()
+_NUMBERS: frozenset[Any] = frozenset({int, float, decimal.Decimal})
+_SCALARS: frozenset[Any] = _NUMBERS | {str, bool, type(None)}
+_TAKEN: dict[Any, frozenset[Any]] = {
+    int: frozenset({int}),
+    float: _NUMBERS,
+    decimal.Decimal: _NUMBERS | {str},
+    bool: frozenset({bool}),
+    type(None): frozenset({type(None)}),
+}
+
+
+def _taken(member: Node) -> frozenset[Any]:
+    """Return the types of parsed JSON that a member may be read from, where it is a scalar."""
+    if member.kind != "leaf":
+        return _SCALARS
+    values = wire_values(member)
+    return frozenset(map(type, values)) if values else _TAKEN.get(member.cls, frozenset({str}))
 
 
 def _names(member: Node) -> tuple[set[str], set[str]]:

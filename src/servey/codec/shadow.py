@@ -150,7 +150,7 @@ def _shapes(node: Node) -> set[str]:
     if node.kind in ("dict", "object"):
         return {"object"}
     if values := wire_values(node):
-        return set().union(*(_VALUE_SHAPES[type(value)] for value in values))
+        return {shape for value in values for shape in _VALUE_SHAPES[type(value)]}
     name: str = node.cls.__name__
     if name == "Decimal":
         return {"string", "int", "number"}

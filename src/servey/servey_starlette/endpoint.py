@@ -7,6 +7,7 @@ import logging
 from collections.abc import Awaitable, Mapping
 
 from servey.action.context import CallContext, Origin, new_request_id
+from servey.action.operation import LARGE_BODY
 from servey.errors import CallError, InternalError, OverloadedError
 from servey.inclusion import INCLUDE, Inclusions
 from servey.security.authorization import Authorization
@@ -92,9 +93,12 @@ def action_endpoint(route: WebRoute, service: Service, problems: Problems, inclu
             else:
                 if scope["query_string"] and not ignore_unknown:
                     refuse_query(scope["query_string"], max_query)
-                arguments = decode_json(
-                    await read_json(receive, headers, max_body), scope["path_params"] if has_path else _NO_PATH
-                )
+                data = await read_json(receive, headers, max_body)
+                in_path = scope["path_params"] if has_path else _NO_PATH
+                if len(data) <= LARGE_BODY:
+                    arguments = decode_json(data, in_path)
+                else:
+                    arguments = await operation.decode_in_thread(data, in_path, context)
             if included is not None:
                 body, status, extra = included
             elif answer is None:
