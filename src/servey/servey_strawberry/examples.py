@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 
 from servey.action.operation import CheckedExample
+from servey.servey_strawberry.defaults import variable_of
 from servey.servey_strawberry.model import NOTHING, InputField, Model, ObjectType, OutputField, Ref, UnionType
 from servey.servey_strawberry.names import camel_case
-from servey.servey_strawberry.reading import default_of
 
 _DEEPEST = 4
 """How deep the fields of an example are nested, at most."""
@@ -50,7 +50,7 @@ def example_documents(model: Model) -> list[ExampleDocument]:
 def _variables(field: OutputField, example: CheckedExample) -> Mapping[str, Any] | None:
     by_wire = {argument.wire: argument for argument in field.arguments}
     try:
-        return {by_wire[name].name: default_of(by_wire[name].ref, value) for name, value in example.params.items()}
+        return {by_wire[name].name: variable_of(by_wire[name].ref, value) for name, value in example.params.items()}
     except (ValueError, KeyError):
         return None
 

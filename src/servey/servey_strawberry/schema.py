@@ -26,7 +26,7 @@ from servey.servey_strawberry.model import (
     Scalar,
     UnionType,
 )
-from servey.servey_strawberry.reading import SERVICE, read_model
+from servey.servey_strawberry.reading import SERVICE, SERVICE_FIELD, read_model
 from servey.service import Service
 
 try:
@@ -38,6 +38,7 @@ except ModuleNotFoundError as error:
 
 from graphql import (
     GraphQLArgument,
+    GraphQLDefaultInput,
     GraphQLEnumType,
     GraphQLError,
     GraphQLField,
@@ -48,7 +49,12 @@ from graphql import (
     GraphQLScalarType,
     GraphQLSchema,
     GraphQLUnionType,
+    Undefined,
+    is_introspection_type,
+    is_specified_scalar_type,
+    print_type,
 )
+from graphql.utilities.coerce_input_value import coerce_default_value
 from strawberry.annotation import StrawberryAnnotation
 from strawberry.schema.config import StrawberryConfig
 from strawberry.schema_directives import OneOf
@@ -63,10 +69,10 @@ from strawberry.types.unset import UNSET
 
 from servey.servey_strawberry.calls import calls_of, changing
 from servey.servey_strawberry.limits import FIELD_KEY
-from servey.servey_strawberry.scalars import TextDefault, default_mark, scalars
+from servey.servey_strawberry.scalars import scalars
 
-_OWN = {"String": str, "Float": float, "Boolean": bool, "Int": int}
-"""The classes by which Strawberry knows GraphQL's own scalars."""
+_OWN = {"String": str, "Boolean": bool}
+"""The classes by which Strawberry knows the scalars that are graphql-core's."""
 _LeaveOut = Callable[[dict[str, Any]], None]
 _DEPRECATED = "No longer supported"
 """The reason that GraphQL itself has where none is given (§3.13.3)."""
@@ -88,13 +94,26 @@ def create_schema(service: Service, model: Model | None = None) -> strawberry.Sc
     """
     model = read_model(service) if model is None else model
     rendering = _Rendering(model)
-    schema = strawberry.Schema(
+    schema = _Schema(
         query=rendering.query(),
         mutation=rendering.mutation(),
         config=StrawberryConfig(auto_camel_case=False, scalar_map=rendering.scalar_map),
     )
     _bind(graphql_schema(schema), model, service)
     return schema
+
+
+class _Schema(strawberry.Schema):
+    """A schema that graphql-core prints: Strawberry's printer cannot write each default."""
+
+    def as_str(self) -> str:
+        types = graphql_schema(self).type_map
+        own = (types[name] for name in sorted(types))
+        return "\n\n".join(
+            print_type(item) for item in own if not is_introspection_type(item) and not is_specified_scalar_type(item)
+        )
+
+    __str__ = as_str
 
 
 def graphql_schema(schema: strawberry.Schema) -> GraphQLSchema:
@@ -127,7 +146,7 @@ class _Rendering:
         """Return the root of queries, which always has a field."""
         version = [_field(name, StrawberryAnnotation(str)) for name in ("name", "version")]
         told = _defined(SERVICE, "What serves this.", version)
-        root = _defined("Query", "", [_field("_service", StrawberryAnnotation(told), "What serves this.")])
+        root = _defined("Query", "", [_field(SERVICE_FIELD, StrawberryAnnotation(told), "What serves this.")])
         _definition(root).fields[:0] = [self._output_field(field) for field in self._model.query.fields]
         return root
 
@@ -185,18 +204,14 @@ class _Rendering:
                 graphql_name=argument.name,
                 type_annotation=StrawberryAnnotation(self._type(argument.ref)),
                 description=argument.description or None,
-                default=UNSET if argument.default is NOTHING else argument.default,
+                default=UNSET,  # until it is bound
             )
             for argument in field.arguments
         ]
         return made
 
     def _input_field(self, field: InputField) -> StrawberryField:
-        default = {} if field.default is NOTHING else {"default": field.default}
-        annotation = StrawberryAnnotation(self._type(field.ref))
-        if isinstance(field.default, (list, dict)):
-            default = {"default_factory": lambda: field.default}
-        return _field(field.name, annotation, field.description, **default)
+        return _field(field.name, StrawberryAnnotation(self._type(field.ref)), field.description)
 
 
 def _scalar_definition(scalar: GraphQLScalarType) -> ScalarDefinition:
@@ -272,7 +287,7 @@ def _bind(schema: GraphQLSchema, model: Model, service: Service) -> None:
         elif isinstance(named, InputType):
             _bind_input(cast("GraphQLInputObjectType", found), named, are_tags=id(named) in tagged)
     told = {"name": service.settings.api_title, "version": service.settings.api_version}
-    cast("GraphQLObjectType", schema.type_map["Query"]).fields["_service"].resolve = _constant(told)
+    cast("GraphQLObjectType", schema.type_map["Query"]).fields[SERVICE_FIELD].resolve = _constant(told)
     for field in cast("GraphQLObjectType", schema.type_map[SERVICE]).fields.values():
         field.resolve = None
 
@@ -312,31 +327,39 @@ def _bind_values(
 ) -> _LeaveOut | None:
     """Have values arrive under their names in JSON; return what leaves out those that nobody has given.
 
-    graphql-core hands a default over as the object that the schema has. Each one here is an object of its own, known by
-    its identity, and none goes further: a default need not be what a caller could have given (it may be out of bounds,
-    or a datetime without an offset), and is the function's own, as everywhere. But where it may be the tag by which an
-    engine tells the members of a union (`are_tags`), it is handed over as JSON.
+    graphql-core hands over a default as it has coerced it once. Here that is a mark, an object of its own, and it goes
+    no further: a default need not be what a caller could have given (it may be out of bounds, or a datetime without an
+    offset), and is the function's own, as everywhere. But where it may be the tag by which an engine tells the members
+    of a union (`are_tags`), it is handed over as JSON.
     """
     defaults: list[tuple[str, Any, Any]] = []
     for field in fields:
         item = bound[field.name]
         item.out_name = field.wire
         if field.default is not NOTHING:
-            item.default_value = default = default_mark(field.default, field.ref)
             tag = field.default_wire if are_tags and isinstance(field.default_wire, (str, int)) else NOTHING
-            defaults.append((field.wire, default, tag))
+            defaults.append((field.wire, _set_default(item, field.default), tag))
     if not defaults:
         return None
 
     def leave_out(values: dict[str, Any]) -> None:
         for wire, default, tag in defaults:
-            if values.get(wire, NOTHING) is default:
+            if values.get(wire) is default:
                 if tag is NOTHING:
                     del values[wire]
                 else:
                     values[wire] = tag
 
     return leave_out
+
+
+def _set_default(item: GraphQLInputField | GraphQLArgument, default: Any) -> object:
+    """Give an argument or a member its default; return the mark that arrives where nobody gives another value."""
+    mark = object()
+    item.default_value, item.default = Undefined, GraphQLDefaultInput(default)
+    item._memoized_coerced_value = mark  # pyright: ignore[reportPrivateUsage] # so a mark can arrive
+    assert coerce_default_value(item) is mark, "this graphql-core keeps coerced defaults elsewhere"
+    return mark
 
 
 def _bind_enum(bound: GraphQLEnumType, named: EnumType) -> None:
@@ -348,8 +371,6 @@ def _bind_enum(bound: GraphQLEnumType, named: EnumType) -> None:
     plain: Any = GraphQLEnumType
 
     def out(value: Any) -> str:
-        if type(value) is TextDefault:
-            return str(value)
         try:
             return names[type(value), value]
         except (KeyError, TypeError):
