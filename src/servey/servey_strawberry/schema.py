@@ -162,7 +162,7 @@ class _Rendering:
                 wrapped_cls=cast("Any", type(named.name, (), {})),
                 name=named.name,
                 values=values,
-                description=named.description or None,
+                description=_prose(named.description),
             )
         if isinstance(named, UnionType):
             return named  # made where it is used: its members have to be there
@@ -185,7 +185,7 @@ class _Rendering:
             found = StrawberryUnion(
                 name=ref.to.name,
                 type_annotations=tuple(StrawberryAnnotation(self._made[id(item)]) for _, item in ref.to.members),
-                description=ref.to.description or None,
+                description=_prose(ref.to.description),
             )
         else:
             found = self._made[id(ref.to)]
@@ -203,7 +203,7 @@ class _Rendering:
                 python_name=argument.name,
                 graphql_name=argument.name,
                 type_annotation=StrawberryAnnotation(self._type(argument.ref)),
-                description=argument.description or None,
+                description=_prose(argument.description),
                 default=UNSET,  # until it is bound
             )
             for argument in field.arguments
@@ -226,9 +226,14 @@ def _scalar_definition(scalar: GraphQLScalarType) -> ScalarDefinition:
     )
 
 
+def _prose(text: str) -> str | None:
+    """Return a text of the user's as UTF-8 can write it: without lone surrogates, which a docstring may have."""
+    return text.encode("utf-8", "replace").decode() or None
+
+
 def _field(name: str, annotation: StrawberryAnnotation, description: str = "", **more: Any) -> StrawberryField:
     return StrawberryField(
-        python_name=name, graphql_name=name, type_annotation=annotation, description=description or None, **more
+        python_name=name, graphql_name=name, type_annotation=annotation, description=_prose(description), **more
     )
 
 
@@ -246,7 +251,7 @@ def _defined(
         is_input=is_input,
         is_interface=False,
         origin=cls,
-        description=description or None,
+        description=_prose(description),
         interfaces=[],
         extend=False,
         directives=(OneOf(),) if is_one_of else (),
@@ -286,7 +291,7 @@ def _bind(schema: GraphQLSchema, model: Model, service: Service) -> None:
             cast("GraphQLUnionType", found).resolve_type = _member_of(named)
         elif isinstance(named, InputType):
             _bind_input(cast("GraphQLInputObjectType", found), named, are_tags=id(named) in tagged)
-    told = {"name": service.settings.api_title, "version": service.settings.api_version}
+    told = {"name": _prose(service.settings.api_title) or "", "version": _prose(service.settings.api_version) or ""}
     cast("GraphQLObjectType", schema.type_map["Query"]).fields[SERVICE_FIELD].resolve = _constant(told)
     for field in cast("GraphQLObjectType", schema.type_map[SERVICE]).fields.values():
         field.resolve = None
@@ -397,25 +402,14 @@ def _of_enum(value: Any) -> str:
 
 
 def _member_of(named: UnionType) -> Callable[..., str | None]:
-    """Return what finds the type of a value of a union: by its class, or a base of it, or, for a dict, by its keys."""
+    """Return what finds the type of a value of a union: by the member that REST would write it as."""
     names = {id(node): item.name for node, item in named.members}
     members = Members(named.node)
 
     def resolve_type(value: Any, *_: Any) -> str | None:
-        if isinstance(value, dict):
-            keys = cast("Mapping[str, Any]", value).keys()
-            for node, item in named.members:
-                if node.flavor == "typeddict" and _has_keys(node, keys):
-                    return item.name
         return names.get(id(members.of(value)))
 
     return resolve_type
-
-
-def _has_keys(node: Node, keys: Any) -> bool:
-    return keys <= {field.wire for field in node.fields} and all(
-        field.wire in keys for field in node.fields if field.required
-    )
 
 
 def _bind_input(bound: GraphQLInputObjectType, named: InputType, *, are_tags: bool) -> None:
