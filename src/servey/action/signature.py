@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
+import operator
 import types
 import typing
 from collections.abc import Collection, Mapping
@@ -178,7 +180,7 @@ def _owned(hint: Any, owner: type) -> Any:
     owned = tuple(_owned(item, owner) for item in args)
     if owned == args:
         return hint
-    return typing.Union[owned] if origin is types.UnionType else origin[owned]
+    return functools.reduce(operator.or_, owned) if origin is types.UnionType else origin[owned]
 
 
 def _no_annotation(action: Action, what: str, fix: str) -> DefinitionError:

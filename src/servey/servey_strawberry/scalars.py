@@ -3,13 +3,15 @@
 What comes in is decoded once, by the operation, as everywhere; a scalar only tells early what its codec would refuse,
 so that variables and literals are judged when a request is validated.
 
-A literal is read as the JSON value that it stands for, and then as a variable is. So both have one rule.
+A literal is read as the JSON value that it stands for, and then as a variable is. So both have one rule. In both, a
+number with a fraction or an exponent is a `Decimal` with its digits (`servey.codec.numbers`).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from typing import Any, cast
 
 from graphql import (
@@ -22,19 +24,20 @@ from graphql import (
     GraphQLScalarType,
     IntValueNode,
     ListValueNode,
+    NameNode,
     NullValueNode,
+    ObjectFieldNode,
     ObjectValueNode,
     StringValueNode,
     ValueNode,
 )
 from graphql.language import print_ast
+from graphql.utilities.value_to_literal import default_scalar_value_to_literal
 
 from servey.codec import Codec, ResultError, to_wire
+from servey.codec.numbers import digits, whole_number
 from servey.errors import CallError
 from servey.servey_strawberry.model import CODED
-
-_SAFE = 2**53
-"""Up to this number a double has every whole number."""
 
 
 class _OwnScalar(GraphQLScalarType):
@@ -51,7 +54,6 @@ def _scalar(
     taken: Callable[[Any], Any],
     *,
     url: str | None = None,
-    read: Callable[[ValueNode], Any] | None = None,
 ) -> GraphQLScalarType:
     """Return a scalar.
 
@@ -61,13 +63,11 @@ def _scalar(
         out: Returns the JSON value of a value of a result.
         taken: Returns the JSON value that a variable has, or raises a GraphQLError.
         url: What specifies it (GraphQL §3.5.5).
-        read: Returns the JSON value that a literal stands for.
     """
-    read = _literal if read is None else read
 
     def literal(node: ConstValueNode, *_: Any) -> Any:
         try:
-            return taken(read(node))
+            return taken(_literal(node))
         except GraphQLError as error:
             raise error if error.nodes else GraphQLError(error.message, node) from None
 
@@ -78,7 +78,21 @@ def _scalar(
         coerce_output_value=out,
         coerce_input_value=taken,
         coerce_input_literal=cast("Any", literal),
+        value_to_literal=_node_of,
     )
+
+
+def _node_of(value: Any) -> Any:
+    """Return the literal that stands for a variable inside of a JSON literal; the reverse of `_literal`."""
+    if isinstance(value, Decimal):
+        return FloatValueNode(value=str(value))
+    if isinstance(value, list):
+        return ListValueNode(values=tuple(map(_node_of, cast("list[Any]", value))))
+    if isinstance(value, dict):
+        members = cast("dict[str, Any]", value)
+        fields = (ObjectFieldNode(name=NameNode(value=name), value=_node_of(item)) for name, item in members.items())
+        return ObjectValueNode(fields=tuple(fields))
+    return default_scalar_value_to_literal(value)
 
 
 def _literal(node: ValueNode) -> Any:
@@ -95,7 +109,7 @@ def _literal(node: ValueNode) -> Any:
     if isinstance(node, IntValueNode):
         return _whole(node)
     if isinstance(node, FloatValueNode):
-        return _float(node)
+        return digits(node.value)
     if isinstance(node, ListValueNode):
         return [_literal(item) for item in node.values]
     if isinstance(node, ObjectValueNode):
@@ -110,39 +124,39 @@ def _whole(node: IntValueNode) -> int:
         raise GraphQLError("the number has too many digits", node) from None
 
 
-def _float(node: FloatValueNode) -> float:
-    value = float(node.value)
-    if not math.isfinite(value):
-        raise GraphQLError("the number is out of range", node)
-    return value
-
-
-def _by_digits(node: ValueNode) -> Any:
-    """Return a literal as JSON; a number as the text of its digits, which a float might not keep."""
-    return node.value if isinstance(node, (FloatValueNode, IntValueNode)) else _literal(node)
-
-
 def _told(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:60]}…"
 
 
+def _int_taken(value: Any) -> int:
+    return GraphQLInt.coerce_input_value(_number(value))
+
+
 def _float_taken(value: Any) -> float:
     """Return any number as the double next to it: JavaScript writes large ones in digits, as it does whole ones."""
-    if type(value) is int:
-        try:
-            return float(value)
-        except OverflowError:
-            raise GraphQLError("Float cannot represent a number that is out of range") from None
-    return GraphQLFloat.coerce_input_value(value)
+    if type(value) not in (int, Decimal):
+        return GraphQLFloat.coerce_input_value(value)
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise GraphQLError("Float cannot represent a number that is out of range")
+    return number
 
 
 def _big_taken(value: Any) -> int:
-    if isinstance(value, float) and value.is_integer() and abs(value) <= _SAFE:
-        value = int(value)
-    if type(value) is not int:
+    number = _number(value)
+    if type(number) is not int:
         raise GraphQLError(f"BigInt cannot represent non-integer value: {_told(value)}")
-    return value
+    return number
+
+
+def _number(value: Any) -> Any:
+    """Return a whole number as an int, however it is written."""
+    whole = whole_number(value)
+    return value if whole is None else whole
 
 
 def _big_out(value: Any) -> int:
@@ -170,7 +184,7 @@ def _coded(name: str) -> GraphQLScalarType:
             raise GraphQLError(f"{name}: {told}") from None
         return value
 
-    return _scalar(name, description, out, taken, url=url, read=_by_digits if name == "Decimal" else None)
+    return _scalar(name, description, out, taken, url=url)
 
 
 def _json_out(value: Any) -> Any:
@@ -194,7 +208,7 @@ def scalars() -> Mapping[str, GraphQLScalarType]:
     `String` and `Boolean` of graphql-core read a literal and a variable alike.
     """
     made = (
-        _scalar("Int", GraphQLInt.description, GraphQLInt.coerce_output_value, GraphQLInt.coerce_input_value),
+        _scalar("Int", GraphQLInt.description, GraphQLInt.coerce_output_value, _int_taken),
         _scalar("Float", GraphQLFloat.description, GraphQLFloat.coerce_output_value, _float_taken),
         _scalar("BigInt", "A whole number of any size, written as a number.", _big_out, _big_taken),
         _scalar("JSON", "Any JSON value.", _json_out, _same),

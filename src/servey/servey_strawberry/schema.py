@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
-from servey.codec import Node
 from servey.codec.plan import Chosen, Members
 from servey.errors import MissingExtraError
 from servey.servey_strawberry.model import (

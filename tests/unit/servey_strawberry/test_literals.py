@@ -149,6 +149,8 @@ async def test_a_variable_is_read_as_in_a_body(tp: Any) -> None:
         for text in (*NUMBERS, *OTHERS, *TEXTS):
             if tp in (list[float], list[Any]) and not text.startswith("["):
                 continue  # GraphQL takes an item for a list of one (September 2025, §3.12)
+            if tp is Decimal and len(text) > 4300:
+                continue  # JSON whose types are not known yet is read without ints of so many digits
             assert (text, await reader.variable(text)) == (text, await reader.rest(text))
 
     await reading(tp, check)
