@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
-import operator
 import types
 import typing
 from collections.abc import Collection, Mapping
@@ -170,17 +168,20 @@ def hints_of(fn: Any, local: Mapping[str, Any], owner: type | None, where: str) 
 
 def _owned(hint: Any, owner: type) -> Any:
     """Return a type with `owner` in the place of each `typing.Self` (PEP 673)."""
-    if hint is typing.Self:
+    if hint is typing.Self:  # pyright: ignore[reportUnknownMemberType]
         return owner
-    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    origin: Any = typing.get_origin(hint)
+    args = typing.get_args(hint)
     if origin is typing.Annotated:
         return typing.Annotated[_owned(args[0], owner), *hint.__metadata__]
     if origin is None or origin is typing.Literal:
         return hint
-    owned = tuple(_owned(item, owner) for item in args)
+    owned: Any = tuple(_owned(item, owner) for item in args)
     if owned == args:
         return hint
-    return functools.reduce(operator.or_, owned) if origin is types.UnionType else origin[owned]
+    if origin is types.UnionType:
+        origin = typing.Union
+    return origin[owned]
 
 
 def _no_annotation(action: Action, what: str, fix: str) -> DefinitionError:

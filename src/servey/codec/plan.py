@@ -390,11 +390,12 @@ def outgoing(node: Node, value: Any) -> list[Node]:
 
     Its own class is first; for a dict, the classes that have just its keys.
     """
+    kind: Any = type(value)
     row = typing.cast("dict[Any, Any]", value) if isinstance(value, dict) else None
 
     def rank(member: Node) -> int:
         cls = member.cls
-        if type(value) is cls:
+        if kind is cls:
             return 0
         if row is not None and member.kind == "object" and _keys_fit(member, row):
             return 1

@@ -127,8 +127,8 @@ def _message(error: CallError) -> str:
 
 
 def _hinted(message: str) -> str:
-    """Return what graphql-core says: a number as it was sent, and the way out where one is too big."""
-    message = _NUMBER.sub(r"\1", message)
+    """Return what graphql-core says in a caller's words, with the way out where it says that a number is too big."""
+    message = message.replace("<Decimal instance>", "a number with a fraction")
     place, found, number = message.partition(_INT)
     if not found:
         return message
@@ -136,8 +136,6 @@ def _hinted(message: str) -> str:
     return f"{place}{shown.rstrip('.')} is {_BIG}"
 
 
-_NUMBER = re.compile(r"\bDecimal\('([^']*)'\)")
-"""How Python shows a number with a fraction."""
 _VARIABLE = re.compile(r"Variable '\$(\w+)' has invalid (?:default )?value(?: at ([^:]*))?\Z")
 _PART = re.compile(r"\.(\w+)|\[(\d+)\]")
 _MEMBER = re.compile(r"Expected value of type '\w+' (?:not to include unknown|to include required) field '([^']*)'")
