@@ -328,6 +328,8 @@ def test_it_is_no_wider_than_the_window(visiting, served, size):
     run(page)
     shows(page, "Hello")
     assert width(page) == size
+    for name in ("REST", "Errors"):
+        expect(page.get_by_role("link", name=name)).to_be_in_viewport(ratio=1)
     page.get_by_role("button", name="Show Documentation Explorer").click()
     expect(page.get_by_role("region", name="Documentation Explorer")).to_be_in_viewport()
     assert width(page) == size

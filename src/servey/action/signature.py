@@ -150,7 +150,8 @@ def hints_of(fn: Any, local: Mapping[str, Any], owner: type | None, where: str) 
     if owner is not None:
         namespace.setdefault(owner.__name__, owner)
     try:
-        return typing.get_type_hints(fn, localns=namespace, include_extras=True)
+        hints = typing.get_type_hints(fn, localns=namespace, include_extras=True)
+        return hints if owner is None else {name: _owned(hint, owner) for name, hint in hints.items()}
     except NameError as error:
         name = getattr(error, "name", None) or str(error)
         raise DefinitionError(
@@ -163,6 +164,24 @@ def hints_of(fn: Any, local: Mapping[str, Any], owner: type | None, where: str) 
         raise DefinitionError(
             f"an annotation of {fn.__name__} is no type: {error}", where=where, fix="annotate with types"
         ) from error
+
+
+def _owned(hint: Any, owner: type) -> Any:
+    """Return a type with `owner` in the place of each `typing.Self` (PEP 673)."""
+    if hint is typing.Self:  # pyright: ignore[reportUnknownMemberType]
+        return owner
+    origin: Any = typing.get_origin(hint)
+    args = typing.get_args(hint)
+    if origin is typing.Annotated:
+        return typing.Annotated[_owned(args[0], owner), *hint.__metadata__]
+    if origin is None or origin is typing.Literal:
+        return hint
+    owned: Any = tuple(_owned(item, owner) for item in args)
+    if owned == args:
+        return hint
+    if origin is types.UnionType:
+        origin = typing.Union
+    return origin[owned]
 
 
 def _no_annotation(action: Action, what: str, fix: str) -> DefinitionError:

@@ -392,24 +392,39 @@ def _maybe_not_finite(data: bytes) -> bool:
 ANYTHING = ForeignType(plain, to_wire, lambda _mode: {}, takes_decimals=True)
 
 
+def _keys_fit(member: Node, row: dict[Any, Any]) -> bool:
+    """Whether a dict has the keys of a class, and its tag if it has one at all."""
+    known, required = _names(member)
+    tag = member.tag
+    is_tagged = tag is None or row.get(tag[0], tag[1]) == tag[1]
+    return is_tagged and required <= row.keys() <= known
+
+
 def ordered(node: Node) -> list[Node]:
     """Return a union's members in the order in which they are tried: as declared, str last."""
     return sorted(flat(node), key=lambda member: member.cls is str)
 
 
 def outgoing(node: Node, value: Any) -> list[Node]:
-    """Return a union's members in the order in which they may write `value`: its own class first."""
+    """Return a union's members in the order in which they may write `value`.
+
+    Its own class is first; for a dict, the classes that have just its keys.
+    """
+    kind: Any = type(value)
+    row = typing.cast("dict[Any, Any]", value) if isinstance(value, dict) else None
 
     def rank(member: Node) -> int:
         cls = member.cls
-        if not isinstance(cls, type) or cls is object:
-            return 2
-        if type(value) is cls:
+        if kind is cls:
             return 0
+        if row is not None and member.kind == "object" and _keys_fit(member, row):
+            return 1
+        if not isinstance(cls, type) or cls is object:
+            return 3
         try:
-            return 1 if isinstance(value, cls) else 3
+            return 2 if isinstance(value, cls) else 4
         except TypeError:  # a TypedDict
-            return 1 if isinstance(value, dict) else 3
+            return 2 if row is not None else 4
 
     return sorted(flat(node), key=rank)
 
@@ -425,12 +440,10 @@ class Members:
         self._node = node
 
     def of(self, value: Any) -> Node:
-        """Return the member: that of the value's class, or else, for a row or a dict, the first that it fits."""
+        """Return the member: that of the value's class, or else, for a row or a dict, the first that can write it."""
         members = outgoing(self._node, value)
         first = members[0]
-        if first.cls is type(value) or not (first.kind == "object" and first.flavor != "typeddict"):
-            return first
-        if isinstance(value, first.cls):
+        if first.flavor != "typeddict" and isinstance(value, first.cls):
             return first
         for member in members:
             try:

@@ -48,7 +48,7 @@ class Projector:
         if node.kind == "union":
             return self._union(node, value, at)
         if node.kind in ("any", "foreign"):
-            return self._run(self.compiler.foreign(node).encode, value, at)
+            return self._written(self._run(self.compiler.foreign(node).encode, value, at), at)
         if node.kind == "leaf":
             return self._leaf(node, value, at)
         if node.kind == "list":
@@ -70,6 +70,15 @@ class Projector:
         except IslandError as error:
             self.problems += below(at, error.errors)
             return _BAD
+
+    def _written(self, wire: Any, at: str) -> Any:
+        """Return the JSON values that no type of servey's has checked, if JSON can write them."""
+        try:
+            if wire is not _BAD:
+                msgspec.json.encode(wire)
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:  # as for a lone surrogate
+            return self.add(at, f"cannot be written: {error}")
+        return wire
 
     def _leaf(self, node: Node, value: Any, at: str) -> Any:
         value = _base_value(node.cls, value)

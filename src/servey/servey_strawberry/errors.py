@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from graphql import GraphQLError, GraphQLSyntaxError
@@ -38,12 +38,26 @@ def error_of(error: CallError, request_id: str) -> dict[str, Any]:
     members = {name: value for name, value in error.problem(request_id).items() if name not in _IN_PLAIN_HTTP}
     if error.headers:
         members["headers"] = error.headers
+    told = {"message": _message(error), "extensions": members}
     try:
-        msgspec.json.encode(error.data)
+        told = _text(told)
+        msgspec.json.encode(told)
     except (TypeError, ValueError, RecursionError):  # `data` of the user's that JSON cannot hold
         _log.exception("the data of a %s cannot be encoded", type(error).__name__, extra={"request_id": request_id})
         members = {name: value for name, value in members.items() if name not in error.data}
-    return {"message": _message(error), "extensions": members}
+        told = _text({"message": _message(error), "extensions": members})
+    return told
+
+
+def _text(told: Any) -> Any:
+    """Return JSON that UTF-8 can write: a text of the user's may have lone surrogates, which become question marks."""
+    if isinstance(told, str):
+        return told.encode("utf-8", "replace").decode()
+    if isinstance(told, dict):
+        return {_text(name): _text(item) for name, item in cast("dict[str, Any]", told).items()}
+    if isinstance(told, list):
+        return [_text(item) for item in cast("list[Any]", told)]
+    return told
 
 
 def request_errors(errors: Iterable[GraphQLError], request_id: str) -> list[dict[str, Any]]:
@@ -113,7 +127,8 @@ def _message(error: CallError) -> str:
 
 
 def _hinted(message: str) -> str:
-    """Return what graphql-core says, with the way out where it says that a number is too big."""
+    """Return what graphql-core says in a caller's words, with the way out where it says that a number is too big."""
+    message = message.replace("<Decimal instance>", "a number with a fraction")
     place, found, number = message.partition(_INT)
     if not found:
         return message

@@ -8,9 +8,10 @@ from typing import Any
 import msgspec
 
 from servey.action.operation import CheckedExample
+from servey.schema.examples import shown
+from servey.servey_strawberry.defaults import variable_of
 from servey.servey_strawberry.model import NOTHING, InputField, Model, ObjectType, OutputField, Ref, UnionType
 from servey.servey_strawberry.names import camel_case
-from servey.servey_strawberry.reading import default_of
 
 _DEEPEST = 4
 """How deep the fields of an example are nested, at most."""
@@ -31,26 +32,31 @@ class ExampleDocument(msgspec.Struct, frozen=True):
 
 
 def example_documents(model: Model) -> list[ExampleDocument]:
-    """Return the examples of the actions at the roots of a schema: first those that everybody may run.
+    """Return the examples of the actions at the roots of a schema.
 
-    An example whose arguments GraphQL cannot be given by itself, as those of a union, is left out.
+    First are those that everybody may run, queries before mutations, and of those the ones that show an answer without
+    a login. An example whose arguments GraphQL cannot be given by itself, as those of a union, is left out.
     """
-    found: list[ExampleDocument] = []
-    guarded: list[ExampleDocument] = []
+    found: list[tuple[tuple[bool, ...], ExampleDocument]] = []
     for kind, root in (("query", model.query), ("mutation", model.mutation)):
         for field in root.fields:
             assert field.operation is not None
-            for example in field.operation.examples:
-                if example.example.error is None and (variables := _variables(field, example)) is not None:
-                    document = _document(kind, field, example.example.name, variables)
-                    (found if field.operation.is_open else guarded).append(document)
-    return found + guarded
+            for example in filter(shown, field.operation.examples):
+                variables = None if example.example.error is not None else _variables(field, example)
+                if variables is not None:
+                    rank = not field.operation.is_open, kind == "mutation", not _shows_an_answer(example)
+                    found.append((rank, _document(kind, field, example.example.name, variables)))
+    return [document for _, document in sorted(found, key=lambda item: item[0])]
+
+
+def _shows_an_answer(example: CheckedExample) -> bool:
+    return example.result is not None and example.example.authorization is None
 
 
 def _variables(field: OutputField, example: CheckedExample) -> Mapping[str, Any] | None:
     by_wire = {argument.wire: argument for argument in field.arguments}
     try:
-        return {by_wire[name].name: default_of(by_wire[name].ref, value) for name, value in example.params.items()}
+        return {by_wire[name].name: variable_of(by_wire[name].ref, value) for name, value in example.params.items()}
     except (ValueError, KeyError):
         return None
 

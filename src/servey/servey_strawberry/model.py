@@ -5,7 +5,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import datetime
+import decimal
+import uuid
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal
 
 import msgspec
@@ -25,10 +28,27 @@ NOTHING: Final = _Nothing()
 """The default of an argument that has none, or none that GraphQL could write."""
 
 
+_RFC3339 = "https://www.rfc-editor.org/rfc/rfc3339"
+CODED: Mapping[str, tuple[Any, str, str | None]] = {
+    "DateTime": (datetime.datetime, "A date with a time, and an offset where it is written.", _RFC3339),
+    "Date": (datetime.date, "A date: `2026-11-22`.", _RFC3339),
+    "Time": (datetime.time, "A time of day, with or without an offset: `12:30:00`.", None),
+    "Duration": (datetime.timedelta, "A length of time (ISO 8601): `P1DT2H`.", None),
+    "UUID": (uuid.UUID, "A UUID.", "https://www.rfc-editor.org/rfc/rfc9562"),
+    "Decimal": (decimal.Decimal, "A decimal number, written as a string; read from a number as well.", None),
+    "Base64": (bytes, "Bytes in base64.", "https://www.rfc-editor.org/rfc/rfc4648"),
+}
+"""The scalars that a codec reads and writes: the type, the description, and what specifies it (GraphQL §3.5.5)."""
+
+
 class Scalar(msgspec.Struct, frozen=True):
     """A scalar of `servey_strawberry.scalars`, by its name."""
 
     name: str
+
+
+JSON: Final = Scalar("JSON")
+"""The scalar of whatever GraphQL has no type of its own for."""
 
 
 class EnumValue(msgspec.Struct, frozen=True):

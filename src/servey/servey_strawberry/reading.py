@@ -20,8 +20,10 @@ from servey.codec.schema import Names, class_name
 from servey.errors import DefinitionError
 from servey.finder import nested_actions
 from servey.security.access_control import ALLOW_ALL, described
+from servey.servey_strawberry.defaults import INT_LIMIT, default_of
 from servey.servey_strawberry.members import Member, encoded, is_class, members_of, reader_of
 from servey.servey_strawberry.model import (
+    JSON,
     NOTHING,
     EnumType,
     EnumValue,
@@ -40,7 +42,9 @@ from servey.servey_strawberry.names import ascii_name, camel_case, is_name, pasc
 from servey.service import Service
 from servey.trigger.web_trigger import WebTrigger
 
-QUERY, MUTATION, SERVICE = "Query", "Mutation", "_Service"
+QUERY, MUTATION, SERVICE = "Query", "Mutation", "_Servey"
+SERVICE_FIELD = "_servey"
+"""The field of the root of queries that tells of the service; `_service` is Apollo Federation's."""
 
 SCALARS = {
     str: "String",
@@ -62,9 +66,7 @@ _BY_NAME = {
     "bytearray": "Base64",
 }
 
-JSON = Scalar("JSON")
 _OF_SCHEMA = {"string": "String", "integer": "BigInt", "number": "Float", "boolean": "Boolean"}
-_INT32 = 2**31
 _RESERVED = (QUERY, MUTATION, "Subscription", SERVICE, "ID", "JSON", "BigInt", *SCALARS.values(), *_BY_NAME.values())
 
 
@@ -145,6 +147,8 @@ class _Reader:
         )
 
     def _add(self, owner: ObjectType, field: OutputField) -> None:
+        if owner.name == QUERY and field.name == SERVICE_FIELD:
+            raise self._error(f"{QUERY} has a field called {SERVICE_FIELD!r} of servey's own", "rename the action")
         if any(other.name == field.name for other in owner.fields):
             raise self._error(f"{owner.name} has two fields called {field.name!r}", "rename one")
         owner.fields.append(field)
@@ -346,9 +350,9 @@ class _Reader:
         if factory in (list, dict, set, frozenset, tuple):
             default = cast("Callable[[], Any]", factory)()
         if default is not MISSING and default is not msgspec.UNSET:
-            with suppress(ValueError, TypeError, ResultError, RecursionError):
-                wire = to_wire(default)
-                field.default, field.default_wire = default_of(ref, wire), wire
+            with suppress(ValueError, TypeError, OverflowError, ResultError, RecursionError):
+                field.default_wire = to_wire(default)
+                field.default = default_of(ref, field.default_wire)
         if field.default is NOTHING:
             field.ref = ref.or_null()
         return field
@@ -371,7 +375,7 @@ class _Reader:
         values = literal_values(node)
         plain = [value for value in values if value is not None]
         nullable = len(plain) < len(values)
-        if all(type(value) is int and -_INT32 <= value < _INT32 for value in plain) and plain:
+        if all(type(value) is int and -INT_LIMIT <= value < INT_LIMIT for value in plain) and plain:
             return Ref(Scalar("Int"), nullable)
         if not all(type(value) is str for value in plain) or not plain:
             return Ref(JSON, nullable)
@@ -414,36 +418,6 @@ class _Reader:
 
     def _input_name(self, key: object, name: str) -> str:
         return self._names.of(key, name if name.endswith("Input") else f"{name}Input")
-
-
-def default_of(ref: Ref, wire: Any) -> Any:
-    """Return a JSON value as GraphQL has it as a default: enums by their names, members by GraphQL's names.
-
-    Raises:
-        ValueError: GraphQL cannot have it.
-    """
-    if wire is None:
-        if not ref.nullable:
-            raise ValueError("null is no value of the type")
-        return None
-    if isinstance(ref.to, Ref):
-        if not isinstance(wire, list):
-            raise ValueError("no list")
-        return [default_of(ref.to, item) for item in typing.cast("list[Any]", wire)]
-    if isinstance(ref.to, EnumType):
-        names = [value.name for value in ref.to.values if value.wire == wire and type(value.wire) is type(wire)]
-        if not names:
-            raise ValueError("no value of the enum")
-        return names[0]
-    if isinstance(ref.to, InputType):
-        if ref.to.one_of or ref.to.positions or not isinstance(wire, dict):
-            raise ValueError("cannot be told")
-        members = typing.cast("dict[str, Any]", wire)
-        given = [field for field in ref.to.fields if field.wire in members]
-        return {field.name: default_of(field.ref, members[field.wire]) for field in given}
-    if isinstance(ref.to, Scalar) and ref.to.name == "Int" and not (type(wire) is int and -_INT32 <= wire < _INT32):
-        raise ValueError("no Int")
-    return wire
 
 
 def _who_may(operation: Operation) -> str:

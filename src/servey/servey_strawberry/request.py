@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import msgspec
 
+from servey.codec.numbers import parse
 from servey.errors import ForbiddenError, MalformedError, TooLargeError
 from servey.servey_starlette.request import query_pairs
 from servey.settings import Settings
@@ -54,7 +55,7 @@ def of_body(body: bytes, most: int) -> list[GraphQLRequest] | GraphQLRequest:
         TooLargeError: There are more than that.
     """
     try:
-        found: Any = msgspec.json.decode(body)
+        found: Any = parse(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError) as error:
         raise MalformedError(f"the body is no JSON: {error}") from None
     if isinstance(found, list):
@@ -82,7 +83,7 @@ def of_query(query: bytes, settings: Settings) -> GraphQLRequest:
             raise MalformedError(f"the parameter {name} is given more than once")
         if name in ("variables", "extensions") and text:
             try:
-                given[name] = msgspec.json.decode(text)
+                given[name] = parse(text)
             except (msgspec.DecodeError, RecursionError, ValueError) as error:
                 raise MalformedError(f"the parameter {name} is no JSON: {error}") from None
         else:

@@ -2,96 +2,119 @@
 
 What comes in is decoded once, by the operation, as everywhere; a scalar only tells early what its codec would refuse,
 so that variables and literals are judged when a request is validated.
+
+A literal is read as the JSON value that it stands for, and then as a variable is. So both have one rule. In both, a
+number with a fraction or an exponent is a `Decimal` with its digits (`servey.codec.numbers`).
 """
 
 from __future__ import annotations
 
-import datetime
-import decimal
-import uuid
+import math
 from collections.abc import Callable, Mapping
-from copy import copy
+from decimal import Decimal
 from typing import Any, cast
 
 from graphql import (
+    BooleanValueNode,
     ConstValueNode,
     FloatValueNode,
     GraphQLError,
+    GraphQLFloat,
+    GraphQLInt,
     GraphQLScalarType,
     IntValueNode,
+    ListValueNode,
+    NameNode,
+    NullValueNode,
+    ObjectFieldNode,
     ObjectValueNode,
+    StringValueNode,
     ValueNode,
 )
-from graphql.language import ListValueNode, print_ast
-from graphql.utilities import value_from_ast_untyped
+from graphql.language import print_ast
+from graphql.utilities.value_to_literal import default_scalar_value_to_literal
 
 from servey.codec import Codec, ResultError, to_wire
+from servey.codec.numbers import digits, whole_number
 from servey.errors import CallError
-from servey.servey_strawberry.model import InputType, Ref
+from servey.servey_strawberry.model import CODED
 
 
-class TextDefault(str):
-    """The default of an argument or a member, told by its class from everything that comes in or leaves."""
+class _OwnScalar(GraphQLScalarType):
+    """A scalar that may have the name of one of graphql-core's, which it takes the place of in a schema."""
 
-    __slots__ = ()
-
-
-class _IntDefault(int):
-    __slots__ = ()
+    def __new__(cls, *_: Any, **__: Any) -> Any:
+        return object.__new__(cls)
 
 
-class _FloatDefault(float):
-    __slots__ = ()
-
-
-_MARKS: Mapping[type, Callable[[Any], Any]] = {str: TextDefault, int: _IntDefault, float: _FloatDefault}
-_PLAIN: Mapping[type, Callable[[Any], Any]] = {TextDefault: str, _IntDefault: int, _FloatDefault: float}
-
-
-def default_mark(default: Any, ref: Ref) -> Any:
-    """Return a default as an object that nothing else is; but for True, False and None, which are the same each time.
+def _scalar(
+    name: str,
+    description: str | None,
+    out: Callable[[Any], Any],
+    taken: Callable[[Any], Any],
+    *,
+    url: str | None = None,
+) -> GraphQLScalarType:
+    """Return a scalar.
 
     Args:
-        default: The default as GraphQL has it.
-        ref: Its type, in which enums have names, which no value of a result is.
+        name: Its name.
+        description: What it looks like.
+        out: Returns the JSON value of a value of a result.
+        taken: Returns the JSON value that a variable has, or raises a GraphQLError.
+        url: What specifies it (GraphQL §3.5.5).
     """
-    if isinstance(default, list) and isinstance(ref.to, Ref):
-        inner = ref.to
-        return [default_mark(item, inner) for item in cast("list[Any]", default)]
-    if isinstance(default, dict) and isinstance(ref.to, InputType):
-        refs = {field.name: field.ref for field in ref.to.fields}
-        return {name: default_mark(item, refs[name]) for name, item in cast("dict[str, Any]", default).items()}
-    plain = cast("Any", default)
-    mark = _MARKS.get(cast("type[Any]", type(plain)))
-    return copy(plain) if mark is None else mark(plain)
+
+    def literal(node: ConstValueNode, *_: Any) -> Any:
+        try:
+            return taken(_literal(node))
+        except GraphQLError as error:
+            raise error if error.nodes else GraphQLError(error.message, node) from None
+
+    return _OwnScalar(
+        name=name,
+        description=description,
+        specified_by_url=url,
+        coerce_output_value=out,
+        coerce_input_value=taken,
+        coerce_input_literal=cast("Any", literal),
+        value_to_literal=_node_of,
+    )
 
 
-def _unmarked(value: Any) -> Any:
-    plain = _PLAIN.get(cast("type[Any]", type(value)))
-    return value if plain is None else plain(value)
+def _node_of(value: Any) -> Any:
+    """Return the literal that stands for a variable inside of a JSON literal; the reverse of `_literal`."""
+    if isinstance(value, Decimal):
+        return FloatValueNode(value=str(value))
+    if isinstance(value, list):
+        return ListValueNode(values=tuple(map(_node_of, cast("list[Any]", value))))
+    if isinstance(value, dict):
+        members = cast("dict[str, Any]", value)
+        fields = (ObjectFieldNode(name=NameNode(value=name), value=_node_of(item)) for name, item in members.items())
+        return ObjectValueNode(fields=tuple(fields))
+    return default_scalar_value_to_literal(value)
 
 
-_RFC3339 = "https://www.rfc-editor.org/rfc/rfc3339"
+def _literal(node: ValueNode) -> Any:
+    """Return the JSON value that a literal stands for.
 
-
-def _big_in(value: Any) -> int:
-    if isinstance(value, float) and value.is_integer() and abs(value) <= 2**53:
-        value = int(value)
-    if type(value) is not int:
-        raise GraphQLError(f"BigInt cannot represent non-integer value: {_told(value)}")
-    return value
-
-
-def _big_out(value: Any) -> int:
-    if not isinstance(value, int):
-        raise GraphQLError(f"BigInt cannot represent non-integer value: {value!r}")
-    return int(value)
-
-
-def _big_literal(node: ConstValueNode, *_: Any) -> int:
-    if not isinstance(node, IntValueNode):
-        raise GraphQLError(f"BigInt cannot represent non-integer value: {print_ast(node)}", node)
-    return _whole(node)
+    Raises:
+        GraphQLError: It has a number that JSON would not be read with, or the value of an enum, which JSON does not
+            have.
+    """
+    if isinstance(node, NullValueNode):
+        return None
+    if isinstance(node, (BooleanValueNode, StringValueNode)):
+        return node.value
+    if isinstance(node, IntValueNode):
+        return _whole(node)
+    if isinstance(node, FloatValueNode):
+        return digits(node.value)
+    if isinstance(node, ListValueNode):
+        return [_literal(item) for item in node.values]
+    if isinstance(node, ObjectValueNode):
+        return {field.name.value: _literal(field.value) for field in node.fields}
+    raise GraphQLError(f"{print_ast(node)} is no JSON value: write a text in quotes", node)
 
 
 def _whole(node: IntValueNode) -> int:
@@ -106,84 +129,73 @@ def _told(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:60]}…"
 
 
-def _literal(node: ValueNode) -> Any:
-    """Return a literal as JSON.
-
-    Raises:
-        GraphQLError: It has a number with too many digits.
-    """
-    if isinstance(node, IntValueNode):
-        return _whole(node)
-    if isinstance(node, ListValueNode):
-        return [_literal(item) for item in node.values]
-    if isinstance(node, ObjectValueNode):
-        return {field.name.value: _literal(field.value) for field in node.fields}
-    return value_from_ast_untyped(node)
+def _int_taken(value: Any) -> int:
+    return GraphQLInt.coerce_input_value(_number(value))
 
 
-def _coded(name: str, tp: Any, description: str, *, url: str | None = None, exact: bool = False) -> GraphQLScalarType:
-    """Return the scalar of a type that a codec reads and writes.
+def _float_taken(value: Any) -> float:
+    """Return any number as the double next to it: JavaScript writes large ones in digits, as it does whole ones."""
+    if type(value) not in (int, Decimal):
+        return GraphQLFloat.coerce_input_value(value)
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise GraphQLError("Float cannot represent a number that is out of range")
+    return number
 
-    Args:
-        name: Its name.
-        tp: The type.
-        description: What it looks like.
-        url: What specifies it (GraphQL §3.5.5).
-        exact: Whether a number in a document is taken by its digits, which a float might not keep.
-    """
+
+def _big_taken(value: Any) -> int:
+    number = _number(value)
+    if type(number) is not int:
+        raise GraphQLError(f"BigInt cannot represent non-integer value: {_told(value)}")
+    return number
+
+
+def _number(value: Any) -> Any:
+    """Return a whole number as an int, however it is written."""
+    whole = whole_number(value)
+    return value if whole is None else whole
+
+
+def _big_out(value: Any) -> int:
+    if not isinstance(value, int):
+        raise GraphQLError(f"BigInt cannot represent non-integer value: {value!r}")
+    return int(value)
+
+
+def _coded(name: str) -> GraphQLScalarType:
+    """Return the scalar of a type that a codec reads and writes."""
+    tp, description, url = CODED[name]
     codec: Codec[Any] = Codec(tp, label=name)
 
     def out(value: Any) -> Any:
-        value = bytes(value) if type(value) is bytearray else _unmarked(value)
         try:
-            return codec.encode(value)
-        except ResultError:
-            # the default of an argument, which is JSON already, is written by this way, too
-            return taken(value)
+            return codec.encode(bytes(value) if type(value) is bytearray else value)
+        except ResultError as error:
+            raise GraphQLError(f"{name} cannot represent a {type(value).__name__}") from error
 
-    def taken(value: Any, node: ValueNode | None = None) -> Any:
+    def taken(value: Any) -> Any:
         try:
             codec.decode(value)
         except CallError as error:
             told = error.errors[0].message if error.errors else str(error)
-            raise GraphQLError(f"{name}: {told}", node) from None
+            raise GraphQLError(f"{name}: {told}") from None
         return value
 
-    def literal(node: ConstValueNode, *_: Any) -> Any:
-        if exact and isinstance(node, (FloatValueNode, IntValueNode)):
-            return taken(node.value, node)
-        return taken(_literal(node), node)
-
-    return _scalar(name, description, out, taken, literal, url)
-
-
-def _scalar(
-    name: str,
-    description: str,
-    out: Callable[[Any], Any],
-    taken: Callable[[Any], Any],
-    literal: Callable[..., Any],
-    url: str | None = None,
-) -> GraphQLScalarType:
-    return GraphQLScalarType(
-        name=name,
-        description=description,
-        specified_by_url=url,
-        coerce_output_value=out,
-        coerce_input_value=taken,
-        coerce_input_literal=cast("Any", literal),
-    )
+    return _scalar(name, description, out, taken, url=url)
 
 
 def _json_out(value: Any) -> Any:
     try:
-        return to_wire(_unmarked(value))
+        return to_wire(value)
     except (ValueError, TypeError, RecursionError) as error:
         raise GraphQLError(f"JSON cannot represent a {type(value).__name__}") from error
 
 
-def _json_literal(node: ConstValueNode, *_: Any) -> Any:
-    return _literal(node)
+def _same(value: Any) -> Any:
+    return value
 
 
 def _void(value: Any, *_: Any) -> Any:
@@ -191,19 +203,16 @@ def _void(value: Any, *_: Any) -> Any:
 
 
 def scalars() -> Mapping[str, GraphQLScalarType]:
-    """Return new scalars by their names; those that GraphQL itself has, as `Int`, are not among them."""
+    """Return new scalars by their names; of those that GraphQL itself has, the two that are numbers.
+
+    `String` and `Boolean` of graphql-core read a literal and a variable alike.
+    """
     made = (
-        _scalar("BigInt", "A whole number of any size, written as a number.", _big_out, _big_in, _big_literal),
-        _scalar("JSON", "Any JSON value.", _json_out, lambda value: value, _json_literal),
-        _scalar("Void", "Nothing: always null.", _void, _void, _void),
-        _coded("DateTime", datetime.datetime, "A date with a time, and an offset where it is written.", url=_RFC3339),
-        _coded("Date", datetime.date, "A date: `2026-11-22`.", url=_RFC3339),
-        _coded("Time", datetime.time, "A time of day, with or without an offset: `12:30:00`."),
-        _coded("Duration", datetime.timedelta, "A length of time (ISO 8601): `P1DT2H`."),
-        _coded("UUID", uuid.UUID, "A UUID.", url="https://www.rfc-editor.org/rfc/rfc9562"),
-        _coded(
-            "Decimal", decimal.Decimal, "A decimal number, written as a string; read from a number as well.", exact=True
-        ),
-        _coded("Base64", bytes, "Bytes in base64.", url="https://www.rfc-editor.org/rfc/rfc4648"),
+        _scalar("Int", GraphQLInt.description, GraphQLInt.coerce_output_value, _int_taken),
+        _scalar("Float", GraphQLFloat.description, GraphQLFloat.coerce_output_value, _float_taken),
+        _scalar("BigInt", "A whole number of any size, written as a number.", _big_out, _big_taken),
+        _scalar("JSON", "Any JSON value.", _json_out, _same),
+        _scalar("Void", "Nothing: always null.", _void, _void),
+        *map(_coded, CODED),
     )
     return {scalar.name: scalar for scalar in made}

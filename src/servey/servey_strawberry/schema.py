@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
-from servey.codec import Node
 from servey.codec.plan import Chosen, Members
 from servey.errors import MissingExtraError
 from servey.servey_strawberry.model import (
@@ -26,7 +25,7 @@ from servey.servey_strawberry.model import (
     Scalar,
     UnionType,
 )
-from servey.servey_strawberry.reading import SERVICE, read_model
+from servey.servey_strawberry.reading import SERVICE, SERVICE_FIELD, read_model
 from servey.service import Service
 
 try:
@@ -38,6 +37,7 @@ except ModuleNotFoundError as error:
 
 from graphql import (
     GraphQLArgument,
+    GraphQLDefaultInput,
     GraphQLEnumType,
     GraphQLError,
     GraphQLField,
@@ -48,7 +48,12 @@ from graphql import (
     GraphQLScalarType,
     GraphQLSchema,
     GraphQLUnionType,
+    Undefined,
+    is_introspection_type,
+    is_specified_scalar_type,
+    print_type,
 )
+from graphql.utilities.coerce_input_value import coerce_default_value
 from strawberry.annotation import StrawberryAnnotation
 from strawberry.schema.config import StrawberryConfig
 from strawberry.schema_directives import OneOf
@@ -63,10 +68,10 @@ from strawberry.types.unset import UNSET
 
 from servey.servey_strawberry.calls import calls_of, changing
 from servey.servey_strawberry.limits import FIELD_KEY
-from servey.servey_strawberry.scalars import TextDefault, default_mark, scalars
+from servey.servey_strawberry.scalars import scalars
 
-_OWN = {"String": str, "Float": float, "Boolean": bool, "Int": int}
-"""The classes by which Strawberry knows GraphQL's own scalars."""
+_OWN = {"String": str, "Boolean": bool}
+"""The classes by which Strawberry knows the scalars that are graphql-core's."""
 _LeaveOut = Callable[[dict[str, Any]], None]
 _DEPRECATED = "No longer supported"
 """The reason that GraphQL itself has where none is given (§3.13.3)."""
@@ -88,13 +93,26 @@ def create_schema(service: Service, model: Model | None = None) -> strawberry.Sc
     """
     model = read_model(service) if model is None else model
     rendering = _Rendering(model)
-    schema = strawberry.Schema(
+    schema = _Schema(
         query=rendering.query(),
         mutation=rendering.mutation(),
         config=StrawberryConfig(auto_camel_case=False, scalar_map=rendering.scalar_map),
     )
     _bind(graphql_schema(schema), model, service)
     return schema
+
+
+class _Schema(strawberry.Schema):
+    """A schema that graphql-core prints: Strawberry's printer cannot write each default."""
+
+    def as_str(self) -> str:
+        types = graphql_schema(self).type_map
+        own = (types[name] for name in sorted(types))
+        return "\n\n".join(
+            print_type(item) for item in own if not is_introspection_type(item) and not is_specified_scalar_type(item)
+        )
+
+    __str__ = as_str
 
 
 def graphql_schema(schema: strawberry.Schema) -> GraphQLSchema:
@@ -127,7 +145,7 @@ class _Rendering:
         """Return the root of queries, which always has a field."""
         version = [_field(name, StrawberryAnnotation(str)) for name in ("name", "version")]
         told = _defined(SERVICE, "What serves this.", version)
-        root = _defined("Query", "", [_field("_service", StrawberryAnnotation(told), "What serves this.")])
+        root = _defined("Query", "", [_field(SERVICE_FIELD, StrawberryAnnotation(told), "What serves this.")])
         _definition(root).fields[:0] = [self._output_field(field) for field in self._model.query.fields]
         return root
 
@@ -143,7 +161,7 @@ class _Rendering:
                 wrapped_cls=cast("Any", type(named.name, (), {})),
                 name=named.name,
                 values=values,
-                description=named.description or None,
+                description=_prose(named.description),
             )
         if isinstance(named, UnionType):
             return named  # made where it is used: its members have to be there
@@ -166,7 +184,7 @@ class _Rendering:
             found = StrawberryUnion(
                 name=ref.to.name,
                 type_annotations=tuple(StrawberryAnnotation(self._made[id(item)]) for _, item in ref.to.members),
-                description=ref.to.description or None,
+                description=_prose(ref.to.description),
             )
         else:
             found = self._made[id(ref.to)]
@@ -184,19 +202,15 @@ class _Rendering:
                 python_name=argument.name,
                 graphql_name=argument.name,
                 type_annotation=StrawberryAnnotation(self._type(argument.ref)),
-                description=argument.description or None,
-                default=UNSET if argument.default is NOTHING else argument.default,
+                description=_prose(argument.description),
+                default=UNSET,  # until it is bound
             )
             for argument in field.arguments
         ]
         return made
 
     def _input_field(self, field: InputField) -> StrawberryField:
-        default = {} if field.default is NOTHING else {"default": field.default}
-        annotation = StrawberryAnnotation(self._type(field.ref))
-        if isinstance(field.default, (list, dict)):
-            default = {"default_factory": lambda: field.default}
-        return _field(field.name, annotation, field.description, **default)
+        return _field(field.name, StrawberryAnnotation(self._type(field.ref)), field.description)
 
 
 def _scalar_definition(scalar: GraphQLScalarType) -> ScalarDefinition:
@@ -211,9 +225,14 @@ def _scalar_definition(scalar: GraphQLScalarType) -> ScalarDefinition:
     )
 
 
+def _prose(text: str) -> str | None:
+    """Return a text of the user's as UTF-8 can write it: without lone surrogates, which a docstring may have."""
+    return text.encode("utf-8", "replace").decode() or None
+
+
 def _field(name: str, annotation: StrawberryAnnotation, description: str = "", **more: Any) -> StrawberryField:
     return StrawberryField(
-        python_name=name, graphql_name=name, type_annotation=annotation, description=description or None, **more
+        python_name=name, graphql_name=name, type_annotation=annotation, description=_prose(description), **more
     )
 
 
@@ -231,7 +250,7 @@ def _defined(
         is_input=is_input,
         is_interface=False,
         origin=cls,
-        description=description or None,
+        description=_prose(description),
         interfaces=[],
         extend=False,
         directives=(OneOf(),) if is_one_of else (),
@@ -271,8 +290,8 @@ def _bind(schema: GraphQLSchema, model: Model, service: Service) -> None:
             cast("GraphQLUnionType", found).resolve_type = _member_of(named)
         elif isinstance(named, InputType):
             _bind_input(cast("GraphQLInputObjectType", found), named, are_tags=id(named) in tagged)
-    told = {"name": service.settings.api_title, "version": service.settings.api_version}
-    cast("GraphQLObjectType", schema.type_map["Query"]).fields["_service"].resolve = _constant(told)
+    told = {"name": _prose(service.settings.api_title) or "", "version": _prose(service.settings.api_version) or ""}
+    cast("GraphQLObjectType", schema.type_map["Query"]).fields[SERVICE_FIELD].resolve = _constant(told)
     for field in cast("GraphQLObjectType", schema.type_map[SERVICE]).fields.values():
         field.resolve = None
 
@@ -312,31 +331,39 @@ def _bind_values(
 ) -> _LeaveOut | None:
     """Have values arrive under their names in JSON; return what leaves out those that nobody has given.
 
-    graphql-core hands a default over as the object that the schema has. Each one here is an object of its own, known by
-    its identity, and none goes further: a default need not be what a caller could have given (it may be out of bounds,
-    or a datetime without an offset), and is the function's own, as everywhere. But where it may be the tag by which an
-    engine tells the members of a union (`are_tags`), it is handed over as JSON.
+    graphql-core hands over a default as it has coerced it once. Here that is a mark, an object of its own, and it goes
+    no further: a default need not be what a caller could have given (it may be out of bounds, or a datetime without an
+    offset), and is the function's own, as everywhere. But where it may be the tag by which an engine tells the members
+    of a union (`are_tags`), it is handed over as JSON.
     """
     defaults: list[tuple[str, Any, Any]] = []
     for field in fields:
         item = bound[field.name]
         item.out_name = field.wire
         if field.default is not NOTHING:
-            item.default_value = default = default_mark(field.default, field.ref)
             tag = field.default_wire if are_tags and isinstance(field.default_wire, (str, int)) else NOTHING
-            defaults.append((field.wire, default, tag))
+            defaults.append((field.wire, _set_default(item, field.default), tag))
     if not defaults:
         return None
 
     def leave_out(values: dict[str, Any]) -> None:
         for wire, default, tag in defaults:
-            if values.get(wire, NOTHING) is default:
+            if values.get(wire) is default:
                 if tag is NOTHING:
                     del values[wire]
                 else:
                     values[wire] = tag
 
     return leave_out
+
+
+def _set_default(item: GraphQLInputField | GraphQLArgument, default: Any) -> object:
+    """Give an argument or a member its default; return the mark that arrives where nobody gives another value."""
+    mark = object()
+    item.default_value, item.default = Undefined, GraphQLDefaultInput(default)
+    item._memoized_coerced_value = mark  # pyright: ignore[reportPrivateUsage] # so a mark can arrive
+    assert coerce_default_value(item) is mark, "this graphql-core keeps coerced defaults elsewhere"
+    return mark
 
 
 def _bind_enum(bound: GraphQLEnumType, named: EnumType) -> None:
@@ -348,8 +375,6 @@ def _bind_enum(bound: GraphQLEnumType, named: EnumType) -> None:
     plain: Any = GraphQLEnumType
 
     def out(value: Any) -> str:
-        if type(value) is TextDefault:
-            return str(value)
         try:
             return names[type(value), value]
         except (KeyError, TypeError):
@@ -376,25 +401,14 @@ def _of_enum(value: Any) -> str:
 
 
 def _member_of(named: UnionType) -> Callable[..., str | None]:
-    """Return what finds the type of a value of a union: by its class, or a base of it, or, for a dict, by its keys."""
+    """Return what finds the type of a value of a union: by the member that REST would write it as."""
     names = {id(node): item.name for node, item in named.members}
     members = Members(named.node)
 
     def resolve_type(value: Any, *_: Any) -> str | None:
-        if isinstance(value, dict):
-            keys = cast("Mapping[str, Any]", value).keys()
-            for node, item in named.members:
-                if node.flavor == "typeddict" and _has_keys(node, keys):
-                    return item.name
         return names.get(id(members.of(value)))
 
     return resolve_type
-
-
-def _has_keys(node: Node, keys: Any) -> bool:
-    return keys <= {field.wire for field in node.fields} and all(
-        field.wire in keys for field in node.fields if field.required
-    )
 
 
 def _bind_input(bound: GraphQLInputObjectType, named: InputType, *, are_tags: bool) -> None:

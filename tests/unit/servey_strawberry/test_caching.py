@@ -183,7 +183,7 @@ def actions_of(*ages: int | None, public: bool = False) -> list[Any]:
         ((60, 30), "{ part0 }", "max-age=60"),
         ((60, None), "{ part0 part1 }", "no-cache"),
         ((None,), "{ part0 }", "no-cache"),
-        ((60,), "{ part0 _service { name } }", "max-age=60"),
+        ((60,), "{ part0 _servey { name } }", "max-age=60"),
     ],
 )
 async def test_the_shortest_age_of_the_parts_is_that_of_the_answer(

@@ -372,6 +372,30 @@ async def test_a_browser_that_opens_the_endpoint_is_led_to_the_page_where_there_
             assert (response.status, response.headers.get("location")) == expected
 
 
+def test_an_example_with_an_answer_is_first_and_one_that_is_not_documented_is_left_out() -> None:
+    @action(
+        triggers=(WEB_GET,),
+        examples=(
+            Example(name="nobody", result=None),
+            Example(name="me", result=1, authorization=Authorization("me", frozenset())),
+            Example(name="hidden", result=1, include_in_schema=False),
+        ),
+    )
+    def who() -> int | None:
+        return None
+
+    @action(triggers=(WEB_POST,), examples=(Example(name="two", params={"x": {"by-name": [1]}}, result=2),))
+    def change(x: Any) -> int:
+        return 2
+
+    @action(triggers=(WEB_GET,), examples=(Example(name="one", result=1),))
+    def count() -> int:
+        return 1
+
+    titles = [document.title for document in example_documents(read_model(Service([who, change, count])))]
+    assert titles == ["count: one", "who: nobody", "who: me", "change: two"]
+
+
 def test_examples_are_documents_of_the_schema_those_for_everybody_first() -> None:
     @action(
         triggers=(WEB_GET,),

@@ -227,7 +227,7 @@ type Query {
   ): Box @deprecated
 
   """What serves this."""
-  _service: _Service!
+  _servey: _Servey!
 }
 
 input StampInput {
@@ -241,7 +241,7 @@ input StampInput {
 scalar Void
 
 """What serves this."""
-type _Service {
+type _Servey {
   name: String!
   version: String!
 }
@@ -284,14 +284,14 @@ def test_get_is_a_query_and_everything_else_a_mutation_unless_the_first_trigger_
         return 1
 
     assert roots(look, drop, search, count, rest_only, not_on_the_web, hidden) == (
-        ["look", "search", "_service"],
+        ["look", "search", "_servey"],
         ["drop", "count"],
     )
 
 
 async def test_a_service_without_queries_has_a_schema() -> None:
-    assert roots() == (["_service"], [])
-    assert await ask([], "{ _service { name version } }") == {"_service": {"name": "API", "version": "0.1.0"}}
+    assert roots() == (["_servey"], [])
+    assert await ask([], "{ _servey { name version } }") == {"_servey": {"name": "API", "version": "0.1.0"}}
 
 
 def test_a_nested_action_is_a_field_of_its_class_and_may_be_left_out() -> None:
