@@ -247,7 +247,7 @@ class GraphQL(RestPost):
         response = await client.request(
             "POST",
             "/graphql",
-            content=json.dumps({"query": query, "variables": variables}).encode(),
+            content=graphql_call.json_of({"query": query, "variables": variables}).encode(),
             headers=headers,
             authorization=call.authorization,
         )
@@ -386,7 +386,7 @@ def _http(service: Service, call: Call, *, text: bool) -> tuple[str, str, list[t
 
 
 def _event(params: Mapping[str, Any] | bytes) -> bytes:
-    return params if isinstance(params, bytes) else json.dumps(params).encode()
+    return params if isinstance(params, bytes) else graphql_call.json_of(params).encode()
 
 
 def _texts(params: Mapping[str, Any] | bytes) -> list[tuple[str, str]]:
@@ -395,7 +395,7 @@ def _texts(params: Mapping[str, Any] | bytes) -> list[tuple[str, str]]:
     pairs: list[tuple[str, str]] = []
     for name, value in params.items():
         items = value if isinstance(value, list) and not any(isinstance(i, dict | list) for i in value) else [value]
-        pairs += [(name, item if isinstance(item, str) else json.dumps(item)) for item in items]
+        pairs += [(name, item if isinstance(item, str) else graphql_call.json_of(item)) for item in items]
     return pairs
 
 

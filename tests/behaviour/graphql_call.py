@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 from servey.servey_strawberry.examples import shown_ref
@@ -17,6 +19,20 @@ from servey.servey_strawberry.model import (
     Ref,
     UnionType,
 )
+
+
+def json_of(value: Any) -> str:
+    """Write a value as JSON: a Decimal as the number that it is, digit by digit."""
+    numbers: list[str] = []
+
+    def number(decimal: Decimal) -> str:
+        numbers.append(str(decimal))
+        return f"number {len(numbers) - 1}"
+
+    text = json.dumps(value, default=number)
+    for index, written in enumerate(numbers):
+        text = text.replace(f'"number {index}"', written)
+    return text
 
 
 def field_of(model: Model, name: str) -> tuple[str, OutputField]:

@@ -160,6 +160,12 @@ def _float(text: str) -> float:
     return number
 
 
+def _number(text: str) -> Any:
+    """Read a number as JSON does: what is written without a fraction may be meant for an int beside the float."""
+    _float(text)
+    return parse(text)
+
+
 def _null(text: str) -> None:
     if text != "null":
         raise TextError(f"expected null, got {shown(text)}")
@@ -192,7 +198,10 @@ def _union(node: Node) -> Read:
         # for an optional str, "null" is a text like any other
         members = [member for member in members if member.cls is not type(None)]
     whole = all(member.cls in (int, bool, type(None)) for member in members)
-    reads = [_int if member.cls is int and not whole else reader(member) for member in members]
+    reads = [
+        _int if member.cls is int and not whole else _number if member.cls is float else reader(member)
+        for member in members
+    ]
 
     def read(text: str) -> Any:
         for part in reads:
