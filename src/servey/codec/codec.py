@@ -55,7 +55,7 @@ class Codec(Generic[T]):
     def __init__(self, tp: Any, *, where: str = "", label: str = "the value", engines: Sequence[Engine] = ()) -> None:
         self.type = tp
         self.label = label
-        walk = Walk(label, where, engines)
+        walk = Walk(label, where, engines, side="output")
         self.root: Node = walk.node(tp, shown_type(tp))
         self._classes = tuple(walk.classes)
         self._compiler = Compiler()

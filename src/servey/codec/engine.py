@@ -43,10 +43,13 @@ class ForeignType(msgspec.Struct, frozen=True):
     Args:
         decode: Makes the value of parsed JSON; raises `InvalidError` with errors (JSON pointers), or `ValueError`.
         encode: Makes parsed JSON of the value; raises `ValueError` for a value that is not of the type.
-        schema: Returns the JSON schema for a mode; it may have ``$defs`` of its own.
+        schema: Returns the JSON schema for a mode; it may have ``$defs`` of its own. It raises a `DefinitionError` where
+            there is none.
         classes: The classes inside, for finding nested actions.
         text: Whether the JSON form is a string, number or boolean, which a query string writes plainly.
         members: Returns the members of a class whose JSON form is an object of just these; None for anything else.
+        like: Returns the type that has the same JSON form, where that is a scalar, for reading text and naming it.
+        are_instances: Whether its values are instances of the class, where it is one.
     """
 
     decode: Callable[[Any], Any]
@@ -55,6 +58,8 @@ class ForeignType(msgspec.Struct, frozen=True):
     classes: tuple[type, ...] = ()
     text: bool = False
     members: Callable[[], tuple[ForeignMember, ...]] | None = None
+    like: Callable[[SchemaMode], Any] | None = None
+    are_instances: bool = True
 
 
 class Engine(Protocol):
