@@ -49,6 +49,7 @@ class ForeignType(msgspec.Struct, frozen=True):
         text: Whether the JSON form is a string, number or boolean, which a query string writes plainly.
         members: Returns the members of a class whose JSON form is an object of just these; None for anything else.
         like: Returns the type that has the same JSON form, where that is a scalar, for reading text and naming it.
+        adopt: Makes an object of the class from a row (see `servey.codec.rows`), for who reads its members.
         are_instances: Whether its values are instances of the class, where it is one.
     """
 
@@ -59,6 +60,7 @@ class ForeignType(msgspec.Struct, frozen=True):
     text: bool = False
     members: Callable[[], tuple[ForeignMember, ...]] | None = None
     like: Callable[[SchemaMode], Any] | None = None
+    adopt: Callable[[Any], Any] | None = None
     are_instances: bool = True
 
 

@@ -288,7 +288,7 @@ class Members:
         """Return the member: that of the value's class, or else, for a row or a dict, the first that it fits."""
         members = outgoing(self._node, value)
         first = members[0]
-        if first.cls is type(value) or not (first.kind == "object" and first.flavor != "typeddict"):
+        if first.cls is type(value) or first.kind not in ("object", "foreign") or first.flavor == "typeddict":
             return first
         if isinstance(value, first.cls):
             return first

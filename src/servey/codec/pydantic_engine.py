@@ -25,14 +25,13 @@ from servey.codec.failure import shown
 from servey.codec.pydantic_hints import classes_of, has_members, members_of, with_constraints
 from servey.codec.pydantic_problems import problems, set_whole_numbers, told
 from servey.codec.pydantic_schema import (
+    CoreSchema,
     NoFormError,
     check_parts,
     closed,
-    has_decimals,
     is_same_in_json,
     parts,
     schema_generator,
-    with_decimals,
 )
 from servey.codec.rows import is_row, named_members
 from servey.codec.walk import shown_type
@@ -72,15 +71,12 @@ def pydantic_type(tp: Any) -> ForeignType:
     is_class = isinstance(cls, type) and bool(getattr(cls, "__pydantic_fields__", None))
     config: dict[str, Any] = core.get("config") or {}
     check_parts(name, core, config, "output")
-    decimals = has_decimals(core)
+    nodes = CoreSchema(core)
 
     def read(builtins: Any) -> Any:
-        text = _encode(with_decimals(core, builtins) if decimals else builtins)
-        if _MAY_BE_INFINITE.search(text):  # which pydantic takes
-            try:
-                msgspec.json.decode(text)
-            except msgspec.DecodeError as error:
-                raise ValueError(_first(error)) from None
+        text = _encode(builtins)
+        if nodes.has_decimals or _MAY_BE_INFINITE.search(text):  # which pydantic takes
+            text = _encode(nodes.exact(nodes.root, builtins))
         try:
             return adapter.validate_json(text, strict=True, extra="forbid")
         except pydantic.ValidationError as error:
@@ -91,11 +87,11 @@ def pydantic_type(tp: Any) -> ForeignType:
             try:
                 return read(builtins)
             except _Refused as refused:
-                if (whole := set_whole_numbers(refused.errors, refused.value)) is None:
+                if (whole := set_whole_numbers(refused.errors, refused.value, nodes)) is None:
                     raise
             return read(whole)
         except _Refused as refused:
-            raise InvalidError(errors=problems(refused.errors, refused.value)) from None
+            raise InvalidError(errors=problems(refused.errors, refused.value, nodes)) from None
 
     def write(value: Any) -> Any:
         if value is None:  # which pydantic writes for any type
@@ -103,19 +99,19 @@ def pydantic_type(tp: Any) -> ForeignType:
         found = adapter.dump_python(value, mode="json", by_alias=True, warnings="error", fallback=to_wire)
         if same:
             return found
-        return _merged(adapter.dump_python(value, by_alias=True, warnings=False), found, naive)
+        return _merged(adapter.dump_python(value, by_alias=True, warnings=False), found, nodes.keeps_naive)
 
     def encode(value: Any) -> Any:
-        if is_class and not isinstance(value, cls):
-            value = from_row(value)
         try:
-            return write(value)
+            return write(adopt(value) if is_class else value)
         except pydantic_core.PydanticSerializationError as error:
             raise ValueError(_first(error)) from None
         except _Refused as refused:
-            raise InvalidError(errors=problems(refused.errors, refused.value)) from None
+            raise InvalidError(errors=problems(refused.errors, refused.value, nodes)) from None
 
-    def from_row(value: Any) -> Any:
+    def adopt(value: Any) -> Any:
+        if isinstance(value, cls):
+            return value
         if not is_row(value):
             raise ValueError(f"expected {name}, got {shown(value)}")
         members = named_members(value)
@@ -128,7 +124,7 @@ def pydantic_type(tp: Any) -> ForeignType:
                 by_name=True,
             )
         except pydantic.ValidationError as error:
-            raise InvalidError(errors=problems(told(error), value)) from None
+            raise InvalidError(errors=problems(told(error), value, nodes)) from None
 
     @functools.cache
     def schema(mode: SchemaMode) -> dict[str, Any]:
@@ -146,7 +142,6 @@ def pydantic_type(tp: Any) -> ForeignType:
         return closed(found, mode)
 
     same = is_same_in_json(core, config)
-    naive = any(part.node.get("tz_constraint") == "naive" for part in parts(core, config))
     return ForeignType(
         decode,
         encode,
@@ -154,6 +149,7 @@ def pydantic_type(tp: Any) -> ForeignType:
         classes,
         members=(lambda: members_of(cls)) if is_class and has_members(cls) else None,
         like=lambda mode: scalar_of(schema(mode)),
+        adopt=adopt if is_class else None,
         are_instances=is_class,
     )
 

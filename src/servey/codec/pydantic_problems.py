@@ -6,6 +6,7 @@ import typing
 from typing import Any
 
 from servey.codec.failure import PROBLEM_LIMIT, shown, step
+from servey.codec.pydantic_schema import CoreSchema
 from servey.codec.whole import EXACT
 from servey.errors import InvalidError, Problem
 
@@ -27,17 +28,18 @@ def told(error: Any) -> list[Any]:
     return error.errors(include_url=False, include_context=False)
 
 
-def problems(errors: list[Any], value: Any) -> list[Problem]:
+def problems(errors: list[Any], value: Any, schema: CoreSchema) -> list[Problem]:
     """Return pydantic's errors as problems with JSON pointers.
 
     Args:
         errors: What `told` returned.
         value: What pydantic has read.
+        schema: By what.
     """
     found: dict[tuple[str, str], Problem] = {}
     for item in errors[:PROBLEM_LIMIT]:
         path = ""
-        for part in place(item, value):
+        for part in place(item, value, schema):
             path = step(path, part)
         kind = item["type"]
         if kind == "missing":
@@ -52,31 +54,36 @@ def problems(errors: list[Any], value: Any) -> list[Problem]:
     return list(found.values())
 
 
-def place(error: Any, value: Any) -> list[Any]:
+def place(error: Any, value: Any, schema: CoreSchema) -> list[Any]:
     """Return the keys and indexes by which an error's place is reached.
 
     Pydantic also puts into a place what it tried there: the tags and the names of a union's members, ``[key]``. Where
-    a key is called like one of these, the reading is right that ends at the value of which the error tells.
+    an object has a key of such a name, the schema says whether it is read, and the error at which value it ends.
     """
     names: tuple[Any, ...] = error["loc"]
     last = [names[-1]] if error["type"] == "missing" else []  # is in no value
     names = names[: len(names) - len(last)]
+    is_unknown = error["type"] == "extra_forbidden"
     dead: set[tuple[int, int]] = set()
 
-    def read(at: Any, index: int) -> list[Any] | None:
+    def read(at: Any, nodes: list[Any], index: int) -> list[Any] | None:
         if index == len(names):
             return [] if at == error["input"] else None
         if (id(at), index) in dead or len(dead) > _MOST_TRIED:
             return None
-        inner = child(at, names[index])
-        if inner is not _NOTHING and (rest := read(inner, index + 1)) is not None:
-            return [names[index], *rest]
-        if (rest := read(at, index + 1)) is not None:
+        name = names[index]
+        inner = child(at, name)
+        inside = schema.item(nodes, name) if isinstance(name, int) else schema.member(nodes, name)
+        if inside is None and isinstance(at, dict) and not (is_unknown and index == len(names) - 1):
+            inner = _NOTHING
+        if inner is not _NOTHING and (rest := read(inner, inside or [], index + 1)) is not None:
+            return [name, *rest]
+        if (rest := read(at, nodes, index + 1)) is not None:
             return rest
         dead.add((id(at), index))
         return None
 
-    found = read(value, 0)
+    found = read(value, schema.root, 0)
     return (_nearest(names, value) if found is None else found) + last
 
 
@@ -102,7 +109,7 @@ def child(value: Any, name: Any) -> Any:
     return getattr(value, name, _NOTHING) if isinstance(name, str) else _NOTHING
 
 
-def set_whole_numbers(errors: list[Any], value: Any) -> Any:
+def set_whole_numbers(errors: list[Any], value: Any, schema: CoreSchema) -> Any:
     """Return refused JSON values with an int for each ``5.0`` where pydantic wants one; None where it wants none.
 
     See `servey.codec.whole`, which does the same outside of pydantic's types.
@@ -110,6 +117,7 @@ def set_whole_numbers(errors: list[Any], value: Any) -> Any:
     Args:
         errors: What pydantic says of the value.
         value: The value, which is changed.
+        schema: By what it was read.
     """
     box = [value]
     changed = False
@@ -117,7 +125,7 @@ def set_whole_numbers(errors: list[Any], value: Any) -> Any:
         number = error["input"]
         if error["type"] != "int_type" or type(number) is not float or not number.is_integer() or abs(number) > EXACT:
             continue
-        *names, last = [0, *place(error, value)]
+        *names, last = [0, *place(error, value, schema)]
         at: Any = box
         for name in names:
             at = at[name]

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import functools
+import math
 import typing
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any, NamedTuple
 
+from servey.codec.failure import step
 from servey.codec.patterns import portable
 from servey.codec.references import NAMED, VALUES
 from servey.codec.wire import to_wire
-from servey.errors import DefinitionError
+from servey.errors import DefinitionError, InvalidError, Problem
 
 if typing.TYPE_CHECKING:
     from servey.codec.engine import SchemaMode
@@ -30,8 +32,10 @@ _SAME_IN_JSON = frozenset(
     }
 ) - {"set"}
 """The types that pydantic and servey write alike."""
-_NO_NUMBERS = frozenset({*_CONTAINERS, "frozenset", "none", "bool", "decimal"})
-"""The types beside a Decimal that take no number and no string."""
+_NO_TEXT = frozenset({*_CONTAINERS, "frozenset", "none", "bool", "int", "decimal"})
+"""The types beside which a Decimal is read from a string."""
+_OPEN = ("dict", "any", "function-plain", "call")
+"""The types that read objects with members of any name."""
 
 
 class Part(NamedTuple):
@@ -108,66 +112,80 @@ def is_same_in_json(schema: Any, config: dict[str, Any]) -> bool:
     )
 
 
-def has_decimals(schema: Any) -> bool:
-    """Whether a Decimal is a part of the type."""
-    return any(part.node["type"] == "decimal" for part in parts(schema, {}))
+class CoreSchema:
+    """Finds which nodes of a core schema read which part of a JSON value.
 
-
-def with_decimals(schema: Any, builtins: Any) -> Any:
-    """Return JSON values with strings for the numbers that are read as a Decimal: pydantic's parser makes them floats.
-
-    Where something else might read the string, as in `Decimal | str`, the number stays.
+    Args:
+        schema: The core schema.
     """
-    definitions = {part.node["ref"]: part.node for part in parts(schema, {}) if "ref" in part.node}
 
-    def plain(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        """Yield the nodes one of which reads the value itself."""
-        kind = node["type"]
-        if kind == "definition-ref":
-            yield from plain(definitions[node["schema_ref"]])
-        elif kind == "union":
-            for choice in node["choices"]:
-                yield from plain(choice[0] if isinstance(choice, tuple) else choice)
-        elif kind == "tagged-union":
-            for choice in node["choices"].values():
-                yield from plain(choice)
-        elif inner := node.get("schema") or node.get("json_schema") or node.get("strict_schema"):
-            yield from plain(inner)
-        else:
-            yield node
+    def __init__(self, schema: Any) -> None:
+        nodes = [part.node for part in parts(schema, {})]
+        self._definitions = {node["ref"]: node for node in nodes if "ref" in node}
+        self.has_decimals = any(node["type"] == "decimal" for node in nodes)
+        self.keeps_naive = any(node.get("tz_constraint") == "naive" for node in nodes)
+        self.root = self._plain([schema])
 
-    def member(nodes: list[dict[str, Any]], name: Any) -> list[dict[str, Any]]:
+    def _plain(self, schemas: list[Any]) -> list[dict[str, Any]]:
+        """Return the nodes that read the value itself: the members of unions, and what functions are around."""
         found: list[dict[str, Any]] = []
+        for node in schemas:
+            inner: list[Any] = [node[key] for key in ("schema", "json_schema", "strict_schema") if key in node]
+            if node["type"] == "definition-ref":
+                inner = [self._definitions[node["schema_ref"]]]
+            elif node["type"] == "union":
+                inner = [choice[0] if isinstance(choice, tuple) else choice for choice in node["choices"]]
+            elif node["type"] == "tagged-union":
+                inner = list(node["choices"].values())
+            found += self._plain(inner[:1] if "schema" in node else inner) if inner else [node]
+        return found
+
+    def member(self, nodes: list[dict[str, Any]], name: Any) -> list[dict[str, Any]] | None:
+        """Return the nodes that read a member of an object; None where no node has one of the name."""
+        found: list[Any] = []
         for node in nodes:
             fields: Any = node.get("fields", ())
             named = fields.items() if isinstance(fields, dict) else ((field["name"], field) for field in fields)
             found += [field["schema"] for own, field in named if name in (own, field.get("validation_alias"))]
-            if node["type"] == "dict" and "values_schema" in node:
-                found.append(node["values_schema"])
-        return [part for schema in found for part in plain(schema)]
+            if node["type"] in _OPEN:
+                found.append(node.get("values_schema", {"type": "any"}))
+        return self._plain(found) if found else None
 
-    def item(nodes: list[dict[str, Any]], index: int) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = []
+    def item(self, nodes: list[dict[str, Any]], index: int) -> list[dict[str, Any]]:
+        """Return the nodes that read an item of an array."""
+        found: list[Any] = []
         for node in nodes:
-            items: Any = node.get("items_schema", ())
-            if isinstance(items, list):
-                last: Any = node.get("variadic_item_index")
-                place = index if last is None else min(index, last)
-                items = typing.cast("list[Any]", items)[place : place + 1]
-            found += [items] if isinstance(items, dict) else items
-        return [part for schema in found for part in plain(schema)]
+            items: Any = node.get("items_schema", [{"type": "any"}] if node["type"] in _OPEN else [])
+            last: Any = node.get("variadic_item_index")
+            place = index if last is None else min(index, last)
+            found += typing.cast("list[Any]", items)[place : place + 1] if isinstance(items, list) else [items]
+        return self._plain(found)
 
-    def exact(nodes: list[dict[str, Any]], value: Any) -> Any:
+    def exact(self, nodes: list[dict[str, Any]], value: Any, at: str = "") -> Any:
+        """Return JSON values with strings for the numbers that are read as Decimals: pydantic's parser has floats.
+
+        Raises:
+            InvalidError: A number cannot be read as it is written.
+        """
         if isinstance(value, dict):
             members = typing.cast("dict[str, Any]", value)
-            return {name: exact(member(nodes, name), part) for name, part in members.items()}
+            return {
+                name: self.exact(self.member(nodes, name) or [], part, step(at, name)) for name, part in members.items()
+            }
         if isinstance(value, (list, tuple)):
-            values = typing.cast("list[Any]", value)
-            return [exact(item(nodes, index), part) for index, part in enumerate(values)]
+            items = typing.cast("list[Any]", value)
+            return [self.exact(self.item(nodes, index), part, f"{at}/{index}") for index, part in enumerate(items)]
+        if not isinstance(value, Decimal):
+            return value
         kinds = {node["type"] for node in nodes}
-        return str(value) if isinstance(value, Decimal) and "decimal" in kinds and kinds <= _NO_NUMBERS else value
-
-    return exact(list(plain(schema)), builtins)
+        if "decimal" in kinds and kinds <= _NO_TEXT:
+            return str(value)
+        number = float(value)
+        if not math.isfinite(number) or (
+            "decimal" in kinds and "float" not in kinds and Decimal(repr(number)) != value
+        ):
+            raise InvalidError(errors=[Problem(at, f"expected a number that a double holds, got {str(value)[:40]}")])
+        return value
 
 
 def closed(schema: Any, mode: SchemaMode) -> Any:

@@ -48,4 +48,4 @@ def named_members(value: Any) -> dict[str, Any] | None:
     """Return the members of a row that is read by names; None for any other."""
     if not has_names(type(value)):
         return None
-    return {key: value[key] for key in typing.cast("Any", value).keys()}
+    return {key: value[key] for key in typing.cast("Any", value).keys()}  # noqa: SIM118 - a row has no other iterator

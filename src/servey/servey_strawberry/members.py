@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from servey.codec import MISSING, Codec, Engine, Node
+from servey.codec import MISSING, Codec, Engine, Node, rows
 from servey.codec.walk import Walk
 
 
@@ -90,7 +90,7 @@ def members_of(node: Node, engines: Sequence[Engine], where: str) -> list[Member
 
 
 def reader_of(owner: Node, member: Member) -> Callable[..., Any]:
-    """Return what reads a member of an object, or of a dict with the names of JSON, which is as good as one.
+    """Return what reads a member of an object, or of a row, which is as good as one.
 
     Whatever it is handed besides means nothing.
     """
@@ -102,31 +102,28 @@ def reader_of(owner: Node, member: Member) -> Callable[..., Any]:
 
         return read_key
 
-    def of_dict(source: Any) -> Any:
-        value = source.get(key, MISSING)
-        if value is MISSING:
+    def of_row(source: Any) -> Any:
+        value = rows.member(source, name, key or name)
+        if value is rows.ABSENT:
             value = member.default if member.factory is None else member.factory()
         return None if value is msgspec.UNSET or value is MISSING else value
 
-    if member.may_be_absent:
-
-        def read_if_there(source: Any, _info: Any = None) -> Any:
-            if isinstance(source, dict):
-                return of_dict(source)
-            value = getattr(source, name, None)
-            return None if value is msgspec.UNSET else value
-
-        return read_if_there
-    if not name.isidentifier() or keyword.iskeyword(name):  # of an engine's class, which may call members as it likes
+    if member.may_be_absent or not name.isidentifier() or keyword.iskeyword(name) or hasattr(dict, name):
 
         def read_odd(source: Any, _info: Any = None) -> Any:
-            return of_dict(source) if isinstance(source, dict) else getattr(source, name)
+            return of_row(source)
 
         return read_odd
-    namespace: dict[str, Any] = {"of_dict": of_dict}
+    namespace: dict[str, Any] = {"of_row": of_row}
     # a third of the time of getattr
     exec(
-        f"def read(source, _info=None): return of_dict(source) if isinstance(source, dict) else source.{name}",
+        f"""def read(source, _info=None):
+    if isinstance(source, dict):
+        return of_row(source)
+    try:
+        return source.{name}
+    except AttributeError:
+        return of_row(source)""",
         namespace,
     )
     return namespace["read"]
