@@ -61,6 +61,7 @@ def pydantic_type(tp: Any) -> ForeignType:
     name = shown_type(tp)
     try:
         adapter: Any = pydantic.TypeAdapter(with_constraints(tp))
+        adapter.rebuild(raise_errors=True)
         core: Any = adapter.core_schema
     except (pydantic.PydanticUserError, pydantic_core.SchemaError, UnknownConstraintError) as error:
         raise DefinitionError(f"{name}: pydantic cannot read it: {_first(error)}", fix="use another type") from error

@@ -185,6 +185,8 @@ class Walk:
         return msgspec.structs.replace(node, type=tp, alias=name)
 
     def _alias(self, tp: Any, alias: Any, at: str, env: Env) -> Node:
+        if claimed := self._claimed(tp, at, ENGINES):
+            return claimed
         if tp in self._expanding:
             raise self.error(
                 at, f"the alias {tp} refers to itself", "put the recursion into a dataclass, or use Any for free JSON"
