@@ -63,7 +63,7 @@ def pydantic_type(tp: Any) -> ForeignType:
         adapter: Any = pydantic.TypeAdapter(with_constraints(tp))
         adapter.rebuild(raise_errors=True)
         core: Any = adapter.core_schema
-    except (pydantic.PydanticUserError, pydantic_core.SchemaError, UnknownConstraintError) as error:
+    except (pydantic.PydanticUserError, pydantic_core.SchemaError, NameError, UnknownConstraintError) as error:
         raise DefinitionError(f"{name}: pydantic cannot read it: {_first(error)}", fix="use another type") from error
     except (TypeError, ValueError, ImportError) as error:  # of a type's own code
         raise DefinitionError(f"{name}: {_first(error)}", fix="do as pydantic says, or use another type") from error

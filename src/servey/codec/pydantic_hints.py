@@ -1,4 +1,4 @@
-"""What the hints of pydantic's classes say that a core schema does not: classes, members, and constraints of msgspec's."""
+"""What the hints of pydantic's classes say that a core schema does not: classes, members, msgspec's constraints."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def classes_of(tp: Any) -> tuple[type, ...]:
             hasattr(cls, name) for name in ("__pydantic_fields__", "__dataclass_fields__", "__pydantic_core_schema__")
         ):
             found.append(cls)
-        elif not typing.is_typeddict(cls) and not hasattr(cls, "_fields"):
+        elif not hasattr(cls, "__required_keys__") and not hasattr(cls, "_fields"):
             return
         for name, hint in _hints(cls).items():
             if typing.get_origin(hint) is not typing.ClassVar and not name.startswith("__"):

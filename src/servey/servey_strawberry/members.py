@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from servey.codec import MISSING, Codec, Engine, Node, rows
+from servey.codec import MISSING, Codec, Engine, Node, SchemaMode, rows
 from servey.codec.walk import Walk
 
 
@@ -48,19 +48,20 @@ def is_foreign_class(node: Node) -> bool:
     return node.foreign is not None and node.foreign.members is not None
 
 
-def members_of(node: Node, engines: Sequence[Engine], where: str) -> list[Member]:
-    """Return the members of a class.
+def members_of(node: Node, engines: Sequence[Engine], where: str, side: SchemaMode) -> list[Member]:
+    """Return the members of a class, of an engine's class those that it has on the one side.
 
     Args:
         node: The class.
         engines: Those of the service, for the types of an engine's members.
         where: The place of the declaration, for errors.
+        side: Whether they are sent or got.
 
     Raises:
         DefinitionError: A member of a class that only its engine knows is of a type that cannot be served.
     """
     if node.foreign is not None and node.foreign.members is not None:
-        walk = Walk(node.where, where, engines)
+        walk = Walk(node.where, where, engines, side=side)
         return [
             Member(
                 item.name,
@@ -72,6 +73,7 @@ def members_of(node: Node, engines: Sequence[Engine], where: str) -> list[Member
                 description=item.description,
             )
             for item in node.foreign.members()
+            if (item.sent if side == "input" else item.got) is not None
         ]
     return [
         Member(
