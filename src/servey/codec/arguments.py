@@ -63,7 +63,7 @@ class ArgumentsCodec:
         engines: Sequence[Engine] = (),
     ) -> None:
         self.label = label
-        walk = Walk(label, where, engines, "; or, to have it injected, declare a @resource that yields it")
+        walk = Walk(label, where, engines, "; or, to have it injected, declare a @resource that yields it", "input")
         self.parameters: dict[str, tuple[Parameter, Node]] = {}
         refused: list[DefinitionError] = []
         for parameter in parameters:

@@ -17,7 +17,7 @@ from servey.codec.plan import Compiler, Plan, Quick
 from servey.codec.refusal import REFUSALS, parsed, parsed_again, refused_value
 from servey.codec.shadow import hook
 from servey.codec.walk import Walk, shown_type
-from servey.errors import DefinitionError, Problem
+from servey.errors import DefinitionError, InvalidError, Problem
 
 T = TypeVar("T")
 
@@ -47,7 +47,7 @@ class Codec(Generic[T]):
     def __init__(self, tp: Any, *, where: str = "", label: str = "the value", engines: Sequence[Engine] = ()) -> None:
         self.type = tp
         self.label = label
-        walk = Walk(label, where, engines)
+        walk = Walk(label, where, engines, side="output")
         self.root: Node = walk.node(tp, shown_type(tp))
         self._classes = tuple(walk.classes)
         self._compiler = Compiler()
@@ -148,7 +148,7 @@ class Codec(Generic[T]):
     def check(self, value: T) -> T:
         """Return a value itself, if `encode_json` would write it.
 
-        For who takes a result apart as it is. What can be read only once (a generator, where an iterable or a list is
+        For who takes a result apart as it is. Of a row, an engine makes the object that it describes. What can be read only once (a generator, where an iterable or a list is
         declared) is made a list, which is returned. Where it is deeper inside, its items are not looked at: nothing
         would be left of them, and a list cannot be put in its place in an object of the user's.
 
@@ -160,9 +160,18 @@ class Codec(Generic[T]):
         """
         checked: Any = self._unrolled(value)
         try:
+            checked = adopted(self.root, checked)
             # encoded, too: only then msgspec says that a text is none (a lone surrogate)
             data = _encode(checked if type(checked) is self._identical else self._text_plan.reflect(checked))
-        except (msgspec.ValidationError, IslandError, TypeError, ValueError, OverflowError, RecursionError):
+        except (
+            InvalidError,
+            msgspec.ValidationError,
+            IslandError,
+            TypeError,
+            ValueError,
+            OverflowError,
+            RecursionError,
+        ):
             self._projected(checked, lazy=True)
         else:
             if self._quick.has_decimals and (b"NaN" in data or b"Infinity" in data):
@@ -202,6 +211,23 @@ class Codec(Generic[T]):
 
 class _Nothing:
     """No value is of this type."""
+
+
+def adopted(node: Node, value: Any) -> Any:
+    """Return a value, or a list, with the objects of engines' classes for rows."""
+    members = [item for item in node.items if item.cls is not type(None)]
+    if node.kind == "list" and isinstance(value, (list, tuple)):
+        inner = members[0]
+        return [adopted(inner, item) for item in value] if _adopts(inner) else value  # pyright: ignore[reportUnknownVariableType]
+    if node.kind == "union" and len(members) == 1 and value is not None:
+        return adopted(members[0], value)
+    if node.foreign is not None and node.foreign.adopt is not None:
+        return node.foreign.adopt(value)
+    return value
+
+
+def _adopts(node: Node) -> bool:
+    return node.kind in ("union", "foreign")
 
 
 def is_text(text: str) -> bool:

@@ -44,11 +44,15 @@ class ForeignType(msgspec.Struct, frozen=True):
         decode: Makes the value of parsed JSON; raises `InvalidError` with errors (JSON pointers), or `ValueError`.
             A number with a fraction is a float for it, unless it `takes_decimals`.
         encode: Makes parsed JSON of the value; raises `ValueError` for a value that is not of the type.
-        schema: Returns the JSON schema for a mode; it may have ``$defs`` of its own.
+        schema: Returns the JSON schema for a mode; it may have ``$defs`` of its own. It raises a `DefinitionError` where
+            there is none.
         classes: The classes inside, for finding nested actions.
         text: Whether the JSON form is a string, number or boolean, which a query string writes plainly.
         members: Returns the members of a class whose JSON form is an object of just these; None for anything else.
         takes_decimals: Whether `decode` takes numbers with their digits: a `Decimal` for ``1.10``.
+        like: Returns the type that has the same JSON form, where that is a scalar, for reading text and naming it.
+        adopt: Makes an object of the class from a row (see `servey.codec.rows`), for who reads its members.
+        are_instances: Whether its values are instances of the class, where it is one.
     """
 
     decode: Callable[[Any], Any]
@@ -58,6 +62,9 @@ class ForeignType(msgspec.Struct, frozen=True):
     text: bool = False
     members: Callable[[], tuple[ForeignMember, ...]] | None = None
     takes_decimals: bool = False
+    like: Callable[[SchemaMode], Any] | None = None
+    adopt: Callable[[Any], Any] | None = None
+    are_instances: bool = True
 
 
 class Engine(Protocol):

@@ -29,7 +29,7 @@ class MarshyEngine:
 
 
 class PydanticEngine:
-    """Claims pydantic's models, its dataclasses, and `Annotated` with what only pydantic knows."""
+    """Claims pydantic's models, its dataclasses and types, and `Annotated` with what only pydantic knows."""
 
     def claim(self, tp: Any, /) -> ForeignType | None:
         """Return how a type of pydantic's travels."""
@@ -37,6 +37,7 @@ class PydanticEngine:
             return None
         cls = typing.get_origin(tp) or tp
         marked = isinstance(cls, type) and any(hasattr(cls, name) for name in _PYDANTIC_MARKS)
+        marked = marked or getattr(tp, "__module__", "") == "pydantic.types"  # its JsonValue is an alias
         if cls is not typing.Annotated and not marked:
             return None
         from servey.codec.pydantic_engine import pydantic_type

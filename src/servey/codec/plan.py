@@ -443,6 +443,8 @@ class Members:
         """Return the member: that of the value's class, or else, for a row or a dict, the first that can write it."""
         members = outgoing(self._node, value)
         first = members[0]
+        if first.cls is type(value) or first.kind not in ("object", "foreign"):
+            return first
         if first.flavor != "typeddict" and isinstance(value, first.cls):
             return first
         for member in members:

@@ -20,12 +20,12 @@ from servey.codec.failure import PROBLEM_LIMIT, IslandError, below, shown, step
 from servey.codec.leaves import is_enum
 from servey.codec.node import Node
 from servey.codec.plan import Compiler, outgoing
+from servey.codec.rows import ABSENT, has_names, is_row, member
 from servey.codec.shadow import checking, guarded_run, is_decimal, needs_check
 from servey.codec.wire import localized
 from servey.errors import Problem
 
 _BAD: Any = object()
-_ABSENT: Any = object()
 
 
 class Projector:
@@ -135,23 +135,21 @@ class Projector:
         return [self.project(node.items[index], item, f"{at}/{index}") for index, item in enumerate(values)]
 
     def _object(self, node: Node, value: Any, at: str) -> Any:
-        if value is None or isinstance(value, (str, int, float, list, tuple, type)):
+        if not is_row(value):
             return self.add(at, f"expected {node.cls.__name__}, got {_named(value)}")
         members: dict[str, Any] = {}
         if node.tag is not None:
             members[node.tag[0]] = node.tag[1]
-        keyed = isinstance(value, Mapping)
-        get: Any = getattr(value, "get", None)
         for field in node.fields:
-            member: Any = get(field.wire, _ABSENT) if keyed else getattr(value, field.name, _ABSENT)
-            if member is UNSET or (member is _ABSENT and not field.required):
+            found = member(value, field.name, field.wire)
+            if found is UNSET or (found is ABSENT and not field.required):
                 continue
-            if member is _ABSENT:
-                if not keyed:
+            if found is ABSENT:
+                if not has_names(type(value)):
                     return self.add(at, f"expected {node.cls.__name__}, got {_named(value)}")
                 self.add(step(at, field.wire), "required")
                 continue
-            members[field.wire] = self.project(field.node, member, step(at, field.wire))
+            members[field.wire] = self.project(field.node, found, step(at, field.wire))
         return members
 
     def _union(self, node: Node, value: Any, at: str) -> Any:

@@ -1,265 +1,221 @@
-"""Types that only pydantic understands: its models and dataclasses, and annotations with its validators.
+"""Types that only pydantic understands: its models and dataclasses, its own types, and annotations with its validators.
 
 pydantic is imported when a user's type needs it; such a type has imported it already.
 """
 
 from __future__ import annotations
 
-import copy
+import datetime
+import decimal
 import functools
+import math
+import re
 import typing
 from typing import Any
 
 import msgspec
+import pydantic
+import pydantic_core
+from pydantic.errors import PydanticInvalidForJsonSchema
 
-from servey.codec.engine import ForeignMember, ForeignType, SchemaMode
-from servey.codec.failure import PROBLEM_LIMIT, shown, step
-from servey.codec.numbers import EXACT
-from servey.codec.patterns import portable
-from servey.codec.references import NAMED, VALUES
+from servey.codec.big_int import BigInt
+from servey.codec.constraints import UnknownConstraintError
+from servey.codec.engine import ForeignType, SchemaMode
+from servey.codec.failure import shown
+from servey.codec.numbers import parse
+from servey.codec.pydantic_hints import classes_of, has_members, members_of, with_constraints
+from servey.codec.pydantic_problems import problems, set_whole_numbers, told
+from servey.codec.pydantic_schema import (
+    CoreSchema,
+    NoFormError,
+    check_parts,
+    closed,
+    is_same_in_json,
+    parts,
+    schema_generator,
+)
+from servey.codec.rows import is_row, named_members
+from servey.codec.walk import shown_type
 from servey.codec.wire import to_wire
-from servey.errors import DefinitionError, InvalidError, Problem
+from servey.errors import DefinitionError, InvalidError
 
-_MOST_ERRORS = 10_000
-"""Above this many errors of pydantic's their number is told, and nothing else."""
+_encode = msgspec.json.Encoder(decimal_format="number").encode
+_MAY_BE_INFINITE = re.compile(rb"[eE]\+?[0-9]{3}|[0-9]{309}")
+_WRITTEN_BY_SERVEY = (datetime.date, datetime.time, datetime.timedelta, decimal.Decimal, float, bytes, bytearray)
+_CONTAINERS = (dict, list, tuple, set, frozenset)
+_FORMATS = {
+    "date-time": datetime.datetime,
+    "date": datetime.date,
+    "time": datetime.time,
+    "duration": datetime.timedelta,
+}
+_MOST_PARTS = 100
+_SCALARS = {"string": str, "integer": BigInt, "number": float, "boolean": bool, "null": type(None)}
 
 
-def pydantic_type(tp: Any) -> ForeignType | None:
-    """Return how a type travels through pydantic's TypeAdapter; None when pydantic does not know it either."""
-    import pydantic
+def pydantic_type(tp: Any) -> ForeignType:
+    """Return how a type travels through pydantic's TypeAdapter.
 
+    Raises:
+        DefinitionError: pydantic does not know it, or it cannot be served.
+    """
+    name = shown_type(tp)
     try:
-        adapter: Any = pydantic.TypeAdapter(tp)
-        adapter.core_schema  # noqa: B018 - built here, or an error
-    except pydantic.PydanticUserError:
-        return None
-    _refuse_plain_bytes(adapter.core_schema, tp, {})
+        adapter: Any = pydantic.TypeAdapter(with_constraints(tp))
+        adapter.rebuild(raise_errors=True)
+        core: Any = adapter.core_schema
+    except (pydantic.PydanticUserError, pydantic_core.SchemaError, NameError, UnknownConstraintError) as error:
+        raise DefinitionError(f"{name}: pydantic cannot read it: {_first(error)}", fix="use another type") from error
+    except (TypeError, ValueError, ImportError) as error:  # of a type's own code
+        raise DefinitionError(f"{name}: {_first(error)}", fix="do as pydantic says, or use another type") from error
+    classes = classes_of(tp)
     cls: Any = typing.get_origin(tp) or tp
-    is_class = typing.get_origin(tp) is not typing.Annotated and isinstance(cls, type)
+    is_class = isinstance(cls, type) and bool(getattr(cls, "__pydantic_fields__", None))
+    config: dict[str, Any] = core.get("config") or {}
+    check_parts(name, core, config, "output")
+    nodes = CoreSchema(core)
 
-    def validated(builtins: Any) -> Any:
-        return adapter.validate_json(msgspec.json.encode(builtins), strict=True, extra="forbid")
+    def read(builtins: Any) -> Any:
+        text = _encode(builtins)
+        if nodes.has_decimals or _MAY_BE_INFINITE.search(text):  # which pydantic takes
+            text = _encode(nodes.exact(nodes.root, builtins))
+        try:
+            return adapter.validate_json(text, strict=True, extra="forbid")
+        except pydantic.ValidationError as error:
+            raise _Refused(told(error), parse(text)) from None
 
     def decode(builtins: Any) -> Any:
         try:
-            return validated(builtins)
-        except pydantic.ValidationError as error:
-            refused = told(error)
-            whole = with_whole_numbers(builtins, refused)
-        except UnicodeEncodeError as error:
-            raise ValueError(str(error)) from None
-        if whole is not None:
             try:
-                return validated(whole)
-            except pydantic.ValidationError as error:
-                refused = told(error)
-        raise InvalidError(errors=problems(refused))
+                return read(builtins)
+            except _Refused as refused:
+                if (whole := set_whole_numbers(refused.errors, refused.value, nodes)) is None:
+                    raise
+            return read(whole)
+        except _Refused as refused:
+            raise InvalidError(errors=problems(refused.errors, refused.value, nodes)) from None
+
+    def write(value: Any) -> Any:
+        if value is None:  # which pydantic writes for any type
+            read(None)
+        found = adapter.dump_python(value, mode="json", by_alias=True, warnings="error", fallback=to_wire)
+        if same:
+            return found
+        return _merged(adapter.dump_python(value, by_alias=True, warnings=False), found, nodes.keeps_naive)
 
     def encode(value: Any) -> Any:
-        if is_class and not isinstance(value, cls):
-            raise ValueError(f"expected {cls.__name__}, got {shown(value)}")
         try:
-            return to_wire(adapter.dump_python(value, mode="python", by_alias=True, warnings="error"))
+            return write(adopt(value) if is_class else value)
+        except pydantic_core.PydanticSerializationError as error:
+            raise ValueError(_first(error)) from None
+        except _Refused as refused:
+            raise InvalidError(errors=problems(refused.errors, refused.value, nodes)) from None
+
+    def adopt(value: Any) -> Any:
+        if isinstance(value, cls):
+            return value
+        if not is_row(value):
+            raise ValueError(f"expected {name}, got {shown(value)}")
+        members = named_members(value)
+        try:
+            return adapter.validate_python(
+                value if members is None else members,
+                from_attributes=True,
+                extra="ignore",
+                by_alias=True,
+                by_name=True,
+            )
         except pydantic.ValidationError as error:
-            raise InvalidError(errors=problems(told(error))) from None
-        except pydantic_core_error() as error:
-            raise ValueError(str(error).partition("\n")[0]) from None
+            raise InvalidError(errors=problems(told(error), value, nodes)) from None
 
+    @functools.cache
     def schema(mode: SchemaMode) -> dict[str, Any]:
+        check_parts(name, core, config, mode)
         side = "validation" if mode == "input" else "serialization"
-        return closed(adapter.json_schema(by_alias=True, mode=side, schema_generator=schema_generator()), mode)
-
-    members = (lambda: members_of(cls)) if is_class and has_members(cls) else None
-    return ForeignType(decode, encode, schema, classes_of(tp), text=False, members=members)
-
-
-def _refuse_plain_bytes(schema: Any, tp: Any, config: dict[str, Any]) -> None:
-    """Refuse bytes that pydantic reads as UTF-8: servey writes base64, and what is written must be readable."""
-    if isinstance(schema, list):
-        for item in typing.cast("list[Any]", schema):
-            _refuse_plain_bytes(item, tp, config)
-    if not isinstance(schema, dict):
-        return
-    members = typing.cast("dict[str, Any]", schema)
-    config = members.get("config") or config
-    if members.get("type") == "bytes" and config.get("val_json_bytes") != "base64":
-        raise DefinitionError(
-            f"{getattr(tp, '__name__', tp)}: pydantic would read bytes as UTF-8, and servey's bytes are base64",
-            fix="model_config = ConfigDict(val_json_bytes='base64', ser_json_bytes='base64')",
-        )
-    for key, value in members.items():
-        if key not in ("metadata", "config", "default", "cls", "expected") and isinstance(value, (dict, list)):
-            _refuse_plain_bytes(value, tp, config)
-
-
-def pydantic_core_error() -> type[Exception]:
-    """Return the exception of pydantic's serializer."""
-    import pydantic_core
-
-    return pydantic_core.PydanticSerializationError
-
-
-def told(error: Any) -> list[Any]:
-    """Return what pydantic has to say of a value.
-
-    Raises:
-        InvalidError: That is too much: pydantic can tell all of it or nothing, and millions of errors take gigabytes.
-    """
-    if (count := error.error_count()) > _MOST_ERRORS:
-        raise InvalidError(errors=[Problem("", f"{count} problems, too many to tell")])
-    return error.errors(include_url=False, include_context=False)
-
-
-def problems(errors: list[Any]) -> list[Problem]:
-    """Return pydantic's errors as problems with JSON pointers."""
-    found: list[Problem] = []
-    for item in errors[:PROBLEM_LIMIT]:
-        path = ""
-        for part in item["loc"]:
-            path = step(path, part)
-        kind = item["type"]
-        if kind == "missing":
-            message = "required"
-        elif kind == "extra_forbidden":
-            message = "unknown"
-        elif kind == "value_error":
-            message = item["msg"].removeprefix("Value error, ")
-        else:
-            message = f"{item['msg'][:1].lower()}{item['msg'][1:]}, got {shown(item['input'])}"
-        found.append(Problem(path, message))
-    return found
-
-
-def with_whole_numbers(builtins: Any, errors: list[Any]) -> Any:
-    """Return refused JSON values with an int for each ``5.0`` where pydantic wants one; None where it wants none.
-
-    See `servey.codec.numbers`, which does the same outside of pydantic's types.
-    """
-    places = [
-        item["loc"]
-        for item in errors
-        if item["type"] == "int_type" and type(item["input"]) is float and item["input"].is_integer()
-    ]
-    if places == [()]:
-        return int(builtins) if abs(builtins) <= EXACT else None
-    found = copy.deepcopy(builtins) if places else None
-    changed = False
-    for place in places:
-        at: Any = found
         try:
-            for part in place[:-1]:
-                at = at[part]
-            value: Any = at[place[-1]]
-            if type(value) is float and abs(value) <= EXACT:
-                at[place[-1]] = int(value)
-                changed = True
-        except (IndexError, KeyError, TypeError):  # the place is in a union, whose members pydantic names in it
-            continue
-    return found if changed else None
+            found = adapter.json_schema(by_alias=True, mode=side, schema_generator=schema_generator())
+        except (NoFormError, PydanticInvalidForJsonSchema) as error:
+            node = getattr(error, "node", None)
+            at = next((part.at for part in parts(core, config) if part.node is node), "")
+            raise DefinitionError(
+                f"{name}{at}: {_first(error)} has no JSON form",
+                fix="leave it out, or tell its JSON by PlainValidator, PlainSerializer and WithJsonSchema",
+            ) from None
+        return closed(found, mode)
 
-
-def closed(schema: Any, mode: SchemaMode) -> Any:
-    """Return a schema of pydantic's with its objects closed: `extra="forbid"` reads them, and nothing else is kept."""
-    if isinstance(schema, list):
-        return [closed(item, mode) for item in typing.cast("list[Any]", schema)]
-    if not isinstance(schema, dict):
-        return schema
-    found: dict[str, Any] = {}
-    for key, value in typing.cast("dict[str, Any]", schema).items():
-        if key in NAMED and isinstance(value, dict):
-            parts = typing.cast("dict[str, Any]", value)
-            found[key] = {name: closed(part, mode) for name, part in parts.items()}
-        elif key != "pattern" or not isinstance(value, str) or portable(value):
-            found[key] = value if key in VALUES else closed(value, mode)
-    if found.get("type") == "array" and mode == "input":
-        found.pop("uniqueItems", None)  # a set reads what is given twice once
-    if found.get("type") == "object" and "properties" in found:
-        if mode == "input":  # extra="allow" is not followed
-            found["additionalProperties"] = False
-        found.setdefault("additionalProperties", False)
-    return found
-
-
-@functools.cache
-def schema_generator() -> Any:
-    """Return pydantic's writer of schemas with its defaults written as servey writes them: sets are sorted."""
-    from pydantic.json_schema import GenerateJsonSchema
-
-    class Generator(GenerateJsonSchema):
-        ignored_warning_kinds = {"skipped-choice", "non-serializable-default"}  # noqa: RUF012 - as pydantic's own
-
-        def encode_default(self, dft: Any) -> Any:
-            try:
-                default = to_wire(dft)
-            except (ValueError, TypeError, RecursionError) as error:
-                raise pydantic_core_error()(str(error)) from None
-            if "$ref" in str(default):  # pydantic would take it for a reference of its own
-                raise pydantic_core_error()("a default with a reference")
-            return default
-
-    return Generator
-
-
-def classes_of(tp: Any) -> tuple[type, ...]:
-    """Return the data classes in a type of pydantic's: its own, and those of its fields."""
-    found: list[type] = []
-
-    def visit(part: Any) -> None:
-        for argument in typing.get_args(part):
-            visit(argument)
-        cls: Any = typing.get_origin(part) or part
-        if not isinstance(cls, type) or cls in found or cls.__module__ in ("builtins", "typing", "types"):
-            return
-        fields: dict[str, Any] = getattr(cls, "__pydantic_fields__", {})
-        if fields or hasattr(cls, "__dataclass_fields__") or hasattr(cls, "__pydantic_core_schema__"):
-            found.append(cls)
-            try:
-                hints = typing.get_type_hints(cls, include_extras=True)
-            except (NameError, TypeError):
-                hints = {name: field.annotation for name, field in fields.items()}
-            for name, hint in hints.items():
-                if typing.get_origin(hint) is not typing.ClassVar and not name.startswith("__"):
-                    visit(hint)
-
-    visit(tp)
-    return tuple(found)
-
-
-def has_members(cls: Any) -> bool:
-    """Whether a class is read and written as an object of its fields, with no function of its own in between."""
-    decorators = getattr(cls, "__pydantic_decorators__", None)
-    return bool(
-        getattr(cls, "__pydantic_fields__", None)
-        and decorators is not None
-        and not getattr(cls, "__pydantic_root_model__", False)
-        and not decorators.field_serializers
-        and not decorators.model_serializers
+    same = is_same_in_json(core, config)
+    return ForeignType(
+        decode,
+        encode,
+        schema,
+        classes,
+        members=(lambda: members_of(cls)) if is_class and has_members(cls) else None,
+        like=lambda mode: scalar_of(schema(mode)),
+        adopt=adopt if is_class else None,
+        are_instances=is_class,
+        takes_decimals=True,
     )
 
 
-def members_of(cls: Any) -> tuple[ForeignMember, ...]:
-    """Return the members of a model or a dataclass of pydantic's, computed ones included."""
-    import pydantic_core
+class _Refused(Exception):
+    """What pydantic says of a value that it has not accepted, and the value."""
 
-    found: list[ForeignMember] = []
-    for name, field in cls.__pydantic_fields__.items():
-        got = None if field.exclude else field.serialization_alias or field.alias or name
-        alias = field.validation_alias or field.alias
-        no_default = field.default is pydantic_core.PydanticUndefined or field.default_factory is not None
-        found.append(
-            ForeignMember(
-                name,
-                field.annotation,
-                alias if isinstance(alias, str) else name,
-                got,
-                required=field.is_required(),
-                default=msgspec.UNSET if no_default else field.default,
-                description=field.description or "",
-            )
-        )
-    for name, computed in cls.__pydantic_decorators__.computed_fields.items():
-        info = computed.info
-        found.append(
-            ForeignMember(name, info.return_type, None, info.alias or name, description=info.description or "")
-        )
-    return tuple(found)
+    def __init__(self, errors: list[Any], value: Any) -> None:
+        self.errors = errors
+        self.value = value
+
+
+def _first(error: BaseException) -> str:
+    """Return the line of an error that says something."""
+    lines = [line.strip() for line in str(error).splitlines() if not line.startswith("Pydantic serializer warnings")]
+    return lines[0] if lines else type(error).__name__
+
+
+def _merged(value: Any, found: Any, naive: bool) -> Any:
+    """Return what pydantic has written, with servey's forms for what pydantic has written in a form of its own.
+
+    Args:
+        value: What pydantic's Python mode makes of it.
+        found: What its JSON mode does: the result of a serializer of the user's, of a setting, or pydantic's own form.
+        naive: Whether datetimes without an offset stay so, as something in the type wants.
+    """
+    if isinstance(value, _CONTAINERS) and isinstance(found, (dict, list)) and len(value) == len(found):
+        values, wires = typing.cast("Any", value), typing.cast("Any", found)
+        if isinstance(found, list):
+            items = [_merged(item, wire, naive) for item, wire in zip(values, wires, strict=True)]
+            return sorted(items, key=msgspec.json.encode) if isinstance(value, (set, frozenset)) else items
+        if isinstance(value, dict):
+            return {
+                _merged(key, name, naive): _merged(values[key], wires[name], naive)
+                for key, name in zip(values, wires, strict=True)
+            }
+    if isinstance(value, float) and not math.isfinite(value) and not isinstance(found, str):
+        raise ValueError(f"{value} has no JSON form")
+    if not isinstance(value, _WRITTEN_BY_SERVEY) or found != pydantic_core.to_jsonable_python(
+        value, bytes_mode="base64", inf_nan_mode="constants"
+    ):
+        return found
+    if naive and isinstance(value, datetime.datetime) and value.tzinfo is None:
+        return value.isoformat()
+    return to_wire(value)
+
+
+def scalar_of(schema: dict[str, Any]) -> Any:
+    """Return the type that has the JSON form of a schema: of a scalar, or a union of scalars; None for any other."""
+    kinds: list[Any] = []
+    waiting: list[dict[str, Any]] = [schema]
+    for part in waiting:  # which grows
+        values = part.get("enum", [part["const"]] if "const" in part else [])
+        if "$ref" in part and len(waiting) < _MOST_PARTS:
+            waiting.append(schema["$defs"][part["$ref"].rpartition("/")[2]])
+        elif choices := part.get("anyOf") or part.get("oneOf"):
+            waiting += choices
+        elif values:
+            kinds += [type(value) for value in values]
+        elif part.get("type") in _SCALARS:
+            kinds.append(_FORMATS.get(part.get("format", "")) or _SCALARS[part["type"]])
+        else:
+            return None
+    if str in kinds and float in kinds:  # the text of a Decimal keeps its digits
+        kinds = [kind for kind in kinds if kind is not float]
+    return typing.Union[tuple(kinds)]  # noqa: UP007

@@ -267,7 +267,8 @@ class Shadows:
             rename={field.name: field.wire for field in node.fields},
             tag=node.tag[1] if node.tag else None,
             tag_field=node.tag[0] if node.tag else None,
-            forbid_unknown_fields=self.side == "in",
+            # what a row calls by its attribute's name would be passed over, where it may be left out
+            forbid_unknown_fields=self.side == "in" or any(f.name != f.wire and not f.required for f in node.fields),
             kw_only=True,
             gc=False,
         )

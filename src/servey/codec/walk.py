@@ -22,7 +22,7 @@ import msgspec
 
 from servey.codec import constraints as _constraints
 from servey.codec.classes import describe_class, type_parameters
-from servey.codec.engine import Engine
+from servey.codec.engine import Engine, ForeignType, SchemaMode
 from servey.codec.engines import ENGINES
 from servey.codec.leaves import choice, foreign_leaf
 from servey.codec.node import Constraints, Node
@@ -79,10 +79,19 @@ class Walk:
         where: The place in the user's source, for errors.
         engines: The plugins' engines, asked before servey's.
         otherwise: What else a class that is no data type could be meant for, added to the fix.
+        side: Which way the values go, which every type then has to be able to; default: it is not asked.
     """
 
-    def __init__(self, label: str, where: str, engines: Sequence[Engine], otherwise: str = "") -> None:
+    def __init__(
+        self,
+        label: str,
+        where: str,
+        engines: Sequence[Engine],
+        otherwise: str = "",
+        side: SchemaMode | None = None,
+    ) -> None:
         self._otherwise = otherwise
+        self._side: SchemaMode | None = side
         self.label = label
         self.where = where
         self.engines = tuple(engines)
@@ -141,13 +150,22 @@ class Walk:
         for engine in engines:
             try:
                 foreign = engine.claim(tp)
+                if foreign is None:
+                    continue
+                if self._side is not None:
+                    foreign.schema(self._side)  # what has none is refused now, not when it is asked for
+                inner = self._like(foreign, at)
             except DefinitionError as error:
                 raise self.error(at, error.message, error.fix) from None
-            if foreign:
-                self._meet(*foreign.classes)
-                cls = tp if isinstance(tp, type) else object
-                return Node("foreign", tp, cls, at, foreign=foreign, flavor="foreign", plain=_custom(cls))
+            self._meet(*foreign.classes)
+            cls = tp if isinstance(tp, type) and foreign.are_instances else object
+            return Node("foreign", tp, cls, at, foreign=foreign, flavor="foreign", plain=_custom(cls), inner=inner)
         return None
+
+    def _like(self, foreign: ForeignType, at: str) -> Node | None:
+        """Return the node of the scalar that an engine's type looks like."""
+        like = foreign.like and foreign.like(self._side or "output")
+        return self.node(like, at) if like else None
 
     def _bound(self, tp: Any, at: str, env: Env) -> Any:
         if isinstance(tp, typing.TypeVar):
@@ -167,6 +185,8 @@ class Walk:
         return msgspec.structs.replace(node, type=tp, alias=name)
 
     def _alias(self, tp: Any, alias: Any, at: str, env: Env) -> Node:
+        if claimed := self._claimed(tp, at, ENGINES):
+            return claimed
         if tp in self._expanding:
             raise self.error(
                 at, f"the alias {tp} refers to itself", "put the recursion into a dataclass, or use Any for free JSON"
@@ -205,11 +225,13 @@ class Walk:
         return msgspec.structs.replace(node, type=tp, description=description or node.description)
 
     def _around(self, node: Node, annotated: Any, at: str) -> Node:
-        """Return an engine's node with what it annotates, where servey knows that."""
+        """Return an engine's node with what it annotates, where servey knows that and it looks so."""
         try:
-            return msgspec.structs.replace(node, inner=self.node(annotated, at))
+            inner = self.node(annotated, at)
         except DefinitionError:
             return node
+        is_another = node.inner is not None and inner.kind in ("list", "tuple", "dict", "object")
+        return node if is_another else msgspec.structs.replace(node, inner=inner)
 
     def _constrained(self, node: Node, constraints: Constraints, tp: Any, at: str) -> Node:
         if node.kind == "union":

@@ -259,7 +259,7 @@ class _Reader:
             name, value = node.tag
             scalar = Scalar("String" if isinstance(value, str) else "Int")
             self._add(made, OutputField(self._name(name, "a tag"), name, Ref(scalar), "", read=lambda *_: value))
-        for member in self._members(node):
+        for member in self._members(node, "output"):
             if member.got is None:
                 continue
             read = reader_of(node, member)
@@ -317,7 +317,7 @@ class _Reader:
         self._inputs[key] = made
         place = len(self._types)
         self._types.append(made)
-        for member in self._members(node):
+        for member in self._members(node, "input"):
             if member.sent is None:
                 continue
             field = self._input_field(
@@ -407,8 +407,8 @@ class _Reader:
                 self._types.append(made)
         return self._enums[node.cls]
 
-    def _members(self, node: Node) -> list[Member]:
-        return members_of(node, self._engines, self._reading.action.where if self._reading else "")
+    def _members(self, node: Node, side: SchemaMode) -> list[Member]:
+        return members_of(node, self._engines, self._reading.action.where if self._reading else "", side)
 
     def _class_name(self, node: Node) -> str:
         return pascal_case(class_name(node) if node.kind == "object" else node.cls.__name__) or "Type"

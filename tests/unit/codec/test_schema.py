@@ -91,10 +91,10 @@ def test_classes_of_one_name_have_distinct_and_stable_names() -> None:
 
 def test_a_pydantic_models_definitions_move_to_the_document() -> None:
     class Twin(pydantic.BaseModel):
-        tree: Tree
+        tree: Box[int]
         next: "Twin | None" = None
 
-    Twin.model_rebuild(_types_namespace={"Twin": Twin, "Tree": Tree})
+    Twin.model_rebuild(_types_namespace={"Twin": Twin})
     found = schema(types.GenericAlias(tuple, (_twin("a"), Twin, Tree)))
     references = [item["$ref"] for item in found["prefixItems"]]
     assert references[0] == "#/$defs/Twin"

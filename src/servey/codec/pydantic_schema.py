@@ -1,0 +1,242 @@
+"""What pydantic's core schema of a type says: which parts have no JSON form, and how numbers are to be sent to it."""
+
+from __future__ import annotations
+
+import functools
+import math
+import typing
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from servey.codec.failure import step
+from servey.codec.patterns import portable
+from servey.codec.references import NAMED, VALUES
+from servey.codec.wire import to_wire
+from servey.errors import DefinitionError, InvalidError, Problem
+
+if typing.TYPE_CHECKING:
+    from servey.codec.engine import SchemaMode
+
+_NO_SCHEMAS = frozenset(
+    {"metadata", "config", "default", "cls", "expected", "members", "serialization", "python_schema", "lax_schema"}
+)
+"""The keys of a node that hold no schema, or one that reads no JSON, or not strictly."""
+_CONTAINERS = ("model", "dataclass", "model-fields", "dataclass-args", "typed-dict", "dict", "list", "tuple", "set")
+_SAME_IN_JSON = frozenset(
+    {
+        *_CONTAINERS,
+        *("model-field", "dataclass-field", "typed-dict-field", "computed-field", "definitions", "definition-ref"),
+        *("str", "int", "bool", "none", "literal", "enum", "uuid", "url", "multi-host-url", "nullable", "default"),
+        *("union", "tagged-union", "function-before", "function-after", "function-wrap", "json-or-python"),
+    }
+) - {"set"}
+"""The types that pydantic and servey write alike."""
+_NO_TEXT = frozenset({*_CONTAINERS, "frozenset", "none", "bool", "int", "decimal"})
+"""The types beside which a Decimal is read from a string."""
+_OPEN = ("dict", "any", "function-plain", "call")
+"""The types that read objects with members of any name."""
+
+
+class Part(NamedTuple):
+    """One node of a core schema.
+
+    Args:
+        node: The node.
+        config: The configuration that holds there.
+        written: Whether a serializer of its own writes it, or what it is a part of.
+        at: Its place: ``.owner.name``.
+    """
+
+    node: dict[str, Any]
+    config: dict[str, Any]
+    written: bool
+    at: str
+
+
+def parts(schema: Any, config: dict[str, Any], written: bool = False, at: str = "") -> Iterator[Part]:
+    """Yield each node of a core schema, as far as JSON is read by it."""
+    if isinstance(schema, (list, tuple)):
+        for item in typing.cast("list[Any]", schema):
+            yield from parts(item, config, written, at)
+    if not isinstance(schema, dict):
+        return
+    node = typing.cast("dict[str, Any]", schema)
+    config = node.get("config") or config
+    written = written or "serialization" in node
+    if isinstance(node.get("type"), str):
+        yield Part(node, config, written, at)
+    for key, value in node.items():
+        if key == "fields" and isinstance(value, dict):
+            for name, field in typing.cast("dict[str, Any]", value).items():
+                yield from parts(field, config, written, f"{at}.{name}")
+        elif key not in _NO_SCHEMAS:
+            yield from parts(value, config, written, f"{at}.{node['name']}" if "name" in node else at)
+
+
+def check_parts(name: str, schema: Any, config: dict[str, Any], mode: SchemaMode) -> None:
+    """Refuse what pydantic lets a class be made of, and what cannot be served.
+
+    Args:
+        name: The type, for errors.
+        schema: Its core schema.
+        config: Its configuration.
+        mode: Whether it is read or written.
+
+    Raises:
+        DefinitionError: A part of it cannot be read from JSON as it has to be.
+    """
+    for node, own, written, at in parts(schema, config):
+        if node["type"] == "bytes" and not written and own.get("val_json_bytes") != "base64":
+            raise DefinitionError(
+                f"{name}{at}: pydantic would read bytes as UTF-8, and servey's bytes are base64",
+                fix="model_config = ConfigDict(val_json_bytes='base64', ser_json_bytes='base64')",
+            )
+        if mode == "output":
+            continue
+        if node["type"] == "generator":
+            raise DefinitionError(
+                f"{name}{at}: pydantic checks the items of an iterable when the action reads them", fix="use a list"
+            )
+        if node["type"] == "function-plain" and node["function"]["function"].__name__ == "import_string":
+            raise DefinitionError(
+                f"{name}{at}: an ImportString imports whatever module its caller names", fix="use an Enum or a Literal"
+            )
+
+
+def is_same_in_json(schema: Any, config: dict[str, Any]) -> bool:
+    """Whether what pydantic writes in its JSON mode is what servey writes."""
+    return all(
+        node["type"] in _SAME_IN_JSON and not written and own.get("extra_fields_behavior") != "allow"
+        for node, own, written, _ in parts(schema, config)
+    )
+
+
+class CoreSchema:
+    """Finds which nodes of a core schema read which part of a JSON value.
+
+    Args:
+        schema: The core schema.
+    """
+
+    def __init__(self, schema: Any) -> None:
+        nodes = [part.node for part in parts(schema, {})]
+        self._definitions = {node["ref"]: node for node in nodes if "ref" in node}
+        self.has_decimals = any(node["type"] == "decimal" for node in nodes)
+        self.keeps_naive = any(node.get("tz_constraint") == "naive" for node in nodes)
+        self.root = self._plain([schema])
+
+    def _plain(self, schemas: list[Any]) -> list[dict[str, Any]]:
+        """Return the nodes that read the value itself: the members of unions, and what functions are around."""
+        found: list[dict[str, Any]] = []
+        for node in schemas:
+            inner: list[Any] = [node[key] for key in ("schema", "json_schema", "strict_schema") if key in node]
+            if node["type"] == "definition-ref":
+                inner = [self._definitions[node["schema_ref"]]]
+            elif node["type"] == "union":
+                inner = [choice[0] if isinstance(choice, tuple) else choice for choice in node["choices"]]
+            elif node["type"] == "tagged-union":
+                inner = list(node["choices"].values())
+            found += self._plain(inner[:1] if "schema" in node else inner) if inner else [node]
+        return found
+
+    def member(self, nodes: list[dict[str, Any]], name: Any) -> list[dict[str, Any]] | None:
+        """Return the nodes that read a member of an object; None where no node has one of the name."""
+        found: list[Any] = []
+        for node in nodes:
+            fields: Any = node.get("fields", ())
+            named = fields.items() if isinstance(fields, dict) else ((field["name"], field) for field in fields)
+            found += [field["schema"] for own, field in named if name in (own, field.get("validation_alias"))]
+            if node["type"] in _OPEN:
+                found.append(node.get("values_schema", {"type": "any"}))
+        return self._plain(found) if found else None
+
+    def item(self, nodes: list[dict[str, Any]], index: int) -> list[dict[str, Any]]:
+        """Return the nodes that read an item of an array."""
+        found: list[Any] = []
+        for node in nodes:
+            items: Any = node.get("items_schema", [{"type": "any"}] if node["type"] in _OPEN else [])
+            last: Any = node.get("variadic_item_index")
+            place = index if last is None else min(index, last)
+            found += typing.cast("list[Any]", items)[place : place + 1] if isinstance(items, list) else [items]
+        return self._plain(found)
+
+    def exact(self, nodes: list[dict[str, Any]], value: Any, at: str = "") -> Any:
+        """Return JSON values with strings for the numbers that are read as Decimals: pydantic's parser has floats.
+
+        Raises:
+            InvalidError: A number cannot be read as it is written.
+        """
+        if isinstance(value, dict):
+            members = typing.cast("dict[str, Any]", value)
+            return {
+                name: self.exact(self.member(nodes, name) or [], part, step(at, name)) for name, part in members.items()
+            }
+        if isinstance(value, (list, tuple)):
+            items = typing.cast("list[Any]", value)
+            return [self.exact(self.item(nodes, index), part, f"{at}/{index}") for index, part in enumerate(items)]
+        if not isinstance(value, Decimal):
+            return value
+        kinds = {node["type"] for node in nodes}
+        if "decimal" in kinds and kinds <= _NO_TEXT:
+            return str(value)
+        number = float(value)
+        if not math.isfinite(number) or (
+            "decimal" in kinds and "float" not in kinds and Decimal(repr(number)) != value
+        ):
+            raise InvalidError(errors=[Problem(at, f"expected a number that a double holds, got {str(value)[:40]}")])
+        return value
+
+
+def closed(schema: Any, mode: SchemaMode) -> Any:
+    """Return a schema of pydantic's with its objects closed: `extra="forbid"` reads them, and nothing else is kept."""
+    if isinstance(schema, list):
+        return [closed(item, mode) for item in typing.cast("list[Any]", schema)]
+    if not isinstance(schema, dict):
+        return schema
+    found: dict[str, Any] = {}
+    for key, value in typing.cast("dict[str, Any]", schema).items():
+        if key in NAMED and isinstance(value, dict):
+            named = typing.cast("dict[str, Any]", value)
+            found[key] = {name: closed(part, mode) for name, part in named.items()}
+        elif key != "pattern" or not isinstance(value, str) or portable(value):
+            found[key] = value if key in VALUES else closed(value, mode)
+    if found.get("type") == "array" and mode == "input":
+        found.pop("uniqueItems", None)  # a set reads what is given twice once
+    if found.get("type") == "object" and "properties" in found:
+        if mode == "input":  # extra="allow" is not followed
+            found["additionalProperties"] = False
+        found.setdefault("additionalProperties", False)
+    return found
+
+
+@functools.cache
+def schema_generator() -> Any:
+    """Return pydantic's writer of schemas with its defaults written as servey writes them: sets are sorted."""
+    from pydantic.json_schema import GenerateJsonSchema
+    from pydantic_core import PydanticSerializationError
+
+    class Generator(GenerateJsonSchema):
+        ignored_warning_kinds = {"non-serializable-default"}  # noqa: RUF012 - as pydantic's own
+
+        def encode_default(self, dft: Any) -> Any:
+            try:
+                default = to_wire(dft)
+            except (ValueError, TypeError, RecursionError) as error:
+                raise PydanticSerializationError(str(error)) from None
+            if "$ref" in str(default):  # pydantic would take it for a reference of its own
+                raise PydanticSerializationError("a default with a reference")
+            return default
+
+        def handle_invalid_for_json_schema(self, schema: Any, error_info: str) -> Any:
+            raise NoFormError(schema, error_info)
+
+    return Generator
+
+
+class NoFormError(Exception):
+    """A node of a core schema has no JSON form."""
+
+    def __init__(self, node: Any, told: str) -> None:
+        self.node = node
+        super().__init__(told)

@@ -1,0 +1,51 @@
+"""What may stand for an object of a class in a result: the one place that says which objects are rows.
+
+A row is anything with the class's attributes, or something that is read by names: a mapping, a row of sqlite3, of
+SQLAlchemy or asyncpg. Its names are those of JSON, or else those of the class's attributes.
+"""
+
+from __future__ import annotations
+
+import functools
+import typing
+from typing import Any
+
+_NO_ROWS = (str, bytes, bytearray, int, float, list, tuple, set, frozenset, type)
+ABSENT: Any = object()
+"""What `member` returns where there is none."""
+
+
+def is_row(value: Any) -> bool:
+    """Whether a value may stand for an object of a class."""
+    return value is not None and (has_names(type(value)) or not isinstance(value, _NO_ROWS))
+
+
+@functools.cache
+def has_names(cls: type) -> bool:
+    """Whether values of a class are read by names: a NamedTuple is not."""
+    return hasattr(cls, "keys") and hasattr(cls, "__getitem__")
+
+
+def member(value: Any, name: str, wire: str) -> Any:
+    """Return the member of a row, `ABSENT` where it has none.
+
+    Args:
+        value: The row.
+        name: The member's attribute.
+        wire: Its name in JSON, which goes first where a row has names.
+    """
+    if not has_names(type(value)):
+        return getattr(value, name, ABSENT)
+    for key in (wire, name):
+        try:
+            return value[key]
+        except (KeyError, IndexError):  # sqlite3 raises the latter
+            continue
+    return ABSENT
+
+
+def named_members(value: Any) -> dict[str, Any] | None:
+    """Return the members of a row that is read by names; None for any other."""
+    if not has_names(type(value)):
+        return None
+    return {key: value[key] for key in typing.cast("Any", value).keys()}  # noqa: SIM118 - a row has no other iterator
