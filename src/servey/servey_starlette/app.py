@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Protocol, runtime_checkable
 
-from servey.errors import CallError, InternalError, MissingExtraError
+from servey.errors import CALL_ERRORS, CallError, InternalError, MissingExtraError
 from servey.servey_starlette.request import request_id_of
 from servey.service import Service
 
@@ -193,7 +193,7 @@ def _reserved(path: str) -> str:
     return f"{fixed}*" if brace else path
 
 
-_CODES = {error.status: error.code for error in CallError.__subclasses__()}
+_CODES = {error.status: error.code for error in reversed(CALL_ERRORS)}
 
 
 class _StatusError(CallError):

@@ -228,8 +228,7 @@ class _MutationByGetError(MethodNotAllowedError):
     """A GET asks for a change (GraphQL over HTTP §6.2)."""
 
     def __init__(self) -> None:
-        super().__init__(("OPTIONS", "POST"))
-        self.detail = "a mutation is sent by POST"
+        super().__init__(("OPTIONS", "POST"), "a mutation is sent by POST")
 
 
 class _NotAcceptableError(CallError):
