@@ -207,7 +207,7 @@ class _OperationWriter:
         )
         nothing = filled({"description": returns or "Done.", "headers": headers})
         found: dict[str, Any] = {str(action.status): nothing if action.status in _BODILESS else success}
-        if operation.signature.replies:  # the function chooses the status
+        if operation.signature.replies and action.status == 200:  # none is declared: the function chooses it
             found["2XX"] = success
         reads = action.cache_control is not None and route.method == "GET"
         if reads:
