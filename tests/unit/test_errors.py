@@ -60,7 +60,6 @@ TITLES = {
 }
 
 
-
 def made(kind, **parts):
     return kind(["GET"], **parts) if kind is MethodNotAllowedError else kind("what happened", **parts)
 

@@ -141,7 +141,7 @@ def create_app(
 
     Args:
         service: The service.
-        routes: Further routes, which come after the actions and the server's own; ``Mount("/", …)`` serves what is left.
+        routes: Further routes. They come after the actions and the server's own; ``Mount("/", …)`` serves what is left.
         middleware: Middleware around everything but CORS.
         lifespan: A lifespan of one's own, entered when the service runs.
         debug: Starlette's, for routes of one's own; actions never show a traceback.

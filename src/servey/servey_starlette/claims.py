@@ -96,7 +96,7 @@ def check_claims(service: Service, own: Sequence[Claim], further: Sequence[Claim
         for claim in further
         if (taken := next((item for item in own if item.meets(claim)), None)) is not None
     ]
-    for route in service.web_routes:
+    for route in {route.path: route for route in service.web_routes}.values():
         name, where = route.operation.name, route.operation.action.where
         if _taken(route.path, own) is not None:
             problems.append(

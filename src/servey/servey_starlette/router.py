@@ -37,10 +37,10 @@ class _Segment:
 
 
 class ActionRoute(BaseRoute):
-    """One path of actions, as a route that others look at: never asked where a request goes, but told where it went.
+    """One path of actions as a route, for instrumentations such as OpenTelemetry's and Prometheus'.
 
-    The server puts it into the scope as Starlette does with its routes, ``scope["route"]``, and `ServiceApplication.routes`
-    has it: instrumentations (OpenTelemetry's, Prometheus') read the template of the path of one or the other.
+    They read the template of a request's path, either from ``scope["route"]``, where Starlette puts its routes as well,
+    or from the application's list of routes. The table alone finds what serves a request.
 
     Args:
         path: The path, or its template, without a root path.
