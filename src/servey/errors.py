@@ -35,7 +35,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, TypedDict, Unpack
 
 import msgspec
 
@@ -144,6 +144,14 @@ _PHRASES = {413: "Content Too Large", 414: "URI Too Long", 416: "Range Not Satis
 """The phrases of RFC 9110 that `http.HTTPStatus` has by their older names before Python 3.13."""
 
 
+class ErrorParts(TypedDict, total=False):
+    """The keyword arguments that every `CallError` takes."""
+
+    errors: Sequence[Problem]
+    headers: Mapping[str, str] | None
+    data: Mapping[str, Any] | None
+
+
 class CallError(ServeyError):
     """One call failed for a reason the caller may know.
 
@@ -153,7 +161,7 @@ class CallError(ServeyError):
     Args:
         detail: What happened, in words for the caller.
         errors: Every single problem, where there are several.
-        headers: HTTP headers that belong to the answer.
+        headers: HTTP headers that belong to the answer. What Latin-1 does not have in their values becomes ``?``.
         data: Further members for the caller (a problem's extension members, RFC 9457 §3.2).
 
     Raises:
@@ -175,9 +183,9 @@ class CallError(ServeyError):
     ) -> None:
         self.detail = detail
         self.errors = tuple(errors)
-        self.headers = checked_headers(headers or {})
-        if self.status == 401 and not any(name.lower() == "www-authenticate" for name in self.headers):
-            self.headers["WWW-Authenticate"] = "Bearer"  # RFC 9110 §15.5.2: who answers 401 says how to be let in
+        if self.status == 401:  # RFC 9110 §15.5.2: it says how to be let in
+            headers = _with_default(headers, "WWW-Authenticate", "Bearer")
+        self.headers = checked_headers({name: _latin_1(value) for name, value in (headers or {}).items()})
         self.data: dict[str, Any] = dict(data or {})
         super().__init__(detail or self.title)
 
@@ -230,14 +238,14 @@ class UnauthorizedError(CallError):
 
     code, status, exit_code, close_code = "unauthorized", 401, _EX_NOPERM, 4401
 
-    def __init__(self, detail: str = "", *, error: str = "") -> None:
+    def __init__(self, detail: str = "", *, error: str = "", **parts: Unpack[ErrorParts]) -> None:
         challenge = "Bearer"
         if error:
             challenge += f' error="{error}"'
             if detail:
                 challenge += f', error_description="{_quoted(detail)}"'
-        detail = detail or "who calls has to be known: send a bearer token"
-        super().__init__(detail, headers={"WWW-Authenticate": challenge})
+        parts["headers"] = _with_default(parts.get("headers"), "WWW-Authenticate", challenge)
+        super().__init__(detail or "who calls has to be known: send a bearer token", **parts)
 
 
 class ForbiddenError(CallError):
@@ -249,11 +257,11 @@ class ForbiddenError(CallError):
 
     code, status, exit_code, close_code = "forbidden", 403, _EX_NOPERM, 4403
 
-    def __init__(self, detail: str = "", *, scope: str = "") -> None:
-        headers: dict[str, str] = {}
+    def __init__(self, detail: str = "", *, scope: str = "", **parts: Unpack[ErrorParts]) -> None:
         if scope:
-            headers["WWW-Authenticate"] = f'Bearer error="insufficient_scope", scope="{_quoted(scope)}"'
-        super().__init__(detail, headers=headers)
+            challenge = f'Bearer error="insufficient_scope", scope="{_quoted(scope)}"'
+            parts["headers"] = _with_default(parts.get("headers"), "WWW-Authenticate", challenge)
+        super().__init__(detail, **parts)
 
 
 class NotFoundError(CallError):
@@ -267,9 +275,10 @@ class MethodNotAllowedError(CallError):
 
     code, status, exit_code, close_code = "method_not_allowed", 405, _EX_USAGE, 1008
 
-    def __init__(self, allow: Sequence[str]) -> None:
+    def __init__(self, allow: Sequence[str], detail: str = "", **parts: Unpack[ErrorParts]) -> None:
         methods = ", ".join(allow)
-        super().__init__(f"use one of: {methods}", headers={"Allow": methods})
+        parts["headers"] = _with_default(parts.get("headers"), "Allow", methods)
+        super().__init__(detail or f"use one of: {methods}", **parts)
 
 
 class ConflictError(CallError):
@@ -323,8 +332,9 @@ class TooManyRequestsError(CallError):
 
     code, status, exit_code, close_code = "too_many_requests", 429, _EX_TEMPFAIL, 1013
 
-    def __init__(self, detail: str = "", *, retry_after: int = 1) -> None:
-        super().__init__(detail, headers={"Retry-After": str(retry_after)})
+    def __init__(self, detail: str = "", *, retry_after: int = 1, **parts: Unpack[ErrorParts]) -> None:
+        parts["headers"] = _with_default(parts.get("headers"), "Retry-After", str(retry_after))
+        super().__init__(detail, **parts)
 
 
 class InternalError(CallError):
@@ -348,14 +358,26 @@ class OverloadedError(CallError):
 
     code, status, exit_code, close_code = "overloaded", 503, _EX_UNAVAILABLE, 1013
 
-    def __init__(self, detail: str = "", *, retry_after: int = 1) -> None:
-        super().__init__(detail, headers={"Retry-After": str(retry_after)})
+    def __init__(self, detail: str = "", *, retry_after: int = 1, **parts: Unpack[ErrorParts]) -> None:
+        parts["headers"] = _with_default(parts.get("headers"), "Retry-After", str(retry_after))
+        super().__init__(detail, **parts)
 
 
 class DeadlineError(CallError):
     """The call's deadline passed before it was done."""
 
     code, status, exit_code, close_code = "timeout", 504, _EX_TEMPFAIL, 1013
+
+
+CALL_ERRORS: tuple[type[CallError], ...] = (
+    *(MalformedError, UnknownDocumentError, UnauthorizedError, ForbiddenError, NotFoundError, MethodNotAllowedError),
+    *(ConflictError, GoneError, PreconditionError, TooLargeError, UriTooLongError, UnsupportedMediaError),
+    *(InvalidError, TooManyRequestsError, InternalError, IntRangeError, OverloadedError, DeadlineError),
+)
+"""Every error of the table above but `CallError` itself; of two with one status, the more general one is first.
+
+`CallError.__subclasses__()` is not this: it also has the classes of users, if they happen to be imported.
+"""
 
 
 # patterns are compiled when first used: compiling all of them takes longer than the rest of the import
@@ -498,6 +520,16 @@ def is_missing(module: str, error: ModuleNotFoundError) -> bool:
 def snake_case(name: str) -> str:
     """Return a class's name as ``snake_case``."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
+
+
+def _with_default(headers: Mapping[str, str] | None, name: str, value: str) -> dict[str, str]:
+    """Return headers with one more, unless it is among them."""
+    given = dict(headers or {})
+    return given if any(other.lower() == name.lower() for other in given) else {**given, name: value}
+
+
+def _latin_1(text: str) -> str:
+    return text.encode("latin-1", "replace").decode("latin-1")
 
 
 def _quoted(text: str) -> str:

@@ -18,13 +18,14 @@ import msgspec
 _STANDARD = {*vars(logging.makeLogRecord({})), "members", "message", "asctime", "taskName", "color_message"}
 """The attributes of a record that are no extras; `color_message` is uvicorn's message for its own formatter."""
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 class HumanFormatter(logging.Formatter):
     """``INFO servey.operation: message``, and the traceback below.
 
-    Control characters are shown as escapes: a message may quote what a stranger sent, and a terminal obeys it.
+    Control characters are shown as escapes: a message may quote what a stranger sent, and a terminal obeys it. So are
+    lone surrogates, which most streams cannot write.
     """
 
     def __init__(self) -> None:
@@ -32,7 +33,7 @@ class HumanFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
-        return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", super().format(record))
+        return _CONTROL.sub(_escaped, super().format(record))
 
 
 class JsonFormatter(logging.Formatter):
@@ -54,8 +55,7 @@ class JsonFormatter(logging.Formatter):
             "msg": record.getMessage(),
         }
         if isinstance(record, AccessRecord):
-            members |= record.members
-            return msgspec.json.encode(members, enc_hook=_text).decode()
+            return _json(members | record.members)
         for name, value in vars(record).items():
             if name not in _STANDARD:
                 members.setdefault(name, value)
@@ -65,10 +65,7 @@ class JsonFormatter(logging.Formatter):
             members["exception"] = record.exc_text
         if record.stack_info:
             members["stack"] = record.stack_info
-        try:
-            return msgspec.json.encode(members, enc_hook=_text).decode()
-        except Exception:  # noqa: BLE001 - a lone surrogate, a key that is no string, a failing __repr__
-            return msgspec.json.encode({name: _text(value) for name, value in members.items()}).decode()
+        return _json(members)
 
 
 class AccessRecord(logging.LogRecord):
@@ -136,6 +133,18 @@ def _is_terminal(stream: TextIO) -> bool:
         return stream.isatty()
     except (AttributeError, ValueError):  # no real stream, or a closed one
         return False
+
+
+def _escaped(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
+def _json(members: dict[str, Any]) -> str:
+    try:
+        return msgspec.json.encode(members, enc_hook=_text).decode()
+    except Exception:  # noqa: BLE001 - a lone surrogate, a key that is no string, a failing __repr__
+        return msgspec.json.encode({name: _text(value) for name, value in members.items()}).decode()
 
 
 def _text(value: Any) -> str:

@@ -73,7 +73,9 @@ class Service:
         self.settings = given.with_made_up()
         self.has_made_up = self.settings is not given
         """Whether it has made up a secret or a password itself, so that no server can have told of it."""
-        self.plugins: tuple[Plugin, ...] = (*plugins, *built_in_plugins())
+        self.own_plugins = built_in_plugins()
+        """Servey's own plugins, which come after the user's."""
+        self.plugins: tuple[Plugin, ...] = (*plugins, *self.own_plugins)
         self._triggers: tuple[TriggerSupport, ...] = _flat(plugin.triggers() for plugin in self.plugins)
         self._own_authorizers: tuple[Authorizer, ...] = _flat(plugin.authorizers() for plugin in self.plugins)
         self.authenticators: tuple[Authenticator, ...] = _flat(plugin.authenticators() for plugin in self.plugins)

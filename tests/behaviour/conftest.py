@@ -28,7 +28,7 @@ from servey import Authorization, CallContext, CallError, Origin
 from servey.action.context import new_request_id
 from servey.cli.main import run as run_program
 from servey.cli.project import Project
-from servey.errors import ErrorMapping
+from servey.errors import ErrorMapping, phrase
 from servey.servey_direct import direct
 from servey.servey_starlette.app import create_app
 from servey.servey_starlette.request import AUTHORIZATION_KEY
@@ -323,6 +323,8 @@ self_transport = _fixture(*(kind for kind in TRANSPORTS if not kind.graphql))
 """Takes the ``self`` of a nested action as an argument like any other; GraphQL has it as a field of its class."""
 concurrent_transport = _fixture(*(kind for kind in TRANSPORTS if kind.concurrent and kind is not RestGet))
 http_transport = _fixture(*(kind for kind in ALL if kind.http))
+encoding_transport = _fixture(*(kind for kind in TRANSPORTS if kind not in (DirectValues, GraphQL)))
+"""Answers with the JSON text of the result alone."""
 
 
 @contextmanager
@@ -416,7 +418,7 @@ def _of_error(error: CallError, request_id: str) -> Outcome:
         detail=error.detail,
         request_id=request_id,
         headers={name.lower(): value for name, value in error.headers.items()},
-        seen=json.dumps(problem),
+        seen=json.dumps(problem, default=repr),
     )
 
 
@@ -457,6 +459,8 @@ def _of_response(status: int, headers: Mapping[str, str], content: bytes) -> Out
     assert headers["content-type"] == "application/problem+json"
     problem = json.loads(content)
     assert (problem["status"], problem["request_id"]) == (status, request_id)
+    assert problem["title"] == (phrase(status) or "Error")
+    assert problem["type"].partition("#")[2] in (problem["code"], "")
     return Outcome(
         code=problem["code"],
         errors=tuple((item["path"], item["message"]) for item in problem.get("errors", ())),

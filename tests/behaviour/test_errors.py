@@ -209,9 +209,57 @@ def test_an_expected_error_is_no_error_in_the_log(transport: Any, caplog: pytest
     assert [item for item in caplog.records if item.levelno >= logging.WARNING] == []
 
 
-def test_data_that_json_cannot_hold_does_not_hide_the_error(http_transport: Any) -> None:
-    outcome = http_transport.call([raising(NotFoundError("gone", data={"what": object()}))], "fail")
+UNENCODABLE = b"caf\xe9".decode("utf-8", "surrogateescape")
+"""A file's name as `os.listdir` has it: UTF-8 cannot write it."""
+
+
+def test_data_that_json_cannot_hold_does_not_hide_the_error(transport: Any) -> None:
+    error = NotFoundError("it was here", data={"what": object(), "when": "today"})
+    outcome = transport.call([raising(error)], "fail")
     assert outcome.is_error(NotFoundError)
+    assert outcome.detail == "it was here"
+    assert "today" in outcome.seen
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        NotFoundError(f"no {UNENCODABLE}"),
+        NotFoundError("no", errors=[Problem(f"/{UNENCODABLE}", f"no {UNENCODABLE}")]),
+        NotFoundError("no", data={UNENCODABLE: [{"in": (UNENCODABLE, 1)}], "instance": UNENCODABLE}),
+        NotFoundError("no", headers={"X-File": UNENCODABLE}),
+    ],
+    ids=["detail", "problems", "data", "headers"],
+)
+def test_text_that_cannot_be_encoded_changes_nothing_else_of_an_error(transport: Any, error: CallError) -> None:
+    outcome = transport.call([raising(error)], "fail")
+    assert outcome.is_error(NotFoundError)
+    assert outcome.detail.startswith("no")
+    assert len(outcome.errors) == len(error.errors)
+
+
+def test_text_that_cannot_be_encoded_changes_nothing_else_of_a_declared_exception(transport: Any) -> None:
+    outcome = transport.call([raising(LowBalanceError(UNENCODABLE), errors=(LowBalanceError,))], "fail")
+    assert outcome.is_error(ErrorMapping(LowBalanceError, status=402, code="low_balance", exit_code=68))
+
+
+@pytest.mark.parametrize(
+    ("annotation", "value"),
+    [
+        (Any, {"name": UNENCODABLE}),
+        (str, UNENCODABLE),
+        (list[Any], [[UNENCODABLE]]),
+        (dict[str, int], {UNENCODABLE: 1}),
+    ],
+)
+def test_a_result_that_cannot_be_encoded_is_a_defect_whatever_errors_are_declared(
+    encoding_transport: Any, annotation: Any, value: Any
+) -> None:
+    @action(triggers=WEB, errors=(ErrorMapping(ValueError, status=409, code="mine"),))
+    def file() -> annotation:
+        return value
+
+    assert encoding_transport.call([file], "file").is_error(InternalError)
 
 
 def test_the_request_id_is_the_same_in_the_answer_the_call_and_the_log(network_transport: Any) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from servey import errors
 from servey.errors import (
+    CALL_ERRORS,
     CallError,
     ConflictError,
     DefinitionError,
@@ -58,15 +59,15 @@ TITLES = {
     **{500: "Internal Server Error", 503: "Service Unavailable", 504: "Gateway Timeout"},
 }
 
-CALL_ERRORS = [
-    value
-    for value in vars(errors).values()
-    if inspect.isclass(value) and issubclass(value, CallError) and value is not CallError
-]
+
+def made(kind, **parts):
+    return kind(["GET"], **parts) if kind is MethodNotAllowedError else kind("what happened", **parts)
 
 
-def made(kind):
-    return kind(["GET"]) if kind is MethodNotAllowedError else kind("what happened")
+def test_every_error_of_the_module_is_in_the_table():
+    classes = {value for value in vars(errors).values() if inspect.isclass(value) and issubclass(value, CallError)}
+    assert set(CALL_ERRORS) == classes - {CallError}
+    assert len(CALL_ERRORS) == len(set(CALL_ERRORS))
 
 
 def test_the_table_is_the_table():
@@ -86,7 +87,7 @@ def test_the_tree_in_the_docstring_lists_every_class_with_its_status():
     classes = {
         node.name: "" for node in ast.parse(inspect.getsource(errors)).body if isinstance(node, ast.ClassDef)
     } | {kind.__name__: str(kind.status) for kind in CALL_ERRORS}
-    del classes["ServeyError"], classes["Problem"], classes["ErrorMapping"]
+    del classes["ServeyError"], classes["Problem"], classes["ErrorMapping"], classes["ErrorParts"]
     assert drawn == classes
 
 
@@ -181,7 +182,35 @@ def test_nothing_breaks_out_of_a_challenge(nasty):
         assert "\\" not in value
 
 
-@pytest.mark.parametrize("headers", [{"X-A": "1\r\nSet-Cookie: x=1"}, {"X A": "1"}, {"": "1"}, {"X": "\u20ac"}])
+@pytest.mark.parametrize("kind", [CallError, *CALL_ERRORS])
+def test_every_error_takes_problems_headers_and_data(kind):
+    problems = [Problem("/lines/0", "is gone")]
+    error = made(kind, errors=problems, headers={"X-Why": "that"}, data={"left": 3})
+    plain = made(kind)
+    assert error.headers == {"X-Why": "that", **plain.headers}
+    assert error.problem() == {
+        **plain.problem(),
+        "left": 3,
+        "errors": [{"path": "/lines/0", "message": "is gone"}],
+    }
+
+
+@pytest.mark.parametrize("kind", [CallError, *CALL_ERRORS])
+def test_a_header_that_an_error_has_by_itself_is_the_callers_to_set(kind):
+    own = {name.lower(): "mine" for name in made(kind).headers}
+    assert made(kind, headers=own).headers == own
+
+
+def test_a_challenge_may_be_another_scheme():
+    error = ForbiddenError("no", scope="read", headers={"www-authenticate": "DPoP"})
+    assert error.headers == {"www-authenticate": "DPoP"}
+
+
+def test_a_header_has_a_question_mark_for_what_it_cannot_hold():
+    assert CallError(headers={"X-File": "caf\udce9 \u20ac 10 \xe9"}).headers == {"X-File": "caf? ? 10 \xe9"}
+
+
+@pytest.mark.parametrize("headers", [{"X-A": "1\r\nSet-Cookie: x=1"}, {"X A": "1"}, {"": "1"}, {"X\u20ac": "1"}])
 def test_a_header_that_is_none_is_refused(headers):
     with pytest.raises(ValueError, match="no header field"):
         CallError("no", headers=headers)

@@ -8,7 +8,19 @@ import pytest
 
 SOURCE = Path(__file__).parents[2] / "src"
 
-CORE = ("errors", "settings", "ports", "log", "action", "codec", "trigger", "cache_control", "security", "subscription")
+CORE = (
+    "errors",
+    "problem_details",
+    "settings",
+    "ports",
+    "log",
+    "action",
+    "codec",
+    "trigger",
+    "cache_control",
+    "security",
+    "subscription",
+)
 SERVICE = ("finder", "inclusion", "schema", "service", "plugin", "builtin")
 COMMANDS = ("cli", "__main__")
 ADAPTER_PREFIX = "servey_"

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from servey.log import Handler, HumanFormatter, JsonFormatter, configure
+from servey.log import AccessRecord, Handler, HumanFormatter, JsonFormatter, configure
 
 
 class Terminal(io.StringIO):
@@ -73,6 +73,13 @@ def test_any_extra_and_message_can_be_written(value):
 
 def test_what_a_terminal_would_obey_is_shown_instead():
     assert HumanFormatter().format(record("GET /%s", "\x1b[2J\r\x07é")) == "WARNING app: GET /\\x1b[2J\\x0d\\x07é"
+
+
+def test_a_stream_of_strict_utf8_gets_every_record():
+    told = "caf\udce9"
+    for formatter in (HumanFormatter(), JsonFormatter()):
+        for made in (record(told), AccessRecord("app", logging.INFO, told, {"subject": told, "status": 200})):
+            assert "caf\\" in formatter.format(made).encode("utf-8").decode()
 
 
 def test_the_level_is_the_least_severe_that_is_logged():

@@ -97,11 +97,11 @@ class Injection:
                 wanted.update(item.type for item in node.injected)
         return tuple(node for node in self.ordered if node.type in wanted)
 
-    def asked_of_calls(self, injected: Iterable[Injected]) -> set[type]:
-        """Return what of the call itself, its caller for one, goes into parameters."""
+    def asked_of_calls(self, injected: Iterable[Injected]) -> tuple[Injected, ...]:
+        """Return everything that parameters ask of the call itself (its caller, for one), through resources as well."""
         injected = tuple(injected)
         asked = (item for node in self.needed(injected) for item in node.injected)
-        return {item.type for item in (*injected, *asked) if item.type in self.providers}
+        return tuple(item for item in (*injected, *asked) if item.type in self.providers)
 
     def open(
         self, node: ResourceNode, context: CallContext | None, values: Values

@@ -20,7 +20,7 @@ from servey.action.example import NOT_GIVEN, Example
 from servey.action.injection import Injection, compile_call
 from servey.action.reply import Reply
 from servey.action.runtime import Runtime, Runtimes
-from servey.action.signature import ActionSignature
+from servey.action.signature import ActionSignature, Injected
 from servey.cache_control.cache_header import CacheHeader
 from servey.cache_control.representation import Fetched, Representation
 from servey.cache_control.result_cache import ResultCache
@@ -35,7 +35,7 @@ from servey.errors import (
     UnauthorizedError,
 )
 from servey.ports import RateLimiter, ResultStore
-from servey.security.access_control import ALLOW_ALL
+from servey.security.access_control import ALLOW_ALL, described
 from servey.security.authorization import Authorization
 
 if TYPE_CHECKING:
@@ -135,12 +135,16 @@ class Operation:
 
             self._batch = Batch(signature, injection, self._call_error)
         injected = (*signature.injected, *(() if self._batch is None else self._batch.injected))
-        self.needs_caller = any(item.type is Authorization and not item.optional for item in injected)
+        asked_of_call = injection.asked_of_calls(injected)
+        callers = [item for item in asked_of_call if item.type is Authorization]
+        self.takes_caller = bool(callers)
+        """Whether the function, its batch function or a resource of theirs is given the caller."""
+        self.needs_caller = not all(item.optional for item in callers)
+        """Whether one of them does not work without a caller."""
         self.is_open = action.access_control is ALLOW_ALL and not self.needs_caller
         """Whether `authorize` lets everybody in who has not used up a rate limit."""
         self.is_unguarded = self.is_open and limiter is None
         """Whether `authorize` need not be called."""
-        asked_of_call = injection.asked_of_calls(injected)
         self.is_private = not self.is_open or bool(asked_of_call)
         """Whether results may differ between callers, so that none is ever given to another."""
         if self.is_private and getattr(action.cache_control, "public", False) is True:
@@ -242,7 +246,7 @@ class Operation:
                     "or CallContext",
                 )
 
-    def _may_keep_results(self, asked_of_call: set[type]) -> bool:
+    def _may_keep_results(self, asked_of_call: Sequence[Injected]) -> bool:
         """Return whether a call may be answered with what another call returned.
 
         Not where no result is ever fresh, nor where the call changes something, as a cache control says that knows the
@@ -254,7 +258,7 @@ class Operation:
             caching is not None
             and getattr(caching, "may_be_fresh", True)
             and not hasattr(caching, "current_etag")
-            and asked_of_call <= {Authorization}
+            and all(item.type is Authorization for item in asked_of_call)
         )
 
     async def authorize(self, context: CallContext) -> None:
@@ -466,6 +470,13 @@ class Operation:
         if make is not None:
             return make()
         return None if self.is_open else Authorization(subject="example")
+
+    @property
+    def access(self) -> str:
+        """Who may call the action, in words: for the server's start, lists and schemas."""
+        if self.needs_caller and self.action.access_control is ALLOW_ALL:
+            return "any token"
+        return described(self.action.access_control)
 
     # --- how a call is executed, decided once -----------------------------------------------------------------
 

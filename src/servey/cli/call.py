@@ -220,7 +220,7 @@ class ActionCommand(click.Command):
             show_call_error(error, context.request_id, lambda path: self._place(path, given, data is not None))
             if error.code == "unauthorized" and bearer is None and self.operation.needs_caller:
                 options = "--token TOKEN, or --as-scope SCOPE and --as-subject NAME"
-                click.echo(f"  it takes an Authorization: say who calls by {options}", err=True)
+                click.echo(f"  it needs a caller: say who calls by {options}", err=True)
             ctx.exit(error.exit_code)
         write_json(result)
 

@@ -10,6 +10,7 @@ import click
 
 from servey.cli.project import Project, raised_on_import
 from servey.errors import CallError, DefinitionError, MissingExtraError, ResourceError, ServeyError, SettingsError
+from servey.problem_details import encodable_text
 
 EX_USAGE, EX_NOINPUT, EX_UNAVAILABLE, EX_SOFTWARE, EX_IOERR, EX_CONFIG = 64, 66, 69, 70, 74, 78
 """Of ``sysexits.h``; `os.EX_*` has them on POSIX only."""
@@ -71,9 +72,9 @@ def show_call_error(error: CallError, request_id: str, place: Callable[[str], st
         detail = f"the service has a defect; its log has more on request {request_id}"
     _say(detail, error.code)
     for path, message in error.errors:
-        click.echo(f"  {place(path)}: {message}", err=True)
+        click.echo(encodable_text(f"  {place(path)}: {message}"), err=True)
     for name, value in error.data.items():
-        click.echo(f"  {name} = {value}", err=True)
+        click.echo(encodable_text(f"  {name} = {value}"), err=True)
 
 
 def show_error(error: Exception, project: Project) -> int:
@@ -114,7 +115,7 @@ def _with_traceback(error: BaseException) -> tuple[str, bool]:
 
 
 def _say(message: str, code: str = "", color: bool | None = None) -> None:
-    click.echo(_labelled(": ".join(filter(None, [code, message]))), err=True, color=color)
+    click.echo(_labelled(encodable_text(": ".join(filter(None, [code, message])))), err=True, color=color)
 
 
 def _labelled(message: str) -> str:

@@ -10,7 +10,6 @@ import msgspec
 from servey.action.operation import Operation
 from servey.cli.output import write_json, write_table
 from servey.cli.project import project_of
-from servey.security.access_control import ALLOW_ALL, described
 from servey.service import Service
 from servey.trigger.cron_trigger import CronTrigger
 from servey.trigger.fixed_rate_trigger import FixedRateTrigger
@@ -46,18 +45,12 @@ def _row(service: Service, operation: Operation) -> dict[str, Any]:
         "action": operation.name,
         "triggers": [*routes, *map(str, others)],
         "schedule": [str(item) for item in schedule],
-        "access": _access(operation),
+        "access": operation.access,
         "summary": " ".join(documentation.summary.split()),
         "deprecated": action.deprecated,
         "nested_in": operation.signature.owner.__name__ if operation.signature.owner else None,
         "where": action.where,
     }
-
-
-def _access(operation: Operation) -> str:
-    if operation.needs_caller and operation.action.access_control is ALLOW_ALL:
-        return "any token"  # it takes an Authorization, so there has to be one
-    return described(operation.action.access_control)
 
 
 def _items(value: str | list[str]) -> list[str]:

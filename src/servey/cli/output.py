@@ -14,6 +14,7 @@ import click
 import msgspec
 
 from servey.cli.errors import EX_IOERR, CommandError
+from servey.problem_details import encodable_text
 
 _GAP = "  "
 _NARROWEST = 24
@@ -36,7 +37,7 @@ def write_json(data: bytes) -> None:
 def write(text: str) -> None:
     """Write lines of text; colours are taken out unless this is a terminal."""
     with _writing():
-        click.echo(text)
+        click.echo(encodable_text(text))
         sys.stdout.flush()
 
 
@@ -109,6 +110,7 @@ def write_file(name: str, text: str) -> None:
     Raises:
         CommandError: The file cannot be written.
     """
+    text = encodable_text(text)
     if name == "-":
         click.echo(text, nl=False)
         return

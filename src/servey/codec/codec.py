@@ -114,17 +114,20 @@ class Codec(Generic[T]):
             ResultError: It is not of the type.
         """
         if type(value) is self._identical:
-            try:
-                return _encode(value)
-            except ValueError as error:  # a lone surrogate, an int of thousands of digits
-                raise ResultError(self.label, [Problem("", str(error))]) from None
+            return self._written(value)
         try:
             data = _encode(self._text_plan.reflect(value))
         except (msgspec.ValidationError, IslandError, TypeError, ValueError, OverflowError, RecursionError):
-            return _encode(self._projected(value))
+            return self._written(self._projected(value))
         if self._quick.has_decimals and (b"NaN" in data or b"Infinity" in data):
-            return _encode(self._projected(value))
+            return self._written(self._projected(value))
         return data
+
+    def _written(self, value: Any) -> bytes:
+        try:
+            return _encode(value)
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:  # a lone surrogate, a long int
+            raise ResultError(self.label, [Problem("", str(error))]) from None
 
     def encode(self, value: T) -> Any:
         """Return the JSON values of a value, projected on the declared type.

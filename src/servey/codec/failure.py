@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from servey.errors import Problem, ServeyError, nearest
+from servey.problem_details import encodable_text
 
 PROBLEM_LIMIT = 100
 """A wrong input is told up to this many problems."""
@@ -29,7 +30,7 @@ class ResultError(ServeyError):
         self.errors = list(errors)
         lines = [f"{label} is not what its type declares:"]
         lines += [f"  {problem.path or '(the value)'}: {problem.message}" for problem in self.errors]
-        super().__init__("\n".join(lines))
+        super().__init__(encodable_text("\n".join(lines)))
 
 
 class IslandError(ValueError):

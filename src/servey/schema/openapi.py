@@ -13,6 +13,7 @@ from servey.action.operation import CheckedExample, Operation
 from servey.codec.node import MISSING, Field, Node
 from servey.codec.schema import Names
 from servey.errors import InvalidError
+from servey.problem_details import encodable_text
 from servey.schema.components import Components
 from servey.schema.examples import example_objects, filled, shown
 from servey.schema.headers import result_headers
@@ -100,7 +101,7 @@ def openapi_document(
 def _utf8(document: dict[str, Any]) -> dict[str, Any]:
     """Return a document that UTF-8 can write: without lone surrogates, which a text of the user's may have."""
     text = json.dumps(document, ensure_ascii=False)
-    return document if text.isascii() else json.loads(text.encode("utf-8", "replace"))
+    return document if text.isascii() else json.loads(encodable_text(text))
 
 
 class _OperationWriter:
@@ -206,7 +207,7 @@ class _OperationWriter:
         )
         nothing = filled({"description": returns or "Done.", "headers": headers})
         found: dict[str, Any] = {str(action.status): nothing if action.status in _BODILESS else success}
-        if operation.signature.replies:  # the function chooses the status
+        if operation.signature.replies and action.status == 200:  # none is declared: the function chooses it
             found["2XX"] = success
         reads = action.cache_control is not None and route.method == "GET"
         if reads:

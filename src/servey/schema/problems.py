@@ -10,6 +10,7 @@ import msgspec
 from servey.action.operation import CheckedExample, Operation
 from servey.codec.documentation import Documentation
 from servey.errors import (
+    CALL_ERRORS,
     CallError,
     ForbiddenError,
     InternalError,
@@ -69,7 +70,7 @@ class _Error(msgspec.Struct, frozen=True):
         return {"type": kind, "title": phrase(self.status), "status": self.status, "code": self.code}
 
 
-_CODES: Mapping[str | None, type[CallError]] = {error.code: error for error in CallError.__subclasses__()}
+_CODES: Mapping[str | None, type[CallError]] = {error.code: error for error in CALL_ERRORS}
 
 
 def problem_responses(

@@ -6,7 +6,6 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
 from servey.action.operation import Operation
-from servey.security.authorization import Authorization
 from servey.service import Service
 
 LOGIN, BEARER, OPEN_ID = "login", "bearer", "openid"
@@ -26,7 +25,7 @@ def required_scopes(operation: Operation) -> tuple[frozenset[str], ...]:
 
 def takes_caller(operation: Operation) -> bool:
     """Return whether a token changes anything: it is needed, or it is given to the function."""
-    return not operation.is_open or any(item.type is Authorization for item in operation.signature.injected)
+    return not operation.is_open or operation.takes_caller
 
 
 class SecurityWriter:

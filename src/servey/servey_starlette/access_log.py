@@ -14,9 +14,10 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from servey.errors import count_of
 from servey.log import AccessRecord
 from servey.servey_starlette.app import LIVENESS_PATH, READINESS_PATH
-from servey.servey_starlette.endpoint import CALL_KEY
+from servey.servey_starlette.endpoint import CALL_KEY, OPERATIONS_KEY, Operations
 
 _log = logging.getLogger("servey.access")
 
@@ -118,6 +119,13 @@ def _write(scope: Scope, answer: _Answer, began: float) -> None:
         for name, value in answer.headers:
             if name == b"x-request-id":
                 members["request_id"] = value.decode("latin-1")
+    operations: Operations | None = scope.get(OPERATIONS_KEY)
+    if operations is not None:
+        asked = _names(operations)
+        if asked:
+            members["operation"] = asked
+            names += f" {asked}"
+        members["errors"] = operations.errors
     client = scope.get("client")
     if client:
         members["client"] = _visible(client[0][:_NAME_LIMIT])  # a proxy may tell whatever it was told
@@ -131,8 +139,18 @@ def _write(scope: Scope, answer: _Answer, began: float) -> None:
                 members["trace_id"] = trace[1].decode()
             break
     told = f" ({answer.outcome})" if answer.outcome else ""
+    if operations is not None and operations.errors:
+        told = f" ({count_of(operations.errors, 'error')}){told}"
     message = f"{method} {path}{names} {answer.status}{told} {milliseconds:.1f} ms"
     _log.handle(AccessRecord(_log.name, logging.DEBUG if scope["path"] in _HEALTH else logging.INFO, message, members))
+
+
+def _names(operations: Operations) -> str:
+    """Return the names of operations, which their caller has chosen, within bounds."""
+    shown = [name[:_NAME_LIMIT] for name in operations.names[:_NAMES_LIMIT]]
+    if len(operations.names) > _NAMES_LIMIT:
+        shown.append("…")
+    return _visible(",".join(shown))
 
 
 def _path(scope: MutableMapping[str, Any]) -> str:

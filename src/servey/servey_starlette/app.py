@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Protocol, runtime_checkable
 
-from servey.errors import CallError, InternalError, MissingExtraError
+from servey.errors import CALL_ERRORS, CallError, ForbiddenError, InternalError, MissingExtraError
 from servey.servey_starlette.request import request_id_of
 from servey.service import Service
 
@@ -18,19 +18,21 @@ except ModuleNotFoundError as error:
         raise
     raise MissingExtraError("starlette", "server") from error
 
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from servey.servey_starlette.docs import DOCS_PATH, DOCS_PATHS, docs_routes
-from servey.servey_starlette.document import DOCUMENT_PATH, document_routes
+from servey.servey_starlette.claims import check_claims, claims_of
+from servey.servey_starlette.docs import DOCS_PATH, docs_routes
+from servey.servey_starlette.document import document_routes
 from servey.servey_starlette.problem import Problems
-from servey.servey_starlette.route_factory.authenticator_route_factory import LOGIN_PATH, login_routes
-from servey.servey_starlette.router import ActionRouter, ActionTable, actions_first, check_reserved
+from servey.servey_starlette.route_factory.authenticator_route_factory import login_routes
+from servey.servey_starlette.router import ActionRouter, ActionTable, actions_first
 
 Lifespan = Callable[[Any], AbstractAsyncContextManager[Any]]
 
@@ -56,16 +58,53 @@ class StarletteExtension(Protocol):
         ...
 
 
+class _Cors(CORSMiddleware):
+    """Starlette's CORS, which tells of a preflight that it refuses by problem details, as of any other request."""
+
+    def __init__(self, app: ASGIApp, *, problems: Problems, **arguments: Any) -> None:
+        super().__init__(app, **arguments)
+        self._problems = problems
+
+    def preflight_response(self, request_headers: Headers) -> Response:
+        """Return the answer to a preflight."""
+        response = super().preflight_response(request_headers)
+        return response if response.status_code < 400 else _RefusedPreflight(response, self._problems)
+
+
+class _RefusedPreflight(Response):
+    """The answer to a preflight that is refused.
+
+    Args:
+        refusal: Starlette's answer.
+        problems: Answers with problem details.
+    """
+
+    def __init__(self, refusal: Response, problems: Problems) -> None:
+        super().__init__()
+        headers = {name: value for name, value in refusal.headers.items() if not name.startswith("content-")}
+        self._error = ForbiddenError(bytes(refusal.body).decode(), headers=headers)
+        self._problems = problems
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        await self._problems.send(self._error, request_id_of(dict(scope["headers"])), scope, send)
+
+
 class ServiceApplication(Starlette):
     """A real `Starlette` whose actions are found before its routes; CORS is outside everything else."""
 
-    def __init__(self, service: Service, table: ActionTable, **arguments: Any) -> None:
+    def __init__(self, service: Service, table: ActionTable, problems: Problems, **arguments: Any) -> None:
         lifespan = arguments.pop("lifespan")
         routes = arguments.pop("routes")
         super().__init__(**arguments)
         self.router = ActionRouter(table, routes=routes, lifespan=lifespan)
         self.service = service
-        self._table = table
+        self._table, self._problems = table, problems
+
+    @property
+    def routes(self) -> list[BaseRoute]:
+        """The paths of the actions, and the other routes; add to `router.routes`, not to this list."""
+        return [*self._table.routes, *self.router.routes]
 
     def build_middleware_stack(self) -> ASGIApp:
         """Return the stack: CORS, then the actions where no middleware stands before them, then Starlette's."""
@@ -75,8 +114,9 @@ class ServiceApplication(Starlette):
         settings = self.service.settings
         if settings.cors_origins:
             # outermost, so that errors carry the headers too and a page can read them
-            stack = CORSMiddleware(
+            stack = _Cors(
                 stack,
+                problems=self._problems,
                 allow_origins=settings.cors_origins,
                 allow_credentials=settings.cors_credentials,
                 allow_methods=("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"),
@@ -101,13 +141,13 @@ def create_app(
 
     Args:
         service: The service.
-        routes: Further routes; an action of the same path goes first.
+        routes: Further routes. They come after the actions and the server's own; ``Mount("/", …)`` serves what is left.
         middleware: Middleware around everything but CORS.
         lifespan: A lifespan of one's own, entered when the service runs.
         debug: Starlette's, for routes of one's own; actions never show a traceback.
 
     Raises:
-        DefinitionError: An action takes a path that the application needs.
+        DefinitionError: An action or a further route takes a path that the server needs, or both take one.
         SettingsError: The keys that tokens are verified with are not good enough, or needed and not there.
         MissingExtraError: Starlette is not installed, or what keeps the results of actions.
     """
@@ -118,24 +158,27 @@ def create_app(
             raise HTTPException(404)
         return Response(status_code=307, headers={"Location": DOCS_PATH.removeprefix("/"), "Vary": "Accept"})
 
+    async def live(request: Request) -> Response:
+        return JSONResponse({"status": "alive"})
+
+    async def ready(request: Request) -> Response:
+        if service.ready:
+            return JSONResponse({"status": "ready"})
+        return JSONResponse({"status": "not ready"}, status_code=503, headers={"Retry-After": "1"})
+
     service.check_keys()
     if any(operation.results is not None for operation in service.operations.values()):
         _ = service.result_store  # what is not installed is told now, and not to the first caller
     described = [*document_routes(service), *docs_routes(service)] if service.settings.docs else []
     login = login_routes(service)
-    added = [
-        route
-        for plugin in service.plugins
-        if isinstance(plugin, StarletteExtension)
-        for route in plugin.starlette_routes(service)
-    ]
-    reserved = (
-        *(LIVENESS_PATH, READINESS_PATH),
-        *((DOCUMENT_PATH, *DOCS_PATHS) if described else ()),
-        *((LOGIN_PATH,) if login else ()),
-        *(_reserved(route.path) for route in added if isinstance(route, Route)),
-    )
-    check_reserved(service, reserved)
+    own: list[BaseRoute] = [Route(LIVENESS_PATH, live), Route(READINESS_PATH, ready), *login, *described]
+    further: list[BaseRoute] = []
+    for plugin in service.plugins:
+        if isinstance(plugin, StarletteExtension):
+            (own if plugin in service.own_plugins else further).extend(plugin.starlette_routes(service))
+    further += routes
+    own_claims, further_claims = claims_of(own), claims_of(further)
+    check_claims(service, own_claims, further_claims)
     problems = Problems(service.settings)
 
     def handler(told: Callable[[Any], CallError | Response]) -> Callable[[Request, Exception], Awaitable[Response]]:
@@ -162,19 +205,11 @@ def create_app(
                 async with lifespan(app) as state:
                     yield state
 
-    async def live(request: Request) -> Response:
-        return JSONResponse({"status": "alive"})
-
-    async def ready(request: Request) -> Response:
-        if service.ready:
-            return JSONResponse({"status": "ready"})
-        return JSONResponse({"status": "not ready"}, status_code=503, headers={"Retry-After": "1"})
-
-    own: list[BaseRoute] = [Route(LIVENESS_PATH, live), Route(READINESS_PATH, ready), *login, *described, *added]
     return ServiceApplication(
         service,
-        ActionTable(service, problems, reserved),
-        routes=[*own, *routes, *([Route("/", to_docs)] if described and not service.settings.production else [])],
+        ActionTable(service, problems, [claim.path for claim in (*own_claims, *further_claims)]),
+        problems,
+        routes=[*own, *further, *([Route("/", to_docs)] if described and not service.settings.production else [])],
         middleware=middleware,
         lifespan=running,
         debug=debug,
@@ -187,13 +222,7 @@ def create_app(
     )
 
 
-def _reserved(path: str) -> str:
-    """Return what `check_reserved` keeps free of a route; all below where it has parameters."""
-    fixed, brace, _ = path.partition("{")
-    return f"{fixed}*" if brace else path
-
-
-_CODES = {error.status: error.code for error in CallError.__subclasses__()}
+_CODES = {error.status: error.code for error in reversed(CALL_ERRORS)}
 
 
 class _StatusError(CallError):

@@ -10,7 +10,6 @@ from typing import cast
 
 from servey.errors import count_of, located
 from servey.ports import Authorizer
-from servey.security.access_control import ALLOW_ALL, described
 from servey.security.authenticator import DebugAuthenticator
 from servey.security.authorizer.jwt_authorizer import JwtAuthorizer
 from servey.service import Service
@@ -68,10 +67,7 @@ def _routes(service: Service, at: str, names: Collection[str]) -> list[str]:
     for route in service.web_routes:
         operation = route.operation
         if operation.name in names:
-            access = described(operation.action.access_control)
-            if operation.needs_caller and operation.action.access_control is ALLOW_ALL:
-                access = "any token"
-            lines.append(f"  {route.method:6} {at}{route.path}  ({access})")
+            lines.append(f"  {route.method:6} {at}{route.path}  ({operation.access})")
     return lines
 
 
@@ -174,7 +170,7 @@ def outline(service: Service) -> dict[str, str]:
     for name, operation in service.operations.items():
         signature = operation.signature
         takes = [(item.name, item.type) for item in signature.parameters]
-        seen[name] = f"{routes[name]} {takes} {signature.result} {described(operation.action.access_control)}"
+        seen[name] = f"{routes[name]} {takes} {signature.result} {operation.access}"
     return seen
 
 

@@ -20,9 +20,6 @@ from servey.service import Service
 
 DOCS_PATH, ERRORS_PATH = "/docs", "/docs/errors"
 
-DOCS_PATHS = (DOCS_PATH, f"{DOCS_PATH}/", ERRORS_PATH, f"{ERRORS_PATH}/", f"{DOCS_PATH}/assets/*")
-"""The paths that the pages take; ``*`` stands for all below."""
-
 
 def docs_routes(service: Service) -> list[BaseRoute]:
     """Return the routes of the pages."""

@@ -8,9 +8,8 @@ from html import escape
 
 import msgspec
 
-from servey import errors
 from servey.codec.documentation import Documentation
-from servey.errors import CallError, ErrorMapping, phrase
+from servey.errors import CALL_ERRORS, CallError, ErrorMapping, phrase
 from servey.service import Service
 
 
@@ -36,9 +35,8 @@ class Entry(msgspec.Struct, frozen=True):
 
 def built_in_entries() -> list[Entry]:
     """Return the errors that every service may answer with, by status; the one that says nothing comes last."""
-    classes = {item for item in vars(errors).values() if isinstance(item, type) and issubclass(item, CallError)}
-    ordered = sorted(classes, key=lambda cls: (cls is CallError, cls.status, cls.code))
-    return [_entry(cls, cls) for cls in ordered]
+    ordered = sorted(CALL_ERRORS, key=lambda cls: (cls.status, cls.code))
+    return [_entry(cls, cls) for cls in (*ordered, CallError)]
 
 
 def own_entries(service: Service) -> list[Entry]:

@@ -36,6 +36,25 @@ _log = logging.getLogger("servey.rest")
 CALL_KEY = "servey.call"
 """The ASGI scope key under which an action's endpoint leaves its name and its `CallContext`, for the access log."""
 
+OPERATIONS_KEY = "servey.operations"
+"""The ASGI scope key under which the endpoint of GraphQL leaves its `Operations`, for the access log."""
+
+
+class Operations:
+    """What a GraphQL request asks for.
+
+    Attributes:
+        names: The names of its operations, as far as they have names.
+        errors: How many errors the answer has.
+    """
+
+    __slots__ = ("errors", "names")
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self.errors = 0
+
+
 _JSON = (b"content-type", b"application/json")
 _NO_PATH: Mapping[str, str] = {}
 _BODILESS = frozenset({204, 205, 304})

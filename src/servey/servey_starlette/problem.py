@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable
 from urllib.parse import quote
 
 import msgspec
 
 from servey.action.context import RateLimitState
-from servey.errors import CallError, InternalError
+from servey.errors import CallError
+from servey.problem_details import problem_details
 from servey.security.rate_limit.rate_limit_headers import rate_limit_headers
 from servey.servey_starlette.request import Receive, Scope, Send, request_id_of
 from servey.settings import Settings
-
-_log = logging.getLogger("servey.rest")
 
 Endpoint = Callable[[Scope, Receive, Send], Awaitable[None]]
 
@@ -33,13 +31,11 @@ class Problems:
 
     def body(self, error: CallError, request_id: str, scope: Scope) -> bytes:
         """Return the problem as JSON."""
-        types = self._types_at(quote(scope.get("root_path", "")))
+        types = self._types_at(quote(scope.get("root_path", ""), errors="replace"))
         try:
             return msgspec.json.encode(error.problem(request_id, types))
-        except (TypeError, ValueError, RecursionError):  # `data` of the user's that JSON cannot hold
-            _log.exception("the data of a %s cannot be encoded", type(error).__name__, extra={"request_id": request_id})
-            told = InternalError().problem(request_id, types)
-            return msgspec.json.encode(told | {"status": error.status, "code": error.code})
+        except (TypeError, ValueError, OverflowError, RecursionError):  # a text or `data` of the service's
+            return msgspec.json.encode(problem_details(error, request_id, types))
 
     @staticmethod
     def headers(error: CallError, limits: RateLimitState | None = None) -> dict[str, str]:

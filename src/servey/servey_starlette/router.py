@@ -10,10 +10,10 @@ import sys
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 
-from starlette.routing import Router
+from starlette.routing import BaseRoute, Match, Router
 from starlette.types import ASGIApp
 
-from servey.errors import DefinitionError, MalformedError, MethodNotAllowedError, ServeyError
+from servey.errors import MalformedError, MethodNotAllowedError, ServeyError
 from servey.inclusion import Inclusions
 from servey.servey_starlette.endpoint import action_endpoint, options_endpoint
 from servey.servey_starlette.problem import Endpoint, Problems
@@ -26,22 +26,61 @@ Methods = dict[str, Endpoint]
 class _Segment:
     """A node of the tree of templates: what may follow, and what is served when nothing does."""
 
-    __slots__ = ("fixed", "methods", "names", "parameter")
+    __slots__ = ("fixed", "methods", "parameter", "templates")
 
     def __init__(self) -> None:
         self.fixed: dict[str, _Segment] = {}
         self.parameter: _Segment | None = None
         self.methods: _Methods | None = None
-        self.names: dict[str, tuple[str, ...]] = {}
+        self.templates: dict[str, tuple[ActionRoute, tuple[str, ...]]] = {}
+        """The template of each method, with the names of its parameters."""
+
+
+class ActionRoute(BaseRoute):
+    """One path of actions as a route, for instrumentations such as OpenTelemetry's and Prometheus'.
+
+    They read the template of a request's path, either from ``scope["route"]``, where Starlette puts its routes as well,
+    or from the application's list of routes. The table alone finds what serves a request.
+
+    Args:
+        path: The path, or its template, without a root path.
+        table: Finds what serves a request.
+
+    Attributes:
+        path: As given.
+        path_format: The same, by the name that FastAPI has for it.
+        methods: Those that actions have there.
+    """
+
+    def __init__(self, path: str, table: ActionTable) -> None:
+        self.path = self.path_format = path
+        self.methods = {"OPTIONS"}
+        self._table = table
+
+    def matches(self, scope: MutableMapping[str, Any]) -> tuple[Match, MutableMapping[str, Any]]:
+        """Return whether a request is for this path, and for one of its methods."""
+        if scope["type"] != "http":
+            return Match.NONE, {}
+        looked = dict(scope)
+        endpoint = self._table.find(looked)
+        if endpoint is None or looked.get("route") is not self:
+            return Match.NONE, {}
+        found = {"endpoint": endpoint, "path_params": looked.get("path_params", {})}
+        return Match.FULL if scope["method"] in self.methods else Match.PARTIAL, found
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve what `matches` has matched."""
+        await scope["endpoint"](scope, receive, send)
 
 
 class _Methods:
     """The endpoints of one path, by method; any other method is answered too."""
 
-    __slots__ = ("_problems", "allowed", "get", "other")
+    __slots__ = ("_problems", "allowed", "get", "other", "route")
 
-    def __init__(self, problems: Problems) -> None:
+    def __init__(self, problems: Problems, route: ActionRoute) -> None:
         self._problems = problems
+        self.route = route
         self.allowed: Methods = {}
         self.get: Callable[[str], Endpoint | None] = self.allowed.get
         self.other: Endpoint
@@ -69,14 +108,17 @@ class ActionTable:
         self._problems = problems
         self._reserved = frozenset(reserved)
         self._reserved_below = tuple(path[:-1] for path in reserved if path.endswith("*"))
+        self._routes: dict[str, ActionRoute] = {}
         self._plain: dict[str, _Methods] = {}
         self._root = _Segment()
         self._has_templates = False
         inclusions = Inclusions(service.operations.values(), service.settings)
         for route in service.web_routes:
             endpoint = action_endpoint(route, service, problems, inclusions)
+            shown = self._routes.setdefault(route.path, ActionRoute(route.path, self))
+            shown.methods |= {"GET", "HEAD"} if route.method == "GET" else {route.method}
             if not route.trigger.path_parameters:
-                self._plain.setdefault(route.path, _Methods(problems)).add(route.method, endpoint)
+                self._plain.setdefault(route.path, _Methods(problems, shown)).add(route.method, endpoint)
                 continue
             self._has_templates = True
             node = self._root
@@ -86,12 +128,20 @@ class ActionTable:
                     node = node.parameter
                 else:
                     node = node.fixed.setdefault(segment, _Segment())
-            node.methods = node.methods or _Methods(problems)
+            node.methods = node.methods or _Methods(problems, shown)
             node.methods.add(route.method, endpoint)
-            node.names[route.method] = route.trigger.path_parameters
+            node.templates[route.method] = shown, route.trigger.path_parameters
+
+    @property
+    def routes(self) -> list[BaseRoute]:
+        """Every path of actions, for those who look at the routes of an application."""
+        return list(self._routes.values())
 
     def find(self, scope: Scope) -> Endpoint | None:
-        """Return what serves the path of an HTTP request (for a method not served, the 405), or None."""
+        """Return what serves the path of an HTTP request (for a method not served, the 405), or None.
+
+        What is found is told in the scope: ``route``, and of a template ``path_params``.
+        """
         path: str = scope["path"]
         root: str = scope.get("root_path", "")
         # as Starlette does: what does not begin with the root path has been taken off it by a proxy already
@@ -103,6 +153,7 @@ class ActionTable:
         if methods is not None:
             raw: bytes | None = scope.get("raw_path")
             if not raw or b"%" not in raw or b"%2F" not in raw.upper():  # an escaped slash divides no segments
+                scope["route"] = methods.route
                 return methods.get(scope["method"]) or methods.other
         if self._has_templates and path not in self._reserved and not path.startswith(self._reserved_below):
             return self._find_template(scope, root, path)
@@ -123,10 +174,14 @@ class ActionTable:
         if node is None or node.methods is None:
             return None
         method: str = scope["method"]
+        scope["route"] = node.methods.route
         endpoint = node.methods.get(method)
         if endpoint is None:
             return node.methods.other
-        names = node.names.get("GET" if method == "HEAD" else method, ())
+        names: tuple[str, ...] = ()
+        template = node.templates.get("GET" if method == "HEAD" else method)
+        if template is not None:
+            scope["route"], names = template
         scope["path_params"] = dict(zip(names, values, strict=False))
         return endpoint
 
@@ -201,23 +256,3 @@ def actions_first(table: ActionTable, otherwise: ASGIApp) -> ASGIApp:
         return otherwise(scope, receive, send)
 
     return app
-
-
-def check_reserved(service: Service, reserved: Sequence[str]) -> None:
-    """Return when no action takes a path that the application needs itself.
-
-    Args:
-        service: The service.
-        reserved: The paths; a last ``*`` stands for all below. A template may match one, and gives way to it.
-
-    Raises:
-        DefinitionError: One does.
-    """
-    below = tuple(path[:-1] for path in reserved if path.endswith("*"))
-    for route in service.web_routes:
-        if route.path in reserved or route.path.startswith(below):
-            raise DefinitionError(
-                f"{route.operation.name} takes the path {route.path}, which the server needs",
-                where=route.operation.action.where,
-                fix="give it another path",
-            )

@@ -89,7 +89,7 @@ def uvicorn_config(app: Any, settings: Settings, *, access_log: bool = True) -> 
 
 def say_hello(service: Service, app: Any, listening: socket.socket) -> None:
     """Log the banner."""
-    paths = {getattr(route, "path", "") for route in app.routes}
+    paths = {getattr(route, "path", "") for route in app.router.routes}
     for line in banner(service, listening.getsockname()[1], paths):
         _log.info("%s", line)
 

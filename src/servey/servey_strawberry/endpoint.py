@@ -24,7 +24,7 @@ from servey.errors import (
 from servey.security.authorization import Authorization
 from servey.servey_starlette.answer import asked_of_cache, encoded
 from servey.servey_starlette.current import current_of
-from servey.servey_starlette.endpoint import CALL_KEY
+from servey.servey_starlette.endpoint import CALL_KEY, OPERATIONS_KEY, Operations
 from servey.servey_starlette.request import (
     AUTHORIZATION_KEY,
     Disconnected,
@@ -87,6 +87,7 @@ class GraphQLEndpoint:
         request_id = request_id_of(headers) if b"x-request-id" in headers else new_request_id()
         context = CallContext(Origin.NETWORK, "graphql", request_id)
         scope[CALL_KEY] = "graphql", context
+        operations = scope[OPERATIONS_KEY] = Operations()
         accepted = [value.decode("latin-1") for name, value in scope["headers"] if name == b"accept"]
         media = media_type(accepted)
         answer = _Answer(scope, send, request_id, media or GRAPHQL)
@@ -108,6 +109,7 @@ class GraphQLEndpoint:
                 return
             await self._answer(scope, receive, headers, context, answer)
         except CallError as error:
+            operations.errors = 1
             await answer.fail(error)
         except Disconnected:
             return
@@ -117,6 +119,7 @@ class GraphQLEndpoint:
             raise
         except Exception:  # noqa: BLE001 - a plugin's authorizer, or a defect of ours: the caller is told nothing of it
             _log.exception("the request failed (request %s)", request_id, extra={"request_id": request_id})
+            operations.errors = 1
             await answer.fail(InternalError())
 
     async def _answer(
@@ -143,9 +146,11 @@ class GraphQLEndpoint:
                 check_guard(headers)
         if isinstance(request, list):
             bodies = [await self._body_of(item, context, scope, answer) for item in request]
+            scope[OPERATIONS_KEY].errors = sum(len(body.get("errors", ())) for body in bodies)
             await answer.send(_encoded(bodies, context.request_id), 200, [("cache-control", "private, no-store")])
             return
         body, status, calls = await self._execute(request, context, scope, answer, by_get=reads)
+        scope[OPERATIONS_KEY].errors = len(body.get("errors", ()))
         content = _encoded(body, context.request_id)
         if reads and calls is not None and "errors" not in body:
             await answer.send_cached(content, calls, headers)
@@ -180,6 +185,8 @@ class GraphQLEndpoint:
         try:
             document = self.documents.find(request.query, request.document_id)
             operation = document.operation(request.operation_name)
+            if operation is not None and operation.name is not None:
+                scope[OPERATIONS_KEY].names.append(operation.name.value)
             if operation is None:
                 raise DocumentError([_no_operation(document, request.operation_name)])
             if document.introspects:
@@ -228,8 +235,7 @@ class _MutationByGetError(MethodNotAllowedError):
     """A GET asks for a change (GraphQL over HTTP §6.2)."""
 
     def __init__(self) -> None:
-        super().__init__(("OPTIONS", "POST"))
-        self.detail = "a mutation is sent by POST"
+        super().__init__(("OPTIONS", "POST"), "a mutation is sent by POST")
 
 
 class _NotAcceptableError(CallError):

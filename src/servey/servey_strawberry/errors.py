@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any, cast
+from typing import Any
 
-import msgspec
 from graphql import GraphQLError, GraphQLSyntaxError
 
 from servey.codec.failure import step
 from servey.errors import CallError, InternalError, IntRangeError, InvalidError, MalformedError
+from servey.problem_details import encodable_text, problem_details
 
 _log = logging.getLogger("servey.graphql")
 
@@ -35,29 +35,10 @@ def error_of(error: CallError, request_id: str) -> dict[str, Any]:
     Its ``extensions`` are the members of its problem details: ``code``, ``status``, ``errors``, ``request_id``, …; and
     the ``headers`` that it has over HTTP, where an answer is of one call alone.
     """
-    members = {name: value for name, value in error.problem(request_id).items() if name not in _IN_PLAIN_HTTP}
+    members = {name: value for name, value in problem_details(error, request_id).items() if name not in _IN_PLAIN_HTTP}
     if error.headers:
         members["headers"] = error.headers
-    told = {"message": _message(error), "extensions": members}
-    try:
-        told = _text(told)
-        msgspec.json.encode(told)
-    except (TypeError, ValueError, RecursionError):  # `data` of the user's that JSON cannot hold
-        _log.exception("the data of a %s cannot be encoded", type(error).__name__, extra={"request_id": request_id})
-        members = {name: value for name, value in members.items() if name not in error.data}
-        told = _text({"message": _message(error), "extensions": members})
-    return told
-
-
-def _text(told: Any) -> Any:
-    """Return JSON that UTF-8 can write: a text of the user's may have lone surrogates, which become question marks."""
-    if isinstance(told, str):
-        return told.encode("utf-8", "replace").decode()
-    if isinstance(told, dict):
-        return {_text(name): _text(item) for name, item in cast("dict[str, Any]", told).items()}
-    if isinstance(told, list):
-        return [_text(item) for item in cast("list[Any]", told)]
-    return told
+    return {"message": encodable_text(_message(error)), "extensions": members}
 
 
 def request_errors(errors: Iterable[GraphQLError], request_id: str) -> list[dict[str, Any]]:

@@ -19,7 +19,6 @@ from servey.codec.plan import flat
 from servey.codec.schema import Names, class_name
 from servey.errors import DefinitionError
 from servey.finder import nested_actions
-from servey.security.access_control import ALLOW_ALL, described
 from servey.servey_strawberry.defaults import INT_LIMIT, default_of
 from servey.servey_strawberry.members import Member, encoded, is_class, members_of, reader_of
 from servey.servey_strawberry.model import (
@@ -422,10 +421,7 @@ class _Reader:
 
 def _who_may(operation: Operation) -> str:
     """Return who may call an action, for its description; nothing where everybody may."""
-    if operation.is_open:
-        return ""
-    control = operation.action.access_control
-    return f"For some only: {'any token' if control is ALLOW_ALL else described(control)}."
+    return "" if operation.is_open else f"For some only: {operation.access}."
 
 
 def _needs_itself(made: InputType) -> bool:

@@ -421,6 +421,14 @@ def test_an_action_chooses_its_status():
     assert list(only(document(put))["responses"])[:2] == ["200", "2XX"]
 
 
+def test_a_reply_shows_the_status_that_is_declared_and_no_other_of_success():
+    @action(triggers=(WEB_POST,), status=201)
+    def make() -> Reply[str]:
+        return Reply("", headers={"Location": "/1"})
+
+    assert [status for status in only(document(make))["responses"] if status.startswith("2")] == ["201"]
+
+
 def test_every_operation_has_an_id_of_its_own():
     @action(triggers=(WEB_GET, WEB_POST))
     def greet() -> str:
@@ -596,9 +604,9 @@ def test_a_lone_surrogate_in_a_text_of_the_users_does_no_harm() -> None:
         return name
 
     found = document(broken, api_title="\udcff é")
-    assert found["info"]["title"] == "? é"
+    assert found["info"]["title"] == "\ufffd é"
     assert json.dumps(found, ensure_ascii=False).encode()
-    assert body(found)["schema"]["properties"]["name"] == {"type": "string", "description": "odd ?"}
+    assert body(found)["schema"]["properties"]["name"] == {"type": "string", "description": "odd \ufffd"}
 
 
 def test_a_list_that_must_be_empty_has_no_least_length() -> None:

@@ -1,12 +1,13 @@
 """Who may call what, in the document."""
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from openapi_spec_validator import validate
 
-from servey import WEB_GET, WEB_POST, Authorization, CallContext
+from servey import WEB_GET, WEB_POST, Authorization, CallContext, resource
 from servey.action.action import action
 from servey.errors import ErrorMapping
 from servey.plugin import Plugin
@@ -139,6 +140,32 @@ def test_an_operation_requires_what_its_action_needs(version):
             },
         }
     }
+
+
+class Person:
+    """What a resource makes of the caller."""
+
+
+@pytest.mark.parametrize(
+    ("caller", "expected"),
+    [(Authorization, [{"login": []}]), (Authorization | None, [{}, {"login": []}]), (CallContext, None)],
+    ids=["needed", "optional", "context"],
+)
+def test_an_operation_requires_what_the_resources_of_its_action_need(caller: Any, expected: Any) -> None:
+    @resource
+    def person(caller: caller) -> Iterator[Person]:
+        yield Person()
+
+    @resource
+    def people(person: Person) -> Iterator[list]:
+        yield [person]
+
+    @action(triggers=(WEB_GET,))
+    def through(people: list) -> str:
+        return ""
+
+    service = Service([through], resources=[person, people], plugins=[SIGNS])
+    assert operation(openapi_document(service), "through").get("security") == expected
 
 
 def test_without_a_login_a_token_comes_from_elsewhere():

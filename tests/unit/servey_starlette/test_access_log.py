@@ -12,15 +12,18 @@ from typing import Any
 
 import pytest
 
-from servey import WEB_GET, WEB_POST, Authorization, ScopeAccessControl
+from servey import WEB_GET, WEB_POST, Authorization, NotFoundError, ScopeAccessControl
 from servey import log as logs
 from servey.action.action import action
 from servey.log import JsonFormatter
 from servey.servey_starlette.access_log import AccessLog, access_logged, query_names
 from servey.servey_starlette.app import create_app
 from servey.servey_starlette.request import AUTHORIZATION_KEY
+from servey.servey_test.client import client_of
 from servey.service import Service
+from servey.settings import Settings
 
+JSON = {"content-type": "application/json"}
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 
 
@@ -231,3 +234,52 @@ def test_a_log_that_nobody_wants_costs_nothing() -> None:
         assert access_logged(app) is app
     finally:
         logger.setLevel(logging.NOTSET)
+
+
+@action(triggers=(WEB_GET,))
+def broken() -> str | None:
+    raise NotFoundError("it is gone")
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ({"query": "query Greets { greet }"}, {"operation": "Greets", "errors": 0}),
+        ({"query": "{ greet }"}, {"errors": 0}),
+        (
+            {"query": "query A { greet } query B { broken greet other: broken }", "operationName": "B"},
+            {"operation": "B", "errors": 2},
+        ),
+        ({"query": "query Wrong { nothing }"}, {"errors": 1}),
+        ({"query": "query A { greet }", "operationName": "A\n\u001b[2J"}, {"errors": 1}),
+        ({"query": f"query {'N' * 1000} {{ greet }}"}, {"operation": "N" * 64, "errors": 0}),
+        ({"query": 7}, {"errors": 1}),
+        ([{"query": "query A { greet }"}, {"query": "query B { broken }"}], {"operation": "A,B", "errors": 1}),
+    ],
+)
+async def test_a_request_by_graphql_has_the_names_of_its_operations_and_how_many_errors_it_has(
+    written: list[dict[str, Any]], body: Any, expected: dict[str, Any]
+) -> None:
+    service = Service([greet, broken], settings=Settings(graphql_max_batch=5))
+    async with client_of(access_logged(create_app(service))) as client:
+        await client.request("POST", "/graphql", content=json.dumps(body).encode(), headers=JSON)
+    (line,) = written
+    assert {name: line[name] for name in ("operation", "errors") if name in line} == expected
+    assert line["action"] == "graphql"
+    shown = f" {expected['operation']}" if "operation" in expected else ""
+    failed = {0: "", 1: " (1 error)", 2: " (2 errors)"}[expected["errors"]]
+    assert line["msg"].startswith(f"POST /graphql{shown} {line['status']}{failed} ")
+
+
+async def test_the_names_of_operations_are_bounded(written: list[dict[str, Any]]) -> None:
+    body = [{"query": "query Q { greet }"}] * 25
+    service = Service([greet], settings=Settings(graphql_max_batch=50))
+    async with client_of(access_logged(create_app(service))) as client:
+        await client.request("POST", "/graphql", content=json.dumps(body).encode(), headers=JSON)
+    assert written[0]["operation"] == ",".join(["Q"] * 20 + ["…"])
+
+
+async def test_a_request_by_rest_has_no_operation(written: list[dict[str, Any]]) -> None:
+    async with client_of(access_logged(create_app(Service([greet])))) as client:
+        await client.request("GET", "/actions/greet")
+    assert not {"operation", "errors"} & set(written[0])

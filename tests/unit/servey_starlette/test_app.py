@@ -113,6 +113,19 @@ async def test_a_preflight_is_answered_for_pages_that_may() -> None:
     )
     refused = await http.request("OPTIONS", "/actions/greet", headers={"origin": "https://evil.example", **asked})
     assert "access-control-allow-origin" not in refused.headers
+    assert refused.headers["x-request-id"]
+    assert (refused.status, refused.headers["content-type"]) == (403, "application/problem+json")
+    problem = refused.json()
+    assert {name: problem[name] for name in ("type", "title", "status", "code")} == {
+        "type": "/docs/errors#forbidden",
+        "title": "Forbidden",
+        "status": 403,
+        "code": "forbidden",
+    }
+    for wrong in ({"access-control-request-method": "BREW"}, {"access-control-request-headers": "x-mine"}):
+        refused = await http.request("OPTIONS", "/nowhere", headers={"origin": PAGE, **asked, **wrong})
+        assert (refused.status, refused.json()["code"]) == (403, "forbidden")
+        assert refused.headers["access-control-allow-origin"] == PAGE  # so that the page can read why
     assert (await http.request("OPTIONS", "/actions/greet", headers={"origin": PAGE})).status == 204
 
 
@@ -327,8 +340,7 @@ async def test_routes_of_the_users_own_are_served_beside_the_actions() -> None:
             raise RuntimeError("swordfish")
         return PlainTextResponse(request.path_params["name"])
 
-    shadowed = Route("/actions/greet", lambda request: PlainTextResponse("never"))
-    app = Recorder(create_app(Service([greet]), routes=[Route("/mine/{name}", mine), shadowed]))
+    app = Recorder(create_app(Service([greet]), routes=[Route("/mine/{name}", mine)]))
     http = Client(app)
     assert (await http.request("GET", "/mine/x")).content == b"x"
     assert (await http.request("GET", "/actions/greet")).json() == "Hello you!"
