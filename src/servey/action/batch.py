@@ -16,6 +16,7 @@ import msgspec
 
 from servey.action.action import is_async
 from servey.action.context import CURRENT_CALL, CallContext
+from servey.action.defect import is_stop
 from servey.action.injection import Injection, compile_call
 from servey.action.runtime import Runtime
 from servey.action.signature import ActionSignature, Injected, asked_for, hints_of
@@ -48,17 +49,19 @@ class BatchedCall:
         self.future: asyncio.Future[None] = loop.create_future()
         self.variables = copy_context()
         self.value: Any = None
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
 
     def take(self, value: Any) -> None:
         """Keep what the function returned for the item, finished as the call wants it."""
-        if isinstance(value, Exception):
+        if isinstance(value, BaseException):
             self.error = value
             return
         try:
             self.value = self.variables.run(self.finish, value)
-        except Exception as error:  # noqa: BLE001 - raised again in the call that it belongs to
-            self.error = error
+        except BaseException as error:
+            if is_stop(error):
+                raise
+            self.error = error  # raised again in the call that it belongs to
 
 
 class Batch:
@@ -157,12 +160,7 @@ class Batch:
             else:
                 called = self._call_on_loop(calls, context, runtime)
                 await (called if context.deadline is None else runtime.deadlines.run(called, context.deadline))
-        except asyncio.CancelledError as error:
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
-                raise
-            self._fail(calls, error, context)
-        except Exception as error:  # noqa: BLE001 - raised again in each of the calls
+        except BaseException as error:  # noqa: BLE001 - raised again in each of the calls
             self._fail(calls, error, context)
         finally:
             if context.invalidated is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import logging
 import math
@@ -16,6 +15,7 @@ import msgspec
 
 from servey.action.action import Action
 from servey.action.context import CURRENT_CALL, CallContext, Origin
+from servey.action.defect import defect
 from servey.action.example import NOT_GIVEN, Example
 from servey.action.injection import Injection, compile_call
 from servey.action.reply import Reply
@@ -268,7 +268,7 @@ class Operation:
                 outcome = await (outcome if at is None else runtime.deadlines.run(outcome, at))
         except CallError:
             raise
-        except Exception as error:
+        except BaseException as error:
             raise self._defect(error, context, "the access control failed") from error
         if outcome is not None:
             # somebody who returns False means to refuse, and somebody who returns True has not read the port
@@ -302,13 +302,7 @@ class Operation:
             return finish(await (called if at is None else runtime.deadlines.run(called, at)))
         except CallError:
             raise
-        except asyncio.CancelledError as error:
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
-                raise
-            # nobody cancelled this call: the function awaited something else that was
-            raise self._defect(error, context, "the action failed") from error
-        except Exception as error:
+        except BaseException as error:
             raise self._call_error(error, context) from error
         finally:
             CURRENT_CALL.reset(token)
@@ -351,7 +345,7 @@ class Operation:
             return Representation.of(
                 reply.value, cache, private=self.is_private, status=reply.status, headers=reply.headers
             )
-        except Exception as error:
+        except BaseException as error:
             # here, and not where errors are mapped: whatever it raises, it is no answer to the caller
             raise self._defect(error, CURRENT_CALL.get(), "the cache control failed") from error
 
@@ -418,7 +412,7 @@ class Operation:
             return CacheHeader(etag=told).etag
         except CallError:
             raise
-        except Exception as error:
+        except BaseException as error:
             raise self._defect(error, context, "the current_etag of the cache control failed") from error
         finally:
             CURRENT_CALL.reset(token)
@@ -549,22 +543,14 @@ class Operation:
             if isinstance(error, mapping.type):
                 try:
                     return mapping.call_error(error)
-                except Exception as broken:  # noqa: BLE001 - the exception's own __str__
+                except BaseException as broken:  # noqa: BLE001 - the exception's own __str__
                     return self._defect(broken, context, f"the message of a {type(error).__name__} failed")
         if isinstance(error, ResultError):
             return self._defect(None, context, str(error))
         return self._defect(error, context, "the action failed")
 
     def _defect(self, error: BaseException | None, context: CallContext, message: str) -> InternalError:
-        _log.error(
-            "%s: %s (request %s)",
-            self.name,
-            message,
-            context.request_id,
-            exc_info=error,
-            extra={"action": self.name, "request_id": context.request_id},
-        )
-        return InternalError()
+        return defect(error, message, log=_log, request_id=context.request_id, action=self.name)
 
     def _check_examples(self, examples: Sequence[Example]) -> tuple[CheckedExample, ...]:
         checked: list[CheckedExample] = []

@@ -17,8 +17,9 @@ from typing import Any, TypeVar, overload
 import msgspec
 
 from servey.action.context import CallContext, Origin, new_request_id
+from servey.action.defect import defect, is_stop
 from servey.action.operation import Operation
-from servey.errors import NotFoundError, nearest
+from servey.errors import CallError, NotFoundError, nearest
 from servey.service import Service
 
 T = TypeVar("T")
@@ -82,17 +83,22 @@ async def call(
     if context is None:
         context = CallContext(Origin.SYSTEM, "direct", new_request_id())
     async with service.running():
-        await operation.authorize(context)
-        arguments = _decoded(operation, event, texts)
-        finish = operation.encode if isinstance(event, Mapping) else operation.encode_json
         try:
+            await operation.authorize(context)
+            arguments = _decoded(operation, event, texts)
+            finish = operation.encode if isinstance(event, Mapping) else operation.encode_json
             if cached:
                 content = (await operation.fetch(arguments, context)).representation.content
                 return msgspec.json.decode(content) if isinstance(event, Mapping) else content
             result = await operation.run(arguments, context, finish)
-        except asyncio.CancelledError:
-            _log.info("%s is given up; what it began gets %g s", name, service.settings.shutdown_timeout)
+        except CallError:
             raise
+        except BaseException as error:
+            if isinstance(error, asyncio.CancelledError) and is_stop(error):
+                _log.info("%s is given up; what it began gets %g s", name, service.settings.shutdown_timeout)
+            raise defect(
+                error, "the call failed", log=_log, request_id=context.request_id, action=operation.name
+            ) from error
     return result.value if operation.signature.replies else result
 
 

@@ -30,7 +30,7 @@ from servey.servey_starlette.docs import DOCS_PATH, DOCS_PATHS, docs_routes
 from servey.servey_starlette.document import DOCUMENT_PATH, document_routes
 from servey.servey_starlette.problem import Problems
 from servey.servey_starlette.route_factory.authenticator_route_factory import LOGIN_PATH, login_routes
-from servey.servey_starlette.router import ActionRouter, ActionTable, actions_first, check_reserved
+from servey.servey_starlette.router import ActionRouter, ActionTable, Contained, actions_first, check_reserved
 
 Lifespan = Callable[[Any], AbstractAsyncContextManager[Any]]
 
@@ -69,7 +69,12 @@ class ServiceApplication(Starlette):
 
     def build_middleware_stack(self) -> ASGIApp:
         """Return the stack: CORS, then the actions where no middleware stands before them, then Starlette's."""
-        stack = super().build_middleware_stack()
+        own = self.user_middleware
+        self.user_middleware = [item for each in own for item in (Middleware(Contained), each)]
+        try:
+            stack = super().build_middleware_stack()
+        finally:
+            self.user_middleware = own
         if not self.user_middleware:
             stack = actions_first(self._table, stack)
         settings = self.service.settings

@@ -7,7 +7,8 @@ import logging
 from collections.abc import Awaitable, Mapping
 
 from servey.action.context import CallContext, Origin, new_request_id
-from servey.errors import CallError, InternalError, OverloadedError
+from servey.action.defect import defect, is_stop
+from servey.errors import CallError, OverloadedError
 from servey.inclusion import INCLUDE, Inclusions
 from servey.security.authorization import Authorization
 from servey.servey_starlette.answer import answering, privacy_of
@@ -106,18 +107,13 @@ def action_endpoint(route: WebRoute, service: Service, problems: Problems, inclu
             return
         except Disconnected:
             return
-        except asyncio.CancelledError:
-            if service.stopping:  # the server has waited long enough, and says nothing to the caller
-                await send_problem(OverloadedError("the service is shutting down"), context.request_id, scope, send)
-            raise
-        except Exception:  # noqa: BLE001 - a plugin's authorizer; the operation raises nothing but CallError
-            _log.exception(
-                "%s: the request failed (request %s)",
-                operation.name,
-                context.request_id,
-                extra={"action": operation.name, "request_id": context.request_id},
-            )
-            await send_problem(InternalError(), context.request_id, scope, send)
+        except BaseException as error:  # a plugin's authorizer, a class that arguments are made of
+            if isinstance(error, asyncio.CancelledError) and is_stop(error):
+                if service.stopping:  # the server has waited long enough, and says nothing to the caller
+                    await send_problem(OverloadedError("the service is shutting down"), context.request_id, scope, send)
+                raise
+            failed = defect(error, "the request failed", log=_log, request_id=context.request_id, action=name)
+            await send_problem(failed, context.request_id, scope, send)
             return
         request_id = (b"x-request-id", context.request_id.encode("ascii"))
         if status in _BODILESS:

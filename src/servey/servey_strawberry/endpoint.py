@@ -11,6 +11,7 @@ import msgspec
 from graphql import GraphQLError, OperationType
 
 from servey.action.context import CallContext, Origin, new_request_id
+from servey.action.defect import defect, is_stop
 from servey.cache_control.answer_headers import answer_headers
 from servey.cache_control.preconditions import Conditions, Outcome, is_conditional
 from servey.cache_control.representation import Representation
@@ -111,13 +112,12 @@ class GraphQLEndpoint:
             await answer.fail(error)
         except Disconnected:
             return
-        except asyncio.CancelledError:
-            if self._service.stopping:
-                await answer.fail(OverloadedError("the service is shutting down"))
-            raise
-        except Exception:  # noqa: BLE001 - a plugin's authorizer, or a defect of ours: the caller is told nothing of it
-            _log.exception("the request failed (request %s)", request_id, extra={"request_id": request_id})
-            await answer.fail(InternalError())
+        except BaseException as error:  # a plugin's authorizer, or a member of an object
+            if isinstance(error, asyncio.CancelledError) and is_stop(error):
+                if self._service.stopping:
+                    await answer.fail(OverloadedError("the service is shutting down"))
+                raise
+            await answer.fail(defect(error, "the request failed", log=_log, request_id=request_id))
 
     async def _answer(
         self, scope: Scope, receive: Receive, headers: Mapping[bytes, bytes], context: CallContext, answer: _Answer

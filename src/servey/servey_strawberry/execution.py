@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from types import CoroutineType
 from typing import Any, cast
@@ -10,8 +11,11 @@ from typing import Any, cast
 import msgspec
 from graphql import ExecutionResult, Executor, GraphQLError, GraphQLSchema
 
+from servey.action.defect import defect
 from servey.servey_strawberry.calls import Calls
 from servey.servey_strawberry.documents import Document
+
+_log = logging.getLogger("servey.graphql")
 
 
 class Executed(msgspec.Struct, frozen=True):
@@ -43,7 +47,7 @@ def core_execution(schema: GraphQLSchema, *, hide_suggestions: bool) -> Execute:
         hide_suggestions: Whether callers are not told which names there are.
     """
 
-    build = cast("Any", Executor).build
+    build = cast("Any", _Executor).build
 
     async def execute(
         document: Document, operation_name: str | None, variables: Mapping[str, Any], calls: Calls
@@ -66,6 +70,23 @@ def core_execution(schema: GraphQLSchema, *, hide_suggestions: bool) -> Execute:
         return Executed(result.data, tuple(result.errors or ()))
 
     return execute
+
+
+class _Executor(Executor):
+    """graphql-core's executor. Members of an object are read in tasks: what reading them raises ends none of them."""
+
+    async def complete_awaitable_value(
+        self, return_type: Any, field_details_list: Any, info: Any, path: Any, *rest: Any
+    ) -> Any:
+        """Return the value of a field that an action has."""
+        try:
+            return await super().complete_awaitable_value(return_type, field_details_list, info, path, *rest)
+        except Exception:
+            raise
+        except BaseException as error:  # noqa: BLE001 - told, and the field's error
+            failed = defect(error, "the result cannot be written", log=_log, request_id=self.context_value.request_id)
+            self.handle_field_error(failed, return_type, field_details_list, path)
+            return None
 
 
 _NEVER = frozenset({str, int, float, bool, type(None), dict, list, tuple})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import logging
 from collections.abc import Awaitable, Sequence
@@ -17,6 +16,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
+from servey.action.defect import defect
 from servey.action.runtime import Runtime
 from servey.errors import CallError, OverloadedError, TooManyRequestsError
 from servey.ports import Authenticator, TokenIssuer
@@ -171,16 +171,11 @@ class Login:
                 raise self._defect(error, f"{label} failed", request_id) from error
             headers = {"Retry-After": error.headers.get("Retry-After", "1")}
             raise TokenError("temporarily_unavailable", "try again later", status=503, headers=headers) from error
-        except asyncio.CancelledError as error:
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
-                raise
-            raise self._defect(error, f"{label} failed", request_id) from error
-        except Exception as error:
+        except BaseException as error:
             raise self._defect(error, f"{label} failed", request_id) from error
 
     def _defect(self, error: BaseException | None, message: str, request_id: str) -> TokenError:
-        _log.error("%s (request %s)", message, request_id, exc_info=error, extra={"request_id": request_id})
+        defect(error, message, log=_log, request_id=request_id)
         return TokenError("server_error", "the service has a defect; its log has more", status=500)
 
 
