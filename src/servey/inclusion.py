@@ -94,7 +94,7 @@ class Inclusions:
             taken = [field.wire for field in node.fields] + ([node.tag[0]] if node.tag else [])
             found: dict[str, Operation] = {}
             for _, action in nested_actions([cls]):
-                operation, name = self._by_action.get(id(action)), action.fn.__name__
+                operation, name = self._by_action.get(id(action)), action.function_name
                 if operation is not None and name not in taken and not _takes_arguments(operation):
                     found[name] = operation
             self._of_classes[cls] = found

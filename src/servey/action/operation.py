@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from servey.action.action import Action
+from servey.action.callables import ToAwait, is_awaitable, may_return_awaitable, settled
 from servey.action.context import CURRENT_CALL, CallContext, Origin
+from servey.action.deadlines import in_time
 from servey.action.defect import defect
 from servey.action.example import NOT_GIVEN, Example
 from servey.action.injection import Injection, compile_call
@@ -260,6 +262,8 @@ class Operation:
         """
         if self.needs_caller and context.authorization is None:
             raise UnauthorizedError
+        context.service, context.action = self._service, self.name
+        token = CURRENT_CALL.set(context)
         try:
             outcome: Any = self.action.access_control.check(context.authorization)
             if outcome is not None and inspect.isawaitable(outcome):
@@ -270,6 +274,8 @@ class Operation:
             raise
         except BaseException as error:
             raise self._defect(error, context, "the access control failed") from error
+        finally:
+            CURRENT_CALL.reset(token)
         if outcome is not None:
             # somebody who returns False means to refuse, and somebody who returns True has not read the port
             raise self._defect(None, context, f"the access control returned {outcome!r}; it must raise or return None")
@@ -291,13 +297,16 @@ class Operation:
         """
         runtime = self._current_runtime()
         at = self.deadline(context, runtime)
-        context.service = self._service
+        context.service, context.action = self._service, self.name
         token = CURRENT_CALL.set(context)
         try:
             if self._resources and not runtime.usable:
                 await runtime.start_for_a_call()
             if self._execute is not None:
-                return await self._execute(arguments, context, runtime, finish)
+                try:
+                    return await self._execute(arguments, context, runtime, finish)
+                except ToAwait as returned:
+                    return finish(await in_time(returned.awaitable, context.deadline, runtime.deadlines))
             called = self._call(arguments, context, runtime.values)
             return finish(await (called if at is None else runtime.deadlines.run(called, at)))
         except CallError:
@@ -398,7 +407,7 @@ class Operation:
         given = {name: getattr(arguments, name) for name in self.arguments.parameters}
         runtime = self._current_runtime()
         at = self.deadline(context, runtime)
-        context.service = self._service
+        context.service, context.action = self._service, self.name
         token = CURRENT_CALL.set(context)
         try:
             if inspect.iscoroutinefunction(ask.current_etag):
@@ -456,9 +465,8 @@ class Operation:
 
     def _compile_alone(self) -> Execute | None:
         in_thread = self.action.run_in == "thread"
-        if self._call_resources and not (
-            in_thread and not any(node.resource.is_async for node in self._call_resources)
-        ):
+        resources_in_thread = not any(node.resource.is_async for node in self._call_resources)
+        if self._call_resources and (not in_thread or not resources_in_thread or may_return_awaitable(self.action.fn)):
             return self._with_resources
         if in_thread:
             return self._in_thread
@@ -471,7 +479,8 @@ class Operation:
 
     async def _at_once(self, arguments: Any, context: CallContext, runtime: Runtime, finish: Finish) -> Any:
         """Call a `def` that never blocks, on the loop."""
-        return finish(self._call(arguments, context, runtime.values))
+        value = self._call(arguments, context, runtime.values)
+        return finish(await in_time(value, context.deadline, runtime.deadlines) if is_awaitable(value) else value)
 
     def _in_thread(self, arguments: Any, context: CallContext, runtime: Runtime, finish: Finish) -> Awaitable[Any]:
         def call() -> Any:
@@ -482,8 +491,8 @@ class Operation:
                         for node in self._call_resources:
                             manager: Any = self._injection.open(node, context, values)
                             values[node.type] = stack.enter_context(manager)
-                        return finish(self._call(arguments, context, values))
-                return finish(self._call(arguments, context, runtime.values))
+                        return finish(settled(self._call(arguments, context, values), may_wait=False))
+                return finish(settled(self._call(arguments, context, runtime.values)))
             finally:
                 if context.invalidated is not None:  # here, because `run` does not wait when the deadline has passed
                     context.invalidated.again_here()
@@ -503,8 +512,6 @@ class Operation:
                     )
                 if self.action.run_in == "loop":
                     value = self._call(arguments, context, values)
-                    if self.action.is_async:
-                        value = await value
                 else:
                     value = await runtime.workers.run(
                         lambda: self._call(arguments, context, values),
@@ -512,7 +519,7 @@ class Operation:
                         label=self.name,
                         request_id=context.request_id,
                     )
-                return finish(value)
+                return finish(await value if is_awaitable(value) else value)
 
         called = call()
         return called if context.deadline is None else runtime.deadlines.run(called, context.deadline)

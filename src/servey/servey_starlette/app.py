@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Protocol, runtime_checkable
 
+from servey.action.current import ANSWERED
+from servey.action.defect import defect
 from servey.errors import CallError, InternalError, MissingExtraError
+from servey.log import replace_last_resort
 from servey.servey_starlette.request import request_id_of
 from servey.service import Service
 
@@ -26,11 +30,14 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
+from servey.servey_starlette.answered import Answering
 from servey.servey_starlette.docs import DOCS_PATH, DOCS_PATHS, docs_routes
 from servey.servey_starlette.document import DOCUMENT_PATH, document_routes
 from servey.servey_starlette.problem import Problems
 from servey.servey_starlette.route_factory.authenticator_route_factory import LOGIN_PATH, login_routes
 from servey.servey_starlette.router import ActionRouter, ActionTable, Contained, actions_first, check_reserved
+
+_log = logging.getLogger("servey.rest")
 
 Lifespan = Callable[[Any], AbstractAsyncContextManager[Any]]
 
@@ -75,6 +82,7 @@ class ServiceApplication(Starlette):
             stack = super().build_middleware_stack()
         finally:
             self.user_middleware = own
+        stack = Answering(stack, self.service)
         if not self.user_middleware:
             stack = actions_first(self._table, stack)
         settings = self.service.settings
@@ -148,7 +156,10 @@ def create_app(
             error = told(exception)
             if isinstance(error, Response):
                 return error
-            request_id = request_id_of(dict(request.scope["headers"]))
+            answered = ANSWERED.get()
+            request_id = request_id_of(dict(request.scope["headers"])) if answered is None else answered.request_id
+            if isinstance(error, InternalError):  # the traceback is the server's to tell, for it is raised again
+                defect(None, f"the request failed: {type(exception).__name__}", log=_log, request_id=request_id)
             return Response(
                 problems.body(error, request_id, request.scope),
                 status_code=error.status,
@@ -160,6 +171,7 @@ def create_app(
 
     @asynccontextmanager
     async def running(app: Any) -> AsyncGenerator[Any]:
+        replace_last_resort()
         async with service.running():
             if lifespan is None:
                 yield

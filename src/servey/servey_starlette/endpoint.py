@@ -7,6 +7,8 @@ import logging
 from collections.abc import Awaitable, Mapping
 
 from servey.action.context import CallContext, Origin, new_request_id
+from servey.action.current import within
+from servey.action.deadlines import in_time
 from servey.action.defect import defect, is_stop
 from servey.errors import CallError, OverloadedError
 from servey.inclusion import INCLUDE, Inclusions
@@ -62,8 +64,8 @@ def action_endpoint(route: WebRoute, service: Service, problems: Problems, inclu
 
     async def within_deadline(awaited: Awaitable[Authorization], context: CallContext) -> Authorization:
         runtime = operation.runtime
-        at = operation.deadline(context, runtime)
-        return await (awaited if at is None else runtime.deadlines.run(awaited, at))
+        with within(context):
+            return await in_time(awaited, operation.deadline(context, runtime), runtime.deadlines)
 
     async def endpoint(scope: Scope, receive: Receive, send: Send) -> None:
         headers: dict[bytes, bytes] = dict(scope["headers"])

@@ -11,6 +11,7 @@ import msgspec
 from graphql import GraphQLError, OperationType
 
 from servey.action.context import CallContext, Origin, new_request_id
+from servey.action.current import within
 from servey.action.defect import defect, is_stop
 from servey.cache_control.answer_headers import answer_headers
 from servey.cache_control.preconditions import Conditions, Outcome, is_conditional
@@ -125,7 +126,9 @@ class GraphQLEndpoint:
         if AUTHORIZATION_KEY in scope:
             context.authorization = authorization_left_in(scope)
         elif b"authorization" in headers:
-            context.authorization = await authorization_of(scope, self._service.authorizers, self._in_time)
+            context.authorization = await authorization_of(
+                scope, self._service.authorizers, lambda awaited: self._in_time(awaited, context)
+            )
         context.client = client_of(scope)
         reads = scope["method"] != "POST"
         if reads:
@@ -153,9 +156,10 @@ class GraphQLEndpoint:
             private = calls is not None and calls.private
             await answer.send(content, status, [("cache-control", "private, no-store" if private else "no-store")])
 
-    async def _in_time(self, awaited: Awaitable[Authorization]) -> Authorization:
+    async def _in_time(self, awaited: Awaitable[Authorization], context: CallContext) -> Authorization:
         runtime = self._service.runtime
-        return await runtime.deadlines.run(awaited, runtime.loop.time() + self._settings.timeout)
+        with within(context):
+            return await runtime.deadlines.run(awaited, runtime.loop.time() + self._settings.timeout)
 
     async def _body_of(
         self, request: GraphQLRequest, context: CallContext, scope: Scope, answer: _Answer
