@@ -42,6 +42,7 @@ class Action(msgspec.Struct, frozen=True, kw_only=True):
     cache_control: CacheControl | None = None
     rate_limit: str | None = None
     batch_invoker: BatchInvoker | None = None
+    max_running: int | None = None
     named: bool = False
     namespace: dict[str, Any] = msgspec.field(default_factory=dict[str, Any])
 
@@ -84,6 +85,7 @@ def action(
     cache_control: CacheControl | None = None,
     rate_limit: str | None = None,
     batch_invoker: BatchInvoker | None = None,
+    max_running: int | None = None,
 ) -> Callable[[F], F]: ...
 def action(
     fn: Any = None,
@@ -104,6 +106,7 @@ def action(
     cache_control: CacheControl | None = None,
     rate_limit: str | None = None,
     batch_invoker: BatchInvoker | None = None,
+    max_running: int | None = None,
 ) -> Any:
     """Declare a function an action, bare (``@action``) or with arguments (``@action(triggers=(WEB_GET,))``).
 
@@ -130,6 +133,8 @@ def action(
         cache_control: For how long, and by what, results may be used again: `TtlCacheControl(30)`, ….
         rate_limit: How often each caller may call it over a network: ``"10/minute"``.
         batch_invoker: How a nested action is called for many objects at once: ``BatchInvoker(all_of_them)``.
+        max_running: How many calls of it run at a time in a process; others wait until their deadline. Default: any
+            number.
 
     Returns:
         The same function (or a decorator that returns it).
@@ -179,6 +184,7 @@ def action(
                 cache_control=cache_control,
                 rate_limit=rate_limit,
                 batch_invoker=batch_invoker,
+                max_running=max_running,
                 named=name is not None,
                 namespace=namespace,
             )
@@ -251,6 +257,9 @@ def _check_action(declared: Action) -> None:
     timeout: Any = declared.timeout
     if timeout is not None and not (isinstance(timeout, int | float) and timeout > 0):
         raise DefinitionError(f"the timeout of {declared.name} is {timeout!r}", fix="give seconds above 0, or math.inf")
+    most: Any = declared.max_running
+    if most is not None and (type(most) is not int or most < 1):
+        raise DefinitionError(f"the max_running of {declared.name} is {most!r}", fix="give 1 or more, or leave it out")
     status: Any = declared.status
     if not (isinstance(status, int) and 200 <= status <= 299):
         raise DefinitionError(f"the status of {declared.name} is {status!r}", fix="use 200 to 299")

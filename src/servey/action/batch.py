@@ -29,6 +29,7 @@ from servey.action.context import CURRENT_CALL, CallContext
 from servey.action.deadlines import in_time
 from servey.action.defect import is_stop
 from servey.action.injection import Injection, compile_call
+from servey.action.places import TAKEN, Place, Places, holding
 from servey.action.runtime import Runtime
 from servey.action.signature import ActionSignature, Injected, asked_for
 from servey.codec import ResultError
@@ -82,6 +83,7 @@ class Batch:
         signature: The action's signature.
         injection: What fills the parameters of the batch function.
         call_error: Returns what an exception means to callers; tells the log of a defect.
+        places: Those of the action, where it has some; a call of the function takes one, for how many items ever.
 
     Raises:
         DefinitionError: The action is no nested one, or the function asks for what nobody gives.
@@ -92,6 +94,7 @@ class Batch:
         signature: ActionSignature,
         injection: Injection,
         call_error: Callable[[BaseException, CallContext], CallError],
+        places: Places | None = None,
     ) -> None:
         action = signature.action
         assert action.batch_invoker is not None
@@ -119,6 +122,9 @@ class Batch:
         self.injected = self._injected(signature, rest, injection)
         order = [(item.name, item.kind is item.KEYWORD_ONLY) for item in (self._first, *rest)]
         self._call = compile_call(self._fn, order, {item.name: item for item in self.injected}, injection)
+        self._places = places
+        if places is not None:
+            self._call = holding(self._call)
         self._injection = injection
         needed = injection.needed(self.injected)
         self._resources = tuple(node for node in needed if node.resource.scope == "call")
@@ -162,7 +168,11 @@ class Batch:
         """
         context = _context_of_all(calls)
         CURRENT_CALL.set(context)
+        place: Place | None = None
         try:
+            if self._places is not None:
+                place = await self._places.take(context.deadline, runtime)
+                TAKEN.set(place)
             if self._in_thread:
                 try:
                     await runtime.workers.run(
@@ -178,6 +188,8 @@ class Batch:
         except BaseException as error:  # noqa: BLE001 - raised again in each of the calls
             self._fail(calls, error, context)
         finally:
+            if place is not None:
+                place.leave()
             if context.invalidated is not None:
                 await context.invalidated.again()
 

@@ -20,6 +20,7 @@ from servey.action.deadlines import in_time
 from servey.action.defect import defect
 from servey.action.example import NOT_GIVEN, Example
 from servey.action.injection import Injection, compile_call
+from servey.action.places import TAKEN, Places, holding
 from servey.action.reply import Reply
 from servey.action.runtime import Runtime, Runtimes
 from servey.action.signature import ActionSignature
@@ -128,11 +129,12 @@ class Operation:
         self.encode: Finish = self._encoder(self.result.encode)
         self.check: Finish = self._checker()
         self.errors = (*action.errors, *errors)
+        self._places = None if action.max_running is None else Places(action.max_running)
         self._batch: Batch | None = None
         if action.batch_invoker is not None:
             from servey.action.batch import Batch  # which most actions have not
 
-            self._batch = Batch(signature, injection, self._call_error)
+            self._batch = Batch(signature, injection, self._call_error, self._places)
         injected = (*signature.injected, *(() if self._batch is None else self._batch.injected))
         self.needs_caller = any(item.type is Authorization and not item.optional for item in injected)
         self.is_open = action.access_control is ALLOW_ALL and not self.needs_caller
@@ -161,6 +163,8 @@ class Operation:
         self._call = compile_call(
             action.fn, signature.order, {item.name: item for item in signature.injected}, injection
         )
+        if self._places is not None and action.run_in == "thread":
+            self._call = holding(self._call)
         self._execute = self._compile_execute()
         self.results: ResultCache | None = None
         """The results that the server keeps; None for an action whose results it does not."""
@@ -453,6 +457,8 @@ class Operation:
     def _compile_execute(self) -> Execute | None:
         """Return how a call is executed; None for an async function without resources, which `run` awaits itself."""
         alone = self._compile_alone()
+        if self._places is not None:
+            alone = self._compile_limited(self._places, alone or self._awaited)
         return alone if self._batch is None else self._compile_batched(self._batch, alone or self._awaited)
 
     def _compile_batched(self, batch: Batch, alone: Execute) -> Execute:
@@ -462,6 +468,21 @@ class Operation:
             return context.group.call_batched(batch, batch.item(arguments), context, runtime, finish)
 
         return execute
+
+    @staticmethod
+    def _compile_limited(places: Places, execute: Execute) -> Execute:
+        async def limited(arguments: Any, context: CallContext, runtime: Runtime, finish: Finish) -> Any:
+            place = await places.take(context.deadline, runtime)
+            token = TAKEN.set(place)
+            try:
+                return await execute(arguments, context, runtime, finish)
+            except ToAwait as returned:
+                return finish(await in_time(returned.awaitable, context.deadline, runtime.deadlines))
+            finally:
+                TAKEN.reset(token)
+                place.leave()
+
+        return limited
 
     def _compile_alone(self) -> Execute | None:
         in_thread = self.action.run_in == "thread"

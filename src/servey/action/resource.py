@@ -69,18 +69,19 @@ class Resource(msgspec.Struct, frozen=True):
             open_async = asynccontextmanager(self.fn)
             return lambda *args, **kwargs: _AsyncOpen(open_async(*args, **kwargs))
         open_sync = contextmanager(self.fn)
-        return lambda *args, **kwargs: _Open(open_sync(*args, **kwargs))
+        return lambda *args, **kwargs: _Open(lambda: open_sync(*args, **kwargs))
 
 
 class _Open(AbstractContextManager[Any]):
     """An open resource. What it does not raise again is raised all the same: a rollback makes no failure a success."""
 
-    __slots__ = ("_manager",)
+    __slots__ = ("_make", "_manager")
 
-    def __init__(self, manager: AbstractContextManager[Any]) -> None:
-        self._manager = manager
+    def __init__(self, make: Callable[[], AbstractContextManager[Any]]) -> None:
+        self._make = make  # called where it is entered: a decorator's code runs then
 
     def __enter__(self) -> Any:
+        self._manager = self._make()
         return self._manager.__enter__()
 
     def __exit__(self, *raised: Any) -> None:

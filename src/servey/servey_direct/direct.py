@@ -97,10 +97,10 @@ async def call(
     operation = _operation(service, name)
     if as_system and context is not None:
         raise ValueError("the context says who calls: give it, or as_system, and not both")
-    if as_system:
-        context = CallContext(Origin.SYSTEM, "direct", new_request_id())
-    elif context is None:
-        context = await current_context("direct")
+    if context is None:
+        context = (
+            CallContext(Origin.SYSTEM, "direct", new_request_id()) if as_system else await current_context("direct")
+        )
     async with service.running():
         try:
             await operation.authorize(context)

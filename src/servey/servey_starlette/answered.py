@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
-from functools import cached_property
 
 from starlette.types import ASGIApp
 
@@ -33,11 +32,14 @@ class ScopedRequest:
 
     def __init__(self, scope: Scope, service: Service) -> None:
         self._scope, self._service = scope, service
+        self._request_id = ""
 
-    @cached_property
+    @property
     def request_id(self) -> str:
         """What its caller and the log know it by."""
-        return request_id_of(dict(self._scope["headers"]))
+        if not self._request_id:
+            self._request_id = request_id_of(dict(self._scope["headers"]))
+        return self._request_id
 
     @property
     def client(self) -> str:

@@ -9,10 +9,10 @@ from types import CoroutineType
 from typing import Any, cast
 
 import msgspec
-from graphql import ExecutionResult, Executor, GraphQLError, GraphQLSchema
+from graphql import ExecutionResult, Executor, GraphQLError, GraphQLResolveInfo, GraphQLSchema
 
 from servey.action.defect import defect
-from servey.servey_strawberry.calls import Calls
+from servey.servey_strawberry.calls import Calls, calls_of
 from servey.servey_strawberry.documents import Document
 
 _log = logging.getLogger("servey.graphql")
@@ -72,20 +72,30 @@ def core_execution(schema: GraphQLSchema, *, hide_suggestions: bool) -> Execute:
     return execute
 
 
-class _Executor(Executor):
-    """graphql-core's executor. Members of an object are read in tasks: what reading them raises ends none of them."""
+class _Executor(Executor[Any]):
+    """graphql-core's executor. It reads members of objects in tasks: what reading them raises is the field's error."""
 
     async def complete_awaitable_value(
-        self, return_type: Any, field_details_list: Any, info: Any, path: Any, *rest: Any
+        self,
+        return_type: Any,
+        field_details_list: Any,
+        info: GraphQLResolveInfo[Any],
+        path: Any,
+        result: Any,
+        position_context: Any,
     ) -> Any:
         """Return the value of a field that an action has."""
+        executor: Any = super()
         try:
-            return await super().complete_awaitable_value(return_type, field_details_list, info, path, *rest)
+            return await executor.complete_awaitable_value(
+                return_type, field_details_list, info, path, result, position_context
+            )
         except Exception:
             raise
         except BaseException as error:  # noqa: BLE001 - told, and the field's error
-            failed = defect(error, "the result cannot be written", log=_log, request_id=self.context_value.request_id)
-            self.handle_field_error(failed, return_type, field_details_list, path)
+            request_id = calls_of(info).request_id
+            failed = defect(error, "the result cannot be written", log=_log, request_id=request_id)
+            executor.handle_field_error(failed, return_type, field_details_list, path)
             return None
 
 
