@@ -581,23 +581,24 @@ def test_one_caller_is_answered_with_an_internal_error_and_the_others_are_served
     place: Callable[[], Place], caplog: pytest.LogCaptureFixture
 ) -> None:
     target, asks = place()
+    others_at_once = OTHERS if place in CROWDED else 5
 
     async def main(base: str) -> tuple[list[Any], list[Any]]:
         limits = httpx.Limits(max_connections=40, max_keepalive_connections=0)
         async with asyncio.timeout(LONG), httpx.AsyncClient(base_url=base, timeout=LONG, limits=limits) as client:
-            others = [client.get(f"/actions/fine?number={number}") for number in range(OTHERS)]
+            others = [client.get(f"/actions/fine?number={number}") for number in range(others_at_once)]
             wrong = [_sent(client, ask, text) for ask in asks for text in RAISED]
             answers = await asyncio.gather(*others, *wrong)
-            return answers[:OTHERS], answers[OTHERS:]
+            return answers[:others_at_once], answers[others_at_once:]
 
     app = create_app(target) if isinstance(target, Service) else target
     with caplog.at_level(logging.WARNING), uvicorn_of(app) as base:
         others, answers = asyncio.run(main(base))
-    assert [answer.json() for answer in others] == list(range(OTHERS))
+    assert [answer.json() for answer in others] == list(range(others_at_once))
     asked = [(ask.path, text) for ask in asks for text in RAISED]
     seen = {item: _told(answer) for item, answer in zip(asked, answers, strict=True)}
     assert {item: told for item, told in seen.items() if told != "internal_error"} == {}
-    logged = [record for record in caplog.records if record.exc_info and record.levelno >= logging.ERROR]
+    logged = [record for record in caplog.records if record.levelno >= logging.ERROR and _has_cause(record)]
     told = "\n".join(f"{record.getMessage()} {getattr(record, 'request_id', '')}" for record in logged)
     missing = [answer.headers["x-request-id"] for answer in answers if answer.headers["x-request-id"] not in told]
     assert missing == [] or place in ROUTES
@@ -605,6 +606,22 @@ def test_one_caller_is_answered_with_an_internal_error_and_the_others_are_served
 
 ROUTES = (in_a_route_of_a_plugin, in_a_route_below_middleware, in_middleware)
 """The server itself logs what a route raises, which has no request id of its own."""
+
+
+CROWDED = (
+    in_a_kept_async_action,
+    in_a_def_action,
+    in_a_task_of_the_action,
+    in_nested_actions,
+    in_batch_functions,
+    in_an_action_below_middleware,
+)
+"""Where 100 others are served at the same time."""
+
+
+def _has_cause(record: logging.LogRecord) -> bool:
+    """Whether a record has the traceback, or what pydantic tells of what a serializer raised."""
+    return bool(record.exc_info) or "Error calling function" in record.getMessage()
 
 
 def _sent(client: httpx.AsyncClient, ask: Ask, text: str) -> Any:

@@ -29,7 +29,7 @@ from servey.action.context import CURRENT_CALL, CallContext
 from servey.action.deadlines import in_time
 from servey.action.defect import is_stop
 from servey.action.injection import Injection, compile_call
-from servey.action.places import TAKEN, Place, Places, holding
+from servey.action.places import TAKEN, Place, Places
 from servey.action.runtime import Runtime
 from servey.action.signature import ActionSignature, Injected, asked_for
 from servey.codec import ResultError
@@ -124,7 +124,7 @@ class Batch:
         self._call = compile_call(self._fn, order, {item.name: item for item in self.injected}, injection)
         self._places = places
         if places is not None:
-            self._call = holding(self._call)
+            self._call = places.holding(self._call)
         self._injection = injection
         needed = injection.needed(self.injected)
         self._resources = tuple(node for node in needed if node.resource.scope == "call")

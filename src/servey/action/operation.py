@@ -20,7 +20,6 @@ from servey.action.deadlines import in_time
 from servey.action.defect import defect
 from servey.action.example import NOT_GIVEN, Example
 from servey.action.injection import Injection, compile_call
-from servey.action.places import TAKEN, Places, holding
 from servey.action.reply import Reply
 from servey.action.runtime import Runtime, Runtimes
 from servey.action.signature import ActionSignature
@@ -43,6 +42,7 @@ from servey.security.authorization import Authorization
 
 if TYPE_CHECKING:
     from servey.action.batch import Batch
+    from servey.action.places import Places
 
 _log = logging.getLogger("servey.operation")
 
@@ -129,7 +129,11 @@ class Operation:
         self.encode: Finish = self._encoder(self.result.encode)
         self.check: Finish = self._checker()
         self.errors = (*action.errors, *errors)
-        self._places = None if action.max_running is None else Places(action.max_running)
+        self._places: Places | None = None
+        if action.max_running is not None:
+            from servey.action.places import Places  # which most actions have not
+
+            self._places = Places(action.max_running)
         self._batch: Batch | None = None
         if action.batch_invoker is not None:
             from servey.action.batch import Batch  # which most actions have not
@@ -164,7 +168,7 @@ class Operation:
             action.fn, signature.order, {item.name: item for item in signature.injected}, injection
         )
         if self._places is not None and action.run_in == "thread":
-            self._call = holding(self._call)
+            self._call = self._places.holding(self._call)
         self._execute = self._compile_execute()
         self.results: ResultCache | None = None
         """The results that the server keeps; None for an action whose results it does not."""
@@ -458,7 +462,7 @@ class Operation:
         """Return how a call is executed; None for an async function without resources, which `run` awaits itself."""
         alone = self._compile_alone()
         if self._places is not None:
-            alone = self._compile_limited(self._places, alone or self._awaited)
+            alone = self._places.limited(alone or self._awaited)
         return alone if self._batch is None else self._compile_batched(self._batch, alone or self._awaited)
 
     def _compile_batched(self, batch: Batch, alone: Execute) -> Execute:
@@ -468,21 +472,6 @@ class Operation:
             return context.group.call_batched(batch, batch.item(arguments), context, runtime, finish)
 
         return execute
-
-    @staticmethod
-    def _compile_limited(places: Places, execute: Execute) -> Execute:
-        async def limited(arguments: Any, context: CallContext, runtime: Runtime, finish: Finish) -> Any:
-            place = await places.take(context.deadline, runtime)
-            token = TAKEN.set(place)
-            try:
-                return await execute(arguments, context, runtime, finish)
-            except ToAwait as returned:
-                return finish(await in_time(returned.awaitable, context.deadline, runtime.deadlines))
-            finally:
-                TAKEN.reset(token)
-                place.leave()
-
-        return limited
 
     def _compile_alone(self) -> Execute | None:
         in_thread = self.action.run_in == "thread"

@@ -8,11 +8,14 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from functools import partial
 from typing import Any
 
+from servey.action.callables import ToAwait
+from servey.action.context import CallContext
+from servey.action.deadlines import in_time
 from servey.action.runtime import Runtime
 from servey.errors import OverloadedError
 
@@ -60,6 +63,37 @@ class Places:
         if not is_free:
             raise OverloadedError("as many calls of the action as may run did so until the call's deadline")
         return Place(self)
+
+    def limited(self, execute: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        """Return how a call is executed that has a place meanwhile; `execute` is how it is executed without."""
+
+        async def limited(arguments: Any, context: CallContext, runtime: Runtime, finish: Callable[[Any], Any]) -> Any:
+            place = await self.take(context.deadline, runtime)
+            token = TAKEN.set(place)
+            try:
+                return await execute(arguments, context, runtime, finish)
+            except ToAwait as returned:
+                return finish(await in_time(returned.awaitable, context.deadline, runtime.deadlines))
+            finally:
+                TAKEN.reset(token)
+                place.leave()
+
+        return limited
+
+    @staticmethod
+    def holding(call: Callable[..., Any]) -> Callable[..., Any]:
+        """Return `call` as a thread makes it: a call that was given up keeps its place until its thread is done."""
+
+        def held(*arguments: Any) -> Any:
+            place = TAKEN.get()
+            if not place.hold():
+                raise OverloadedError("nobody waits for this call any more")
+            try:
+                return call(*arguments)
+            finally:
+                place.leave()
+
+        return held
 
     def free(self) -> None:
         """Give a place to whoever has waited for longest."""
@@ -133,18 +167,3 @@ class Place:
 
 TAKEN: ContextVar[Place] = ContextVar("servey_place")
 """The place of the call that runs here, for an action that has places."""
-
-
-def holding(call: Callable[..., Any]) -> Callable[..., Any]:
-    """Return `call` as a worker thread makes it: a call that was given up keeps its place until its thread is done."""
-
-    def held(*arguments: Any) -> Any:
-        place = TAKEN.get()
-        if not place.hold():
-            raise OverloadedError("nobody waits for this call any more")
-        try:
-            return call(*arguments)
-        finally:
-            place.leave()
-
-    return held
