@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from servey.action.callables import is_async, name_of, parameters_of, where_of
+from servey.action.callables import is_async, name_of, parameters_of, source_of, where_of
 from servey.errors import DefinitionError
 
 
@@ -62,7 +62,7 @@ class BatchInvoker(msgspec.Struct, frozen=True):
 
 
 def _check_function(argument: str, given: Any) -> None:
-    if not callable(given) or inspect.isclass(given):
+    if not callable(given) or inspect.isclass(given) or source_of(given) is None:
         raise DefinitionError(
             f"the {argument} of a BatchInvoker is {given!r}, which is no function", fix="give a def or an async def"
         )

@@ -163,6 +163,11 @@ def hints_of(fn: Any, local: Mapping[str, Any], owner: type | None, where: str) 
     given = {name: item.annotation for name, item in signature.parameters.items()} | {
         "return": signature.return_annotation
     }
+    for name, annotation in given.items():
+        if annotation is signature.empty:  # a signature that somebody has made may leave out what the function says
+            given[name] = next(
+                (told[name] for item in chain(fn) if name in (told := _annotations_of(item))), annotation
+            )
     given = {name: annotation for name, annotation in given.items() if annotation is not signature.empty}
     by_home: dict[int, tuple[Any, dict[str, Any]]] = {}
     for name, annotation in given.items():
@@ -206,7 +211,7 @@ def _home_of(fn: Any, name: str, annotation: Any) -> Any:
     """Return where an annotation is written: the innermost function that has it, else what has the signature."""
     items = [*chain(fn)]
     for item in reversed(items):
-        if inspect.isfunction(item) and _is_same(_annotations_of(item).get(name, _NOTHING), annotation):
+        if _is_same(_annotations_of(item).get(name, _NOTHING), annotation):
             return item
     return next((item for item in items if getattr(item, "__signature__", None) is not None), fn)
 
@@ -214,9 +219,9 @@ def _home_of(fn: Any, name: str, annotation: Any) -> Any:
 _NOTHING = object()
 
 
-def _annotations_of(function: Any) -> Mapping[str, Any]:
+def _annotations_of(item: Any) -> Mapping[str, Any]:
     try:
-        return function.__annotations__
+        return item.__annotations__ if inspect.isfunction(item) else {}
     except NameError:  # from Python 3.14 on, they are evaluated here
         return {}
 
