@@ -197,12 +197,12 @@ def test_a_terminal_shows_the_id_of_the_request():
 def last_resort(monkeypatch):
     """No logging is configured, and Python's last resort is what it was."""
     monkeypatch.setattr(logging, "lastResort", logging._defaultLastResort)
-    logging.getLogger().handlers[:] = []
     monkeypatch.setattr(sys, "stderr", stream := io.StringIO())
     return stream
 
 
 def test_without_any_configuration_a_server_writes_time_level_and_request(last_resort):
+    logging.getLogger().handlers[:] = []  # pytest's
     _served("/route")
     first, second = last_resort.getvalue().splitlines()
     time, _, rest = first.partition(" ")
@@ -213,6 +213,7 @@ def test_without_any_configuration_a_server_writes_time_level_and_request(last_r
 
 def test_who_configures_logging_later_gets_none_of_it(last_resort):
     replace_last_resort()
+    logging.getLogger().handlers[:] = []  # pytest's
     logging.basicConfig(format="%(message)s", stream=(mine := io.StringIO()))
     _ours.warning("mine")
     assert (mine.getvalue(), last_resort.getvalue()) == ("mine\n", "")
