@@ -620,8 +620,8 @@ CROWDED = (
 
 
 def _has_cause(record: logging.LogRecord) -> bool:
-    """Whether a record has the traceback, or what pydantic tells of what a serializer raised."""
-    return bool(record.exc_info) or "Error calling function" in record.getMessage()
+    """Whether a record has the traceback, what pydantic tells of it, or the request whose record has it."""
+    return bool(record.exc_info) or "Error calling function" in record.getMessage() or record.name == "servey.results"
 
 
 def _sent(client: httpx.AsyncClient, ask: Ask, text: str) -> Any:

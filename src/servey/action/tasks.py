@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from asyncio import AbstractEventLoop
 from collections.abc import Callable, Coroutine
-from types import CoroutineType
 from typing import Any, cast
 
 from servey.action.context import CURRENT_CALL
@@ -28,8 +28,7 @@ def contain_tasks(loop: AbstractEventLoop) -> Callable[[], None]:
         return lambda: None
 
     def factory(loop: AbstractEventLoop, coroutine: Any, **options: Any) -> asyncio.Task[Any]:
-        kind: Any = type(coroutine)
-        if kind is not CoroutineType or CURRENT_CALL.get(None) is None:
+        if not inspect.iscoroutine(coroutine) or CURRENT_CALL.get(None) is None:
             return asyncio.Task(coroutine, loop=loop, **options)
         contained = _contained(coroutine)
         cast("Any", contained).__qualname__ = coroutine.__qualname__
