@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from servey import WEB_GET, WEB_POST, BatchInvoker, CallContext, Origin, OverloadedError
+from servey import WEB_GET, WEB_POST, Authorization, BatchInvoker, CallContext, Origin, OverloadedError
 from servey.action.action import action
 from servey.action.places import Places
 from servey.cache_control.ttl_cache_control import TtlCacheControl
 from servey.errors import DeadlineError, DefinitionError
+from servey.plugin import Plugin
 from servey.servey_direct import direct
 from servey.servey_starlette.app import create_app
 from servey.servey_test.client import client_of
@@ -283,3 +284,33 @@ def test_what_is_no_number_of_calls_is_told(given: Any) -> None:
 
         @action(max_running=given)
         def work() -> None: ...
+
+
+def test_a_login_that_hashes_keeps_no_thread_from_actions() -> None:
+    begun, released = threading.Event(), threading.Event()
+
+    class Hashing(Plugin):
+        def authenticators(self) -> Any:
+            return (self,)
+
+        def authenticate(self, username: str, password: str, /) -> Authorization:
+            begun.set()
+            released.wait(BOUND)
+            return Authorization(username)
+
+    @action(triggers=WEB, timeout=BOUND / 4)
+    def read() -> bool:
+        return True
+
+    async def main() -> tuple[Any, int]:
+        settings = Settings(threads=1, jwt_secret_key="a secret that is long enough for everybody")
+        async with client_of(create_app(Service([read], plugins=[Hashing()], settings=settings))) as client:
+            form = {"content-type": "application/x-www-form-urlencoded"}
+            content = b"grant_type=password&username=ann&password=secret"
+            login = asyncio.ensure_future(client.request("POST", "/login", content=content, headers=form))
+            assert await asyncio.to_thread(begun.wait, BOUND)
+            answer = await client.request("GET", "/actions/read")
+            released.set()
+            return answer.json(), (await login).status
+
+    assert asyncio.run(main()) == (True, 200)
