@@ -194,32 +194,33 @@ def test_a_terminal_shows_the_id_of_the_request():
 
 
 @pytest.fixture
-def last_resort(monkeypatch):
+def _last_resort(monkeypatch):
     """No logging is configured, and Python's last resort is what it was."""
     monkeypatch.setattr(logging, "lastResort", logging._defaultLastResort)
-    monkeypatch.setattr(sys, "stderr", stream := io.StringIO())
-    return stream
 
 
-def test_without_any_configuration_a_server_writes_time_level_and_request(last_resort):
+@pytest.mark.usefixtures("_last_resort")
+def test_without_any_configuration_a_server_writes_time_level_and_request(capsys):
     logging.getLogger().handlers[:] = []  # pytest's
     _served("/route")
-    first, second = last_resort.getvalue().splitlines()
+    first, second = capsys.readouterr().err.splitlines()
     time, _, rest = first.partition(" ")
     assert time.endswith("Z")
     assert rest == "WARNING parcels: in a route (request r/route)"
     assert second.endswith(" WARNING parcels: outside")
 
 
-def test_who_configures_logging_later_gets_none_of_it(last_resort):
+@pytest.mark.usefixtures("_last_resort")
+def test_who_configures_logging_later_gets_none_of_it(capsys):
     replace_last_resort()
     logging.getLogger().handlers[:] = []  # pytest's
     logging.basicConfig(format="%(message)s", stream=(mine := io.StringIO()))
     _ours.warning("mine")
-    assert (mine.getvalue(), last_resort.getvalue()) == ("mine\n", "")
+    assert (mine.getvalue(), capsys.readouterr().err) == ("mine\n", "")
 
 
-def test_who_has_replaced_the_last_resort_keeps_it(last_resort, monkeypatch):
+@pytest.mark.usefixtures("_last_resort")
+def test_who_has_replaced_the_last_resort_keeps_it(monkeypatch):
     monkeypatch.setattr(logging, "lastResort", None)
     replace_last_resort()
     assert logging.lastResort is None
