@@ -60,7 +60,7 @@ class DefinitionError(ServeyError):
 
     def __init__(self, message: str, *, where: str | Sequence[str] = (), fix: str = "") -> None:
         self.message = message
-        self.where = (where,) if isinstance(where, str) else tuple(where)
+        self.where = (where,) if isinstance(where, str) and where else tuple(where)
         self.fix = fix
         lines = [message]
         lines += [f"  at {place}" for place in self.where if place]

@@ -8,6 +8,7 @@ Each is a call of its own with its own access control, error and deadline; the c
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
 from typing import Any, cast
@@ -16,6 +17,7 @@ import msgspec
 
 from servey.action.call_group import CallGroup
 from servey.action.context import CallContext
+from servey.action.defect import defect
 from servey.action.operation import Operation
 from servey.action.reply import Reply
 from servey.cache_control.cache_header import CacheHeader
@@ -24,9 +26,11 @@ from servey.codec import MISSING, ResultError
 from servey.codec.failure import PROBLEM_LIMIT, shown, unknown
 from servey.codec.node import Node
 from servey.codec.plan import Members
-from servey.errors import InternalError, InvalidError, Problem
+from servey.errors import CallError, InternalError, InvalidError, Problem
 from servey.finder import nested_actions
 from servey.settings import Settings
+
+_log = logging.getLogger("servey.operation")
 
 INCLUDE = "include"
 """The name of the parameter."""
@@ -90,7 +94,7 @@ class Inclusions:
             taken = [field.wire for field in node.fields] + ([node.tag[0]] if node.tag else [])
             found: dict[str, Operation] = {}
             for _, action in nested_actions([cls]):
-                operation, name = self._by_action.get(id(action)), action.fn.__name__
+                operation, name = self._by_action.get(id(action)), action.function_name
                 if operation is not None and name not in taken and not _takes_arguments(operation):
                     found[name] = operation
             self._of_classes[cls] = found
@@ -354,9 +358,17 @@ class Including:
             group=outer.group,
             started=outer.started,
         )
-        if not operation.is_unguarded:
-            await operation.authorize(context)
-        item.wire[item.name] = await self._result(operation, operation.decode_for(item.owner, {}), context, item.tree)
+        try:
+            if not operation.is_unguarded:
+                await operation.authorize(context)
+            arguments = operation.decode_for(item.owner, {})
+            item.wire[item.name] = await self._result(operation, arguments, context, item.tree)
+        except CallError:
+            raise
+        except BaseException as error:
+            raise defect(
+                error, "the call failed", log=_log, request_id=context.request_id, action=operation.name
+            ) from error
 
     def _collect(self, node: Node, value: Any, wire: Any, tree: Tree, found: list[_Nested]) -> None:
         """Collect the calls that a tree asks for of a value, whose JSON values are here, too."""

@@ -15,21 +15,62 @@ from typing import Any, TextIO
 
 import msgspec
 
+from servey.action.context import CURRENT_CALL
+from servey.action.current import ANSWERED
+
 _STANDARD = {*vars(logging.makeLogRecord({})), "members", "message", "asctime", "taskName", "color_message"}
 """The attributes of a record that are no extras; `color_message` is uvicorn's message for its own formatter."""
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
+class CallFilter(logging.Filter):
+    """Gives each record the ``request_id`` and the ``action`` of the call that it is logged in; lets all pass.
+
+    The handlers that `configure` installs have it. Add it to a handler of your own, not to a logger: the filters of a
+    logger see no record of the loggers below it.
+
+    Example:
+        >>> handler = logging.StreamHandler()
+        >>> handler.addFilter(CallFilter())
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Add what the record has not."""
+        call = CURRENT_CALL.get(None)
+        if call is not None:
+            vars(record).setdefault("request_id", call.request_id)
+            if call.action:
+                vars(record).setdefault("action", call.action)
+        elif (request := ANSWERED.get()) is not None:
+            vars(record).setdefault("request_id", request.request_id)
+        return True
+
+
 class HumanFormatter(logging.Formatter):
-    """``INFO servey.operation: message``, and the traceback below.
+    """``INFO servey.operation: message``, with the id of the request, and the traceback below.
 
     Control characters are shown as escapes: a message may quote what a stranger sent, and a terminal obeys it. So are
     lone surrogates, which most streams cannot write.
+
+    Args:
+        has_time: Whether a line begins with the time (RFC 3339, UTC).
     """
 
-    def __init__(self) -> None:
-        super().__init__("%(levelname)s %(name)s: %(message)s")
+    def __init__(self, *, has_time: bool = False) -> None:
+        super().__init__(f"{'%(asctime)s ' if has_time else ''}%(levelname)s %(name)s: %(message)s")
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
+        """Return the time."""
+        return _time(record)
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """Return the line, with the id of the request unless the message has it."""
+        line = super().formatMessage(record)
+        request_id = getattr(record, "request_id", "")
+        if not request_id or request_id in line or isinstance(record, AccessRecord):
+            return line
+        return f"{line} (request {request_id})"
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
@@ -47,9 +88,8 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the object."""
-        second, part = divmod(record.created, 1)
         members: dict[str, Any] = {
-            "ts": f"{_second(int(second))}.{int(part * 1000):03}Z",
+            "ts": _time(record),
             "level": record.levelname,
             "logger": record.name,
             "msg": record.getMessage(),
@@ -118,8 +158,38 @@ def configure(level: str = "INFO", stream: TextIO | None = None) -> None:
         root.removeHandler(handler)
     handler = Handler(stream or sys.stderr)
     handler.setFormatter(HumanFormatter() if _is_terminal(handler.stream) else JsonFormatter())
+    handler.addFilter(CallFilter())
     root.addHandler(handler)
     root.setLevel(level)
+
+
+class _LastResort(logging.StreamHandler[TextIO]):
+    """What writes the warnings of a program that has configured no logging: with time, level and request."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self, logging.WARNING)  # as Python's: the stream is looked up each time
+        self.setFormatter(HumanFormatter(has_time=True))
+        self.addFilter(CallFilter())
+
+    @property
+    def stream(self) -> TextIO:  # type: ignore[override]
+        """Standard error, whatever that is now."""
+        return sys.stderr
+
+
+def replace_last_resort() -> None:
+    """Have Python write records with time and level where nobody has configured logging.
+
+    Python writes their bare messages then. Whoever configures logging, at any time, gets none of this; nor who has
+    replaced `logging.lastResort`.
+    """
+    if logging.lastResort is getattr(logging, "_defaultLastResort", None):
+        logging.lastResort = _LastResort()
+
+
+def _time(record: logging.LogRecord) -> str:
+    second, part = divmod(record.created, 1)
+    return f"{_second(int(second))}.{int(part * 1000):03}Z"
 
 
 @lru_cache(maxsize=4)

@@ -6,18 +6,18 @@ import logging
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import cached_property
-from inspect import isfunction
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from servey.action.action import Action
+from servey.action.callables import name_of, qualified_name_of, source_of, where_of
 from servey.action.current import RUNNING, set_service_of_process
 from servey.action.injection import Injection
 from servey.action.operation import Operation
 from servey.action.runtime import Runtime, Runtimes
 from servey.action.signature import ActionSignature
 from servey.builtin import built_in_plugins, load_plugin
-from servey.errors import DefinitionError, ErrorMapping, ResourceError, SettingsError, located, raised_in
+from servey.errors import DefinitionError, ErrorMapping, ResourceError, SettingsError, raised_in
 from servey.finder import Declarations, find_declarations, nested_actions
 from servey.plugin import Plugin, TriggerSupport
 from servey.ports import Authenticator, Authorizer, RateLimiter, ResultStore, TokenIssuer
@@ -122,7 +122,7 @@ class Service:
             if id(unreached) not in served:
                 _log.warning(
                     "%s (%s) is not served: no action returns its class; return it from one, or take @action away",
-                    unreached.fn.__qualname__,
+                    qualified_name_of(unreached.fn),
                     unreached.where,
                 )
         return service
@@ -399,7 +399,7 @@ class Service:
                     f"{nested.name} is open and takes a {owner.__name__} from its caller, which {operation.name} "
                     "gives only to some",
                     where=[action.where, operation.action.where],
-                    fix=f"give {action.fn.__name__} an access_control of its own, or take its web trigger away",
+                    fix=f"give {action.function_name} an access_control of its own, or take its web trigger away",
                 )
 
     @asynccontextmanager
@@ -418,9 +418,9 @@ class Service:
                     manager = self._injection.open(node, None, runtime.values)
                     runtime.values[node.type] = await stack.enter_async_context(runtime.kept(manager, node.label))
                 except Exception as error:
-                    fn = node.resource.fn
-                    failed = raised_in(error, fn.__code__.co_filename)
-                    raise ResourceError(fn.__name__, [node.resource.where, failed], error) from error
+                    failed = raised_in(error, source_of(node.resource.fn).__code__.co_filename)
+                    where = [node.resource.where, failed]
+                    raise ResourceError(name_of(node.resource.fn), where, error) from error
             runtime.usable = True
             for lifespan in self._lifespans:
                 await stack.enter_async_context(lifespan(self))
@@ -467,9 +467,7 @@ def _check_declared(functions: Iterable[Any], kind: str) -> None:
     problems = [
         DefinitionError(
             f"{getattr(function, '__qualname__', repr(function))} is no {kind}",
-            where=located(function.__code__.co_filename, function.__code__.co_firstlineno)
-            if isfunction(function)
-            else (),
+            where=where_of(function),
             fix=f"put @{kind} above it",
         )
         for function in functions

@@ -12,6 +12,7 @@ from typing import Any, Literal, NoReturn, TypeVar, overload
 import msgspec
 
 from servey.action.batch_invoker import BatchInvoker
+from servey.action.callables import is_async, name_of, where_of
 from servey.action.example import Example
 from servey.action.resource import defining_namespace
 from servey.errors import DefinitionError, ErrorMapping, located
@@ -41,6 +42,7 @@ class Action(msgspec.Struct, frozen=True, kw_only=True):
     cache_control: CacheControl | None = None
     rate_limit: str | None = None
     batch_invoker: BatchInvoker | None = None
+    max_running: int | None = None
     named: bool = False
     namespace: dict[str, Any] = msgspec.field(default_factory=dict[str, Any])
 
@@ -50,11 +52,16 @@ class Action(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def where(self) -> str:
         """The function's ``file:line``."""
-        return _where(self.fn)
+        return where_of(self.fn)
+
+    @property
+    def function_name(self) -> str:
+        """The name of the function."""
+        return name_of(self.fn)
 
     @property
     def is_async(self) -> bool:
-        """Whether the function is a coroutine function, or wraps one."""
+        """Whether the function is a coroutine function."""
         return is_async(self.fn)
 
 
@@ -78,6 +85,7 @@ def action(
     cache_control: CacheControl | None = None,
     rate_limit: str | None = None,
     batch_invoker: BatchInvoker | None = None,
+    max_running: int | None = None,
 ) -> Callable[[F], F]: ...
 def action(
     fn: Any = None,
@@ -98,6 +106,7 @@ def action(
     cache_control: CacheControl | None = None,
     rate_limit: str | None = None,
     batch_invoker: BatchInvoker | None = None,
+    max_running: int | None = None,
 ) -> Any:
     """Declare a function an action, bare (``@action``) or with arguments (``@action(triggers=(WEB_GET,))``).
 
@@ -124,6 +133,8 @@ def action(
         cache_control: For how long, and by what, results may be used again: `TtlCacheControl(30)`, ….
         rate_limit: How often each caller may call it over a network: ``"10/minute"``.
         batch_invoker: How a nested action is called for many objects at once: ``BatchInvoker(all_of_them)``.
+        max_running: How many calls of it run at a time in a process; others wait until their deadline. Default: any
+            number.
 
     Returns:
         The same function (or a decorator that returns it).
@@ -145,7 +156,7 @@ def action(
     given_tuples: dict[str, Any] = {"triggers": triggers, "examples": examples, "errors": errors, "tags": tags}
 
     def where(function: Any) -> str:
-        return _where(function) if inspect.isfunction(function) else located(file, line)
+        return where_of(function) or located(file, line)
 
     def declare(function: F) -> F:
         try:
@@ -153,12 +164,12 @@ def action(
             for argument, given in given_tuples.items():
                 if not isinstance(given, tuple | list):
                     raise DefinitionError(
-                        f"{argument} of {function.__name__} is no tuple, but {type(given).__name__}",
+                        f"{argument} of {name_of(function)} is no tuple, but {type(given).__name__}",
                         fix=f"write a tuple, for one item with a comma: {argument}=(…,)",
                     )
             declared = Action(
                 fn=function,
-                name=function.__name__ if name is None else name,
+                name=name_of(function) if name is None else name,
                 description=description,
                 triggers=tuple(triggers),
                 access_control=access_control,
@@ -173,6 +184,7 @@ def action(
                 cache_control=cache_control,
                 rate_limit=rate_limit,
                 batch_invoker=batch_invoker,
+                max_running=max_running,
                 named=name is not None,
                 namespace=namespace,
             )
@@ -181,7 +193,14 @@ def action(
             raise DefinitionError(error.message, where=error.where or where(function), fix=error.fix) from None
         except TypeError as error:  # a timeout or a status that is no number
             raise DefinitionError(f"an argument of @action is wrong: {error}", where=where(function)) from None
-        function.__servey_action__ = declared  # type: ignore[attr-defined]
+        try:
+            function.__servey_action__ = declared  # type: ignore[attr-defined]
+        except AttributeError:
+            raise DefinitionError(
+                f"{name_of(function)} takes no attributes, and cannot be declared an action",
+                where=where(function),
+                fix="declare a def around it, or functools.partial(…) of it",
+            ) from None
         return function
 
     return declare if fn is None else declare(fn)
@@ -199,18 +218,18 @@ def _check_function(function: Any) -> None:
             f"@action cannot stand above @{type(function).__name__}",  # pyright: ignore[reportUnknownArgumentType]
             fix="declare a plain function or a plain method",
         )
-    if not inspect.isfunction(function):
+    if not callable(function) or inspect.isclass(function):
         fix = "put @action on a def or an async def"
         if not callable(function):
             fix = "name the argument, as in @action(triggers=(WEB_GET,))"
         raise DefinitionError(f"{function!r} is no function", fix=fix)
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise DefinitionError(
-            f"{function.__name__} is a generator function",
+            f"{name_of(function)} is a generator function",
             fix="return a list instead",
         )
     if get_action(function) is not None:
-        raise DefinitionError(f"{function.__name__} is declared an action twice", fix="take one @action away")
+        raise DefinitionError(f"{name_of(function)} is declared an action twice", fix="take one @action away")
 
 
 def _check_action(declared: Action) -> None:
@@ -238,6 +257,9 @@ def _check_action(declared: Action) -> None:
     timeout: Any = declared.timeout
     if timeout is not None and not (isinstance(timeout, int | float) and timeout > 0):
         raise DefinitionError(f"the timeout of {declared.name} is {timeout!r}", fix="give seconds above 0, or math.inf")
+    most: Any = declared.max_running
+    if most is not None and (type(most) is not int or most < 1):
+        raise DefinitionError(f"the max_running of {declared.name} is {most!r}", fix="give 1 or more, or leave it out")
     status: Any = declared.status
     if not (isinstance(status, int) and 200 <= status <= 299):
         raise DefinitionError(f"the status of {declared.name} is {status!r}", fix="use 200 to 299")
@@ -260,18 +282,8 @@ def _check_action(declared: Action) -> None:
             )
 
 
-def is_async(function: Any) -> bool:
-    """Return whether a function is a coroutine function, or wraps one."""
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(inspect.unwrap(function))
-
-
 def _is_name(name: str) -> bool:
     return name.isascii() and name.isidentifier() and not name.startswith("_")
-
-
-def _where(function: Any) -> str:
-    code = inspect.unwrap(function).__code__
-    return located(code.co_filename, code.co_firstlineno)
 
 
 class _Module(ModuleType):

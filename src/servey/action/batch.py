@@ -14,14 +14,27 @@ from typing import Any, cast
 
 import msgspec
 
-from servey.action.action import is_async
+from servey.action.callables import (
+    ToAwait,
+    hints_of,
+    is_async,
+    is_awaitable,
+    may_return_awaitable,
+    name_of,
+    parameters_of,
+    settled,
+    where_of,
+)
 from servey.action.context import CURRENT_CALL, CallContext
+from servey.action.deadlines import in_time
+from servey.action.defect import is_stop
 from servey.action.injection import Injection, compile_call
+from servey.action.places import TAKEN, Place, Places
 from servey.action.runtime import Runtime
-from servey.action.signature import ActionSignature, Injected, asked_for, hints_of
+from servey.action.signature import ActionSignature, Injected, asked_for
 from servey.codec import ResultError
 from servey.codec.walk import shown_type
-from servey.errors import CallError, DefinitionError, Problem, located
+from servey.errors import CallError, DefinitionError, Problem
 
 
 class BatchedCall:
@@ -48,17 +61,19 @@ class BatchedCall:
         self.future: asyncio.Future[None] = loop.create_future()
         self.variables = copy_context()
         self.value: Any = None
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
 
     def take(self, value: Any) -> None:
         """Keep what the function returned for the item, finished as the call wants it."""
-        if isinstance(value, Exception):
+        if isinstance(value, BaseException):
             self.error = value
             return
         try:
             self.value = self.variables.run(self.finish, value)
-        except Exception as error:  # noqa: BLE001 - raised again in the call that it belongs to
-            self.error = error
+        except BaseException as error:
+            if is_stop(error):
+                raise
+            self.error = error  # raised again in the call that it belongs to
 
 
 class Batch:
@@ -68,6 +83,7 @@ class Batch:
         signature: The action's signature.
         injection: What fills the parameters of the batch function.
         call_error: Returns what an exception means to callers; tells the log of a defect.
+        places: Those of the action, where it has some; a call of the function takes one, for how many items ever.
 
     Raises:
         DefinitionError: The action is no nested one, or the function asks for what nobody gives.
@@ -78,6 +94,7 @@ class Batch:
         signature: ActionSignature,
         injection: Injection,
         call_error: Callable[[BaseException, CallContext], CallError],
+        places: Places | None = None,
     ) -> None:
         action = signature.action
         assert action.batch_invoker is not None
@@ -101,15 +118,20 @@ class Batch:
         if action.batch_invoker.arg_extractor is not None:
             _check_extractor(action.batch_invoker.arg_extractor, others, self._name)
         self.item = _extractor(signature.parameters[0].name, others, action.batch_invoker.arg_extractor)
-        self._first, *rest = inspect.signature(inspect.unwrap(self._fn)).parameters.values()
+        self._first, *rest = parameters_of(self._fn).values()
         self.injected = self._injected(signature, rest, injection)
         order = [(item.name, item.kind is item.KEYWORD_ONLY) for item in (self._first, *rest)]
         self._call = compile_call(self._fn, order, {item.name: item for item in self.injected}, injection)
+        self._places = places
+        if places is not None:
+            self._call = places.holding(self._call)
         self._injection = injection
         needed = injection.needed(self.injected)
         self._resources = tuple(node for node in needed if node.resource.scope == "call")
         self._is_async = is_async(self._fn)
-        self._in_thread = not self._is_async and not any(node.resource.is_async for node in self._resources)
+        self._in_thread = not (
+            self._is_async or may_return_awaitable(self._fn) or any(node.resource.is_async for node in self._resources)
+        )
 
     def _injected(
         self, signature: ActionSignature, parameters: Sequence[inspect.Parameter], injection: Injection
@@ -120,7 +142,7 @@ class Batch:
         for name, what in ((self._first.name, "takes"), ("return", "returns")):
             if name in hints and not _is_list(hints[name]):
                 raise DefinitionError(
-                    f"the batch function {self._fn.__name__} of {self._name} {what} {shown_type(hints[name])}, "
+                    f"the batch function {name_of(self._fn)} of {self._name} {what} {shown_type(hints[name])}, "
                     f"which is no list",
                     where=invoker.where,
                     fix="it takes a list of items, and returns a list of as many results: list[…]",
@@ -130,7 +152,7 @@ class Batch:
             asked, optional = asked_for(hints.get(parameter.name))
             if not isinstance(asked, type) or asked not in injection.types:
                 raise DefinitionError(
-                    f"the batch function {self._fn.__name__} of {self._name} asks for {parameter.name!r}, "
+                    f"the batch function {name_of(self._fn)} of {self._name} asks for {parameter.name!r}, "
                     "which nothing provides",
                     where=invoker.where,
                     fix="annotate it with Authorization, CallContext or the type of a resource; what callers give "
@@ -146,25 +168,28 @@ class Batch:
         """
         context = _context_of_all(calls)
         CURRENT_CALL.set(context)
+        place: Place | None = None
         try:
+            if self._places is not None:
+                place = await self._places.take(context.deadline, runtime)
+                TAKEN.set(place)
             if self._in_thread:
-                await runtime.workers.run(
-                    lambda: self._call_here(calls, context, runtime),
-                    deadline=context.deadline,
-                    label=self._name,
-                    request_id=context.request_id,
-                )
+                try:
+                    await runtime.workers.run(
+                        lambda: self._call_here(calls, context, runtime),
+                        deadline=context.deadline,
+                        label=self._name,
+                        request_id=context.request_id,
+                    )
+                except ToAwait as returned:
+                    self._take(calls, await in_time(returned.awaitable, context.deadline, runtime.deadlines))
             else:
-                called = self._call_on_loop(calls, context, runtime)
-                await (called if context.deadline is None else runtime.deadlines.run(called, context.deadline))
-        except asyncio.CancelledError as error:
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
-                raise
-            self._fail(calls, error, context)
-        except Exception as error:  # noqa: BLE001 - raised again in each of the calls
+                await in_time(self._call_on_loop(calls, context, runtime), context.deadline, runtime.deadlines)
+        except BaseException as error:  # noqa: BLE001 - raised again in each of the calls
             self._fail(calls, error, context)
         finally:
+            if place is not None:
+                place.leave()
             if context.invalidated is not None:
                 await context.invalidated.again()
 
@@ -181,7 +206,8 @@ class Batch:
                 for node in self._resources:
                     manager: Any = self._injection.open(node, context, values)
                     values[node.type] = stack.enter_context(manager)
-                self._take(calls, self._call(self._items(calls), context, values))
+                results = self._call(self._items(calls), context, values)
+                self._take(calls, settled(results, may_wait=not self._resources))
         finally:
             if context.invalidated is not None:  # here, because `run` does not wait when the deadline has passed
                 context.invalidated.again_here()
@@ -195,7 +221,7 @@ class Batch:
                     runtime.on_loop(manager, node.label, context.request_id)
                 )
             if self._is_async:
-                results = await self._call(self._items(calls), context, values)
+                results = self._call(self._items(calls), context, values)
             else:
                 results = await runtime.workers.run(
                     lambda: self._call(self._items(calls), context, values),
@@ -203,7 +229,7 @@ class Batch:
                     label=self._name,
                     request_id=context.request_id,
                 )
-            self._take(calls, results)
+            self._take(calls, await results if is_awaitable(results) else results)
 
     def _items(self, calls: Sequence[BatchedCall]) -> Any:
         return SimpleNamespace(**{self._first.name: [call.item for call in calls]})
@@ -218,7 +244,7 @@ class Batch:
                 call.take(result)
             return
         raise ResultError(
-            f"what the batch function {self._fn.__name__} returned",
+            f"what the batch function {name_of(self._fn)} returned",
             [Problem("", f"expected a sequence of {len(calls)} results, got {got}")],
         )
 
@@ -240,7 +266,7 @@ def _check_extractor(extract: Callable[..., Any], others: Sequence[str], name: s
     except TypeError as error:
         raise DefinitionError(
             f"the arg_extractor of {name} cannot be called with its object and its arguments: {error}",
-            where=located(extract.__code__.co_filename, extract.__code__.co_firstlineno),
+            where=where_of(extract),
             fix=f"let it take ({', '.join(['item', *others])})",
         ) from None
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import msgspec
 
-from servey.errors import DefinitionError, located
+from servey.action.callables import is_async, name_of, parameters_of, source_of, where_of
+from servey.errors import DefinitionError
 
 
 class BatchInvoker(msgspec.Struct, frozen=True):
@@ -47,38 +48,35 @@ class BatchInvoker(msgspec.Struct, frozen=True):
             raise DefinitionError(f"the max_batch_size of a BatchInvoker is {most!r}", fix="give 1 or more, or None")
         if self.arg_extractor is not None:
             _check_function("arg_extractor", self.arg_extractor)
-            if inspect.iscoroutinefunction(self.arg_extractor):
+            if is_async(self.arg_extractor):
                 raise DefinitionError(
-                    f"the arg_extractor {self.arg_extractor.__name__} is async",
-                    where=_where(self.arg_extractor),
+                    f"the arg_extractor {name_of(self.arg_extractor)} is async",
+                    where=where_of(self.arg_extractor),
                     fix="write a plain def; what has to be awaited belongs into fn",
                 )
 
     @property
     def where(self) -> str:
         """The function's ``file:line``."""
-        return _where(self.fn)
+        return where_of(self.fn)
 
 
 def _check_function(argument: str, given: Any) -> None:
-    if not inspect.isfunction(given):
+    if not callable(given) or inspect.isclass(given) or source_of(given) is None:
         raise DefinitionError(
             f"the {argument} of a BatchInvoker is {given!r}, which is no function", fix="give a def or an async def"
         )
     if inspect.isgeneratorfunction(given) or inspect.isasyncgenfunction(given):
         raise DefinitionError(
-            f"the {argument} {given.__name__} is a generator function", where=_where(given), fix="return a list instead"
+            f"the {argument} {name_of(given)} is a generator function",
+            where=where_of(given),
+            fix="return a list instead",
         )
-    first = next(iter(inspect.signature(inspect.unwrap(given)).parameters.values()), None)
+    first = next(iter(parameters_of(given).values()), None)
     if first is None or first.kind is first.KEYWORD_ONLY:
         takes = "the list of items" if argument == "fn" else "the object"
         raise DefinitionError(
-            f"the {argument} {given.__name__} has no parameter for {takes}",
-            where=_where(given),
+            f"the {argument} {name_of(given)} has no parameter for {takes}",
+            where=where_of(given),
             fix="add it as the first",
         )
-
-
-def _where(function: Any) -> str:
-    code = inspect.unwrap(function).__code__
-    return located(code.co_filename, code.co_firstlineno)

@@ -57,6 +57,7 @@ class CallContext(msgspec.Struct, gc=False):
         invalidated: The `servey.cache_control.invalidated.Invalidated` of the call, once it has invalidated results.
         group: The `servey.action.call_group.CallGroup` of the request, whose calls may be made together; None for a
             call that comes alone.
+        action: The name of the action that is called; set when it runs.
         started: When the request came that the call is a part of, in the event loop's time (seconds): the deadline
             counts from it. None: it counts from when the call is made.
     """
@@ -72,6 +73,7 @@ class CallContext(msgspec.Struct, gc=False):
     invalidated: Any = None
     group: Any = None
     started: float | None = None
+    action: str = ""
 
 
 CURRENT_CALL: ContextVar[CallContext] = ContextVar("servey_current_call")

@@ -121,3 +121,8 @@ class Deadlines:
             # to cancel is to call what a task waits on, whose `cancel` may be anyone's code and take others out
             if call := calls.pop(key, None):
                 call[1]()
+
+
+async def in_time(awaitable: Awaitable[T], at: float | None, deadlines: Deadlines) -> T:
+    """Await `awaitable`, as `Deadlines.run` does where there is a deadline."""
+    return await (awaitable if at is None else deadlines.run(awaitable, at))

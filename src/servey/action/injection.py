@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Any
 
 import msgspec
 
+from servey.action.callables import name_of, parameters_of
 from servey.action.context import CallContext
 from servey.action.resource import Resource
 from servey.action.signature import Injected, asked_for
@@ -36,7 +36,7 @@ class ResourceNode(msgspec.Struct, frozen=True):
     @property
     def label(self) -> str:
         """What the log calls it."""
-        return f"the resource {self.resource.fn.__name__}"
+        return f"the resource {name_of(self.resource.fn)}"
 
 
 class Injection:
@@ -117,19 +117,19 @@ class Injection:
 
     def _parameters(self, resource: Resource, declared: Mapping[type, Resource]) -> Iterable[Injected]:
         hints = resource.hints()
-        for name in inspect.signature(resource.fn).parameters:
+        for name in parameters_of(resource.fn):
             asked, optional = asked_for(hints.get(name))
             known = isinstance(asked, type) and (asked in self.providers or asked in declared)
             if not known:
                 raise DefinitionError(
-                    f"the resource {resource.fn.__name__} asks for {name!r}, which nothing provides",
+                    f"the resource {name_of(resource.fn)} asks for {name!r}, which nothing provides",
                     where=resource.where,
                     fix="annotate it with Authorization, CallContext or the type of another resource",
                 )
             of_a_call = asked in self.providers or declared[asked].scope == "call"
             if resource.scope == "service" and of_a_call:
                 raise DefinitionError(
-                    f"the resource {resource.fn.__name__} lives as long as the service, "
+                    f"the resource {name_of(resource.fn)} lives as long as the service, "
                     f"and asks for {asked.__name__}, which is another for every call",
                     where=resource.where,
                     fix='make it a resource of scope "call"',
@@ -142,7 +142,7 @@ class Injection:
         def visit(node: ResourceNode, path: tuple[ResourceNode, ...]) -> None:
             if node in path:
                 circle = path[path.index(node) :]
-                names = " -> ".join(item.resource.fn.__name__ for item in (*circle, node))
+                names = " -> ".join(name_of(item.resource.fn) for item in (*circle, node))
                 raise DefinitionError(
                     f"resources ask for each other: {names}",
                     where=[item.resource.where for item in circle],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import logging
 import math
@@ -15,7 +14,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from servey.action.action import Action
+from servey.action.callables import ToAwait, is_awaitable, may_return_awaitable, settled
 from servey.action.context import CURRENT_CALL, CallContext, Origin
+from servey.action.deadlines import in_time
+from servey.action.defect import defect
 from servey.action.example import NOT_GIVEN, Example
 from servey.action.injection import Injection, compile_call
 from servey.action.reply import Reply
@@ -40,6 +42,7 @@ from servey.security.authorization import Authorization
 
 if TYPE_CHECKING:
     from servey.action.batch import Batch
+    from servey.action.places import Places
 
 _log = logging.getLogger("servey.operation")
 
@@ -129,11 +132,16 @@ class Operation:
         self.encode: Finish = self._encoder(self.result.encode)
         self.check: Finish = self._checker()
         self.errors = (*action.errors, *errors)
+        self._places: Places | None = None
+        if action.max_running is not None:
+            from servey.action.places import Places  # which most actions have not
+
+            self._places = Places(action.max_running)
         self._batch: Batch | None = None
         if action.batch_invoker is not None:
             from servey.action.batch import Batch  # which most actions have not
 
-            self._batch = Batch(signature, injection, self._call_error)
+            self._batch = Batch(signature, injection, self._call_error, self._places)
         injected = (*signature.injected, *(() if self._batch is None else self._batch.injected))
         asked_of_call = injection.asked_of_calls(injected)
         callers = [item for item in asked_of_call if item.type is Authorization]
@@ -166,6 +174,8 @@ class Operation:
         self._call = compile_call(
             action.fn, signature.order, {item.name: item for item in signature.injected}, injection
         )
+        if self._places is not None and action.run_in == "thread":
+            self._call = self._places.holding(self._call)
         self._execute = self._compile_execute()
         self.results: ResultCache | None = None
         """The results that the server keeps; None for an action whose results it does not."""
@@ -286,6 +296,8 @@ class Operation:
         """
         if self.needs_caller and context.authorization is None:
             raise UnauthorizedError
+        context.service, context.action = self._service, self.name
+        token = CURRENT_CALL.set(context)
         try:
             outcome: Any = self.action.access_control.check(context.authorization)
             if outcome is not None and inspect.isawaitable(outcome):
@@ -294,8 +306,10 @@ class Operation:
                 outcome = await (outcome if at is None else runtime.deadlines.run(outcome, at))
         except CallError:
             raise
-        except Exception as error:
+        except BaseException as error:
             raise self._defect(error, context, "the access control failed") from error
+        finally:
+            CURRENT_CALL.reset(token)
         if outcome is not None:
             # somebody who returns False means to refuse, and somebody who returns True has not read the port
             raise self._defect(None, context, f"the access control returned {outcome!r}; it must raise or return None")
@@ -317,24 +331,21 @@ class Operation:
         """
         runtime = self._current_runtime()
         at = self.deadline(context, runtime)
-        context.service = self._service
+        context.service, context.action = self._service, self.name
         token = CURRENT_CALL.set(context)
         try:
             if self._resources and not runtime.usable:
                 await runtime.start_for_a_call()
             if self._execute is not None:
-                return await self._execute(arguments, context, runtime, finish)
+                try:
+                    return await self._execute(arguments, context, runtime, finish)
+                except ToAwait as returned:
+                    return finish(await in_time(returned.awaitable, context.deadline, runtime.deadlines))
             called = self._call(arguments, context, runtime.values)
             return finish(await (called if at is None else runtime.deadlines.run(called, at)))
         except CallError:
             raise
-        except asyncio.CancelledError as error:
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
-                raise
-            # nobody cancelled this call: the function awaited something else that was
-            raise self._defect(error, context, "the action failed") from error
-        except Exception as error:
+        except BaseException as error:
             raise self._call_error(error, context) from error
         finally:
             CURRENT_CALL.reset(token)
@@ -377,7 +388,7 @@ class Operation:
             return Representation.of(
                 reply.value, cache, private=self.is_private, status=reply.status, headers=reply.headers
             )
-        except Exception as error:
+        except BaseException as error:
             # here, and not where errors are mapped: whatever it raises, it is no answer to the caller
             raise self._defect(error, CURRENT_CALL.get(), "the cache control failed") from error
 
@@ -430,7 +441,7 @@ class Operation:
         given = {name: getattr(arguments, name) for name in self.arguments.parameters}
         runtime = self._current_runtime()
         at = self.deadline(context, runtime)
-        context.service = self._service
+        context.service, context.action = self._service, self.name
         token = CURRENT_CALL.set(context)
         try:
             if inspect.iscoroutinefunction(ask.current_etag):
@@ -444,7 +455,7 @@ class Operation:
             return CacheHeader(etag=told).etag
         except CallError:
             raise
-        except Exception as error:
+        except BaseException as error:
             raise self._defect(error, context, "the current_etag of the cache control failed") from error
         finally:
             CURRENT_CALL.reset(token)
@@ -483,6 +494,8 @@ class Operation:
     def _compile_execute(self) -> Execute | None:
         """Return how a call is executed; None for an async function without resources, which `run` awaits itself."""
         alone = self._compile_alone()
+        if self._places is not None:
+            alone = self._places.limited(alone or self._awaited)
         return alone if self._batch is None else self._compile_batched(self._batch, alone or self._awaited)
 
     def _compile_batched(self, batch: Batch, alone: Execute) -> Execute:
@@ -495,9 +508,8 @@ class Operation:
 
     def _compile_alone(self) -> Execute | None:
         in_thread = self.action.run_in == "thread"
-        if self._call_resources and not (
-            in_thread and not any(node.resource.is_async for node in self._call_resources)
-        ):
+        resources_in_thread = not any(node.resource.is_async for node in self._call_resources)
+        if self._call_resources and (not in_thread or not resources_in_thread or may_return_awaitable(self.action.fn)):
             return self._with_resources
         if in_thread:
             return self._in_thread
@@ -510,7 +522,8 @@ class Operation:
 
     async def _at_once(self, arguments: Any, context: CallContext, runtime: Runtime, finish: Finish) -> Any:
         """Call a `def` that never blocks, on the loop."""
-        return finish(self._call(arguments, context, runtime.values))
+        value = self._call(arguments, context, runtime.values)
+        return finish(await in_time(value, context.deadline, runtime.deadlines) if is_awaitable(value) else value)
 
     def _in_thread(self, arguments: Any, context: CallContext, runtime: Runtime, finish: Finish) -> Awaitable[Any]:
         def call() -> Any:
@@ -521,8 +534,8 @@ class Operation:
                         for node in self._call_resources:
                             manager: Any = self._injection.open(node, context, values)
                             values[node.type] = stack.enter_context(manager)
-                        return finish(self._call(arguments, context, values))
-                return finish(self._call(arguments, context, runtime.values))
+                        return finish(settled(self._call(arguments, context, values), may_wait=False))
+                return finish(settled(self._call(arguments, context, runtime.values)))
             finally:
                 if context.invalidated is not None:  # here, because `run` does not wait when the deadline has passed
                     context.invalidated.again_here()
@@ -542,8 +555,6 @@ class Operation:
                     )
                 if self.action.run_in == "loop":
                     value = self._call(arguments, context, values)
-                    if self.action.is_async:
-                        value = await value
                 else:
                     value = await runtime.workers.run(
                         lambda: self._call(arguments, context, values),
@@ -551,7 +562,7 @@ class Operation:
                         label=self.name,
                         request_id=context.request_id,
                     )
-                return finish(value)
+                return finish(await value if is_awaitable(value) else value)
 
         called = call()
         return called if context.deadline is None else runtime.deadlines.run(called, context.deadline)
@@ -582,22 +593,14 @@ class Operation:
             if isinstance(error, mapping.type):
                 try:
                     return mapping.call_error(error)
-                except Exception as broken:  # noqa: BLE001 - the exception's own __str__
+                except BaseException as broken:  # noqa: BLE001 - the exception's own __str__
                     return self._defect(broken, context, f"the message of a {type(error).__name__} failed")
         if isinstance(error, ResultError):
             return self._defect(None, context, str(error))
         return self._defect(error, context, "the action failed")
 
     def _defect(self, error: BaseException | None, context: CallContext, message: str) -> InternalError:
-        _log.error(
-            "%s: %s (request %s)",
-            self.name,
-            message,
-            context.request_id,
-            exc_info=error,
-            extra={"action": self.name, "request_id": context.request_id},
-        )
-        return InternalError()
+        return defect(error, message, log=_log, request_id=context.request_id, action=self.name)
 
     def _check_examples(self, examples: Sequence[Example]) -> tuple[CheckedExample, ...]:
         checked: list[CheckedExample] = []

@@ -11,7 +11,8 @@ from typing import Any, Literal, TypeVar, overload
 
 import msgspec
 
-from servey.errors import DefinitionError, located
+from servey.action.callables import chain, hints_of, name_of, where_of
+from servey.errors import DefinitionError
 
 F = TypeVar("F", bound=Callable[..., Any])
 Scope = Literal["service", "call"]
@@ -33,23 +34,16 @@ class Resource(msgspec.Struct, frozen=True):
     @property
     def where(self) -> str:
         """The declaration's ``file:line``."""
-        return located(self.fn.__code__.co_filename, self.fn.__code__.co_firstlineno)
+        return where_of(self.fn)
 
     @property
     def is_async(self) -> bool:
         """Whether the resource is opened on the event loop (else in a worker thread)."""
-        return inspect.isasyncgenfunction(self.fn)
+        return _generator(self.fn) == "async"
 
     def hints(self) -> dict[str, Any]:
         """Return the resolved annotations of the function."""
-        try:
-            return typing.get_type_hints(self.fn, localns=self.namespace, include_extras=True)
-        except NameError as error:
-            raise DefinitionError(
-                f"an annotation of the resource {self.fn.__name__} cannot be resolved: {error}",
-                where=self.where,
-                fix="import or define the name before the resource; not under `if TYPE_CHECKING`",
-            ) from error
+        return hints_of(self.fn, self.namespace, None, self.where)
 
     def provides(self) -> type:
         """Return the type of the value, from the return annotation.
@@ -64,9 +58,9 @@ class Resource(msgspec.Struct, frozen=True):
                 return provided
         kind = "AsyncIterator" if self.is_async else "Iterator"
         raise DefinitionError(
-            f"the resource {self.fn.__name__} does not say what it yields",
+            f"the resource {name_of(self.fn)} does not say what it yields",
             where=self.where,
-            fix=f"annotate it: def {self.fn.__name__}(…) -> {kind}[TheType]",
+            fix=f"annotate it: def {name_of(self.fn)}(…) -> {kind}[TheType]",
         )
 
     def manager(self) -> Callable[..., AbstractContextManager[Any] | AbstractAsyncContextManager[Any]]:
@@ -75,18 +69,19 @@ class Resource(msgspec.Struct, frozen=True):
             open_async = asynccontextmanager(self.fn)
             return lambda *args, **kwargs: _AsyncOpen(open_async(*args, **kwargs))
         open_sync = contextmanager(self.fn)
-        return lambda *args, **kwargs: _Open(open_sync(*args, **kwargs))
+        return lambda *args, **kwargs: _Open(lambda: open_sync(*args, **kwargs))
 
 
 class _Open(AbstractContextManager[Any]):
     """An open resource. What it does not raise again is raised all the same: a rollback makes no failure a success."""
 
-    __slots__ = ("_manager",)
+    __slots__ = ("_make", "_manager")
 
-    def __init__(self, manager: AbstractContextManager[Any]) -> None:
-        self._manager = manager
+    def __init__(self, make: Callable[[], AbstractContextManager[Any]]) -> None:
+        self._make = make  # called where it is entered: a decorator's code runs then
 
     def __enter__(self) -> Any:
+        self._manager = self._make()
         return self._manager.__enter__()
 
     def __exit__(self, *raised: Any) -> None:
@@ -137,24 +132,32 @@ def resource(fn: Any = None, /, *, scope: Scope = "call") -> Any:
     namespace = defining_namespace(sys._getframe(1))  # pyright: ignore[reportPrivateUsage]
 
     def declare(function: F) -> F:
-        if not (inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)):
+        if not _generator(function):
             raise DefinitionError(
                 f"the resource {getattr(function, '__name__', function)!r} is no generator function",
-                where=located(function.__code__.co_filename, function.__code__.co_firstlineno)
-                if inspect.isfunction(function)
-                else (),
+                where=where_of(function),
                 fix="open, yield the value once, close",
             )
         if scope not in ("service", "call"):
             raise DefinitionError(
-                f"the scope of the resource {function.__name__} is {scope!r}",
-                where=located(function.__code__.co_filename, function.__code__.co_firstlineno),
+                f"the scope of the resource {name_of(function)} is {scope!r}",
+                where=where_of(function),
                 fix='use "service" or "call"',
             )
         function.__servey_resource__ = Resource(function, scope, namespace)  # type: ignore[attr-defined]
         return function
 
     return declare if fn is None else declare(fn)
+
+
+def _generator(fn: Any) -> str:
+    """Return whether calling `fn` makes an ``"async"`` or a ``"sync"`` generator, itself or by what it wraps."""
+    for item in chain(fn):
+        if inspect.isasyncgenfunction(item):
+            return "async"
+        if inspect.isgeneratorfunction(item):
+            return "sync"
+    return ""
 
 
 def defining_namespace(frame: Any) -> dict[str, Any]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import threading
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack
 from typing import Any
 
 from servey.action.deadlines import Deadlines
+from servey.action.tasks import contain_tasks
 from servey.action.workers import Workers
 
 _log = logging.getLogger("servey.runtime")
@@ -33,6 +35,8 @@ class Runtime:
         self.loop = loop
         self.deadlines = Deadlines(loop)
         self.workers = Workers(loop, threads, self.deadlines)
+        self.login_workers = Workers(loop, _cores(), self.deadlines)
+        """The threads of logins: a hash of a password keeps a processor busy, and calls need not wait for it."""
         self._keeper = Workers(loop, 1, self.deadlines)
         self.values: dict[type, Any] = {}
         self.usable = False
@@ -45,6 +49,7 @@ class Runtime:
         self._stack = AsyncExitStack()
         self._changing = asyncio.Lock()
         self._users = 0
+        self._release_tasks: Callable[[], None] = lambda: None
 
     async def start(self) -> None:
         """Open what the service needs; at once when that is done already, and after it has closed when it stops."""
@@ -60,6 +65,7 @@ class Runtime:
                     self._forget()
                     raise
                 self.started = True
+                self._release_tasks = contain_tasks(self.loop)
 
     async def start_for_a_call(self) -> None:
         """Start because a call needs it, nobody having entered before; nobody will close it, and the log says so."""
@@ -89,7 +95,7 @@ class Runtime:
             grace = max(0.0, self.stop_at - self.loop.time())
         async with self._changing:  # who enters now waits, and opens everything anew
             try:
-                await self.workers.drain(grace)
+                await asyncio.gather(self.workers.drain(grace), self.login_workers.drain(grace))
             finally:
                 try:
                     await self._stack.aclose()
@@ -99,6 +105,7 @@ class Runtime:
     def _forget(self) -> None:
         self.usable = self.started = self.stopping = False
         self.stop_at = None
+        self._release_tasks()
         self.values.clear()
 
     def on_loop(
@@ -124,7 +131,13 @@ class Runtime:
     def close(self) -> None:
         """Let the threads end; the loop is closed."""
         self.workers.close()
+        self.login_workers.close()
         self._keeper.close()
+
+
+def _cores() -> int:
+    """Return how many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class _InWorkers(AbstractAsyncContextManager[Any]):

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import inspect
 import types
 import typing
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from functools import cached_property
 from typing import Any
 
 import msgspec
 
 from servey.action.action import Action
+from servey.action.callables import docstring_of, hints_of, parameters_of
 from servey.action.context import CallContext
 from servey.action.reply import Reply
 from servey.codec import MISSING, Parameter
@@ -59,7 +59,7 @@ class ActionSignature(msgspec.Struct, frozen=True, dict=True):
     @cached_property
     def documentation(self) -> Documentation:
         """What the action's docstring says; `@action(description=…)` replaces summary and description."""
-        told = Documentation.of(inspect.getdoc(self.action.fn))
+        told = Documentation.of(docstring_of(self.action.fn))
         if self.action.description is not None:
             summary, _, rest = self.action.description.strip().partition("\n")
             told = msgspec.structs.replace(told, summary=summary, description=rest.strip())
@@ -84,13 +84,13 @@ class ActionSignature(msgspec.Struct, frozen=True, dict=True):
         injected: list[Injected] = []
         order: list[tuple[str, bool]] = []
         problems: list[DefinitionError] = []
-        for position, parameter in enumerate(inspect.signature(inspect.unwrap(action.fn)).parameters.values()):
+        for position, parameter in enumerate(parameters_of(action.fn).values()):
             name = parameter.name
             if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
                 star = "*" if parameter.kind is parameter.VAR_POSITIONAL else "**"
                 problems.append(
                     DefinitionError(
-                        f"{action.fn.__name__} takes {star}{name}, which no caller can fill",
+                        f"{action.function_name} takes {star}{name}, which no caller can fill",
                         where=action.where,
                         fix="name and annotate every parameter",
                     )
@@ -102,7 +102,7 @@ class ActionSignature(msgspec.Struct, frozen=True, dict=True):
                 continue
             if name not in hints:
                 problems.append(
-                    _no_annotation(action, f"the parameter {name!r} of {action.fn.__name__}", f"{name}: str")
+                    _no_annotation(action, f"the parameter {name!r} of {action.function_name}", f"{name}: str")
                 )
                 continue
             asked, optional = asked_for(hints[name])
@@ -112,14 +112,14 @@ class ActionSignature(msgspec.Struct, frozen=True, dict=True):
             default = MISSING if parameter.default is parameter.empty else parameter.default
             parameters.append(Parameter(name, hints[name], default))
         if "return" not in hints:
-            problems.append(_no_annotation(action, f"the result of {action.fn.__name__}", "-> str, or -> None"))
+            problems.append(_no_annotation(action, f"the result of {action.function_name}", "-> str, or -> None"))
         if problems:
             raise DefinitionError.join(problems)
         result = hints["return"]
         replies = typing.get_origin(result) is Reply
         if result is Reply:
             raise DefinitionError(
-                f"the Reply of {action.fn.__name__} does not say of what", where=action.where, fix="-> Reply[str]"
+                f"the Reply of {action.function_name} does not say of what", where=action.where, fix="-> Reply[str]"
             )
         return cls(
             action=action,
@@ -131,57 +131,6 @@ class ActionSignature(msgspec.Struct, frozen=True, dict=True):
             replies=replies,
             owner=owner,
         )
-
-
-def hints_of(fn: Any, local: Mapping[str, Any], owner: type | None, where: str) -> dict[str, Any]:
-    """Return the annotations of a function, resolved.
-
-    Args:
-        fn: The function.
-        local: The names that were local where it was declared.
-        owner: The class that it belongs to.
-        where: Its ``file:line``, for errors.
-
-    Raises:
-        DefinitionError: One of them cannot be resolved, or is no type.
-    """
-    fn = inspect.unwrap(fn)
-    namespace = dict(local)
-    if owner is not None:
-        namespace.setdefault(owner.__name__, owner)
-    try:
-        hints = typing.get_type_hints(fn, localns=namespace, include_extras=True)
-        return hints if owner is None else {name: _owned(hint, owner) for name, hint in hints.items()}
-    except NameError as error:
-        name = getattr(error, "name", None) or str(error)
-        raise DefinitionError(
-            f"an annotation of {fn.__name__} names {name!r}, which is not defined in its module"
-            + (" nor, when @action ran, in the function around it" if local else ""),
-            where=where,
-            fix=f"import or define {name!r} before the action; not under `if TYPE_CHECKING`",
-        ) from error
-    except (TypeError, AttributeError, SyntaxError) as error:
-        raise DefinitionError(
-            f"an annotation of {fn.__name__} is no type: {error}", where=where, fix="annotate with types"
-        ) from error
-
-
-def _owned(hint: Any, owner: type) -> Any:
-    """Return a type with `owner` in the place of each `typing.Self` (PEP 673)."""
-    if hint is typing.Self:  # pyright: ignore[reportUnknownMemberType]
-        return owner
-    origin: Any = typing.get_origin(hint)
-    args = typing.get_args(hint)
-    if origin is typing.Annotated:
-        return typing.Annotated[_owned(args[0], owner), *hint.__metadata__]
-    if origin is None or origin is typing.Literal:
-        return hint
-    owned: Any = tuple(_owned(item, owner) for item in args)
-    if owned == args:
-        return hint
-    if origin is types.UnionType:
-        origin = typing.Union
-    return origin[owned]
 
 
 def _no_annotation(action: Action, what: str, fix: str) -> DefinitionError:

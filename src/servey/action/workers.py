@@ -21,6 +21,7 @@ from functools import partial
 from typing import Any, Generic, TypeVar
 
 from servey.action.deadlines import Deadlines
+from servey.action.defect import as_exception
 from servey.errors import CallError, DeadlineError, OverloadedError
 
 T = TypeVar("T")
@@ -74,13 +75,10 @@ class Job(Generic[T]):
         self.started_at = time.monotonic()
         try:
             self.value = self.context.run(self.call)
-        except Exception as error:  # noqa: BLE001 - raised again in the caller's task
-            self.error = error
-        except BaseException as error:  # noqa: BLE001
-            # SystemExit or KeyboardInterrupt in a task ends the event loop, CancelledError says that the caller
-            # was cancelled: none of them is what a function in another thread may ask for.
-            self.error = RuntimeError(f"{self.label} raised {type(error).__name__} in a worker thread")
-            self.error.__cause__ = error
+        except BaseException as error:  # noqa: BLE001 - raised again in the caller's task, as an Exception
+            # none of the others is what a function in another thread may ask for: SystemExit ends an event loop,
+            # CancelledError says that the caller was cancelled
+            self.error = as_exception(error, f"{self.label}, in a worker thread,")
 
     def outcome(self, failure: _Failure | None) -> T:
         """Return what the function returned, or raise what it raised, in the caller's task.

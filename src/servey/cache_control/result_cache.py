@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from servey.action.callables import module_of, qualified_name_of
 from servey.action.context import CURRENT_CALL
 from servey.cache_control.argument_key import UnkeyableError, argument_key
 from servey.cache_control.invalidated import Invalidated
@@ -311,8 +312,8 @@ def fingerprint(operation: Operation) -> str:
     """
     fn = operation.action.fn
     whole = (
-        fn.__module__,
-        fn.__qualname__,
+        module_of(fn),
+        qualified_name_of(fn),
         operation.name,
         operation.action.status,
         operation.is_private,

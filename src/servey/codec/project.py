@@ -154,13 +154,13 @@ class Projector:
 
     def _union(self, node: Node, value: Any, at: str) -> Any:
         best: list[Problem] = []
-        for member in outgoing(node, value):
+        for part in outgoing(node, value):
             nested = Projector(self.compiler, self.lazy)
-            wire = nested.project(member, value, "")
+            wire = nested.project(part, value, "")
             if not nested.problems:
                 return wire
             best = nested.problems if not best or len(nested.problems) < len(best) else best
-            if isinstance(member.cls, type) and type(value) is member.cls:
+            if isinstance(part.cls, type) and type(value) is part.cls:
                 best = nested.problems
                 break
         self.problems += below(at, best)

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from servey.action.action import Action, get_action
+from servey.action.callables import name_of
 from servey.action.resource import Resource
 from servey.errors import DefinitionError, is_missing, located, nearest
 
@@ -54,7 +55,7 @@ class Declarations(msgspec.Struct, frozen=True):
             if isinstance(declared, Action | Resource) and declared.fn is not value:
                 kind = "action" if declared is action else "resource"
                 problems[id(value)] = DefinitionError(
-                    f"another decorator stands above @{kind} on {declared.fn.__name__}; calls would go past it",
+                    f"another decorator stands above @{kind} on {name_of(declared.fn)}; calls would go past it",
                     where=declared.where,
                     fix=f"put @{kind} on top",
                 )

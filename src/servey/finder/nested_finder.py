@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from typing import Any
 
 from servey.action.action import Action, get_action
+from servey.action.callables import parameters_of, qualified_name_of
 from servey.errors import DefinitionError
 
 
@@ -44,10 +44,12 @@ def _inner(value: Any) -> Any:
 def _check(action: Action, value: Any) -> None:
     if action.fn is not value:
         raise DefinitionError(
-            f"another decorator stands above @action on {action.fn.__qualname__}; calls would go past it",
+            f"another decorator stands above @action on {qualified_name_of(action.fn)}; calls would go past it",
             where=action.where,
             fix="put @action on top of a plain method",
         )
-    first = next(iter(inspect.signature(inspect.unwrap(action.fn)).parameters.values()), None)
+    first = next(iter(parameters_of(action.fn).values()), None)
     if first is None or first.kind not in (first.POSITIONAL_ONLY, first.POSITIONAL_OR_KEYWORD):
-        raise DefinitionError(f"{action.fn.__qualname__} takes no self", where=action.where, fix="write it as a method")
+        raise DefinitionError(
+            f"{qualified_name_of(action.fn)} takes no self", where=action.where, fix="write it as a method"
+        )

@@ -17,8 +17,10 @@ from typing import Any, TypeVar, overload
 import msgspec
 
 from servey.action.context import CallContext, Origin, new_request_id
+from servey.action.current import current_context
+from servey.action.defect import defect, is_stop
 from servey.action.operation import Operation
-from servey.errors import NotFoundError, nearest
+from servey.errors import CallError, NotFoundError, nearest
 from servey.service import Service
 
 T = TypeVar("T")
@@ -31,7 +33,13 @@ _log = logging.getLogger("servey.direct")
 
 @overload
 async def call(
-    service: Service, name: str, event: Mapping[str, Any], *, context: CallContext | None = None, cached: bool = False
+    service: Service,
+    name: str,
+    event: Mapping[str, Any],
+    *,
+    context: CallContext | None = None,
+    cached: bool = False,
+    as_system: bool = False,
 ) -> Any: ...
 @overload
 async def call(
@@ -42,6 +50,7 @@ async def call(
     texts: Texts = (),
     context: CallContext | None = None,
     cached: bool = False,
+    as_system: bool = False,
 ) -> bytes: ...
 async def call(
     service: Service,
@@ -51,24 +60,31 @@ async def call(
     texts: Texts = (),
     context: CallContext | None = None,
     cached: bool = False,
+    as_system: bool = False,
 ) -> Any:
     """Call an action; JSON is answered with JSON, a mapping with what JSON holds (dicts, lists, scalars).
 
     The service is open during the call; whoever calls often enters `service.running()` around all of it.
+
+    A call that is made while a request is answered, in a route of a plugin or in an action, is that request's: its
+    caller needs the same rights as over the network. `as_system` is the way around the access control. Outside of
+    requests the operating system calls.
 
     Args:
         service: The service.
         name: The action; a nested action's bare function name where that is unique.
         event: The arguments by name: a JSON object, or a mapping of parsed JSON.
         texts: Further arguments as text, as flags give them; not together with a mapping.
-        context: The call's surroundings; by default the operating system calls.
+        context: The call's surroundings; by default those of the request that is answered here.
         cached: Whether a result that the service keeps will do; by default the action always runs.
+        as_system: Whether the operating system calls, whoever asked for it; not together with `context`.
 
     Returns:
         The result, without the `Reply` around it.
 
     Raises:
-        CallError: The call failed, or there is no such action.
+        CallError: The call failed, or there is no such action; or the token of the request is not good.
+        ValueError: Both `context` and `as_system` are given.
 
     Example:
         >>> from servey.action.action import action
@@ -79,20 +95,29 @@ async def call(
         b'"Hello World!"'
     """
     operation = _operation(service, name)
+    if as_system and context is not None:
+        raise ValueError("the context says who calls: give it, or as_system, and not both")
     if context is None:
-        context = CallContext(Origin.SYSTEM, "direct", new_request_id())
+        context = (
+            CallContext(Origin.SYSTEM, "direct", new_request_id()) if as_system else await current_context("direct")
+        )
     async with service.running():
-        await operation.authorize(context)
-        arguments = _decoded(operation, event, texts)
-        finish = operation.encode if isinstance(event, Mapping) else operation.encode_json
         try:
+            await operation.authorize(context)
+            arguments = _decoded(operation, event, texts)
+            finish = operation.encode if isinstance(event, Mapping) else operation.encode_json
             if cached:
                 content = (await operation.fetch(arguments, context)).representation.content
                 return msgspec.json.decode(content) if isinstance(event, Mapping) else content
             result = await operation.run(arguments, context, finish)
-        except asyncio.CancelledError:
-            _log.info("%s is given up; what it began gets %g s", name, service.settings.shutdown_timeout)
+        except CallError:
             raise
+        except BaseException as error:
+            if isinstance(error, asyncio.CancelledError) and is_stop(error):
+                _log.info("%s is given up; what it began gets %g s", name, service.settings.shutdown_timeout)
+            raise defect(
+                error, "the call failed", log=_log, request_id=context.request_id, action=operation.name
+            ) from error
     return result.value if operation.signature.replies else result
 
 

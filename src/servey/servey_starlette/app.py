@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Protocol, runtime_checkable
 
+from servey.action.current import ANSWERED
+from servey.action.defect import defect
 from servey.errors import CALL_ERRORS, CallError, ForbiddenError, InternalError, MissingExtraError
+from servey.log import replace_last_resort
 from servey.servey_starlette.request import request_id_of
 from servey.service import Service
 
@@ -27,12 +31,15 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from servey.servey_starlette.answered import Answering
 from servey.servey_starlette.claims import check_claims, claims_of
 from servey.servey_starlette.docs import DOCS_PATH, docs_routes
 from servey.servey_starlette.document import document_routes
 from servey.servey_starlette.problem import Problems
 from servey.servey_starlette.route_factory.authenticator_route_factory import login_routes
-from servey.servey_starlette.router import ActionRouter, ActionTable, actions_first
+from servey.servey_starlette.router import ActionRouter, ActionTable, Contained, actions_first
+
+_log = logging.getLogger("servey.rest")
 
 Lifespan = Callable[[Any], AbstractAsyncContextManager[Any]]
 
@@ -108,7 +115,13 @@ class ServiceApplication(Starlette):
 
     def build_middleware_stack(self) -> ASGIApp:
         """Return the stack: CORS, then the actions where no middleware stands before them, then Starlette's."""
-        stack = super().build_middleware_stack()
+        own = self.user_middleware
+        self.user_middleware = [item for each in own for item in (Middleware(Contained), each)]
+        try:
+            stack = super().build_middleware_stack()
+        finally:
+            self.user_middleware = own
+        stack = Answering(stack, self.service)
         if not self.user_middleware:
             stack = actions_first(self._table, stack)
         settings = self.service.settings
@@ -186,7 +199,10 @@ def create_app(
             error = told(exception)
             if isinstance(error, Response):
                 return error
-            request_id = request_id_of(dict(request.scope["headers"]))
+            answered = ANSWERED.get()
+            request_id = request_id_of(dict(request.scope["headers"])) if answered is None else answered.request_id
+            if isinstance(error, InternalError):  # the traceback is the server's to tell, for it is raised again
+                defect(None, f"the request failed: {type(exception).__name__}", log=_log, request_id=request_id)
             return Response(
                 problems.body(error, request_id, request.scope),
                 status_code=error.status,
@@ -198,6 +214,7 @@ def create_app(
 
     @asynccontextmanager
     async def running(app: Any) -> AsyncGenerator[Any]:
+        replace_last_resort()
         async with service.running():
             if lifespan is None:
                 yield

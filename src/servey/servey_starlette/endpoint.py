@@ -7,8 +7,11 @@ import logging
 from collections.abc import Awaitable, Mapping
 
 from servey.action.context import CallContext, Origin, new_request_id
+from servey.action.current import within
+from servey.action.deadlines import in_time
+from servey.action.defect import defect, is_stop
 from servey.action.operation import LARGE_BODY
-from servey.errors import CallError, InternalError, OverloadedError
+from servey.errors import CallError, OverloadedError
 from servey.inclusion import INCLUDE, Inclusions
 from servey.security.authorization import Authorization
 from servey.servey_starlette.answer import answering, privacy_of
@@ -81,8 +84,8 @@ def action_endpoint(route: WebRoute, service: Service, problems: Problems, inclu
 
     async def within_deadline(awaited: Awaitable[Authorization], context: CallContext) -> Authorization:
         runtime = operation.runtime
-        at = operation.deadline(context, runtime)
-        return await (awaited if at is None else runtime.deadlines.run(awaited, at))
+        with within(context):
+            return await in_time(awaited, operation.deadline(context, runtime), runtime.deadlines)
 
     async def endpoint(scope: Scope, receive: Receive, send: Send) -> None:
         headers: dict[bytes, bytes] = dict(scope["headers"])
@@ -129,18 +132,13 @@ def action_endpoint(route: WebRoute, service: Service, problems: Problems, inclu
             return
         except Disconnected:
             return
-        except asyncio.CancelledError:
-            if service.stopping:  # the server has waited long enough, and says nothing to the caller
-                await send_problem(OverloadedError("the service is shutting down"), context.request_id, scope, send)
-            raise
-        except Exception:  # noqa: BLE001 - a plugin's authorizer; the operation raises nothing but CallError
-            _log.exception(
-                "%s: the request failed (request %s)",
-                operation.name,
-                context.request_id,
-                extra={"action": operation.name, "request_id": context.request_id},
-            )
-            await send_problem(InternalError(), context.request_id, scope, send)
+        except BaseException as error:  # a plugin's authorizer, a class that arguments are made of
+            if isinstance(error, asyncio.CancelledError) and is_stop(error):
+                if service.stopping:  # the server has waited long enough, and says nothing to the caller
+                    await send_problem(OverloadedError("the service is shutting down"), context.request_id, scope, send)
+                raise
+            failed = defect(error, "the request failed", log=_log, request_id=context.request_id, action=name)
+            await send_problem(failed, context.request_id, scope, send)
             return
         request_id = (b"x-request-id", context.request_id.encode("ascii"))
         if status in _BODILESS:

@@ -13,6 +13,7 @@ from typing import Any
 from starlette.routing import BaseRoute, Match, Router
 from starlette.types import ASGIApp
 
+from servey.action.defect import as_exception, is_stop
 from servey.errors import MalformedError, MethodNotAllowedError, ServeyError
 from servey.inclusion import Inclusions
 from servey.servey_starlette.endpoint import action_endpoint, options_endpoint
@@ -212,6 +213,26 @@ def _walk(root: _Segment, segments: list[str], values: list[str]) -> _Segment | 
         at += 1
 
 
+class Contained:
+    """An application, a route or a middleware, that raises nothing but exceptions: it may run in a task.
+
+    Args:
+        app: The application.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve; `SystemExit` and its like become an exception, which is a 500 to the caller."""
+        try:
+            await self._app(scope, receive, send)
+        except BaseException as error:
+            if isinstance(error, Exception) or is_stop(error):
+                raise
+            raise as_exception(error, "the application") from error
+
+
 class ActionRouter(Router):
     """Starlette's router with the actions in front of its routes.
 
@@ -223,6 +244,7 @@ class ActionRouter(Router):
     def __init__(self, table: ActionTable, **arguments: Any) -> None:
         super().__init__(redirect_slashes=False, **arguments)
         self._find = table.find
+        self._routes = Contained(super().__call__)
 
     async def lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve the lifespan; an error of servey's own tells itself, without a traceback of the framework's."""
@@ -239,7 +261,7 @@ class ActionRouter(Router):
         """Hand an action's coroutine through, without one of its own."""
         if scope["type"] == "http" and (endpoint := self._find(scope)) is not None:
             return endpoint(scope, receive, send)
-        return super().__call__(scope, receive, send)
+        return self._routes(scope, receive, send)
 
 
 def actions_first(table: ActionTable, otherwise: ASGIApp) -> ASGIApp:

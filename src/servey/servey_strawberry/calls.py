@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -11,14 +12,17 @@ from graphql import GraphQLResolveInfo
 
 from servey.action.call_group import CallGroup
 from servey.action.context import CallContext, Origin, new_request_id
+from servey.action.defect import defect
 from servey.action.operation import Operation
 from servey.cache_control.cache_header import CacheHeader
 from servey.codec import to_wire
-from servey.errors import InternalError, InvalidError, Problem
+from servey.errors import CallError, InternalError, InvalidError, Problem
 from servey.security.authorization import Authorization
 from servey.servey_starlette.forgetting import forgetting
 from servey.servey_strawberry.model import InputField, InputType, OutputField
 from servey.service import Service
+
+_log = logging.getLogger("servey.graphql")
 
 
 class Calls:
@@ -91,22 +95,33 @@ class Calls:
         operation = field.operation
         assert operation is not None
         context = self._context()
-        if not operation.is_unguarded:
-            await operation.authorize(context)
         try:
-            arguments = operation.decode_for(source, wire) if field.nested else operation.decode(wire)
+            if not operation.is_unguarded:
+                await operation.authorize(context)
+            arguments = self._decoded(field, operation, source, wire)
+            if self.reads and operation.action.cache_control is not None:
+                value = await self._fetch(operation, arguments, context)
+            else:
+                value = await operation.run(arguments, context, operation.check)
+                self._made_of(CacheHeader(), private=operation.is_private)
+                if changed is not None and not self.reads:
+                    await changed(arguments)
+            return value if field.read is None or value is None else field.read(value)
+        except CallError:
+            raise
+        except BaseException as error:
+            raise defect(
+                error, "the call failed", log=_log, request_id=self.request_id, action=operation.name
+            ) from error
+
+    @staticmethod
+    def _decoded(field: OutputField, operation: Operation, source: Any, wire: dict[str, Any]) -> Any:
+        try:
+            return operation.decode_for(source, wire) if field.nested else operation.decode(wire)
         except InvalidError as error:
             raise InvalidError(
                 error.detail, errors=[_renamed(item, field.arguments) for item in error.errors]
             ) from None
-        if self.reads and operation.action.cache_control is not None:
-            value = await self._fetch(operation, arguments, context)
-        else:
-            value = await operation.run(arguments, context, operation.check)
-            self._made_of(CacheHeader(), private=operation.is_private)
-            if changed is not None and not self.reads:
-                await changed(arguments)
-        return value if field.read is None or value is None else field.read(value)
 
     async def _fetch(self, operation: Operation, arguments: Any, context: CallContext) -> Any:
         if not operation.is_restorable:  # the JSON that is kept could be that of another class

@@ -11,6 +11,8 @@ import msgspec
 from graphql import GraphQLError, OperationType
 
 from servey.action.context import CallContext, Origin, new_request_id
+from servey.action.current import within
+from servey.action.defect import defect, is_stop
 from servey.cache_control.answer_headers import answer_headers
 from servey.cache_control.preconditions import Conditions, Outcome, is_conditional
 from servey.cache_control.representation import Representation
@@ -113,14 +115,13 @@ class GraphQLEndpoint:
             await answer.fail(error)
         except Disconnected:
             return
-        except asyncio.CancelledError:
-            if self._service.stopping:
-                await answer.fail(OverloadedError("the service is shutting down"))
-            raise
-        except Exception:  # noqa: BLE001 - a plugin's authorizer, or a defect of ours: the caller is told nothing of it
-            _log.exception("the request failed (request %s)", request_id, extra={"request_id": request_id})
+        except BaseException as error:  # a plugin's authorizer, or a member of an object
+            if is_stop(error):
+                if isinstance(error, asyncio.CancelledError) and self._service.stopping:
+                    await answer.fail(OverloadedError("the service is shutting down"))
+                raise
             operations.errors = 1
-            await answer.fail(InternalError())
+            await answer.fail(defect(error, "the request failed", log=_log, request_id=request_id))
 
     async def _answer(
         self, scope: Scope, receive: Receive, headers: Mapping[bytes, bytes], context: CallContext, answer: _Answer
@@ -128,7 +129,9 @@ class GraphQLEndpoint:
         if AUTHORIZATION_KEY in scope:
             context.authorization = authorization_left_in(scope)
         elif b"authorization" in headers:
-            context.authorization = await authorization_of(scope, self._service.authorizers, self._in_time)
+            context.authorization = await authorization_of(
+                scope, self._service.authorizers, lambda awaited: self._in_time(awaited, context)
+            )
         context.client = client_of(scope)
         reads = scope["method"] != "POST"
         if reads:
@@ -158,9 +161,10 @@ class GraphQLEndpoint:
             private = calls is not None and calls.private
             await answer.send(content, status, [("cache-control", "private, no-store" if private else "no-store")])
 
-    async def _in_time(self, awaited: Awaitable[Authorization]) -> Authorization:
+    async def _in_time(self, awaited: Awaitable[Authorization], context: CallContext) -> Authorization:
         runtime = self._service.runtime
-        return await runtime.deadlines.run(awaited, runtime.loop.time() + self._settings.timeout)
+        with within(context):
+            return await runtime.deadlines.run(awaited, runtime.loop.time() + self._settings.timeout)
 
     async def _body_of(
         self, request: GraphQLRequest, context: CallContext, scope: Scope, answer: _Answer

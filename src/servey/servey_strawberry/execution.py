@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from types import CoroutineType
 from typing import Any, cast
 
 import msgspec
-from graphql import ExecutionResult, Executor, GraphQLError, GraphQLSchema
+from graphql import ExecutionResult, Executor, GraphQLError, GraphQLResolveInfo, GraphQLSchema
 
-from servey.servey_strawberry.calls import Calls
+from servey.action.defect import defect
+from servey.servey_strawberry.calls import Calls, calls_of
 from servey.servey_strawberry.documents import Document
+
+_log = logging.getLogger("servey.graphql")
 
 
 class Executed(msgspec.Struct, frozen=True):
@@ -43,7 +47,7 @@ def core_execution(schema: GraphQLSchema, *, hide_suggestions: bool) -> Execute:
         hide_suggestions: Whether callers are not told which names there are.
     """
 
-    build = cast("Any", Executor).build
+    build = cast("Any", _Executor).build
 
     async def execute(
         document: Document, operation_name: str | None, variables: Mapping[str, Any], calls: Calls
@@ -66,6 +70,33 @@ def core_execution(schema: GraphQLSchema, *, hide_suggestions: bool) -> Execute:
         return Executed(result.data, tuple(result.errors or ()))
 
     return execute
+
+
+class _Executor(Executor[Any]):
+    """graphql-core's executor. It reads members of objects in tasks: what reading them raises is the field's error."""
+
+    async def complete_awaitable_value(
+        self,
+        return_type: Any,
+        field_details_list: Any,
+        info: GraphQLResolveInfo[Any],
+        path: Any,
+        result: Any,
+        position_context: Any,
+    ) -> Any:
+        """Return the value of a field that an action has."""
+        executor: Any = super()
+        try:
+            return await executor.complete_awaitable_value(
+                return_type, field_details_list, info, path, result, position_context
+            )
+        except Exception:
+            raise
+        except BaseException as error:  # noqa: BLE001 - told, and the field's error
+            request_id = calls_of(info).request_id
+            failed = defect(error, "the result cannot be written", log=_log, request_id=request_id)
+            executor.handle_field_error(failed, return_type, field_details_list, path)
+            return None
 
 
 _NEVER = frozenset({str, int, float, bool, type(None), dict, list, tuple})

@@ -176,7 +176,7 @@ class _Reader:
         names = [argument.name for argument in arguments]
         if twice := next((name for name in names if names.count(name) > 1), None):
             raise self._error(f"two arguments are called {twice!r}", "rename one")
-        name = operation.action.fn.__name__ if nested else operation.name
+        name = operation.action.function_name if nested else operation.name
         ref = self._ref(operation.result.root, "output")
         return OutputField(
             self._name(name, "the action"),

@@ -47,6 +47,7 @@ DEFAULTS = {
     "cache_control": None,
     "rate_limit": None,
     "batch_invoker": None,
+    "max_running": None,
     "named": False,
 }
 
@@ -88,6 +89,7 @@ def test_a_decorator_with_arguments_leaves_the_function_itself():
         cache_control=caching,
         rate_limit="10/minute",
         batch_invoker=invoker,
+        max_running=4,
     )
     assert decorate(f) is f
     assert declared(f) == {
@@ -106,6 +108,7 @@ def test_a_decorator_with_arguments_leaves_the_function_itself():
         "cache_control": caching,
         "rate_limit": "10/minute",
         "batch_invoker": invoker,
+        "max_running": 4,
         "named": True,
     }
 
@@ -212,14 +215,14 @@ def test_a_decorator_below_is_called():
     assert get_action(f).is_async is False
 
 
-@pytest.mark.parametrize("wrapper", [shouting_async, handing_on])
-def test_a_wrapped_coroutine_function_is_asynchronous(wrapper):
+@pytest.mark.parametrize(("wrapper", "told"), [(shouting_async, (True, "loop")), (handing_on, (False, "thread"))])
+def test_a_wrapped_coroutine_function_runs_where_its_wrapper_does(wrapper, told):
     @action
     @wrapper
     async def f(name: str) -> str:
         return name.upper()
 
-    assert (get_action(f).is_async, get_action(f).run_in) == (True, "loop")
+    assert (get_action(f).is_async, get_action(f).run_in) == told
     assert asyncio.run(call(Service([f]), "f", {"name": "you"})) == "YOU"
 
 
@@ -320,10 +323,8 @@ class Callable:
         classmethod(plain),
         property(plain),
         Callable,
-        Callable(),
+        Callable().__call__,
         len,
-        functools.partial(plain, 1),
-        functools.lru_cache(plain),
         generator,
         async_generator,
         lambda: 1,
@@ -335,7 +336,8 @@ def test_only_functions_are_actions(wrong):
         action(wrong)
     assert caught.value.fix
     assert len(caught.value.where) == 1
-    expected = line_of(wrong) if inspect.isfunction(wrong) else line
+    written = getattr(wrong, "__func__", wrong)
+    expected = line_of(written) if inspect.isfunction(written) else line
     assert caught.value.where[0].endswith(f"test_action.py:{expected}")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import logging
 from collections.abc import Awaitable, Sequence
@@ -17,7 +16,10 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
+from servey.action.callables import is_async
+from servey.action.defect import defect
 from servey.action.runtime import Runtime
+from servey.action.workers import Workers
 from servey.errors import CallError, OverloadedError, TooManyRequestsError
 from servey.ports import Authenticator, TokenIssuer
 from servey.security.authenticator import DebugAuthenticator
@@ -127,7 +129,8 @@ class Login:
         if expires_in <= 0:
             raise TokenError("invalid_grant", "the account has expired")
         try:
-            token = await self._called(lambda: self._issuer.issue(granted), "the token issuer", request_id, at)
+            workers = self._service.runtime.workers
+            token = await self._called(lambda: self._issuer.issue(granted), "the token issuer", request_id, at, workers)
         except CallError as error:
             raise self._defect(error, "the token issuer failed", request_id) from error
         answer = {"access_token": token, "token_type": "Bearer", "expires_in": expires_in}
@@ -139,9 +142,10 @@ class Login:
         def authenticate() -> Any:
             return self._authenticator.authenticate(wanted.username, wanted.password)
 
-        on_loop = inspect.iscoroutinefunction(self._authenticator.authenticate)
+        # a hash keeps a processor busy for long; the threads of actions are for others
+        workers = None if is_async(self._authenticator.authenticate) else self._service.runtime.login_workers
         try:
-            found = await self._called(authenticate, "the authenticator", request_id, at, on_loop=on_loop)
+            found = await self._called(authenticate, "the authenticator", request_id, at, workers)
         except CallError as error:  # the user's own way to say no
             raise TokenError("invalid_grant", error.detail or "the login is refused") from error
         if found is None:
@@ -151,8 +155,8 @@ class Login:
             raise self._defect(None, f"the authenticator returned a {type(found).__name__}", request_id)
         return found
 
-    async def _called(self, call: Any, label: str, request_id: str, at: float, *, on_loop: bool = False) -> Any:
-        """Return what a plugin's code returns: awaited, or else called in a worker thread; before `at`, the deadline.
+    async def _called(self, call: Any, label: str, request_id: str, at: float, workers: Workers | None) -> Any:
+        """Return what a plugin's code returns: called in a thread of `workers`, or else awaited; before `at`.
 
         Raises:
             CallError: It refuses, by an error of the caller's.
@@ -160,9 +164,9 @@ class Login:
         """
         runtime = self._service.runtime
         try:
-            if on_loop:
+            if workers is None:
                 return await _within(runtime, call(), at)
-            result = await runtime.workers.run(call, deadline=at, label=label, request_id=request_id)
+            result = await workers.run(call, deadline=at, label=label, request_id=request_id)
             return await _within(runtime, result, at) if inspect.isawaitable(result) else result
         except CallError as error:
             if error.status < 500:
@@ -171,16 +175,11 @@ class Login:
                 raise self._defect(error, f"{label} failed", request_id) from error
             headers = {"Retry-After": error.headers.get("Retry-After", "1")}
             raise TokenError("temporarily_unavailable", "try again later", status=503, headers=headers) from error
-        except asyncio.CancelledError as error:
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
-                raise
-            raise self._defect(error, f"{label} failed", request_id) from error
-        except Exception as error:
+        except BaseException as error:
             raise self._defect(error, f"{label} failed", request_id) from error
 
     def _defect(self, error: BaseException | None, message: str, request_id: str) -> TokenError:
-        _log.error("%s (request %s)", message, request_id, exc_info=error, extra={"request_id": request_id})
+        defect(error, message, log=_log, request_id=request_id)
         return TokenError("server_error", "the service has a defect; its log has more", status=500)
 
 

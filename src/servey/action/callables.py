@@ -1,0 +1,263 @@
+"""What Python says of a callable: its name, its place, its parameters with their types, whether its calls are awaited.
+
+Functions, decorated functions, `functools.partial` and objects with a ``__call__`` are all read here. Their parameters
+are those of `inspect.signature` (PEP 362), by which a decorator says that it adds or removes one. Whether a call is
+awaited depends on the callable that is called, and not on what it wraps.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import types
+import typing
+from collections.abc import Awaitable, Iterator, Mapping
+from functools import partial
+from typing import Any, cast
+
+from servey.errors import DefinitionError, located, snake_case
+
+
+def chain(fn: Any) -> Iterator[Any]:
+    """Yield a callable and what it wraps, from the outermost to the function that somebody wrote.
+
+    Example:
+        >>> def double(x: int) -> int:
+        ...     return x * 2
+        >>> [item is double for item in chain(partial(double, 2))]
+        [False, True]
+    """
+    seen: set[int] = set()
+    while fn is not None and id(fn) not in seen:
+        seen.add(id(fn))
+        yield fn
+        if (wrapped := getattr(fn, "__wrapped__", None)) is not None:
+            fn = wrapped
+        elif isinstance(fn, partial):
+            fn = cast("Any", fn.func)
+        elif inspect.ismethod(fn):
+            fn = fn.__func__
+        else:
+            call = getattr(cast("Any", type(fn)), "__call__", None)  # noqa: B004 - the one of its class
+            fn = call if inspect.isfunction(call) else None
+
+
+def name_of(fn: Any) -> str:
+    """Return the name of a callable; for an object without one, the name of its class in snake case."""
+    for item in chain(fn):
+        if item is not fn and getattr(item, "__name__", "") == "__call__":
+            break
+        if isinstance(name := getattr(item, "__name__", None), str):
+            return name
+    return snake_case(cast("Any", type(fn)).__name__)
+
+
+def qualified_name_of(fn: Any) -> str:
+    """Return the name of a callable with those of the classes and functions that it stands in."""
+    return next((str(item.__qualname__) for item in chain(fn) if hasattr(item, "__qualname__")), name_of(fn))
+
+
+def module_of(fn: Any) -> str:
+    """Return the name of the module of the function that somebody wrote."""
+    return str(getattr(source_of(fn), "__module__", ""))
+
+
+def source_of(fn: Any) -> Any:
+    """Return the innermost function of a callable; None where there is none, as of one that is written in C."""
+    return next((item for item in reversed([*chain(fn)]) if inspect.isfunction(item)), None)
+
+
+def where_of(fn: Any) -> str:
+    """Return ``file:line`` of the innermost function; empty where there is none."""
+    source = source_of(fn)
+    return "" if source is None else located(source.__code__.co_filename, source.__code__.co_firstlineno)
+
+
+def docstring_of(fn: Any) -> str | None:
+    """Return the docstring of a callable: its own, or that of what it wraps."""
+    for item in chain(fn):
+        if inspect.isfunction(item) and item.__name__ != "__call__":  # which would inherit that of `object`
+            told = inspect.getdoc(item)
+        else:  # its own, not that of its class, which may be `functools.partial`
+            told = getattr(item, "__dict__", {}).get("__doc__")
+        if told:
+            return inspect.cleandoc(told)
+    return None
+
+
+def is_async(fn: Any) -> bool:
+    """Return whether calling `fn` returns a coroutine at once, so that it is called in the event loop."""
+    while isinstance(fn, partial):
+        fn = cast("Any", fn.func)
+    call = getattr(cast("Any", type(fn)), "__call__", None)  # noqa: B004 - the one of its class
+    return inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(call)
+
+
+def may_return_awaitable(fn: Any) -> bool:
+    """Return whether `fn` is no coroutine function and wraps one, whose coroutine it may return."""
+    return not is_async(fn) and any(is_async(item) for item in chain(fn))
+
+
+class ToAwait(Exception):
+    """What a function returned in a worker thread is to be awaited on the event loop."""
+
+    def __init__(self, awaitable: Awaitable[Any]) -> None:
+        super().__init__()
+        self.awaitable = awaitable
+
+
+def is_awaitable(value: Any) -> bool:
+    """Return whether something can be awaited; quicker than `inspect.isawaitable`."""
+    return hasattr(cast("Any", type(value)), "__await__")
+
+
+def settled(value: Any, *, may_wait: bool = True) -> Any:
+    """Return what a function returned in a worker thread.
+
+    Args:
+        value: What it returned.
+        may_wait: Whether something awaitable can be awaited outside of the thread.
+
+    Raises:
+        ToAwait: It is to be awaited first.
+        TypeError: It would have to be, while resources are open in the thread.
+    """
+    if not is_awaitable(value):
+        return value
+    if may_wait:
+        raise ToAwait(value)
+    if inspect.iscoroutine(value):
+        value.close()
+    raise TypeError(
+        "a def returned something awaitable while its resources are open in a worker thread: declare it async def, or "
+        "let its decorator use functools.wraps"
+    )
+
+
+def parameters_of(fn: Any) -> Mapping[str, inspect.Parameter]:
+    """Return the parameters of a callable by their names, as Python tells them.
+
+    Raises:
+        DefinitionError: Python does not know them, as of some that are written in C.
+    """
+    return _signature_of(fn).parameters
+
+
+def hints_of(fn: Any, local: Mapping[str, Any], owner: type | None, where: str) -> dict[str, Any]:
+    """Return the annotations of a callable's parameters, and of its result as ``return``, resolved.
+
+    Each is resolved in the module that it is written in: a decorator in another module may have added a parameter.
+
+    Args:
+        fn: The callable.
+        local: The names that were local where it was declared.
+        owner: The class that it belongs to.
+        where: Its ``file:line``, for errors.
+
+    Raises:
+        DefinitionError: One of them cannot be resolved, or is no type.
+    """
+    namespace = dict(local)
+    if owner is not None:
+        namespace.setdefault(owner.__name__, owner)
+    signature = _signature_of(fn)
+    given = {name: item.annotation for name, item in signature.parameters.items()} | {
+        "return": signature.return_annotation
+    }
+    for name, annotation in given.items():
+        if annotation is signature.empty:  # a signature that somebody has made may leave out what the function says
+            given[name] = next(
+                (told[name] for item in chain(fn) if name in (told := _annotations_of(item))), annotation
+            )
+    given = {name: annotation for name, annotation in given.items() if annotation is not signature.empty}
+    by_home: dict[int, tuple[Any, dict[str, Any]]] = {}
+    for name, annotation in given.items():
+        home = _home_of(fn, name, annotation)
+        by_home.setdefault(id(home), (home, {}))[1][name] = annotation
+    found: dict[str, Any] = {}
+    try:
+        for home, annotations in by_home.values():
+            found |= _resolved(home, annotations, namespace)
+        if owner is not None:
+            found = {name: _owned(hint, owner) for name, hint in found.items()}
+    except NameError as error:
+        name = getattr(error, "name", None) or str(error)
+        raise DefinitionError(
+            f"an annotation of {name_of(fn)} names {name!r}, which is not defined in its module"
+            + (" nor, when @action ran, in the function around it" if local else ""),
+            where=where,
+            fix=f"import or define {name!r} before the action; not under `if TYPE_CHECKING`",
+        ) from error
+    except (TypeError, AttributeError, SyntaxError) as error:
+        raise DefinitionError(
+            f"an annotation of {name_of(fn)} is no type: {error}", where=where, fix="annotate with types"
+        ) from error
+    return found
+
+
+def _signature_of(fn: Any) -> inspect.Signature:
+    try:
+        if sys.version_info >= (3, 14):
+            from annotationlib import Format
+
+            return inspect.signature(fn, annotation_format=Format.FORWARDREF)
+        return inspect.signature(fn)
+    except (ValueError, TypeError) as error:
+        raise DefinitionError(
+            f"Python does not know what {name_of(fn)} takes: {error}",
+            where=where_of(fn),
+            fix="write a def around it, with annotations",
+        ) from error
+
+
+def _home_of(fn: Any, name: str, annotation: Any) -> Any:
+    """Return where an annotation is written: the innermost function that has it, else what has the signature."""
+    items = [*chain(fn)]
+    for item in reversed(items):
+        if _is_same(_annotations_of(item).get(name, _NOTHING), annotation):
+            return item
+    return next((item for item in items if getattr(item, "__signature__", None) is not None), fn)
+
+
+_NOTHING = object()
+
+
+def _annotations_of(item: Any) -> Mapping[str, Any]:
+    try:
+        return item.__annotations__ if inspect.isfunction(item) else {}
+    except NameError:  # from Python 3.14 on, they are evaluated here
+        return {}
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    return one is other or (isinstance(one, str) and one == other)
+
+
+def _resolved(home: Any, annotations: Mapping[str, Any], local: Mapping[str, Any]) -> dict[str, Any]:
+    def holder() -> None: ...
+
+    holder.__annotations__ = dict(annotations)
+    if hasattr(home, "__type_params__"):
+        cast("Any", holder).__type_params__ = home.__type_params__
+    names = getattr(home, "__globals__", None)
+    if names is None:
+        names = vars(sys.modules.get(cast("Any", type(home)).__module__, typing))
+    return typing.get_type_hints(holder, globalns=names, localns=dict(local), include_extras=True)
+
+
+def _owned(hint: Any, owner: type) -> Any:
+    """Return a type with `owner` in the place of each `typing.Self` (PEP 673)."""
+    if hint is typing.Self:  # pyright: ignore[reportUnknownMemberType]
+        return owner
+    origin: Any = typing.get_origin(hint)
+    args = typing.get_args(hint)
+    if origin is typing.Annotated:
+        return typing.Annotated[_owned(args[0], owner), *hint.__metadata__]
+    if origin is None or origin is typing.Literal:
+        return hint
+    owned: Any = tuple(_owned(item, owner) for item in args)
+    if owned == args:
+        return hint
+    if origin is types.UnionType:
+        origin = typing.Union
+    return origin[owned]

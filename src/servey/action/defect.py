@@ -1,0 +1,95 @@
+"""What code may raise: any error is an answer to one call, and none of them ends the process.
+
+asyncio lets `SystemExit` and `KeyboardInterrupt` of a task out of the event loop. So every task of servey's, and every
+adapter around its call, catches `BaseException` and hands it to `defect`, which lets pass only what stops the code from
+outside: a cancellation, the closing of a coroutine, a signal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import threading
+from functools import partial
+from logging import Logger
+from types import CodeType
+from typing import Any
+
+from servey.errors import InternalError
+
+
+def defect(
+    error: BaseException | None, message: str, *, log: Logger, request_id: str, action: str = ""
+) -> InternalError:
+    """Return what the caller learns of a defect; the log gets the rest, with the traceback.
+
+    Args:
+        error: What was raised; None for a defect without an error.
+        message: What failed.
+        log: Who tells it.
+        request_id: By what the caller and the log know the request.
+        action: The action's name, where one is called.
+
+    Raises:
+        BaseException: `error` itself, where it `is_stop`.
+    """
+    if error is not None and is_stop(error):
+        raise error
+    told = f"{action}: {message}" if action else message
+    extra = {"action": action, "request_id": request_id} if action else {"request_id": request_id}
+    log.error("%s (request %s)", told, request_id, exc_info=error, extra=extra)
+    return InternalError()
+
+
+def is_stop(error: BaseException) -> bool:
+    """Return whether `error` stops the code that it came through, rather than being raised by it."""
+    if isinstance(error, Exception):
+        return False
+    if isinstance(error, asyncio.CancelledError):
+        task = _current_task()
+        return task is None or task.cancelling() > 0
+    if isinstance(error, GeneratorExit):
+        return _current_task() is None  # nobody runs the coroutine any more: it is closed
+    return _is_of_signal(error)
+
+
+def as_exception(error: BaseException, label: str) -> Exception:
+    """Return `error`, or where it is no `Exception` one that stands for it, with `error` as its ``__cause__``.
+
+    Args:
+        error: What was raised.
+        label: What raised it.
+    """
+    if isinstance(error, Exception):
+        return error
+    found = RuntimeError(f"{label} raised {type(error).__name__}")
+    found.__cause__ = error
+    return found
+
+
+def _current_task() -> asyncio.Task[Any] | None:
+    try:
+        return asyncio.current_task()
+    except RuntimeError:  # no event loop runs here
+        return None
+
+
+def _is_of_signal(error: BaseException) -> bool:
+    """Return whether a signal's handler raised `error`: a frame of one is in its traceback."""
+    if threading.current_thread() is not threading.main_thread():
+        return False  # Python runs the handlers in the main thread
+    if isinstance(error, KeyboardInterrupt) and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        return True  # Python's own handler, which has no frame
+    handlers = {_code_of(signal.getsignal(number)) for number in signal.valid_signals()} - {None}
+    trace = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code in handlers:
+            return True
+        trace = trace.tb_next
+    return False
+
+
+def _code_of(handler: Any) -> CodeType | None:
+    while isinstance(handler, partial):
+        handler = handler.func
+    return getattr(handler, "__code__", None)  # a bound method has that of its function
