@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
+from servey.codec.defaults import fresh
 from servey.codec.engine import Engine, SchemaMode
 from servey.codec.failure import PROBLEM_LIMIT, IslandError, below, step, unknown
 from servey.codec.node import MISSING, Field, Node
 from servey.codec.plan import Compiler, Plan
 from servey.codec.refusal import REFUSALS, check_decimals, has_decimals, maybe_not_finite, refused_text, refused_value
-from servey.codec.shadow import default_field, hook
+from servey.codec.shadow import hook
 from servey.codec.text import Read, TextError, TextKind, list_reader, reader, text_kind
 from servey.codec.walk import Walk
 from servey.codec.whole import whole_text, whole_value
@@ -25,7 +27,7 @@ class Parameter(msgspec.Struct, frozen=True):
     Args:
         name: Its name, in Python and on the wire.
         type: Its declared type.
-        default: What it is when it is not given; any object, as in Python.
+        default: What it is when it is not given; any object, as in Python. What a call could change of it is copied.
         description: What it is for, for the schema.
     """
 
@@ -64,12 +66,16 @@ class ArgumentsCodec:
         self.label = label
         walk = Walk(label, where, engines, "; or, to have it injected, declare a @resource that yields it")
         self.parameters: dict[str, tuple[Parameter, Node]] = {}
+        self._fresh: dict[str, Callable[[], Any] | None] = {}
         refused: list[DefinitionError] = []
         for parameter in parameters:
             try:
                 if parameter.name.startswith("__"):  # the attributes of classes are called so
                     raise walk.error(parameter.name, "begins with two underscores", "call it something else")
                 self.parameters[parameter.name] = parameter, walk.node(parameter.type, parameter.name)
+                self._fresh[parameter.name] = fresh(parameter.default)
+            except ValueError as error:
+                refused.append(walk.error(parameter.name, str(error), "let it be None, and make it in the function"))
             except DefinitionError as error:
                 refused.append(error)
         if refused:
@@ -222,10 +228,14 @@ class ArgumentsCodec:
     def _struct(self, plans: Mapping[str, Plan]) -> Any:
         fields: list[Any] = []
         for name, (parameter, _) in self.parameters.items():
+            plan, copied = plans[name], self._fresh[name]
             if parameter.default is MISSING:
-                fields.append((name, plans[name].shadow))
-            else:
-                fields.append((name, plans[name].shadow, default_field(parameter.default)))
+                fields.append((name, plan.shadow))
+            elif copied is None:
+                fields.append((name, plan.shadow, parameter.default))
+            else:  # `_build` knows a default by its identity, and copies it then
+                same = functools.partial(_same, parameter.default)
+                fields.append((name, plan.shadow, msgspec.field(default_factory=same if plan.built else copied)))
         return msgspec.defstruct("Arguments", fields, forbid_unknown_fields=True, kw_only=True, gc=False)
 
     def _root(self) -> Node:
@@ -239,7 +249,10 @@ class ArgumentsCodec:
     def _build(self, value: Any) -> Any:
         for name, default, plan in self._built:
             member = getattr(value, name)
-            if member is not default:
+            if member is default:
+                if (copied := self._fresh[name]) is not None:
+                    setattr(value, name, copied())
+            else:
                 try:
                     setattr(value, name, plan.build(member))
                 except IslandError as error:
@@ -298,6 +311,10 @@ class ArgumentsCodec:
         if extra and name in extra:
             return "unknown: it is given by the path"
         return unknown(name, self.parameters)
+
+
+def _same(default: Any) -> Any:
+    return default
 
 
 class _Arguments:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from servey.codec.defaults import fresh
 from servey.codec.node import MISSING, Field, Node
 
 if TYPE_CHECKING:
@@ -114,6 +115,7 @@ def _namedtuple(walk: Walk, node: Node, hints: dict[str, Hint]) -> None:
         hints.setdefault(name, (Any, {}))
         _add(walk, node, name, name, hints, defaults.get(name, MISSING))
     node.items = [field.node for field in node.fields]
+    node.plain = all(field.default_factory is None for field in node.fields)
 
 
 def _attrs(walk: Walk, node: Node, hints: dict[str, Hint]) -> None:
@@ -155,6 +157,10 @@ def _add(
     hint, env = hints[name]
     member = walk.node(hint, f"{node.where}.{name}", env)
     required = default is MISSING and factory is None
+    try:
+        factory = factory or fresh(default)
+    except ValueError as error:
+        raise walk.error(f"{node.where}.{name}", str(error), "let a function make it, as default_factory") from None
     node.fields.append(Field(name, wire, member, required, default, factory, member.description))
 
 

@@ -65,7 +65,7 @@ class Field(msgspec.Struct, eq=False):
         node: Its type.
         required: Whether JSON must have it.
         default: The default value, `MISSING` without one.
-        default_factory: Makes the default, where a function does.
+        default_factory: Makes the default, where a function does or a copy is needed (`servey.codec.defaults`).
         description: What it is for, for the schema.
     """
 

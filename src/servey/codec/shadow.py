@@ -272,7 +272,7 @@ class Shadows:
             return UNSET
         if field.default_factory is not None:
             return msgspec.field(default_factory=field.default_factory)
-        return default_field(field.default)
+        return field.default
 
     def _namedtuple(self, node: Node) -> Any:
         if node.identity in self.structs:
@@ -285,11 +285,6 @@ class Shadows:
         self.structs[node.identity] = shadow
         shadow.__annotations__ = {field.name: self.of(field.node) for field in node.fields}
         return shadow
-
-
-def default_field(default: Any) -> Any:
-    """Return the Struct field whose default is this very object, mutable or not."""
-    return msgspec.field(default_factory=lambda: default)
 
 
 def checking(inner: Any, constraints: Constraints) -> Callable[[Any], Any]:
