@@ -148,6 +148,8 @@ def read_key(shadows: Shadows, keys: Node) -> Build:
     box: Any = msgspec.defstruct("Key", [("v", shadows.of(keys))], array_like=True, gc=False)
 
     def read(name: Any) -> Any:
+        if keys.cls is bool:
+            name = {"true": True, "false": False}.get(name, name)
         try:
             found: Any = msgspec.convert((name,), box, str_keys=True, dec_hook=hook).v
         except msgspec.ValidationError as error:

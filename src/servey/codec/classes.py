@@ -6,7 +6,7 @@ import dataclasses
 import inspect
 import sys
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -192,7 +192,7 @@ def _hints(walk: Walk, cls: type, args: tuple[Any, ...], at: str) -> dict[str, H
         except (TypeError, SyntaxError, AttributeError) as error:
             raise walk.error(at, f"a type hint is wrong: {error}", "mend the annotation") from None
         own = resolved if typing.is_typeddict(owner) else inspect.get_annotations(owner)
-        env = environments.get(owner, {})
+        env = environments.get(owner) or environment(getattr(owner, "__parameters__", ()), ())
         for name in own:
             if name in resolved and typing.get_origin(resolved[name]) is not typing.ClassVar:
                 found[name] = (resolved[name], env)
@@ -204,7 +204,7 @@ def _environments(cls: type, args: tuple[Any, ...]) -> dict[Any, dict[Any, Any]]
     found: dict[Any, dict[Any, Any]] = {}
 
     def visit(owner: Any, given: tuple[Any, ...]) -> None:
-        env = dict(zip(getattr(owner, "__parameters__", ()), given, strict=False))
+        env = environment(getattr(owner, "__parameters__", ()), given)
         found.setdefault(owner, {}).update(env)
         for base in getattr(owner, "__orig_bases__", ()):
             origin = typing.get_origin(base)
@@ -216,6 +216,16 @@ def _environments(cls: type, args: tuple[Any, ...]) -> dict[Any, dict[Any, Any]]
 
     visit(cls, args)
     return found
+
+
+def environment(parameters: Iterable[Any], given: Iterable[Any]) -> dict[Any, Any]:
+    """Return what type variables stand for: what is given, and the defaults of the others (PEP 696)."""
+    parameters = tuple(parameters)
+    env = dict(zip(parameters, given, strict=False))
+    for parameter in parameters[len(env) :]:
+        if getattr(parameter, "has_default", bool)():
+            env[parameter] = _substituted(parameter.__default__, env)
+    return env
 
 
 def _substituted(tp: Any, env: Mapping[Any, Any]) -> Any:

@@ -21,7 +21,7 @@ from servey.codec.leaves import is_enum
 from servey.codec.node import Node
 from servey.codec.plan import Compiler, outgoing
 from servey.codec.shadow import checking, guarded_run, needs_check
-from servey.codec.wire import localized
+from servey.codec.wire import exact_offset, localized
 from servey.errors import Problem
 
 _BAD: Any = object()
@@ -77,6 +77,10 @@ class Projector:
             if node.constraints.tz is True:
                 return self.add(at, f"expected an offset, got {shown(value)}")
             value = localized(value)
+        try:
+            value = exact_offset(value)
+        except ValueError as error:
+            return self.add(at, f"cannot be written: {error}")
         if needs_check(node):
             value = self._run(checking(self.compiler.mirrors.bare(node), node.constraints), value, at)
             return value if value is _BAD else msgspec.to_builtins(value)

@@ -24,7 +24,7 @@ from servey.codec.documentation import Documentation
 from servey.codec.engine import SchemaMode
 from servey.codec.leaves import wire_values
 from servey.codec.node import MISSING, Constraints, Field, Node
-from servey.codec.patterns import DURATION, TIME, portable
+from servey.codec.patterns import DURATION, TIME, base64_keywords, portable
 from servey.codec.references import references, replaced
 from servey.codec.shadow import is_island
 from servey.codec.wire import to_wire
@@ -143,7 +143,11 @@ class SchemaWriter:
         if node.kind == "leaf" and node.cls is Decimal:
             return self._decimal(node.constraints)
         schema = self._bare(node)
-        return {**schema, **keywords(node.constraints, node.kind)} if node.constraints else schema
+        if not node.constraints:
+            return schema
+        if node.cls in (bytes, bytearray):
+            return {**schema, **base64_keywords(node.constraints.min_length, node.constraints.max_length)}
+        return {**schema, **keywords(node.constraints, node.kind)}
 
     def _bare(self, node: Node) -> dict[str, Any]:
         if node.kind == "any":
@@ -158,7 +162,10 @@ class SchemaWriter:
             return self._dict(node)
         if node.kind == "list":
             schema: dict[str, Any] = {"type": "array", "items": self.of(node.items[0])}
-            unique = node.cls in (set, frozenset) and self.mode == "output"
+            # two objects of a set may be written alike; what is sent twice counts once, but not towards a least length
+            unique = node.cls in (set, frozenset) and (
+                node.items[0].kind == "leaf" if self.mode == "output" else (node.constraints.min_length or 0) > 1
+            )
             return {**schema, "uniqueItems": True} if unique else schema
         if node.flavor == "namedtuple":
             return self._definition(node, lambda: self._namedtuple(node))
@@ -212,7 +219,9 @@ class SchemaWriter:
         """Return what a key's text has to be; a number's is left to the decoder."""
         if values := wire_values(keys):
             return {"enum": [str(value) for value in values]}
-        if keys.cls in (int, float, bool):
+        if keys.cls is bool:
+            return {"enum": ["true", "false"]}
+        if keys.cls in (int, float):
             return {}
         if keys.cls is str:
             return keywords(keys.constraints, "leaf")

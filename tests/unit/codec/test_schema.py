@@ -1,3 +1,4 @@
+import base64
 import dataclasses
 import datetime
 import enum
@@ -10,6 +11,7 @@ from decimal import Decimal
 from typing import Annotated, Any, Generic, NamedTuple, TypeVar
 
 import annotated_types as at
+import jsonschema
 import msgspec
 import pydantic
 import pytest
@@ -279,7 +281,15 @@ class Level(enum.IntEnum):
 
 
 @given(st.data())
-@pytest.mark.parametrize("tp", [Decimal, datetime.time, datetime.timedelta])
+@pytest.mark.parametrize(
+    "tp",
+    [
+        Decimal,
+        datetime.time,
+        datetime.timedelta,
+        *(Annotated[bytes, at.Len(least, most)] for least, most in ((1, 4), (0, 2), (5, None), (3, 3), (2, 9))),
+    ],
+)
 def test_whatever_matches_the_pattern_of_a_type_is_read(tp: Any, data: st.DataObject) -> None:
     pattern = schema(tp, "output")["pattern"]
     Codec[Any](tp).decode(data.draw(st.from_regex(pattern.replace("$", r"\Z"))))
@@ -290,3 +300,45 @@ def test_whatever_matches_the_pattern_of_a_type_is_read(tp: Any, data: st.DataOb
 def test_whatever_is_written_matches_the_pattern_of_its_type(tp: Any, data: st.DataObject) -> None:
     value = data.draw(st.times(timezones=st.just(datetime.UTC) | st.none()) if tp is datetime.time else st.timedeltas())
     assert re.search(schema(tp)["pattern"], Codec[Any](tp).encode(value))
+
+
+@pytest.mark.parametrize("length", range(12))
+@pytest.mark.parametrize("limits", [at.Len(1, 4), at.Len(0, 2), at.MinLen(5), at.MaxLen(0), at.Len(3, 3), at.Len(2, 9)])
+@pytest.mark.parametrize("holder", ["plain", "model"])
+def test_the_lengths_of_bytes_are_those_of_their_text(holder: str, limits: Any, length: int) -> None:
+    tp: Any = Annotated[bytes, limits]
+    text: Any = base64.b64encode(b"\xff" * length).decode()
+    if holder == "model":
+        config = pydantic.ConfigDict(val_json_bytes="base64", ser_json_bytes="base64")
+        tp, text = pydantic.create_model("Held", held=(tp, ...), __config__=config), {"held": text}
+    codec = Codec[Any](tp)
+    for mode in ("input", "output"):
+        fits = jsonschema.Draft202012Validator(codec.json_schema(mode)).is_valid(text)
+        assert fits == is_taken(codec, text)
+
+
+def test_a_set_that_is_sent_has_different_members_where_they_are_counted() -> None:
+    counted = Codec[Any](Annotated[set[int], at.MinLen(2)])
+    validator = jsonschema.Draft202012Validator(counted.json_schema("input"))
+    for sent in ([1, 1], [1, 2], [1, 2, 2], [1]):
+        assert is_taken(counted, sent) or not validator.is_valid(sent)
+    assert validator.is_valid([1, 2])
+
+
+def test_objects_of_a_set_may_be_written_alike() -> None:
+    written = Codec[Any](set[Alike]).encode({Alike(1), Alike(1)})
+    assert written == [{"n": 1}, {"n": 1}]
+    jsonschema.Draft202012Validator(schema(set[Alike], "output")).validate(written)
+
+
+@dataclasses.dataclass(eq=False)
+class Alike:
+    n: int
+
+
+def is_taken(codec: Codec[Any], wire: Any) -> bool:
+    try:
+        codec.decode(wire)
+    except InvalidError:
+        return False
+    return True

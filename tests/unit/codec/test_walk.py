@@ -1,15 +1,17 @@
 import dataclasses
 import enum
+import sys
 import typing
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from typing import Annotated, Any, Generic, Literal, NewType, TypedDict, TypeVar
+from typing import Annotated, Any, Generic, Literal, NamedTuple, NewType, TypedDict, TypeVar
 
 import annotated_types as at
 import attrs
 import msgspec
 import pydantic
 import pytest
+import typing_extensions
 
 from servey.codec import ArgumentsCodec, Codec, Parameter
 from servey.errors import DefinitionError, InvalidError
@@ -236,3 +238,149 @@ def test_pydantic_marshy_and_attrs_are_not_imported_without_need() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+X = TypeVar("X")
+D = typing_extensions.TypeVar("D", default=int)
+E = typing_extensions.TypeVar("E", default=str)
+
+
+@dataclasses.dataclass
+class Growing(Generic[X]):
+    value: X
+    inner: "Growing[list[X]] | None" = None
+
+
+@dataclasses.dataclass
+class Doubling(Generic[X]):
+    value: X
+    inner: "Doubling[tuple[X, X, X, X, X, X, X, X, X, X]] | None" = None
+
+
+@dataclasses.dataclass
+class Noted(Generic[X]):
+    value: X
+    inner: "Noted[Annotated[X, 'a note']] | None" = None
+
+
+class GrowingStruct(msgspec.Struct, Generic[X]):
+    value: X
+    inner: "GrowingStruct[list[X]] | None" = None
+
+
+class GrowingDict(TypedDict, Generic[X]):
+    value: X
+    inner: "GrowingDict[list[X]]"
+
+
+class GrowingTuple(NamedTuple, Generic[X]):
+    value: X
+    inner: "GrowingTuple[list[X]] | None" = None
+
+
+@attrs.define
+class One(Generic[X]):
+    other: "Another[list[X]] | None" = None
+
+
+@dataclasses.dataclass
+class Another(Generic[X]):
+    one: "One[X] | None" = None
+
+
+@dataclasses.dataclass
+class Holder:
+    growing: Growing[str]
+
+
+@pytest.mark.parametrize(
+    "tp",
+    [
+        Growing[int],
+        Doubling[int],
+        Noted[int],
+        GrowingStruct[int],
+        GrowingDict[int],
+        GrowingTuple[int],
+        One[int],
+        Another[int],
+        Holder,
+        list[Growing[int]],
+    ],
+)
+def test_a_class_that_names_itself_with_ever_larger_arguments_is_a_definition_error(tp: Any) -> None:
+    with pytest.raises(DefinitionError) as caught:
+        Codec(tp, where="shop.py:7")
+    assert caught.value.where == ("shop.py:7",)
+    assert caught.value.fix
+
+
+@dataclasses.dataclass
+class Turning(Generic[X]):
+    value: X
+    others: "Turning[int] | Turning[list[str]] | None" = None
+
+
+@pytest.mark.parametrize("tp", [Turning[float], Turning[Turning[Turning[Turning[Turning[Turning[int]]]]]]])
+def test_a_class_may_name_itself_with_other_arguments(tp: Any) -> None:
+    assert Codec(tp).root.cls is Turning
+
+
+@dataclasses.dataclass
+class Crate(Generic[D]):
+    value: D
+
+
+class CrateStruct(msgspec.Struct, Generic[D]):
+    value: D
+
+
+class CrateDict(typing_extensions.TypedDict, Generic[D]):
+    value: D
+
+
+class CrateTuple(NamedTuple, Generic[D]):
+    value: D
+
+
+@attrs.define
+class CrateAttrs(Generic[D]):
+    value: D
+
+
+@dataclasses.dataclass
+class BigCrate(Crate):
+    pass
+
+
+@dataclasses.dataclass
+class Both(Generic[X, D, E]):
+    first: X
+    second: D
+    third: E
+
+
+@pytest.mark.parametrize("tp", [Crate, CrateStruct, CrateDict, CrateTuple, CrateAttrs, BigCrate])
+def test_a_type_parameter_that_is_not_given_has_its_default(tp: Any) -> None:
+    """PEP 696."""
+    assert [field.node.type for field in Codec(tp).root.fields] == [int]
+
+
+def test_a_bare_class_is_the_class_with_its_defaults() -> None:
+    schema = Codec(tuple[Crate, Crate[int]]).json_schema()
+    assert list(schema["$defs"]) == ["Crate_int"]
+
+
+def test_parameters_that_are_given_go_before_defaults() -> None:
+    given = Both[bool] if sys.version_info >= (3, 13) else Both[bool, int, str]
+    assert [field.node.type for field in Codec(given).root.fields] == [bool, int, str]
+    assert [field.node.type for field in Codec(Both[bool, float, bytes]).root.fields] == [bool, float, bytes]
+
+
+def test_type_parameters_of_an_alias_have_defaults() -> None:
+    alias: Any = typing_extensions.TypeAliasType("alias", tuple[X, D], type_params=(X, D))
+    assert [item.type for item in Codec(alias[str]).root.items] == [str, int]
+    with pytest.raises(DefinitionError):
+        Codec(alias)
+    bare: Any = typing_extensions.TypeAliasType("bare", list[D], type_params=(D,))
+    assert [item.type for item in Codec(bare).root.items] == [int]
