@@ -6,6 +6,7 @@ or is a definition error. Metadata that constrains nothing (documentation, a use
 
 from __future__ import annotations
 
+import datetime
 import numbers
 import re
 import typing
@@ -69,11 +70,21 @@ def misfit(constraints: Constraints, cls: Any, kind: str) -> str:
         allowed.add("multiple_of")
     if name in ("datetime", "time"):
         allowed.add("tz")
-    numeric = name in ("int", "float", "Decimal")
-    return next(
-        (key for key, value in constraints.items() if key not in allowed or (numeric and not _is_number(value))),
-        "",
-    )
+    return next((key for key, value in constraints.items() if key not in allowed or not _compares(cls, value)), "")
+
+
+def is_naive(bound: Any) -> bool:
+    """Return whether a bound is a datetime without an offset, which no datetime that is written compares with."""
+    return isinstance(bound, datetime.datetime) and bound.tzinfo is None
+
+
+def _compares(cls: Any, limit: Any) -> bool:
+    """Return whether values of a scalar class compare with a limit; a length, a pattern or a flag fits every class."""
+    if cls in (int, float, Decimal):
+        return _is_number(limit)
+    if cls in (datetime.datetime, datetime.time, datetime.timedelta):
+        return isinstance(limit, (cls, bool)) and not is_naive(limit)
+    return cls is not datetime.date or (isinstance(limit, datetime.date) and not isinstance(limit, datetime.datetime))
 
 
 def exact(constraints: Constraints) -> Constraints:
@@ -123,7 +134,10 @@ def _merge(found: dict[str, Any], name: str, value: Any) -> None:
     if name in found and found[name] != value:
         if name not in _TIGHTER:
             raise UnknownConstraintError(f"{name} is given twice")
-        value = _TIGHTER[name](found[name], value)
+        try:
+            value = _TIGHTER[name](found[name], value)
+        except TypeError:  # bounds that do not compare with each other
+            raise UnknownConstraintError(f"{name} is given twice") from None
     found[name] = value
 
 

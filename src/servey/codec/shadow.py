@@ -348,8 +348,8 @@ def checking(inner: Any, constraints: Constraints) -> Callable[[Any], Any]:
             raise ValueError(f"expected a finite decimal, got {shown(value)}")
         try:
             wrong = violated(constraints, found)
-        except TypeError:  # an aware datetime compared with a naive one
-            wrong = "expected a value that compares with its limits"
+        except TypeError:  # an aware datetime or time compared with a naive one
+            wrong = "expected an offset" if found.tzinfo is None else "expected no offset"
         if wrong:
             raise ValueError(f"{wrong}, got {shown(value)}")
         return found

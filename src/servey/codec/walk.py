@@ -248,10 +248,13 @@ class Walk:
         if node.kind == "foreign" and (claimed := self._claimed(tp, at, (*self.engines, *ENGINES))):
             return msgspec.structs.replace(claimed, inner=node.inner or node)
         if name := _constraints.misfit(constraints, node.cls, node.kind):
+            limit = getattr(constraints, name)
             raise self.error(
                 at,
-                f"the constraint {name}={getattr(constraints, name)!r} does not fit {shown_type(node.type)}",
-                "remove it",
+                f"the constraint {name}={limit!r} does not fit {shown_type(node.type)}",
+                "give it an offset, as tzinfo=UTC"
+                if node.cls is datetime.datetime and _constraints.is_naive(limit)
+                else "remove it",
             )
         if getattr(node.cls, "__name__", "") == "Decimal":
             constraints = _constraints.exact(constraints)

@@ -1,4 +1,5 @@
 import dataclasses
+import datetime
 import enum
 import sys
 import typing
@@ -384,3 +385,46 @@ def test_type_parameters_of_an_alias_have_defaults() -> None:
         Codec(alias)
     bare: Any = typing_extensions.TypeAliasType("bare", list[D], type_params=(D,))
     assert [item.type for item in Codec(bare).root.items] == [int]
+
+
+NAIVE = datetime.datetime(2020, 1, 1)
+AWARE = NAIVE.replace(tzinfo=datetime.UTC)
+
+
+@pytest.mark.parametrize(
+    "tp",
+    [
+        Annotated[datetime.datetime, at.Gt(NAIVE)],
+        Annotated[datetime.datetime, at.Interval(gt=AWARE, lt=NAIVE)],
+        Annotated[datetime.datetime | None, pydantic.Field(lt=NAIVE)],
+        Annotated[datetime.datetime, at.Gt(NAIVE.date())],
+        Annotated[datetime.date, at.Gt(AWARE)],
+        Annotated[datetime.time, at.Gt(AWARE)],
+        Annotated[datetime.timedelta, at.Gt(5)],
+        Annotated[Annotated[datetime.time, at.Gt(datetime.time(5))], at.Gt(AWARE.timetz())],
+    ],
+)
+def test_a_bound_that_no_value_compares_with_is_a_definition_error(tp: Any) -> None:
+    """A datetime that is written has an offset, so a bound needs one as well."""
+    with pytest.raises(DefinitionError) as caught:
+        Codec(tp)
+    assert caught.value.fix
+
+
+def test_a_bound_with_an_offset_wants_values_with_one() -> None:
+    codec = Codec[Any](Annotated[datetime.datetime, at.Gt(AWARE)])
+    assert codec.decode("2020-01-01T00:00:01Z") == AWARE + datetime.timedelta(seconds=1)
+    for refused in ("2021-01-01T00:00:00", "2020-01-01T00:00:00Z"):
+        with pytest.raises(InvalidError):
+            codec.decode(refused)
+    assert codec.decode(codec.encode(datetime.datetime(2021, 1, 1))) > AWARE
+
+
+def test_a_time_has_an_offset_where_its_bound_has_one() -> None:
+    plain = Codec[Any](Annotated[datetime.time, at.Gt(datetime.time(5))])
+    aware = Codec[Any](Annotated[datetime.time, at.Gt(datetime.time(5, tzinfo=datetime.UTC))])
+    assert plain.decode("06:00:00") == datetime.time(6)
+    assert aware.decode("06:00:00Z") == datetime.time(6, tzinfo=datetime.UTC)
+    for codec, refused in ((plain, "06:00:00Z"), (aware, "06:00:00")):
+        with pytest.raises(InvalidError):
+            codec.decode(refused)
