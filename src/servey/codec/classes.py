@@ -66,18 +66,20 @@ def _dataclass(walk: Walk, node: Node, hints: dict[str, Hint]) -> None:
     for field in cls.__dataclass_fields__.values():
         # the annotation itself may be a text; only these private names tell what it stands for
         if field._field_type is dataclasses._FIELD_INITVAR:  # type: ignore[attr-defined]
-            raise walk.error(f"{at}.{field.name}", "an InitVar is not kept in the object", "make it a field")
+            walk.refuse_reading(f"{at}.{field.name}", "an InitVar is not kept in the object", "make it a field")
     for field in dataclasses.fields(cls):
         place = f"{at}.{field.name}"
         if not field.init:
-            raise walk.error(place, *_NO_INIT)
-        if type(field.default).__module__.partition(".")[0] in ("pydantic", "pydantic_core"):
+            walk.refuse_reading(place, *_NO_INIT)
+        library = type(field.default).__module__.partition(".")[0]
+        if library in ("pydantic", "pydantic_core"):
             raise walk.error(
                 place,
                 "pydantic.Field(...) as the default of a dataclass of the standard library is taken for its value",
                 "write Annotated[..., Field(...)], or use pydantic.dataclasses.dataclass",
             )
-        default = MISSING if field.default is dataclasses.MISSING else field.default
+        # a mark of SQLAlchemy's stands for the column's own default
+        default = MISSING if field.default is dataclasses.MISSING or library == "sqlalchemy" else field.default
         factory = None if field.default_factory is dataclasses.MISSING else field.default_factory
         _add(walk, node, field.name, field.name, hints, default, factory)
     node.checked = hasattr(cls, "__post_init__")
@@ -125,7 +127,7 @@ def _attrs(walk: Walk, node: Node, hints: dict[str, Hint]) -> None:
     for field in cls.__attrs_attrs__:
         place = f"{at}.{field.name}"
         if not field.init:
-            raise walk.error(place, *_NO_INIT)
+            walk.refuse_reading(place, *_NO_INIT)
         if field.name not in hints:
             raise walk.error(place, "has no type", "annotate it")
         given = field.default is not attr.NOTHING
@@ -160,14 +162,14 @@ def _add(
     try:
         factory = factory or fresh(default)
     except ValueError as error:
-        raise walk.error(f"{node.where}.{name}", str(error), "let a function make it, as default_factory") from None
+        walk.refuse_reading(f"{node.where}.{name}", str(error), "let a function make it, as default_factory")
     node.fields.append(Field(name, wire, member, required, default, factory, member.description))
 
 
 def _no_own_init(walk: Walk, cls: type, at: str) -> None:
     code = getattr(cls.__init__, "__code__", None)
-    if code is None or not code.co_filename.startswith("<"):
-        raise walk.error(
+    if code is None or not code.co_filename.startswith(("<string>", "<attrs generated")):
+        walk.refuse_reading(
             at,
             "has an __init__ of its own, which no decoder calls",
             "use __post_init__, or a classmethod as constructor",

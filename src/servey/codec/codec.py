@@ -55,8 +55,10 @@ class Codec(Generic[T]):
     def __init__(self, tp: Any, *, where: str = "", label: str = "the value", engines: Sequence[Engine] = ()) -> None:
         self.type = tp
         self.label = label
-        walk = Walk(label, where, engines)
+        walk = Walk(label, where, engines, written=True)
         self.root: Node = walk.node(tp, shown_type(tp))
+        self.unreadable = walk.unreadable
+        """Why values of the type can be written and not be read; None where they can be read."""
         self._classes = tuple(walk.classes)
         self._compiler = Compiler()
         self._plan: Plan = self._compiler.plan(self.root)
@@ -71,6 +73,8 @@ class Codec(Generic[T]):
     @functools.cached_property
     def _decoder(self) -> Any:
         """Made when first needed: most codecs are of results."""
+        if self.unreadable is not None:
+            raise self.unreadable
         return msgspec.json.Decoder(self._plan.shadow, dec_hook=hook)
 
     def classes(self) -> tuple[type, ...]:
@@ -86,6 +90,7 @@ class Codec(Generic[T]):
         Raises:
             MalformedError: It is no JSON, not UTF-8, or nested too deeply.
             InvalidError: It is not of the type; has every problem, with its JSON pointer.
+            DefinitionError: The type has a class that can only be written, as a dataclass with ``init=False``.
         """
         try:
             value = self._decoder.decode(data)
@@ -106,7 +111,10 @@ class Codec(Generic[T]):
         Raises:
             MalformedError: It is nested too deeply.
             InvalidError: It is not of the type; has every problem, with its JSON pointer.
+            DefinitionError: The type has a class that can only be written, as a dataclass with ``init=False``.
         """
+        if self.unreadable is not None:
+            raise self.unreadable
         try:
             if self._decimals:
                 check_decimals(self._compiler, self.root, builtins)

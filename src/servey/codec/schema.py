@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import types
 import typing
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -327,12 +328,27 @@ def _positions(items: list[Any], least: int) -> dict[str, Any]:
 
 
 def class_name(node: Node) -> str:
-    """Return the name of a class for a schema: ``Box_int`` for ``Box[int]``."""
-    tp = node.key if node.key is not None else node.cls
-    name = node.cls.__name__
-    for argument in typing.get_args(tp):
-        name += "_" + "".join(c if c.isalnum() else "_" for c in getattr(argument, "__name__", str(argument)))
-    return name.strip("_")
+    """Return the name of a class for schemas, made of the names of classes alone: ``Box_int`` for ``Box[int]``."""
+    return type_name(node.key if node.key is not None else node.cls)
+
+
+def type_name(tp: Any) -> str:
+    """Return the name of a type, whatever module it is from.
+
+    Example:
+        >>> type_name(dict[str, int | None]), type_name(typing.Literal["on", "off"])
+        ('dict_str_int_None', 'on_off')
+    """
+    generic = getattr(tp, "__pydantic_generic_metadata__", None) or {}
+    origin, args = generic.get("origin") or typing.get_origin(tp), generic.get("args") or typing.get_args(tp)
+    if origin is typing.Annotated:
+        return type_name(args[0])
+    if tp is None or tp is type(None):
+        return "None"
+    names = [type_name(arg) for arg in args if arg is not Ellipsis]
+    if origin not in (typing.Union, types.UnionType, typing.Literal):
+        names.insert(0, getattr(origin or tp, "__name__", str(tp)))
+    return "_".join("".join(c if c.isalnum() else "_" for c in name) for name in names).strip("_")
 
 
 def _decimals(constraints: Constraints) -> str:

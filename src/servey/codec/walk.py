@@ -83,9 +83,17 @@ class Walk:
         where: The place in the user's source, for errors.
         engines: The plugins' engines, asked before servey's.
         otherwise: What else a class that is no data type could be meant for, added to the fix.
+        written: Whether the types are written, so that they may have classes that cannot be read.
+
+    Attributes:
+        unreadable: Why the types cannot be read, where they are only written.
     """
 
-    def __init__(self, label: str, where: str, engines: Sequence[Engine], otherwise: str = "") -> None:
+    def __init__(
+        self, label: str, where: str, engines: Sequence[Engine], otherwise: str = "", *, written: bool = False
+    ) -> None:
+        self._written = written
+        self.unreadable: DefinitionError | None = None
         self._otherwise = otherwise
         self.label = label
         self.where = where
@@ -125,7 +133,7 @@ class Walk:
         origin, args = typing.get_origin(tp), typing.get_args(tp)
         if isinstance(origin, self._alias_types):
             return self._alias(tp, origin, at, args)
-        if origin in self._qualifiers:
+        if origin in self._qualifiers or _is_mapped(origin):
             return self.node(args[0], at)
         if tp in self._qualifiers:
             raise self.error(at, f"a bare {tp} says no type", "write the type, as Final[int]")
@@ -136,6 +144,17 @@ class Walk:
         if origin is typing.Literal:
             return self._literal(tp, at)
         return self._concrete(tp, origin, args, at)
+
+    def refuse_reading(self, at: str, why: str, fix: str) -> None:
+        """Note that a class cannot be read, only written.
+
+        Raises:
+            DefinitionError: The types are to be read.
+        """
+        error = self.error(at, why, fix)
+        if not self._written:
+            raise error
+        self.unreadable = self.unreadable or error
 
     def error(self, at: str, why: str, fix: str) -> DefinitionError:
         """Return the definition error for the part `at` of the type."""
@@ -374,6 +393,11 @@ def _is_scalar(value: Any) -> bool:
 def _is_int64(value: Any) -> bool:
     """Whether a value is an int that msgspec takes as one of an Enum or a Literal."""
     return type(value) is int and -(2**63) <= value < 2**63
+
+
+def _is_mapped(origin: Any) -> bool:
+    """Whether a type is SQLAlchemy's `Mapped`: what an attribute of a row is."""
+    return getattr(origin, "__module__", "") == "sqlalchemy.orm.base" and origin.__name__ == "Mapped"
 
 
 def _size(tp: Any) -> int:

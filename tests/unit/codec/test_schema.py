@@ -8,7 +8,7 @@ import re
 import types
 import uuid
 from decimal import Decimal
-from typing import Annotated, Any, Generic, NamedTuple, TypeVar
+from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeVar
 
 import annotated_types as at
 import jsonschema
@@ -19,6 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from servey.codec import Codec
+from servey.codec.schema import class_name
 from servey.errors import DefinitionError, InvalidError
 
 T = TypeVar("T")
@@ -68,6 +69,28 @@ def test_classes_are_referred_to_by_name_and_described_by_their_own_docstring() 
             }
         },
     }
+
+
+class Modelled(pydantic.BaseModel, Generic[T]):
+    value: T
+
+
+@pytest.mark.parametrize(
+    ("tp", "name"),
+    [
+        (Box[int], "Box_int"),
+        (Box[Tree], "Box_Tree"),
+        (Box[Tree | None], "Box_Tree_None"),
+        (Box[list[Tree]], "Box_list_Tree"),
+        (Box[dict[str, Box[int]]], "Box_dict_str_Box_int"),
+        (Box[Literal["a", 1]], "Box_a_1"),
+        (Box[Annotated[int, at.Gt(0)]], "Box_int"),
+        (Box[None], "Box_None"),
+        (Modelled[Tree | None], "Modelled_Tree_None"),
+    ],
+)
+def test_a_generic_class_is_called_by_the_names_of_classes_alone(tp: Any, name: str) -> None:
+    assert class_name(Codec[Any](tp).root) == name
 
 
 def test_a_class_may_contain_itself() -> None:
