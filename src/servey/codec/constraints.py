@@ -6,6 +6,7 @@ or is a definition error. Metadata that constrains nothing (documentation, a use
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import numbers
 import re
@@ -16,6 +17,7 @@ from typing import Any
 import msgspec
 
 from servey.codec.node import Constraints
+from servey.codec.wire import to_wire
 
 _NAMES: tuple[str, ...] = Constraints.__struct_fields__
 _TIGHTER = {"gt": max, "ge": max, "lt": min, "le": min, "min_length": max, "max_length": min}
@@ -148,6 +150,24 @@ def _description(item: Any) -> str:
     if library in ("typing_extensions", "annotated_doc") and type(item).__name__ == "Doc":
         return item.documentation
     return ""
+
+
+def extra(metadata: tuple[Any, ...]) -> dict[str, Any]:
+    """Return what an `Annotated` has for the schema besides constraints and its description, as far as JSON has it."""
+    found: dict[str, Any] = {}
+    for item in metadata:
+        library = type(item).__module__.partition(".")[0]
+        if library not in ("msgspec", "pydantic"):
+            continue
+        told: dict[str, Any] = {"title": getattr(item, "title", None), "examples": getattr(item, "examples", None)}
+        more = getattr(item, "extra_json_schema", None) or getattr(item, "json_schema_extra", None)
+        told |= more if isinstance(more, dict) else {}
+        for name, value in told.items():
+            with contextlib.suppress(ValueError, TypeError, RecursionError, OverflowError):
+                wire = to_wire(value)
+                msgspec.json.encode(wire)
+                found |= {} if wire is None else {name: wire}
+    return found
 
 
 def _constraints(item: Any) -> list[tuple[str, Any]]:

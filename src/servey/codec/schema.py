@@ -105,6 +105,8 @@ class SchemaWriter:
     def of(self, node: Node) -> dict[str, Any]:
         """Return the schema of a node; classes are referred to."""
         schema = self._constrained(node)
+        if node.extra:
+            schema = {**schema, **node.extra}
         if node.description and node.description != schema.get("description"):
             schema = {**schema, "description": node.description}
         return schema
@@ -345,10 +347,11 @@ def type_name(tp: Any) -> str:
         return type_name(args[0])
     if tp is None or tp is type(None):
         return "None"
-    names = [type_name(arg) for arg in args if arg is not Ellipsis]
+    given = [type_name(arg) for arg in args if arg is not Ellipsis]
+    names = ["".join(c if c.isalnum() else "_" for c in name) for name in given]
     if origin not in (typing.Union, types.UnionType, typing.Literal):
         names.insert(0, getattr(origin or tp, "__name__", str(tp)))
-    return "_".join("".join(c if c.isalnum() else "_" for c in name) for name in names).strip("_")
+    return "_".join(names).strip("_")
 
 
 def _decimals(constraints: Constraints) -> str:

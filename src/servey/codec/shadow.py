@@ -341,7 +341,7 @@ def checking(inner: Any, constraints: Constraints) -> Callable[[Any], Any]:
         if inner is datetime.time and type(value) is str:
             value = _LAST_MOMENT.sub(r"\1", value)
         try:
-            found = msgspec.convert(value, inner, str_keys=True)
+            found: Any = msgspec.convert(value, inner, str_keys=True)
         except msgspec.ValidationError as error:
             raise ValueError(reworded(str(error), value)) from None
         if isinstance(found, decimal.Decimal) and not found.is_finite():

@@ -245,7 +245,8 @@ class Walk:
         node = self.node(typing.get_args(tp)[0], at)
         if constraints:
             node = self._constrained(node, constraints, tp, at)
-        return msgspec.structs.replace(node, type=tp, description=description or node.description)
+        extra = {**node.extra, **_constraints.extra(tp.__metadata__)}
+        return msgspec.structs.replace(node, type=tp, description=description or node.description, extra=extra)
 
     def _around(self, node: Node, annotated: Any, at: str) -> Node:
         """Return an engine's node with what it annotates, where servey knows that."""

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from servey.codec import Codec
+from servey.codec import ArgumentsCodec, Codec, Parameter
 from servey.codec.schema import class_name
 from servey.errors import DefinitionError, InvalidError
 
@@ -365,3 +365,36 @@ def is_taken(codec: Codec[Any], wire: Any) -> bool:
     except InvalidError:
         return False
     return True
+
+
+@dataclasses.dataclass
+class Described:
+    size: Annotated[
+        int, msgspec.Meta(title="Size", description="In cm.", examples=[1, 2], extra_json_schema={"x-unit": "cm"}, gt=0)
+    ]
+    day: Annotated[
+        datetime.date | None,
+        pydantic.Field(title="Day", examples=[datetime.date(2026, 1, 1)], json_schema_extra={"x-order": 1}),
+    ] = None
+
+
+def test_titles_examples_and_keywords_of_an_annotation_are_in_the_schema() -> None:
+    properties = schema(Described)["$defs"]["Described"]["properties"]
+    size = {
+        "type": "integer",
+        "exclusiveMinimum": 0,
+        "title": "Size",
+        "description": "In cm.",
+        "examples": [1, 2],
+        "x-unit": "cm",
+    }
+    assert properties["size"] == size
+    day = properties["day"]
+    assert (day["title"], day["examples"], day["x-order"]) == ("Day", ["2026-01-01"], 1)
+    parameters = ArgumentsCodec([Parameter("size", Described.__annotations__["size"])]).json_schema()
+    assert parameters["properties"]["size"] == size
+
+
+@pytest.mark.parametrize("example", [float("nan"), object(), "\ud800"])
+def test_an_example_that_json_cannot_have_is_left_out(example: Any) -> None:
+    assert schema(Annotated[Any, msgspec.Meta(title="T", examples=[example])]) == {"title": "T"}
