@@ -341,7 +341,7 @@ def type_name(tp: Any) -> str:
         >>> type_name(dict[str, int | None]), type_name(typing.Literal["on", "off"])
         ('dict_str_int_None', 'on_off')
     """
-    generic = getattr(tp, "__pydantic_generic_metadata__", None) or {}
+    generic: dict[str, Any] = getattr(tp, "__pydantic_generic_metadata__", None) or {}
     origin, args = generic.get("origin") or typing.get_origin(tp), generic.get("args") or typing.get_args(tp)
     if origin is typing.Annotated:
         return type_name(args[0])
