@@ -349,7 +349,7 @@ def checking(inner: Any, constraints: Constraints) -> Callable[[Any], Any]:
         try:
             wrong = violated(constraints, found)
         except TypeError:  # an aware datetime or time compared with a naive one
-            wrong = "expected an offset" if found.tzinfo is None else "expected no offset"
+            wrong = "expected an offset" if getattr(found, "tzinfo", None) is None else "expected no offset"
         if wrong:
             raise ValueError(f"{wrong}, got {shown(value)}")
         return found
