@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from enum import Enum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -15,7 +16,7 @@ import pytest
 
 from servey import WEB_GET, WEB_POST, BigInt, InvalidError
 from servey.action.action import action
-from servey.errors import MalformedError
+from servey.errors import DefinitionError, MalformedError
 from servey.service import Service
 from servey.settings import Settings
 
@@ -411,6 +412,85 @@ def test_a_mutable_default_of_a_class_is_not_shared_between_calls(transport: Any
 
     params = {"order": {"items": []}}
     assert [transport.call([take], "take", params).result for _ in range(2)] == [1, 1]
+
+
+@dataclass(eq=False)
+class Basket:
+    skus: list[str]
+
+
+class Row(NamedTuple):
+    number: int
+    tags: list[str] = []  # noqa: RUF012
+    basket: Basket = Basket(["row"])
+
+
+@dataclass
+class Shop:
+    name: str
+    basket: Basket = Basket([])  # noqa: RUF009
+
+
+@dataclass
+class Kiosk(Shop):
+    def __post_init__(self) -> None:
+        self.basket.skus.append(self.name)
+
+
+def test_each_call_gets_defaults_of_its_own(transport: Any) -> None:
+    """Whatever a default is made of: what a call does to it is not seen by the next call."""
+    kept = {"by": ["id"]}
+
+    @action(triggers=WEB)
+    def take(
+        number: int = 1,
+        tags: list[str] = [],  # noqa: B006 - the rule
+        seen: set[str] = set(),  # noqa: B006
+        free: Any = kept,
+        nested: dict[str, list[int]] = {"a": [1]},  # noqa: B006
+        basket: Basket = Basket(["one"]),  # noqa: B008
+        row: Row = Row(1),  # noqa: B008
+        pair: tuple[Basket, int] = (Basket([]), 1),
+    ) -> str:
+        found = repr((tags, seen, free, nested, basket.skus, row.tags, row.basket.skus, pair[0].skus))
+        for held in (tags, free["by"], nested["a"], basket.skus, row.tags, row.basket.skus, pair[0].skus):
+            held.append("another caller's")
+        seen.add("another caller's")
+        return found
+
+    outcomes = transport.call_all([take], [[transport.Call("take")] * 3])[0]
+    assert {outcome.result for outcome in outcomes} == {
+        repr(([], set(), {"by": ["id"]}, {"a": [1]}, ["one"], [], ["row"], []))
+    }
+    assert kept == {"by": ["id"]}
+
+
+def test_each_object_gets_the_defaults_of_its_class_for_itself(json_transport: Any) -> None:
+    @action(triggers=WEB)
+    def take(shop: Shop, kiosk: Kiosk, rows: list[Row]) -> str:
+        found = repr((shop.basket.skus, kiosk.basket.skus, [(row.tags, row.basket.skus) for row in rows]))
+        for basket in (shop.basket, kiosk.basket, *(row.basket for row in rows)):
+            basket.skus.append("another caller's")
+        rows[0].tags.append("another caller's")
+        return found
+
+    if json_transport.graphql:
+        rows: Any = [{"number": 1}, {"number": 2}]
+    else:
+        rows = [[1], [2]]
+    call = json_transport.Call("take", {"shop": {"name": "s"}, "kiosk": {"name": "k"}, "rows": rows})
+    outcomes = json_transport.call_all([take], [[call] * 3])[0]
+    assert {outcome.result for outcome in outcomes} == {repr(([], ["k"], [([], ["row"]), ([], ["row"])]))}
+
+
+def test_a_default_that_can_be_changed_and_not_be_copied_is_refused() -> None:
+    @action
+    def lock(mutex: Any = threading.Lock()) -> int:  # noqa: B008
+        return 1
+
+    with pytest.raises(DefinitionError) as refused:
+        Service([lock])
+    assert "mutex" in str(refused.value)
 
 
 def test_an_incoming_datetime_without_offset_stays_naive(transport: Any) -> None:

@@ -35,6 +35,11 @@ class Color(enum.Enum):
     BLUE = "blue"
 
 
+class Level(enum.IntEnum):
+    LOW = 1
+    HIGH = 2**40
+
+
 class Mixed(enum.Enum):
     ONE = 1
     TRUE = "true"
@@ -95,7 +100,10 @@ TEXTS = st.text(st.characters(exclude_categories=("Cs",)), max_size=20)
 AWARE = st.datetimes(timezones=st.just(dt.UTC)) | st.datetimes(
     min_value=dt.datetime(1900, 1, 1),
     max_value=dt.datetime(2200, 1, 1),
-    timezones=st.sampled_from([dt.timezone(dt.timedelta(minutes=m)) for m in (-330, 0, 60, 845)]),
+    timezones=st.sampled_from([dt.timezone(dt.timedelta(minutes=m)) for m in (-330, 0, 60, 845, 44.5, -0.01)]),
+)
+TIMES = st.times() | st.times(
+    timezones=st.sampled_from([dt.timezone(dt.timedelta(seconds=s)) for s in (0, 3600, -2670)])
 )
 DECIMALS = st.decimals(allow_nan=False, allow_infinity=False)
 LEAVES = st.builds(Leaf, st.integers().filter(lambda n: n != 13), FLOATS)
@@ -113,7 +121,7 @@ TYPES: dict[str, tuple[Any, st.SearchStrategy[Any]]] = {
     "optional": (int | None, INTS | st.none()),
     "datetime": (dt.datetime, AWARE),
     "date": (dt.date, st.dates()),
-    "time": (dt.time, st.times()),
+    "time": (dt.time, TIMES),
     "timedelta": (dt.timedelta, st.timedeltas(dt.timedelta(days=-10000), dt.timedelta(days=10000))),
     "uuid": (uuid.UUID, st.uuids()),
     "decimal": (decimal.Decimal, DECIMALS),
@@ -136,6 +144,8 @@ TYPES: dict[str, tuple[Any, st.SearchStrategy[Any]]] = {
         # the schema's pattern of bounded decimals knows no exponents
         DECIMALS.filter(lambda d: d > 0 and "E" not in str(d)),
     ),
+    "short bytes": (Annotated[bytes, at.Len(1, 4)], st.binary(min_size=1, max_size=4)),
+    "set of some": (Annotated[set[int], at.MinLen(2)], st.sets(INTS, min_size=2, max_size=4)),
     "short list": (Annotated[list[int], at.Len(1, 2)], st.lists(INTS, min_size=1, max_size=2)),
     "tree": (Tree, TREES),
     "attrs": (Box, st.builds(Box, st.integers(min_value=0), st.lists(LEAVES, max_size=2))),
@@ -145,6 +155,25 @@ TYPES: dict[str, tuple[Any, st.SearchStrategy[Any]]] = {
     "model or leaf": (Model | Leaf, LEAVES | st.builds(Model, n=INTS, when=AWARE, leaf=st.none())),
     "union of scalars": (int | float | dt.date | bool | None | str, INTS | FLOATS | st.dates() | st.booleans()),
     "validated": (Annotated[int, pydantic.AfterValidator(lambda n: n)], INTS),
+}
+KEYS: dict[Any, st.SearchStrategy[Any]] = {
+    bool: st.booleans(),
+    float: st.integers(-(10**6), 10**6).map(lambda n: n / 8),  # a float of another size is written in two ways
+    decimal.Decimal: DECIMALS,
+    dt.datetime: AWARE,
+    dt.date: st.dates(),
+    dt.time: TIMES,
+    dt.timedelta: st.timedeltas(),
+    uuid.UUID: st.uuids(),
+    Color: st.sampled_from(Color),
+    Level: st.sampled_from(Level),
+    Literal[1, -2]: st.sampled_from([1, -2]),
+    Literal["a", "true"]: st.sampled_from(["a", "true"]),
+    Annotated[dt.time, at.Ge(dt.time(6))]: st.times(min_value=dt.time(6)),
+}
+TYPES |= {
+    f"dict by key {number}": (dict[key, int], st.dictionaries(keys, INTS, max_size=3))
+    for number, (key, keys) in enumerate(KEYS.items())
 }
 CODECS: dict[str, Codec[Any]] = {name: Codec(tp) for name, (tp, _) in TYPES.items()}
 JSON = st.recursive(
@@ -167,6 +196,7 @@ def _pydantic_can(name: str) -> bool:
         return False  # pydantic takes typing_extensions' only
     return name not in (
         "bytes",
+        "short bytes",
         "tagged",
         "attrs",
         "timedelta",

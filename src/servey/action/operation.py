@@ -400,10 +400,13 @@ class Operation:
 
     @cached_property
     def is_restorable(self) -> bool:
-        """Whether `restore` returns what was written: not where members of a union may look alike."""
+        """Whether `restore` returns what was written.
+
+        Not where members of a union may look alike, nor where the result has a class that can only be written.
+        """
         from servey.codec.ambiguity import is_ambiguous  # for kept results of which objects are made
 
-        return not is_ambiguous(self.result.root)
+        return self.result.unreadable is None and not is_ambiguous(self.result.root)
 
     def restore(self, representation: Representation) -> Any:
         """Return the object that a kept result was made of, for who needs more of it than its JSON.

@@ -51,10 +51,12 @@ class Resource(msgspec.Struct, frozen=True):
         Raises:
             DefinitionError: The annotation is missing or is no iterator of a class.
         """
-        hint = self.hints().get("return")
+        from servey.action.signature import asked_for  # which needs this module
+
+        hint, _ = asked_for(self.hints().get("return"))
         if typing.get_origin(hint) in (Iterator, Generator, AsyncIterator, AsyncGenerator):
-            provided = typing.get_args(hint)[0]
-            if isinstance(provided, type):
+            provided, optional = asked_for(typing.get_args(hint)[0])
+            if isinstance(provided, type) and not optional:
                 return provided
         kind = "AsyncIterator" if self.is_async else "Iterator"
         raise DefinitionError(

@@ -164,9 +164,9 @@ def _holds_its_fields_only(node: Node) -> bool:
 
 
 def _default_is_simple(field: Field) -> bool:
-    if field.default_factory is not None:
-        return field.default_factory in _EMPTY
-    return field.default is MISSING or _conforms(field.node, field.default)
+    if field.default is not MISSING:
+        return _conforms(field.node, field.default)
+    return field.default_factory is None or field.default_factory in _EMPTY
 
 
 def _conforms(node: Node, value: Any) -> bool:

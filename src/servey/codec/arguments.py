@@ -8,13 +8,14 @@ from typing import Any
 
 import msgspec
 
+from servey.codec.defaults import fresh
 from servey.codec.engine import Engine, SchemaMode
 from servey.codec.failure import PROBLEM_LIMIT, IslandError, below, step, unknown
 from servey.codec.node import MISSING, Field, Node
 from servey.codec.numbers import whole_value
 from servey.codec.plan import Compiler, Plan, Quick
 from servey.codec.refusal import REFUSALS, parsed, parsed_again, refused_value
-from servey.codec.shadow import default_field, hook
+from servey.codec.shadow import hook
 from servey.codec.text import Read, TextError, TextKind, list_reader, reader, text_kind
 from servey.codec.walk import Walk
 from servey.errors import DefinitionError, InvalidError, Problem
@@ -65,12 +66,16 @@ class ArgumentsCodec:
         self.label = label
         walk = Walk(label, where, engines, "; or, to have it injected, declare a @resource that yields it", "input")
         self.parameters: dict[str, tuple[Parameter, Node]] = {}
+        copies: dict[str, Callable[[], Any] | None] = {}
         refused: list[DefinitionError] = []
         for parameter in parameters:
             try:
                 if parameter.name.startswith("__"):  # the attributes of classes are called so
                     raise walk.error(parameter.name, "begins with two underscores", "call it something else")
                 self.parameters[parameter.name] = parameter, walk.node(parameter.type, parameter.name)
+                copies[parameter.name] = fresh(parameter.default)
+            except ValueError as error:
+                refused.append(walk.error(parameter.name, str(error), "let it be None, and make it in the function"))
             except DefinitionError as error:
                 refused.append(error)
         if refused:
@@ -80,7 +85,7 @@ class ArgumentsCodec:
         self.root = self._root()
         self._quick = Quick.of(self.root)
         try:
-            self._from_text = _Shape(self.parameters, self._compiler, self._quick.is_quick)
+            self._from_text = _Shape(self.parameters, copies, self._compiler, self._quick.is_quick)
             self.struct: Any = self._from_text.struct
             self._decoder = msgspec.json.Decoder(self.struct, dec_hook=hook, float_hook=self._quick.float_hook)
         except (TypeError, ValueError) as error:
@@ -214,7 +219,7 @@ class ArgumentsCodec:
     def _from_values(self) -> _Shape:
         if not self._quick.is_quick:
             return self._from_text
-        return _Shape(self.parameters, self._compiler, is_quick=False)
+        return _Shape(self.parameters, self._from_text.copies, self._compiler, is_quick=False)
 
     def _root(self) -> Node:
         root = Node("object", dict, _Arguments, self.label)
@@ -283,32 +288,55 @@ class _Shape:
 
     Args:
         parameters: The parameters and their nodes, by name.
+        copies: What copies each default that a call could change.
         compiler: The codec's compiler.
         is_quick: See `Shadows`.
     """
 
-    def __init__(self, parameters: Mapping[str, tuple[Parameter, Node]], compiler: Compiler, is_quick: bool) -> None:
+    def __init__(
+        self,
+        parameters: Mapping[str, tuple[Parameter, Node]],
+        copies: Mapping[str, Callable[[], Any] | None],
+        compiler: Compiler,
+        is_quick: bool,
+    ) -> None:
+        self.copies = copies
         fields: list[Any] = []
-        self._built: list[tuple[str, Any, Plan]] = []
+        self._built: list[tuple[str, Callable[[], Any], Plan]] = []
         for name, (parameter, node) in parameters.items():
-            plan = compiler.plan(node, is_quick)
-            default = [] if parameter.default is MISSING else [default_field(parameter.default)]
-            fields.append((name, plan.shadow, *default))
+            plan, copied = compiler.plan(node, is_quick), copies[name]
             if plan.built:
                 _ = plan.build  # compiled here
-                self._built.append((name, parameter.default, plan))
+                self._built.append((name, copied or functools.partial(_same, parameter.default), plan))
+            if parameter.default is MISSING:
+                fields.append((name, plan.shadow))
+            elif plan.built:
+                fields.append((name, plan.shadow, _LEFT_OUT))
+            else:
+                default = parameter.default if copied is None else msgspec.field(default_factory=copied)
+                fields.append((name, plan.shadow, default))
         self.struct: Any = msgspec.defstruct("Arguments", fields, forbid_unknown_fields=True, kw_only=True, gc=False)
 
     def build(self, value: Any) -> Any:
         """Return the Struct with the user's objects in place of their shadows."""
         for name, default, plan in self._built:
             member = getattr(value, name)
-            if member is not default:
-                try:
-                    setattr(value, name, plan.build(member))
-                except IslandError as error:
-                    raise IslandError(below(step("", name), error.errors)) from None
+            if member is _LEFT_OUT:
+                setattr(value, name, default())
+                continue
+            try:
+                setattr(value, name, plan.build(member))
+            except IslandError as error:
+                raise IslandError(below(step("", name), error.errors)) from None
         return value
+
+
+_LEFT_OUT: Any = object()
+"""The mark of an argument that has to be built, in the place of its default, which is the user's object already."""
+
+
+def _same(default: Any) -> Any:
+    return default
 
 
 class _Arguments:

@@ -11,7 +11,7 @@ from msgspec import UNSET
 from servey.codec.constraints import violated
 from servey.codec.failure import IslandError, below, first_line, step
 from servey.codec.hashing import check_hashes, is_guarded_dict, is_guarded_set
-from servey.codec.node import Node
+from servey.codec.node import MISSING, Field, Node
 from servey.codec.shadow import Shadows, checking, guarded_run, is_built
 from servey.errors import Problem
 
@@ -57,15 +57,18 @@ class Builder:
     def _object(self, node: Node) -> Build:
         shadow = self.shadows.bare(node)
         cls = node.cls
-        steps: list[tuple[str, str, str, Build | None]] = []
+        steps: list[tuple[Field, str, str, Build | None]] = []
 
         def build(value: Any) -> Any:
             if type(value) is not shadow:
                 return value
             arguments: dict[str, Any] = {}
-            for attribute, argument, wire, part in steps:
-                member = getattr(value, attribute)
-                if member is UNSET:
+            for field, argument, wire, part in steps:
+                member = getattr(value, field.name)
+                if member is UNSET or member is field.default:
+                    # the class fills it in, unless each object needs a copy of its own
+                    if field.default is not MISSING and field.default_factory is not None:
+                        arguments[argument] = field.default_factory()
                     continue
                 if part is not None:
                     try:
@@ -81,7 +84,7 @@ class Builder:
         self._memo[node.identity] = build
         for index, field in enumerate(node.fields):
             wire = str(index) if node.flavor == "namedtuple" else field.wire
-            steps.append((field.name, argument_of(node, field.name), wire, self.of(field.node)))
+            steps.append((field, argument_of(node, field.name), wire, self.of(field.node)))
         return build
 
     def _list(self, node: Node) -> Build:
@@ -143,6 +146,8 @@ def read_key(shadows: Shadows, keys: Node) -> Build:
     check = guarded_run(checking(shadows.bare(keys), keys.constraints))
 
     def read(name: Any) -> Any:
+        if keys.cls is bool:
+            name = {"true": True, "false": False}.get(name, name)
         try:
             return check(name)
         except IslandError as error:

@@ -6,11 +6,12 @@ import dataclasses
 import inspect
 import sys
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from servey.codec.defaults import fresh
 from servey.codec.node import MISSING, Field, Node
 
 if TYPE_CHECKING:
@@ -65,18 +66,20 @@ def _dataclass(walk: Walk, node: Node, hints: dict[str, Hint]) -> None:
     for field in cls.__dataclass_fields__.values():
         # the annotation itself may be a text; only these private names tell what it stands for
         if field._field_type is dataclasses._FIELD_INITVAR:  # type: ignore[attr-defined]
-            raise walk.error(f"{at}.{field.name}", "an InitVar is not kept in the object", "make it a field")
+            walk.refuse_reading(f"{at}.{field.name}", "an InitVar is not kept in the object", "make it a field")
     for field in dataclasses.fields(cls):
         place = f"{at}.{field.name}"
         if not field.init:
-            raise walk.error(place, *_NO_INIT)
-        if type(field.default).__module__.partition(".")[0] in ("pydantic", "pydantic_core"):
+            walk.refuse_reading(place, *_NO_INIT)
+        library = type(field.default).__module__.partition(".")[0]
+        if library in ("pydantic", "pydantic_core"):
             raise walk.error(
                 place,
                 "pydantic.Field(...) as the default of a dataclass of the standard library is taken for its value",
                 "write Annotated[..., Field(...)], or use pydantic.dataclasses.dataclass",
             )
-        default = MISSING if field.default is dataclasses.MISSING else field.default
+        # a mark of SQLAlchemy's stands for the column's own default
+        default = MISSING if field.default is dataclasses.MISSING or library == "sqlalchemy" else field.default
         factory = None if field.default_factory is dataclasses.MISSING else field.default_factory
         _add(walk, node, field.name, field.name, hints, default, factory)
     node.checked = hasattr(cls, "__post_init__")
@@ -114,6 +117,7 @@ def _namedtuple(walk: Walk, node: Node, hints: dict[str, Hint]) -> None:
         hints.setdefault(name, (Any, {}))
         _add(walk, node, name, name, hints, defaults.get(name, MISSING))
     node.items = [field.node for field in node.fields]
+    node.plain = all(field.default_factory is None for field in node.fields)
 
 
 def _attrs(walk: Walk, node: Node, hints: dict[str, Hint]) -> None:
@@ -123,7 +127,7 @@ def _attrs(walk: Walk, node: Node, hints: dict[str, Hint]) -> None:
     for field in cls.__attrs_attrs__:
         place = f"{at}.{field.name}"
         if not field.init:
-            raise walk.error(place, *_NO_INIT)
+            walk.refuse_reading(place, *_NO_INIT)
         if field.name not in hints:
             raise walk.error(place, "has no type", "annotate it")
         given = field.default is not attr.NOTHING
@@ -155,13 +159,17 @@ def _add(
     hint, env = hints[name]
     member = walk.node(hint, f"{node.where}.{name}", env)
     required = default is MISSING and factory is None
+    try:
+        factory = factory or fresh(default)
+    except ValueError as error:
+        walk.refuse_reading(f"{node.where}.{name}", str(error), "let a function make it, as default_factory")
     node.fields.append(Field(name, wire, member, required, default, factory, member.description))
 
 
 def _no_own_init(walk: Walk, cls: type, at: str) -> None:
     code = getattr(cls.__init__, "__code__", None)
-    if code is None or not code.co_filename.startswith("<"):
-        raise walk.error(
+    if code is None or not code.co_filename.startswith(("<string>", "<attrs generated")):
+        walk.refuse_reading(
             at,
             "has an __init__ of its own, which no decoder calls",
             "use __post_init__, or a classmethod as constructor",
@@ -186,7 +194,7 @@ def _hints(walk: Walk, cls: type, args: tuple[Any, ...], at: str) -> dict[str, H
         except (TypeError, SyntaxError, AttributeError) as error:
             raise walk.error(at, f"a type hint is wrong: {error}", "mend the annotation") from None
         own = resolved if typing.is_typeddict(owner) else inspect.get_annotations(owner)
-        env = environments.get(owner, {})
+        env = environments.get(owner) or environment(getattr(owner, "__parameters__", ()), ())
         for name in own:
             if name in resolved and typing.get_origin(resolved[name]) is not typing.ClassVar:
                 found[name] = (resolved[name], env)
@@ -198,7 +206,7 @@ def _environments(cls: type, args: tuple[Any, ...]) -> dict[Any, dict[Any, Any]]
     found: dict[Any, dict[Any, Any]] = {}
 
     def visit(owner: Any, given: tuple[Any, ...]) -> None:
-        env = dict(zip(getattr(owner, "__parameters__", ()), given, strict=False))
+        env = environment(getattr(owner, "__parameters__", ()), given)
         found.setdefault(owner, {}).update(env)
         for base in getattr(owner, "__orig_bases__", ()):
             origin = typing.get_origin(base)
@@ -210,6 +218,16 @@ def _environments(cls: type, args: tuple[Any, ...]) -> dict[Any, dict[Any, Any]]
 
     visit(cls, args)
     return found
+
+
+def environment(parameters: Iterable[Any], given: Iterable[Any]) -> dict[Any, Any]:
+    """Return what type variables stand for: what is given, and the defaults of the others (PEP 696)."""
+    parameters = tuple(parameters)
+    env = dict(zip(parameters, given, strict=False))
+    for parameter in parameters[len(env) :]:
+        if getattr(parameter, "has_default", bool)():
+            env[parameter] = _substituted(parameter.__default__, env)
+    return env
 
 
 def _substituted(tp: Any, env: Mapping[Any, Any]) -> Any:

@@ -49,6 +49,8 @@ class Codec(Generic[T]):
         self.label = label
         walk = Walk(label, where, engines, side="output")
         self.root: Node = walk.node(tp, shown_type(tp))
+        self.unreadable = walk.unreadable
+        """Why values of the type can be written and not be read; None where they can be read."""
         self._classes = tuple(walk.classes)
         self._compiler = Compiler()
         self._quick = Quick.of(self.root)
@@ -64,6 +66,8 @@ class Codec(Generic[T]):
     @functools.cached_property
     def _decoder(self) -> Any:
         """Made when first needed: most codecs are of results."""
+        if self.unreadable is not None:
+            raise self.unreadable
         return msgspec.json.Decoder(self._text_plan.shadow, dec_hook=hook, float_hook=self._quick.float_hook)
 
     def classes(self) -> tuple[type, ...]:
@@ -79,6 +83,7 @@ class Codec(Generic[T]):
         Raises:
             MalformedError: It is no JSON, not UTF-8, or nested too deeply.
             InvalidError: It is not of the type; has every problem, with its JSON pointer.
+            DefinitionError: The type has a class that can only be written, as a dataclass with ``init=False``.
         """
         if self._quick.lets_through(data):
             return self.decode(parsed(data))
@@ -96,7 +101,10 @@ class Codec(Generic[T]):
         Raises:
             MalformedError: It is nested too deeply.
             InvalidError: It is not of the type; has every problem, with its JSON pointer.
+            DefinitionError: The type has a class that can only be written, as a dataclass with ``init=False``.
         """
+        if self.unreadable is not None:
+            raise self.unreadable
         try:
             return self._plan.attempt(builtins)
         except REFUSALS as error:

@@ -6,6 +6,8 @@ or is a definition error. Metadata that constrains nothing (documentation, a use
 
 from __future__ import annotations
 
+import contextlib
+import datetime
 import numbers
 import re
 import typing
@@ -16,6 +18,7 @@ import msgspec
 
 from servey.codec.node import Constraints
 from servey.codec.numbers import is_multiple
+from servey.codec.wire import to_wire
 
 _NAMES: tuple[str, ...] = Constraints.__struct_fields__
 _TIGHTER = {"gt": max, "ge": max, "lt": min, "le": min, "min_length": max, "max_length": min}
@@ -70,11 +73,21 @@ def misfit(constraints: Constraints, cls: Any, kind: str) -> str:
         allowed.add("multiple_of")
     if name in ("datetime", "time"):
         allowed.add("tz")
-    numeric = name in ("int", "float", "Decimal")
-    return next(
-        (key for key, value in constraints.items() if key not in allowed or (numeric and not _is_number(value))),
-        "",
-    )
+    return next((key for key, value in constraints.items() if key not in allowed or not _compares(cls, value)), "")
+
+
+def is_naive(bound: Any) -> bool:
+    """Return whether a bound is a datetime without an offset, which no datetime that is written compares with."""
+    return isinstance(bound, datetime.datetime) and bound.tzinfo is None
+
+
+def _compares(cls: Any, limit: Any) -> bool:
+    """Return whether values of a scalar class compare with a limit; a length, a pattern or a flag fits every class."""
+    if cls in (int, float, Decimal):
+        return _is_number(limit)
+    if cls in (datetime.datetime, datetime.time, datetime.timedelta):
+        return isinstance(limit, (cls, bool)) and not is_naive(limit)
+    return cls is not datetime.date or (isinstance(limit, datetime.date) and not isinstance(limit, datetime.datetime))
 
 
 def exact(constraints: Constraints) -> Constraints:
@@ -117,7 +130,10 @@ def _merge(found: dict[str, Any], name: str, value: Any) -> None:
     if name in found and found[name] != value:
         if name not in _TIGHTER:
             raise UnknownConstraintError(f"{name} is given twice")
-        value = _TIGHTER[name](found[name], value)
+        try:
+            value = _TIGHTER[name](found[name], value)
+        except TypeError:  # bounds that do not compare with each other
+            raise UnknownConstraintError(f"{name} is given twice") from None
     found[name] = value
 
 
@@ -128,6 +144,24 @@ def _description(item: Any) -> str:
     if library in ("typing_extensions", "annotated_doc") and type(item).__name__ == "Doc":
         return item.documentation
     return ""
+
+
+def extra(metadata: tuple[Any, ...]) -> dict[str, Any]:
+    """Return what an `Annotated` has for the schema besides constraints and its description, as far as JSON has it."""
+    found: dict[str, Any] = {}
+    for item in metadata:
+        library = type(item).__module__.partition(".")[0]
+        if library not in ("msgspec", "pydantic"):
+            continue
+        told: dict[str, Any] = {"title": getattr(item, "title", None), "examples": getattr(item, "examples", None)}
+        more = getattr(item, "extra_json_schema", None) or getattr(item, "json_schema_extra", None)
+        told |= more if isinstance(more, dict) else {}
+        for name, value in told.items():
+            with contextlib.suppress(ValueError, TypeError, RecursionError, OverflowError):
+                wire = to_wire(value)
+                msgspec.json.encode(wire)
+                found |= {} if wire is None else {name: wire}
+    return found
 
 
 def _constraints(item: Any) -> list[tuple[str, Any]]:

@@ -20,7 +20,7 @@ from servey.codec.constraints import violated
 from servey.codec.failure import PROBLEM_LIMIT, IslandError, below, first_line, reworded, shown, step, unknown
 from servey.codec.hashing import SLOW_KEYS, check_hashes, is_guarded_dict, is_guarded_set
 from servey.codec.leaves import wire_values
-from servey.codec.node import Node
+from servey.codec.node import MISSING, Node
 from servey.codec.numbers import takes_int, whole_number
 from servey.codec.plan import Compiler
 from servey.codec.shadow import checking, guarded_run, is_decimal, is_island, needs_check
@@ -212,6 +212,8 @@ class Explainer:
                 arguments[argument_of(node, field.name)] = made
             elif field.required:
                 bad = self.add(Problem(step(at, field.wire), "required")) is _BAD
+            elif field.default is not MISSING and field.default_factory is not None:
+                arguments[argument_of(node, field.name)] = field.default_factory()
         known = {field.wire for field in node.fields}
         if node.tag is not None:
             known.add(node.tag[0])

@@ -36,7 +36,8 @@ _SAFE: frozenset[Any] = frozenset(
     }
 )
 
-SLOW_KEYS: frozenset[Any] = frozenset({decimal.Decimal, uuid.UUID})
+SLOW_KEYS: frozenset[Any] = frozenset({decimal.Decimal, uuid.UUID, bool, datetime.time})
+"""Keys that `servey.codec.builder` reads: those whose hashes a stranger chooses, and those that msgspec reads wrong."""
 
 
 def is_guarded_set(node: Node) -> bool:
@@ -48,7 +49,7 @@ def is_guarded_set(node: Node) -> bool:
 
 
 def is_guarded_dict(node: Node) -> bool:
-    """Whether the keys of a dict are read by `servey.codec.builder`, to be looked at; ints are limited instead."""
+    """Whether the keys of a dict are read by `servey.codec.builder`; ints are limited instead."""
     return node.kind == "dict" and node.items[0].cls in SLOW_KEYS
 
 

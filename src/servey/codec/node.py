@@ -6,7 +6,8 @@ schema, GraphQL and the command line all read the same nodes, so that they canno
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, Final, Literal
 
 import msgspec
@@ -65,7 +66,7 @@ class Field(msgspec.Struct, eq=False):
         node: Its type.
         required: Whether JSON must have it.
         default: The default value, `MISSING` without one.
-        default_factory: Makes the default, where a function does.
+        default_factory: Makes the default, where a function does or a copy is needed (`servey.codec.defaults`).
         description: What it is for, for the schema.
     """
 
@@ -101,6 +102,7 @@ class Node(msgspec.Struct, eq=False):
         constraints: What the value has to satisfy.
         alias: The name of the outermost NewType or type alias.
         description: From the annotation's metadata.
+        extra: What else the annotation's metadata has for the schema: a title, examples, keywords.
         tag: The (member, value) by which a tagged Struct is told.
         checked: Whether building the class runs checks of the user's own (``__post_init__``, validators).
         inner: What a foreign annotated type annotates; says how its text is read.
@@ -119,6 +121,7 @@ class Node(msgspec.Struct, eq=False):
     constraints: Constraints = Constraints()
     alias: str = ""
     description: str = ""
+    extra: Mapping[str, Any] = MappingProxyType({})
     tag: tuple[str, Any] | None = None
     checked: bool = False
     inner: Node | None = None

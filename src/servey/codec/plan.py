@@ -30,6 +30,7 @@ from servey.codec.shadow import (
     keep,
     needs_check,
     reachable,
+    whole_minutes,
 )
 from servey.codec.wire import to_wire
 
@@ -105,7 +106,7 @@ class Plan:
     @functools.cached_property
     def mirror(self) -> Any:
         """The type, boxed in a Struct with the member `v`, that projects and validates what leaves."""
-        return box_of(self.compiler.mirrors(self.is_quick).of(self.node))
+        return box_of(self.compiler.mirrors(self.is_quick).of(self.node), whole_minutes([("v", self.node)]))
 
     def reflect(self, value: Any) -> Any:
         """Return the mirror of `value`; raises `ValidationError` when it is not of the declared type."""
@@ -478,9 +479,9 @@ def _same(value: Any) -> Any:
     return value
 
 
-def box_of(tp: Any) -> Any:
+def box_of(tp: Any, namespace: dict[str, Any] | None = None) -> Any:
     """Return a Struct around `tp`: msgspec remembers what it made of a Struct, and of nothing else."""
-    return msgspec.defstruct("Box", [("v", tp)], array_like=True, gc=False)
+    return msgspec.defstruct("Box", [("v", tp)], array_like=True, gc=False, namespace=namespace)
 
 
 def _convertible(tp: Any) -> bool:

@@ -22,7 +22,7 @@ from servey.codec.node import Node
 from servey.codec.plan import Compiler, outgoing
 from servey.codec.rows import ABSENT, has_names, is_row, member
 from servey.codec.shadow import checking, guarded_run, is_decimal, needs_check
-from servey.codec.wire import localized
+from servey.codec.wire import exact_offset, localized
 from servey.errors import Problem
 
 _BAD: Any = object()
@@ -86,6 +86,10 @@ class Projector:
             if node.constraints.tz is True:
                 return self.add(at, f"expected an offset, got {shown(value)}")
             value = localized(value)
+        try:
+            value = exact_offset(value)
+        except ValueError as error:
+            return self.add(at, f"cannot be written: {error}")
         if needs_check(node) or is_decimal(node):
             value = self._run(checking(self.compiler.mirrors().bare(node), node.constraints), value, at)
             return value if value is _BAD else msgspec.to_builtins(value)

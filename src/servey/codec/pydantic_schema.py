@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from servey.codec.failure import step
-from servey.codec.patterns import portable
+from servey.codec.patterns import base64_keywords, portable
 from servey.codec.references import NAMED, VALUES
 from servey.codec.wire import to_wire
 from servey.errors import DefinitionError, InvalidError, Problem
@@ -201,7 +201,12 @@ def closed(schema: Any, mode: SchemaMode) -> Any:
             found[key] = {name: closed(part, mode) for name, part in named.items()}
         elif key != "pattern" or not isinstance(value, str) or portable(value):
             found[key] = value if key in VALUES else closed(value, mode)
-    if found.get("type") == "array" and mode == "input":
+    if found.get("format") == "base64url":  # read with or without padding, and written as all bytes are
+        del found["format"]
+        found["contentEncoding"] = "base64"
+        if found.keys() & {"minLength", "maxLength"}:
+            found |= base64_keywords(found.pop("minLength", None), found.pop("maxLength", None))
+    if found.get("type") == "array" and mode == "input" and found.get("minItems", 0) < 2:
         found.pop("uniqueItems", None)  # a set reads what is given twice once
     if found.get("type") == "object" and "properties" in found:
         if mode == "input":  # extra="allow" is not followed

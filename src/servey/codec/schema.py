@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import types
 import typing
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -24,7 +25,7 @@ from servey.codec.documentation import Documentation
 from servey.codec.engine import SchemaMode
 from servey.codec.leaves import wire_values
 from servey.codec.node import MISSING, Constraints, Field, Node
-from servey.codec.patterns import DURATION, TIME, portable
+from servey.codec.patterns import DURATION, TIME, base64_keywords, portable
 from servey.codec.references import references, replaced
 from servey.codec.shadow import is_island
 from servey.codec.wire import to_wire
@@ -104,6 +105,8 @@ class SchemaWriter:
     def of(self, node: Node) -> dict[str, Any]:
         """Return the schema of a node; classes are referred to."""
         schema = self._constrained(node)
+        if node.extra:
+            schema = {**schema, **node.extra}
         if node.description and node.description != schema.get("description"):
             schema = {**schema, "description": node.description}
         return schema
@@ -143,7 +146,11 @@ class SchemaWriter:
         if node.kind == "leaf" and node.cls is Decimal:
             return self._decimal(node.constraints)
         schema = self._bare(node)
-        return {**schema, **keywords(node.constraints, node.kind)} if node.constraints else schema
+        if not node.constraints:
+            return schema
+        if node.cls in (bytes, bytearray):
+            return {**schema, **base64_keywords(node.constraints.min_length, node.constraints.max_length)}
+        return {**schema, **keywords(node.constraints, node.kind)}
 
     def _bare(self, node: Node) -> dict[str, Any]:
         if node.kind == "any":
@@ -158,7 +165,10 @@ class SchemaWriter:
             return self._dict(node)
         if node.kind == "list":
             schema: dict[str, Any] = {"type": "array", "items": self.of(node.items[0])}
-            unique = node.cls in (set, frozenset) and self.mode == "output"
+            # two objects of a set may be written alike; what is sent twice counts once, but not towards a least length
+            unique = node.cls in (set, frozenset) and (
+                node.items[0].kind == "leaf" if self.mode == "output" else (node.constraints.min_length or 0) > 1
+            )
             return {**schema, "uniqueItems": True} if unique else schema
         if node.flavor == "namedtuple":
             return self._definition(node, lambda: self._namedtuple(node))
@@ -212,7 +222,9 @@ class SchemaWriter:
         """Return what a key's text has to be; a number's is left to the decoder."""
         if values := wire_values(keys):
             return {"enum": [str(value) for value in values]}
-        if keys.cls in (int, float, bool):
+        if keys.cls is bool:
+            return {"enum": ["true", "false"]}
+        if keys.cls in (int, float):
             return {}
         if keys.cls is str:
             return keywords(keys.constraints, "leaf")
@@ -318,12 +330,28 @@ def _positions(items: list[Any], least: int) -> dict[str, Any]:
 
 
 def class_name(node: Node) -> str:
-    """Return the name of a class for a schema: ``Box_int`` for ``Box[int]``."""
-    tp = node.key if node.key is not None else node.cls
-    name = node.cls.__name__
-    for argument in typing.get_args(tp):
-        name += "_" + "".join(c if c.isalnum() else "_" for c in getattr(argument, "__name__", str(argument)))
-    return name.strip("_")
+    """Return the name of a class for schemas, made of the names of classes alone: ``Box_int`` for ``Box[int]``."""
+    return type_name(node.key if node.key is not None else node.cls)
+
+
+def type_name(tp: Any) -> str:
+    """Return the name of a type, whatever module it is from.
+
+    Example:
+        >>> type_name(dict[str, int | None]), type_name(typing.Literal["on", "off"])
+        ('dict_str_int_None', 'on_off')
+    """
+    generic: dict[str, Any] = getattr(tp, "__pydantic_generic_metadata__", None) or {}
+    origin, args = generic.get("origin") or typing.get_origin(tp), generic.get("args") or typing.get_args(tp)
+    if origin is typing.Annotated:
+        return type_name(args[0])
+    if tp is None or tp is type(None):
+        return "None"
+    given = [type_name(arg) for arg in args if arg is not Ellipsis]
+    names = ["".join(c if c.isalnum() else "_" for c in name) for name in given]
+    if origin not in (typing.Union, types.UnionType, typing.Literal):
+        names.insert(0, getattr(origin or tp, "__name__", str(tp)))
+    return "_".join(names).strip("_")
 
 
 def _decimals(constraints: Constraints) -> str:

@@ -13,10 +13,12 @@ from __future__ import annotations
 
 import datetime
 import decimal
+import operator
+import re
 import threading
 import typing
 from collections import deque, namedtuple
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Annotated, Any
 
 import msgspec
@@ -33,6 +35,8 @@ _MOST = 1.7976931348623157e308
 _STRINGS = ("str", "bytes", "bytearray", "datetime", "date", "time", "timedelta", "UUID", "Decimal")
 _VALUE_SHAPES: dict[type, set[str]] = {int: {"int", "number"}, str: {"string"}, type(None): {"null"}}
 _INT64 = 2**63
+_LAST_MOMENT = re.compile(r"^(23:59:59\.999999)[0-9]+")
+"""msgspec rounds it up to midnight, a day earlier."""
 _BUILDING = threading.RLock()
 
 
@@ -143,7 +147,7 @@ def is_island(node: Node) -> bool:
 
 def _shapes(node: Node) -> set[str]:
     """Return the JSON shapes a node takes, empty when only a trial can tell."""
-    if needs_check(node) or node.kind in ("foreign", "any", "union"):
+    if needs_check(node) or node.cls is datetime.time or node.kind in ("foreign", "any", "union"):
         return set()
     if node.kind in ("list", "tuple"):
         return {"array"} if node.cls is not deque else set()
@@ -193,7 +197,8 @@ class Shadows:
             return Any
         if node.kind in ("foreign", "any") or is_island(node):
             return self._marker(node, self.run(node))
-        if needs_check(node) or (not self.is_quick and is_decimal(node)):
+        is_time = node.cls is datetime.time and self.side == "in"
+        if needs_check(node) or is_time or (not self.is_quick and is_decimal(node)):
             return self._marker(node, checking(self.bare(node), node.constraints))
         return self._limited(node, node.constraints)
 
@@ -271,6 +276,7 @@ class Shadows:
             forbid_unknown_fields=self.side == "in" or any(f.name != f.wire and not f.required for f in node.fields),
             kw_only=True,
             gc=False,
+            namespace=whole_minutes((field.name, field.node) for field in node.fields) if self.side == "out" else None,
         )
         self.structs[node.identity] = struct
         # msgspec reads the annotations at first use, so that a class may contain itself
@@ -288,7 +294,7 @@ class Shadows:
             return UNSET
         if field.default_factory is not None:
             return msgspec.field(default_factory=field.default_factory)
-        return default_field(field.default)
+        return field.default
 
     def _namedtuple(self, node: Node) -> Any:
         if node.identity in self.structs:
@@ -303,25 +309,64 @@ class Shadows:
         return shadow
 
 
-def default_field(default: Any) -> Any:
-    """Return the Struct field whose default is this very object, mutable or not."""
-    return msgspec.field(default_factory=lambda: default)
+def whole_minutes(members: Iterable[tuple[str, Node]]) -> dict[str, Any] | None:
+    """Return the namespace of a mirror that refuses offsets with seconds, None where it holds no offset.
+
+    msgspec rounds such an offset, which is another instant. What is refused is written by `servey.codec.project`.
+    """
+    names = [name for name, node in members if _holds_offsets(node)]
+    if not names:
+        return None
+    held = operator.attrgetter(*names)
+
+    def __post_init__(self: Any) -> None:
+        if _has_seconds(held(self)):
+            raise ValueError("expected an offset of whole minutes")
+
+    return {"__post_init__": __post_init__}
+
+
+def _holds_offsets(node: Node) -> bool:
+    """Whether a value has datetimes or times outside of its objects, which have a mirror each."""
+    waiting, seen = [node], set[object]()
+    while waiting:
+        part = waiting.pop()
+        if part.cls in (datetime.datetime, datetime.time):
+            return True
+        if part.kind != "object" and part.identity not in seen:
+            seen.add(part.identity)
+            waiting += part.items
+    return False
+
+
+def _has_seconds(value: Any) -> bool:
+    if isinstance(value, (datetime.datetime, datetime.time)):
+        if value.tzinfo is None or value.tzinfo is datetime.UTC:
+            return False
+        offset = value.utcoffset()
+        return offset is not None and bool(offset.seconds % 60 or offset.microseconds)
+    if isinstance(value, dict):
+        members = typing.cast("dict[Any, Any]", value)
+        return any(map(_has_seconds, members)) or any(map(_has_seconds, members.values()))
+    return isinstance(value, (list, tuple, set, frozenset)) and any(map(_has_seconds, typing.cast("list[Any]", value)))
 
 
 def checking(inner: Any, constraints: Constraints) -> Callable[[Any], Any]:
     """Return what reads a value of the type `inner` and checks what `Meta` cannot say."""
 
     def run(value: Any) -> Any:
+        if inner is datetime.time and type(value) is str:
+            value = _LAST_MOMENT.sub(r"\1", value)
         try:
-            found = msgspec.convert(value, inner, str_keys=True)
+            found: Any = msgspec.convert(value, inner, str_keys=True)
         except msgspec.ValidationError as error:
             raise ValueError(reworded(str(error), value)) from None
         if isinstance(found, decimal.Decimal) and not found.is_finite():
             raise ValueError(f"expected a finite decimal, got {shown(value)}")
         try:
             wrong = violated(constraints, found)
-        except TypeError:  # an aware datetime compared with a naive one
-            wrong = "expected a value that compares with its limits"
+        except TypeError:  # an aware datetime or time compared with a naive one
+            wrong = "expected an offset" if getattr(found, "tzinfo", None) is None else "expected no offset"
         if wrong:
             raise ValueError(f"{wrong}, got {shown(value)}")
         return found

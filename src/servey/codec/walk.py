@@ -9,19 +9,21 @@ from __future__ import annotations
 import datetime
 import decimal
 import enum
+import itertools
 import math
 import sys
 import types
 import typing
 import uuid
 from collections import abc, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import msgspec
 
 from servey.codec import constraints as _constraints
-from servey.codec.classes import describe_class, type_parameters
+from servey.codec.classes import describe_class, environment, type_parameters
 from servey.codec.engine import Engine, ForeignType, SchemaMode
 from servey.codec.engines import ENGINES
 from servey.codec.leaves import choice, foreign_leaf
@@ -58,6 +60,8 @@ _LISTS: dict[Any, type] = {
     abc.Set: set,
     abc.MutableSet: set,
 }
+_GROWTH = 4
+"""So often may a generic class be met inside of itself with larger arguments each time."""
 _FOREIGN_TO_MSGSPEC = frozenset({deque, abc.Iterable, abc.Reversible})
 _DICTS: frozenset[Any] = frozenset({dict, abc.Mapping, abc.MutableMapping})
 
@@ -80,6 +84,9 @@ class Walk:
         engines: The plugins' engines, asked before servey's.
         otherwise: What else a class that is no data type could be meant for, added to the fix.
         side: Which way the values go, which every type then has to be able to; default: it is not asked.
+
+    Attributes:
+        unreadable: Why the types cannot be read, where they are only written.
     """
 
     def __init__(
@@ -90,6 +97,7 @@ class Walk:
         otherwise: str = "",
         side: SchemaMode | None = None,
     ) -> None:
+        self.unreadable: DefinitionError | None = None
         self._otherwise = otherwise
         self._side: SchemaMode | None = side
         self.label = label
@@ -97,7 +105,8 @@ class Walk:
         self.engines = tuple(engines)
         self.classes: list[type] = []
         self._memo: dict[Any, Node] = {}
-        self._expanding: list[Any] = []
+        self._path: list[Any] = []
+        """The classes and aliases whose parts are being walked, the innermost last."""
         self._alias_types = _typing("TypeAliasType")
         self._qualifiers = (typing.Final, typing.Required, typing.NotRequired, *_typing("ReadOnly"))
 
@@ -125,11 +134,11 @@ class Walk:
         if isinstance(tp, typing.NewType):
             return self._aliased(self.node(tp.__supertype__, at), tp, tp.__name__)
         if isinstance(tp, self._alias_types):
-            return self._alias(tp, tp, at, {})
+            return self._alias(tp, tp, at, ())
         origin, args = typing.get_origin(tp), typing.get_args(tp)
         if isinstance(origin, self._alias_types):
-            return self._alias(tp, origin, at, dict(zip(origin.__type_params__, args, strict=False)))
-        if origin in self._qualifiers:
+            return self._alias(tp, origin, at, args)
+        if origin in self._qualifiers or _is_mapped(origin):
             return self.node(args[0], at)
         if tp in self._qualifiers:
             raise self.error(at, f"a bare {tp} says no type", "write the type, as Final[int]")
@@ -140,6 +149,17 @@ class Walk:
         if origin is typing.Literal:
             return self._literal(tp, at)
         return self._concrete(tp, origin, args, at)
+
+    def refuse_reading(self, at: str, why: str, fix: str) -> None:
+        """Note that a class cannot be read, only written.
+
+        Raises:
+            DefinitionError: The types are to be read.
+        """
+        error = self.error(at, why, fix)
+        if self._side != "output":
+            raise error
+        self.unreadable = self.unreadable or error
 
     def error(self, at: str, why: str, fix: str) -> DefinitionError:
         """Return the definition error for the part `at` of the type."""
@@ -179,15 +199,18 @@ class Walk:
         parameters = type_parameters(tp)
         if not parameters or isinstance(tp, self._alias_types):
             return tp
+        # a default that names another variable of the class stays in the arguments
+        own = environment(getattr(typing.get_origin(tp), "__parameters__", ()), typing.get_args(tp))
+        env = {**{name: value for name, value in own.items() if value is not name}, **env}
         return tp[tuple(self._bound(parameter, at, env) for parameter in parameters)]
 
     def _aliased(self, node: Node, tp: Any, name: str) -> Node:
         return msgspec.structs.replace(node, type=tp, alias=name)
 
-    def _alias(self, tp: Any, alias: Any, at: str, env: Env) -> Node:
+    def _alias(self, tp: Any, alias: Any, at: str, args: tuple[Any, ...]) -> Node:
         if claimed := self._claimed(tp, at, ENGINES):
             return claimed
-        if tp in self._expanding:
+        if tp in self._path:
             raise self.error(
                 at, f"the alias {tp} refers to itself", "put the recursion into a dataclass, or use Any for free JSON"
             )
@@ -197,12 +220,28 @@ class Walk:
             raise self.error(
                 at, f"the alias {alias} cannot be resolved: {error}", "define or import what it names"
             ) from error
-        self._expanding.append(tp)
+        with self._inside(tp, at):
+            return self._aliased(self.node(value, at, environment(alias.__type_params__, args)), tp, alias.__name__)
+
+    @contextmanager
+    def _inside(self, tp: Any, at: str) -> Generator[None]:
+        """Walk what a class or an alias is made of; refuse one that names itself with ever larger arguments."""
+        origin = typing.get_origin(tp)
+        if origin is not None:
+            sizes = [_size(outer) for outer in self._path if typing.get_origin(outer) is origin]
+            smaller = {largest for largest in itertools.accumulate(sizes, max) if largest < _size(tp)}
+            if len(smaller) >= _GROWTH:
+                name = origin.__name__
+                raise self.error(
+                    at,
+                    f"{name} names itself with ever larger arguments, so that it never ends",
+                    f"let it name itself with its own parameters, as {name}[T]",
+                )
+        self._path.append(tp)
         try:
-            name = getattr(tp, "__name__", "") or typing.get_origin(tp).__name__
-            return self._aliased(self.node(value, at, env), tp, name)
+            yield
         finally:
-            self._expanding.pop()
+            self._path.pop()
 
     def _annotated(self, tp: Any, at: str) -> Node:
         if claimed := self._claimed(tp, at, self.engines):  # before servey reads its metadata
@@ -222,7 +261,8 @@ class Walk:
         node = self.node(typing.get_args(tp)[0], at)
         if constraints:
             node = self._constrained(node, constraints, tp, at)
-        return msgspec.structs.replace(node, type=tp, description=description or node.description)
+        extra = {**node.extra, **_constraints.extra(tp.__metadata__)}
+        return msgspec.structs.replace(node, type=tp, description=description or node.description, extra=extra)
 
     def _around(self, node: Node, annotated: Any, at: str) -> Node:
         """Return an engine's node with what it annotates, where servey knows that and it looks so."""
@@ -246,10 +286,13 @@ class Walk:
         if node.kind == "foreign" and (claimed := self._claimed(tp, at, (*self.engines, *ENGINES))):
             return msgspec.structs.replace(claimed, inner=node.inner or node)
         if name := _constraints.misfit(constraints, node.cls, node.kind):
+            limit = getattr(constraints, name)
             raise self.error(
                 at,
-                f"the constraint {name}={getattr(constraints, name)!r} does not fit {shown_type(node.type)}",
-                "remove it",
+                f"the constraint {name}={limit!r} does not fit {shown_type(node.type)}",
+                "give it an offset, as tzinfo=UTC"
+                if node.cls is datetime.datetime and _constraints.is_naive(limit)
+                else "remove it",
             )
         if getattr(node.cls, "__name__", "") == "Decimal":
             constraints = _constraints.exact(constraints)
@@ -323,6 +366,9 @@ class Walk:
             return node
         if base in LEAVES:
             return Node("leaf", tp, base, at)
+        given = tuple(environment(getattr(base, "__parameters__", ()), args).values())
+        if len(given) > len(args):
+            return self._class(base[given], base, given, at)
         if issubclass(base, enum.Enum):
             return self._enum(tp, base, at)
         if leaf := foreign_leaf(base):
@@ -330,7 +376,9 @@ class Walk:
         node = Node("object", tp, base, base.__name__, key=tp)
         self._memo[tp] = node
         self._meet(base)
-        if not describe_class(self, node, args):
+        with self._inside(tp, at):
+            known = describe_class(self, node, args)
+        if not known:
             raise self.error(
                 at,
                 f"{base.__module__}.{base.__qualname__} is not a data type",
@@ -364,6 +412,15 @@ def _is_scalar(value: Any) -> bool:
 def _is_int64(value: Any) -> bool:
     """Whether a value is an int that msgspec takes as one of an Enum or a Literal."""
     return type(value) is int and -(2**63) <= value < 2**63
+
+
+def _is_mapped(origin: Any) -> bool:
+    """Whether a type is SQLAlchemy's `Mapped`: what an attribute of a row is."""
+    return getattr(origin, "__module__", "") == "sqlalchemy.orm.base" and origin.__name__ == "Mapped"
+
+
+def _size(tp: Any) -> int:
+    return 1 + sum(map(_size, typing.get_args(tp)))
 
 
 def shown_type(tp: Any) -> str:

@@ -72,7 +72,7 @@ def _scalar(value: Any) -> Any:
         return str(value)
     if isinstance(value, datetime.datetime) and value.tzinfo is None:
         value = localized(value)
-    return msgspec.to_builtins(value)
+    return msgspec.to_builtins(exact_offset(value))
 
 
 def _compound(value: Any) -> Any:
@@ -125,6 +125,29 @@ def _key(key: Any) -> str:
     if isinstance(wire, (dict, list)) or wire is None:
         raise ValueError(f"{type(key).__name__} cannot be the key of a JSON object")
     return wire if isinstance(wire, str) else msgspec.json.encode(wire).decode()
+
+
+def exact_offset(value: Any) -> Any:
+    """Return a datetime or a time with an offset of whole minutes, which RFC 3339 has (§5.6); other values as they are.
+
+    A datetime with another offset is the same instant in UTC. A time moves with its offset, by less than a minute.
+
+    Raises:
+        ValueError: It would be in the year 0 or 10000 of UTC.
+    """
+    offset = value.utcoffset() if isinstance(value, (datetime.datetime, datetime.time)) else None
+    seconds = datetime.timedelta(0) if offset is None else offset % datetime.timedelta(minutes=1)
+    if offset is None or not seconds:
+        return value
+    if isinstance(value, datetime.datetime):
+        try:
+            return value.astimezone(datetime.UTC)
+        except OverflowError:
+            raise ValueError(f"{value} is in no year that UTC has here") from None
+    day = datetime.datetime.combine(datetime.date(2000, 1, 1), value, None)
+    if (day - seconds).date() != day.date():
+        seconds -= datetime.timedelta(minutes=1)
+    return (day - seconds).timetz().replace(tzinfo=datetime.timezone(offset - seconds))
 
 
 _warned = False

@@ -410,7 +410,7 @@ class _Reader:
         return members_of(node, self._engines, self._reading.action.where if self._reading else "", side)
 
     def _class_name(self, node: Node) -> str:
-        return pascal_case(class_name(node) if node.kind == "object" else node.cls.__name__) or "Type"
+        return pascal_case(class_name(node)) or "Type"
 
     def _type_name(self, node: Node) -> str:
         return self._names.of(("type", _key(node)), self._class_name(node))

@@ -5,8 +5,10 @@ import inspect
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
 from contextlib import suppress
+from typing import Annotated, NewType
 
 import pytest
+import typing_extensions
 
 from servey.action.action import action
 from servey.action.context import CallContext, Origin
@@ -73,6 +75,22 @@ def test_a_resource_says_what_it_yields(hint):
     sent = {Generator: (None, None), AsyncGenerator: (None,)}.get(hint, ())
     function.__annotations__["return"] = hint[(Session, *sent)]
     assert resource(function).__servey_resource__.provides() is Session
+
+
+ALIAS = typing_extensions.TypeAliasType("ALIAS", Session)
+WHOLE = typing_extensions.TypeAliasType("WHOLE", Iterator[Session])
+
+
+@pytest.mark.parametrize(
+    "hint",
+    [Iterator[ALIAS], WHOLE, Iterator[NewType("Renamed", Session)], Iterator[Annotated[Session, "the database"]]],
+)
+def test_an_alias_of_what_a_resource_yields_is_what_it_stands_for(hint):
+    def session():
+        yield Session()
+
+    session.__annotations__["return"] = hint
+    assert resource(session).__servey_resource__.provides() is Session
 
 
 def test_only_generator_functions_are_resources():

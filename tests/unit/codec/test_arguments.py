@@ -51,14 +51,15 @@ def test_every_argument_has_its_problems() -> None:
     assert found[-1][1] == "unknown, did you mean `level`?"
 
 
-def test_a_default_is_any_object_and_the_same_one_each_time() -> None:
+def test_a_default_is_any_object_and_one_that_can_be_changed_is_copied() -> None:
     tags = ["a"]
     other = object()
     arguments = ArgumentsCodec(
         [Parameter("tags", list[str], tags), Parameter("n", int, other), Parameter("user", User, None)]
     )
     for found in (arguments.decode_json(b"{}"), arguments.decode_text([]), arguments.decode({})):
-        assert found.tags is tags
+        assert found.tags == tags
+        assert found.tags is not tags
         assert found.n is other
         assert found.user is None
 

@@ -694,3 +694,29 @@ def test_threads_do_not_see_each_others_trials() -> None:
     for thread in threads:
         thread.join(30)
     assert found == [expected] * 400
+
+
+@pytest.mark.parametrize("tp", [dt.time, Annotated[dt.time, at.Gt(dt.time(5))], dt.time | int])
+@pytest.mark.parametrize("digits", ["9999995", "9999999", "99999949", "999999"])
+def test_the_last_moment_of_a_day_stays_in_the_day(tp: Any, digits: str) -> None:
+    assert Codec[Any](tp).decode_json(f'"23:59:59.{digits}"'.encode()) == dt.time(23, 59, 59, 999999)
+    assert Codec(dict[dt.time, int]).decode({f"23:59:59.{digits}Z": 1}) == {
+        dt.time(23, 59, 59, 999999, tzinfo=dt.UTC): 1
+    }
+    with pytest.raises(InvalidError):
+        Codec[Any](tp).decode(f"23:59:59.{digits}!")
+
+
+def test_the_last_moment_of_the_last_year_is_refused() -> None:
+    with pytest.raises(InvalidError):
+        Codec(dt.datetime).decode("9999-12-31T23:59:59.9999999Z")
+
+
+@pytest.mark.parametrize("key", ["True", "TRUE", "1", "yes", ""])
+def test_a_bool_that_is_a_key_is_true_or_false(key: str) -> None:
+    codec = Codec(dict[bool, int])
+    assert codec.decode_json(b'{"true": 1, "false": 0}') == {True: 1, False: 0}
+    with pytest.raises(InvalidError) as caught:
+        codec.decode({key: 1})
+    assert [problem.path for problem in caught.value.errors] == [f"/{key}"]
+    assert codec.json_schema()["propertyNames"] == {"enum": ["true", "false"]}

@@ -4,9 +4,12 @@ import decimal
 import enum
 import logging
 import pathlib
+import time
+import zoneinfo
 from collections.abc import Iterable
-from typing import Any
+from typing import Annotated, Any, NamedTuple
 
+import annotated_types as at
 import msgspec
 import pydantic
 import pytest
@@ -244,3 +247,79 @@ def test_a_check_leaves_a_generator_inside_of_an_object_to_who_reads_it() -> Non
     with pytest.raises(ResultError) as caught:
         Codec(Page).check(Page((n for n in range(2)), ["x"]))  # type: ignore[list-item]
     assert [problem.path for problem in caught.value.errors] == ["/more/0"]
+
+
+ODD = dt.timezone(dt.timedelta(minutes=-44, seconds=-30))
+NOON = dt.datetime(1930, 1, 1, 12, tzinfo=ODD)
+MONROVIA = dt.datetime(1930, 1, 1, 12, tzinfo=zoneinfo.ZoneInfo("Africa/Monrovia"))
+
+
+@dataclasses.dataclass
+class Visit:
+    at: dt.datetime
+    opens: dt.time | None = None
+
+
+class Stop(NamedTuple):
+    at: dt.datetime
+
+
+class Shown(pydantic.BaseModel):
+    at: dt.datetime
+
+
+LATER = Annotated[dt.datetime, at.Gt(dt.datetime(1900, 1, 1, tzinfo=dt.UTC))]
+
+
+@pytest.mark.parametrize("noon", [NOON, MONROVIA])
+def test_an_offset_with_seconds_is_written_as_the_same_instant(noon: dt.datetime) -> None:
+    """RFC 3339 has whole minutes."""
+    wire = "1930-01-01T12:44:30Z"
+    rows: list[tuple[Any, Any, Any]] = [
+        (dt.datetime, noon, wire),
+        (LATER, noon, wire),
+        (list[dt.datetime], [noon], [wire]),
+        (set[dt.datetime], {noon}, [wire]),
+        (dict[dt.datetime, int], {noon: 1}, {wire: 1}),
+        (dict[str, list[dt.datetime]], {"a": [noon]}, {"a": [wire]}),
+        (tuple[dt.datetime, int], (noon, 1), [wire, 1]),
+        (dt.datetime | int, noon, wire),
+        (dt.datetime | dt.date, noon, wire),
+        (Stop, Stop(noon), [wire]),
+        (Visit, Visit(noon), {"at": wire, "opens": None}),
+        (list[Visit | Stop], [Visit(noon), Stop(noon)], [{"at": wire, "opens": None}, [wire]]),
+        (Shown, Shown(at=noon), {"at": wire}),
+        (Any, {noon: [noon]}, {wire: [wire]}),
+    ]
+    for tp, value, expected in rows:
+        codec = Codec[Any](tp)
+        assert codec.check(value) == value
+        assert codec.encode(value) == expected
+        assert msgspec.json.decode(codec.encode_json(value)) == expected
+        if tp is not Any and tp is not Shown:
+            assert codec.decode(expected) == value
+
+
+@pytest.mark.parametrize("hour", [dt.time(0), dt.time(0, 0, 5), dt.time(12, 30), dt.time(23, 59, 59, 999999)])
+@pytest.mark.parametrize("seconds", [-2670, -1, 1, 3599])
+def test_a_time_with_seconds_in_its_offset_is_the_same_time_with_whole_minutes(hour: dt.time, seconds: int) -> None:
+    value = hour.replace(tzinfo=dt.timezone(dt.timedelta(seconds=seconds)))
+    codec = Codec(dt.time)
+    assert codec.decode_json(codec.encode_json(value)) == value
+    assert to_wire(value) == codec.encode(value)
+
+
+def test_a_naive_datetime_where_the_zone_has_seconds_is_written_as_its_instant(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Africa/Monrovia")
+    time.tzset()
+    try:
+        assert Codec(dt.datetime).encode(dt.datetime(1930, 1, 1, 12)) == "1930-01-01T12:44:30Z"
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+@pytest.mark.parametrize("tp", [dt.datetime, Any])
+def test_an_offset_with_seconds_at_the_end_of_time_is_refused(tp: Any) -> None:
+    with pytest.raises(ResultError):
+        Codec(tp).encode_json(dt.datetime(1, 1, 1, tzinfo=dt.timezone(dt.timedelta(seconds=1))))

@@ -1,3 +1,4 @@
+import base64
 import dataclasses
 import datetime
 import enum
@@ -7,16 +8,18 @@ import re
 import types
 import uuid
 from decimal import Decimal
-from typing import Annotated, Any, Generic, NamedTuple, TypeVar
+from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeVar
 
 import annotated_types as at
+import jsonschema
 import msgspec
 import pydantic
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from servey.codec import Codec
+from servey.codec import ArgumentsCodec, Codec, Parameter
+from servey.codec.schema import class_name
 from servey.errors import DefinitionError, InvalidError
 
 T = TypeVar("T")
@@ -66,6 +69,28 @@ def test_classes_are_referred_to_by_name_and_described_by_their_own_docstring() 
             }
         },
     }
+
+
+class Modelled(pydantic.BaseModel, Generic[T]):
+    value: T
+
+
+@pytest.mark.parametrize(
+    ("tp", "name"),
+    [
+        (Box[int], "Box_int"),
+        (Box[Tree], "Box_Tree"),
+        (Box[Tree | None], "Box_Tree_None"),
+        (Box[list[Tree]], "Box_list_Tree"),
+        (Box[dict[str, Box[int]]], "Box_dict_str_Box_int"),
+        (Box[Literal["a", 1]], "Box_a_1"),
+        (Box[Annotated[int, at.Gt(0)]], "Box_int"),
+        (Box[None], "Box_None"),
+        (Modelled[Tree | None], "Modelled_Tree_None"),
+    ],
+)
+def test_a_generic_class_is_called_by_the_names_of_classes_alone(tp: Any, name: str) -> None:
+    assert class_name(Codec[Any](tp).root) == name
 
 
 def test_a_class_may_contain_itself() -> None:
@@ -279,7 +304,15 @@ class Level(enum.IntEnum):
 
 
 @given(st.data())
-@pytest.mark.parametrize("tp", [Decimal, datetime.time, datetime.timedelta])
+@pytest.mark.parametrize(
+    "tp",
+    [
+        Decimal,
+        datetime.time,
+        datetime.timedelta,
+        *(Annotated[bytes, at.Len(least, most)] for least, most in ((1, 4), (0, 2), (5, None), (3, 3), (2, 9))),
+    ],
+)
 def test_whatever_matches_the_pattern_of_a_type_is_read(tp: Any, data: st.DataObject) -> None:
     pattern = schema(tp, "output")["pattern"]
     Codec[Any](tp).decode(data.draw(st.from_regex(pattern.replace("$", r"\Z"))))
@@ -290,3 +323,78 @@ def test_whatever_matches_the_pattern_of_a_type_is_read(tp: Any, data: st.DataOb
 def test_whatever_is_written_matches_the_pattern_of_its_type(tp: Any, data: st.DataObject) -> None:
     value = data.draw(st.times(timezones=st.just(datetime.UTC) | st.none()) if tp is datetime.time else st.timedeltas())
     assert re.search(schema(tp)["pattern"], Codec[Any](tp).encode(value))
+
+
+@pytest.mark.parametrize("length", range(12))
+@pytest.mark.parametrize("limits", [at.Len(1, 4), at.Len(0, 2), at.MinLen(5), at.MaxLen(0), at.Len(3, 3), at.Len(2, 9)])
+@pytest.mark.parametrize("holder", ["plain", "model"])
+def test_the_lengths_of_bytes_are_those_of_their_text(holder: str, limits: Any, length: int) -> None:
+    tp: Any = Annotated[bytes, limits]
+    text: Any = base64.b64encode(b"\xff" * length).decode()
+    if holder == "model":
+        config = pydantic.ConfigDict(val_json_bytes="base64", ser_json_bytes="base64")
+        tp, text = pydantic.create_model("Held", held=(tp, ...), __config__=config), {"held": text}
+    codec = Codec[Any](tp)
+    for mode in ("input", "output"):
+        fits = jsonschema.Draft202012Validator(codec.json_schema(mode)).is_valid(text)
+        assert fits == is_taken(codec, text)
+
+
+def test_a_set_that_is_sent_has_different_members_where_they_are_counted() -> None:
+    counted = Codec[Any](Annotated[set[int], at.MinLen(2)])
+    validator = jsonschema.Draft202012Validator(counted.json_schema("input"))
+    for sent in ([1, 1], [1, 2], [1, 2, 2], [1]):
+        assert is_taken(counted, sent) or not validator.is_valid(sent)
+    assert validator.is_valid([1, 2])
+
+
+def test_objects_of_a_set_may_be_written_alike() -> None:
+    written = Codec[Any](set[Alike]).encode({Alike(1), Alike(1)})
+    assert written == [{"n": 1}, {"n": 1}]
+    jsonschema.Draft202012Validator(schema(set[Alike], "output")).validate(written)
+
+
+@dataclasses.dataclass(eq=False)
+class Alike:
+    n: int
+
+
+def is_taken(codec: Codec[Any], wire: Any) -> bool:
+    try:
+        codec.decode(wire)
+    except InvalidError:
+        return False
+    return True
+
+
+@dataclasses.dataclass
+class Described:
+    size: Annotated[
+        int, msgspec.Meta(title="Size", description="In cm.", examples=[1, 2], extra_json_schema={"x-unit": "cm"}, gt=0)
+    ]
+    day: Annotated[
+        datetime.date | None,
+        pydantic.Field(title="Day", examples=[datetime.date(2026, 1, 1)], json_schema_extra={"x-order": 1}),
+    ] = None
+
+
+def test_titles_examples_and_keywords_of_an_annotation_are_in_the_schema() -> None:
+    properties = schema(Described)["$defs"]["Described"]["properties"]
+    size = {
+        "type": "integer",
+        "exclusiveMinimum": 0,
+        "title": "Size",
+        "description": "In cm.",
+        "examples": [1, 2],
+        "x-unit": "cm",
+    }
+    assert properties["size"] == size
+    day = properties["day"]
+    assert (day["title"], day["examples"], day["x-order"]) == ("Day", ["2026-01-01"], 1)
+    parameters = ArgumentsCodec([Parameter("size", Described.__annotations__["size"])]).json_schema()
+    assert parameters["properties"]["size"] == size
+
+
+@pytest.mark.parametrize("example", [float("nan"), object(), "\ud800"])
+def test_an_example_that_json_cannot_have_is_left_out(example: Any) -> None:
+    assert schema(Annotated[Any, msgspec.Meta(title="T", examples=[example])]) == {"title": "T"}

@@ -148,6 +148,24 @@ async def test_arguments_of_an_included_action_have_their_defaults() -> None:
     assert (await got(book, query="include=cover"))["cover"] == "small cover"
 
 
+@dataclass
+class Shelf:
+    label: str
+
+    @action
+    def stickers(self, given: list[str] = []) -> list[str]:  # noqa: B006 - each call gets a list of its own
+        given.append(self.label)
+        return given
+
+
+async def test_two_objects_share_no_default_of_an_included_action() -> None:
+    @action(triggers=(WEB_GET,))
+    def shelves() -> list[Shelf]:
+        return [Shelf("a"), Shelf("b")]
+
+    assert [shelf["stickers"] for shelf in await got(shelves, query="include=stickers")] == [["a"], ["b"]]
+
+
 async def test_a_subclass_has_what_its_bases_declare_and_what_it_hides_is_hidden() -> None:
     @dataclass
     class Base:

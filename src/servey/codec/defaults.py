@@ -1,0 +1,83 @@
+"""Defaults that a call could change: each call gets a copy, so that no caller sees what another one did to it."""
+
+from __future__ import annotations
+
+import copy
+import datetime
+import decimal
+import enum
+import types
+import typing
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from servey.codec.leaves import foreign_leaf
+
+_UNCHANGEABLE: frozenset[Any] = frozenset(
+    {
+        type(None),
+        bool,
+        int,
+        float,
+        complex,
+        str,
+        bytes,
+        decimal.Decimal,
+        datetime.date,
+        datetime.datetime,
+        datetime.time,
+        datetime.timedelta,
+        datetime.timezone,
+        uuid.UUID,
+        types.FunctionType,
+        types.BuiltinFunctionType,
+    }
+)
+
+
+def fresh(default: Any) -> Callable[[], Any] | None:
+    """Return what copies a default for each call, None where nothing of it can be changed.
+
+    The default is copied once here as well: what else has the object may go on and change it.
+
+    Args:
+        default: Any object, as in Python.
+
+    Raises:
+        ValueError: It can be changed, and not be copied.
+    """
+    if is_unchangeable(default):
+        return None
+    try:
+        kept = copy.deepcopy(default)
+    except Exception as error:  # whatever a class's own __deepcopy__ or __reduce__ raises
+        raise ValueError(f"the default {type(default).__name__} cannot be copied for each call: {error}") from error
+    if kept is default:  # by its own __deepcopy__
+        return lambda: default
+    if type(kept) in (list, set, dict) and all(map(is_unchangeable, _parts(kept))):
+        return kept.copy
+    return lambda: copy.deepcopy(kept)
+
+
+def is_unchangeable(value: Any) -> bool:
+    """Return whether neither an object nor any part of it can be changed."""
+    cls: Any = value.__class__
+    if cls in _UNCHANGEABLE or isinstance(value, (type, enum.Enum)) or foreign_leaf(cls) is not None:
+        return True
+    if cls in (tuple, frozenset):
+        return all(map(is_unchangeable, typing.cast("tuple[Any, ...]", value)))
+    if (frozen := getattr(cls, "__dataclass_params__", None)) is not None and frozen.frozen:
+        return all(is_unchangeable(getattr(value, name, None)) for name in cls.__dataclass_fields__)
+    if cls.__reduce_ex__ is not object.__reduce_ex__ or cls.__reduce__ is not object.__reduce__:
+        return False
+    try:
+        made: Any = value.__reduce_ex__(4)
+    except TypeError:
+        return False
+    # an object without any state is a mark, which is told by its identity
+    return made[1:] == ((cls,), None, None, None)
+
+
+def _parts(value: Any) -> list[Any]:
+    return [*value, *value.values()] if isinstance(value, dict) else list(value)
