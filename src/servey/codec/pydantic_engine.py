@@ -211,7 +211,8 @@ def scalar_of(schema: dict[str, Any]) -> Any:
         elif values:
             kinds += [type(value) for value in values]
         elif part.get("type") in _SCALARS:
-            kinds.append(_FORMATS.get(part.get("format", "")) or _SCALARS[part["type"]])
+            told = "" if part.get("writeOnly") else part.get("format", "")  # a secret is masked
+            kinds.append(_FORMATS.get(told) or _SCALARS[part["type"]])
         else:
             return None
     if str in kinds and float in kinds:  # the text of a Decimal keeps its digits
