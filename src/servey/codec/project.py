@@ -139,7 +139,7 @@ class Projector:
             if found is UNSET or (found is ABSENT and not field.required):
                 continue
             if found is ABSENT:
-                if not has_names(type(value)):
+                if not has_names(value.__class__):
                     return self.add(at, f"expected {node.cls.__name__}, got {_named(value)}")
                 self.add(step(at, field.wire), "required")
                 continue

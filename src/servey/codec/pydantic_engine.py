@@ -177,8 +177,8 @@ def _merged(value: Any, found: Any, naive: bool) -> Any:
         found: What its JSON mode does: the result of a serializer of the user's, of a setting, or pydantic's own form.
         naive: Whether datetimes without an offset stay so, as something in the type wants.
     """
-    if isinstance(value, _CONTAINERS) and isinstance(found, (dict, list)) and len(value) == len(found):
-        values, wires = typing.cast("Any", value), typing.cast("Any", found)
+    values, wires = value, found  # whatever is asked of them, their types are not known
+    if isinstance(value, _CONTAINERS) and isinstance(found, (dict, list)) and len(values) == len(wires):
         if isinstance(found, list):
             items = [_merged(item, wire, naive) for item, wire in zip(values, wires, strict=True)]
             return sorted(items, key=msgspec.json.encode) if isinstance(value, (set, frozenset)) else items
@@ -192,7 +192,7 @@ def _merged(value: Any, found: Any, naive: bool) -> Any:
     if not isinstance(value, _WRITTEN_BY_SERVEY) or found != pydantic_core.to_jsonable_python(
         value, bytes_mode="base64", inf_nan_mode="constants"
     ):
-        return found
+        return wires
     if naive and isinstance(value, datetime.datetime) and value.tzinfo is None:
         return value.isoformat()
     return to_wire(value)

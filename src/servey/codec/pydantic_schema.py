@@ -148,7 +148,9 @@ class CoreSchema:
         found: list[Any] = []
         for node in nodes:
             fields: Any = node.get("fields", ())
-            named = fields.items() if isinstance(fields, dict) else ((field["name"], field) for field in fields)
+            named: list[tuple[str, Any]] = (
+                [*fields.items()] if isinstance(fields, dict) else [(f["name"], f) for f in fields]
+            )
             found += [field["schema"] for own, field in named if name in (own, field.get("validation_alias"))]
             if node["type"] in _OPEN:
                 found.append(node.get("values_schema", {"type": "any"}))
