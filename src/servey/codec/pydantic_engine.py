@@ -149,7 +149,9 @@ def pydantic_type(tp: Any) -> ForeignType:
         schema,
         classes,
         members=(lambda: members_of(cls)) if is_class and has_members(cls) else None,
-        like=lambda mode: scalar_of(schema(mode)),
+        like=lambda mode: scalar_of(
+            schema(mode), formats={} if mode == "output" and "serialization" in core else _FORMATS
+        ),
         adopt=adopt if is_class else None,
         are_instances=is_class,
     )
@@ -198,8 +200,13 @@ def _merged(value: Any, found: Any, naive: bool) -> Any:
     return to_wire(value)
 
 
-def scalar_of(schema: dict[str, Any]) -> Any:
-    """Return the type that has the JSON form of a schema: of a scalar, or a union of scalars; None for any other."""
+def scalar_of(schema: dict[str, Any], formats: dict[str, Any]) -> Any:
+    """Return the type that has the JSON form of a schema: of a scalar, or a union of scalars; None for any other.
+
+    Args:
+        schema: The schema.
+        formats: The types of strings by their formats; none where a function writes them, which may mask a secret.
+    """
     kinds: list[Any] = []
     waiting: list[dict[str, Any]] = [schema]
     for part in waiting:  # which grows
@@ -211,8 +218,7 @@ def scalar_of(schema: dict[str, Any]) -> Any:
         elif values:
             kinds += [type(value) for value in values]
         elif part.get("type") in _SCALARS:
-            told = "" if part.get("writeOnly") else part.get("format", "")  # a secret is masked
-            kinds.append(_FORMATS.get(told) or _SCALARS[part["type"]])
+            kinds.append(formats.get(part.get("format", "")) or _SCALARS[part["type"]])
         else:
             return None
     if str in kinds and float in kinds:  # the text of a Decimal keeps its digits
