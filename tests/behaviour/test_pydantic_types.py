@@ -56,6 +56,10 @@ class Point(pydantic.BaseModel):
     x: int
 
 
+class Omitting(pydantic.BaseModel):
+    v: list[pydantic.OnErrorOmit[int]]
+
+
 HERE = Path(__file__)
 MASK = "**********"
 NOON = "2000-01-01T12:00:00"
@@ -129,6 +133,7 @@ ROWS: dict[str, Row] = {
     "InstanceOf": Row(pydantic.InstanceOf[int], 5, "five"),
     "Json[list[int]]": Row(pydantic.Json[list[int]], "[1]", '["one"]', written=[1]),
     "PlainSerializer": Row(Annotated[int, pydantic.PlainSerializer(str, str)], 5, "five", written="5"),
+    "OnErrorOmit": Row(Omitting, {"v": [1]}, {"v": 1}, inside=("v",)),
     "RootModel": Row(pydantic.RootModel[int], 5, "five"),
     "Secret": Row(pydantic.Secret[date], "2000-01-01", "soon", written=MASK),
     "SerializeAsAny": Row(pydantic.SerializeAsAny[Point], {"x": 1}, {"x": "one"}, inside=("x",)),
@@ -147,9 +152,11 @@ ROWS: dict[str, Row] = {
 if importlib.util.find_spec("email_validator"):
     ROWS["EmailStr"] = Row(pydantic.EmailStr, "a@example.com", "nobody")
     ROWS["NameEmail"] = Row(pydantic.NameEmail, "A <a@example.com>", "nobody")
-NO_TYPES = {"FailFast", "PydanticErrorCodes", "SkipValidation", "Strict", "WithJsonSchema"}
-"""Dataclasses that stand beside a type, and a Literal of pydantic's own."""
-OUTPUT_ONLY = {"ImportString"}
+NO_TYPES = {
+    *("AliasChoices", "AliasPath", "FailFast", "MISSING", "SkipValidation", "Strict", "WithJsonSchema"),
+    *("PydanticErrorCodes", "validate_email"),
+}
+"""Dataclasses and a sentinel that stand beside a type, a Literal and a function of pydantic's own."""
 
 
 Rows = dict[str, Row]

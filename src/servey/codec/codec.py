@@ -159,11 +159,10 @@ class Codec(Generic[T]):
     def check(self, value: T) -> T:
         """Return a value itself, if `encode_json` would write it.
 
-        For who takes a result apart as it is. Of a row, an engine makes the object that it describes.
-
-        What can be read only once (a generator, where an iterable or a list is
-        declared) is made a list, which is returned. Where it is deeper inside, its items are not looked at: nothing
-        would be left of them, and a list cannot be put in its place in an object of the user's.
+        For who takes a result apart as it is. Of a row, an engine makes the object that it describes. What can be read
+        only once (a generator, where an iterable or a list is declared) is made a list, which is returned. Where it is
+        deeper inside, its items are not looked at: nothing would be left of them, and a list cannot be put in its place
+        in an object of the user's.
 
         Args:
             value: What the user's code returned.

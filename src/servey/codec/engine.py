@@ -44,8 +44,8 @@ class ForeignType(msgspec.Struct, frozen=True):
         decode: Makes the value of parsed JSON; raises `InvalidError` with errors (JSON pointers), or `ValueError`.
             A number with a fraction is a float for it, unless it `takes_decimals`.
         encode: Makes parsed JSON of the value; raises `ValueError` for a value that is not of the type.
-        schema: Returns the JSON schema for a mode; it may have ``$defs`` of its own. It raises
-            a `DefinitionError` where there is none.
+        schema: Returns the JSON schema for a mode; it may have ``$defs`` of its own. Where there is none, it raises a
+            `DefinitionError`.
         classes: The classes inside, for finding nested actions.
         text: Whether the JSON form is a string, number or boolean, which a query string writes plainly.
         members: Returns the members of a class whose JSON form is an object of just these; None for anything else.

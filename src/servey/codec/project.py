@@ -14,13 +14,14 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
+from servey.codec import rows
 from servey.codec.constraints import violated
 from servey.codec.explain import told
 from servey.codec.failure import PROBLEM_LIMIT, IslandError, below, shown, step
 from servey.codec.leaves import is_enum
 from servey.codec.node import Node
 from servey.codec.plan import Compiler, outgoing
-from servey.codec.rows import ABSENT, has_names, is_row, member
+from servey.codec.rows import ABSENT, has_names, is_row
 from servey.codec.shadow import checking, guarded_run, is_decimal, needs_check
 from servey.codec.wire import exact_offset, localized
 from servey.errors import Problem
@@ -145,11 +146,11 @@ class Projector:
         if node.tag is not None:
             members[node.tag[0]] = node.tag[1]
         for field in node.fields:
-            found = member(value, field.name, field.wire)
+            found = rows.member(value, field.name, field.wire)
             if found is UNSET or (found is ABSENT and not field.required):
                 continue
             if found is ABSENT:
-                if not has_names(type(value)):
+                if not has_names(value.__class__):
                     return self.add(at, f"expected {node.cls.__name__}, got {_named(value)}")
                 self.add(step(at, field.wire), "required")
                 continue

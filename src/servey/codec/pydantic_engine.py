@@ -150,7 +150,9 @@ def pydantic_type(tp: Any) -> ForeignType:
         schema,
         classes,
         members=(lambda: members_of(cls)) if is_class and has_members(cls) else None,
-        like=lambda mode: scalar_of(schema(mode)),
+        like=lambda mode: scalar_of(
+            schema(mode), formats={} if mode == "output" and "serialization" in core else _FORMATS
+        ),
         adopt=adopt if is_class else None,
         are_instances=is_class,
         takes_decimals=True,
@@ -179,8 +181,8 @@ def _merged(value: Any, found: Any, naive: bool) -> Any:
         found: What its JSON mode does: the result of a serializer of the user's, of a setting, or pydantic's own form.
         naive: Whether datetimes without an offset stay so, as something in the type wants.
     """
-    if isinstance(value, _CONTAINERS) and isinstance(found, (dict, list)) and len(value) == len(found):
-        values, wires = typing.cast("Any", value), typing.cast("Any", found)
+    values, wires = value, found  # whatever is asked of them, their types are not known
+    if isinstance(value, _CONTAINERS) and isinstance(found, (dict, list)) and len(values) == len(wires):
         if isinstance(found, list):
             items = [_merged(item, wire, naive) for item, wire in zip(values, wires, strict=True)]
             return sorted(items, key=msgspec.json.encode) if isinstance(value, (set, frozenset)) else items
@@ -194,14 +196,19 @@ def _merged(value: Any, found: Any, naive: bool) -> Any:
     if not isinstance(value, _WRITTEN_BY_SERVEY) or found != pydantic_core.to_jsonable_python(
         value, bytes_mode="base64", inf_nan_mode="constants"
     ):
-        return found
+        return wires
     if naive and isinstance(value, datetime.datetime) and value.tzinfo is None:
         return value.isoformat()
     return to_wire(value)
 
 
-def scalar_of(schema: dict[str, Any]) -> Any:
-    """Return the type that has the JSON form of a schema: of a scalar, or a union of scalars; None for any other."""
+def scalar_of(schema: dict[str, Any], formats: dict[str, Any]) -> Any:
+    """Return the type that has the JSON form of a schema: of a scalar, or a union of scalars; None for any other.
+
+    Args:
+        schema: The schema.
+        formats: The types of strings by their formats; none where a function writes them, which may mask a secret.
+    """
     kinds: list[Any] = []
     waiting: list[dict[str, Any]] = [schema]
     for part in waiting:  # which grows
@@ -213,7 +220,7 @@ def scalar_of(schema: dict[str, Any]) -> Any:
         elif values:
             kinds += [type(value) for value in values]
         elif part.get("type") in _SCALARS:
-            kinds.append(_FORMATS.get(part.get("format", "")) or _SCALARS[part["type"]])
+            kinds.append(formats.get(part.get("format", "")) or _SCALARS[part["type"]])
         else:
             return None
     if str in kinds and float in kinds:  # the text of a Decimal keeps its digits

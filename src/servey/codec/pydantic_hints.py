@@ -159,7 +159,8 @@ def _known(tp: Any) -> Any:
     from servey.codec.walk import Walk  # which asks engines
 
     try:
-        Walk("", "", ()).node(tp, "")
+        for side in ("input", "output"):
+            Walk("", "", (), side=side).node(tp, "")
     except DefinitionError:
         return Annotated[tp, _AskPydantic()]
     return tp

@@ -67,9 +67,10 @@ def place(error: Any, value: Any, schema: CoreSchema) -> list[Any]:
     dead: set[tuple[int, int]] = set()
 
     def read(at: Any, nodes: list[Any], index: int) -> list[Any] | None:
+        state = id(at), index
         if index == len(names):
             return [] if at == error["input"] else None
-        if (id(at), index) in dead or len(dead) > _MOST_TRIED:
+        if state in dead or len(dead) > _MOST_TRIED:
             return None
         name = names[index]
         inner = child(at, name)
@@ -80,7 +81,7 @@ def place(error: Any, value: Any, schema: CoreSchema) -> list[Any]:
             return [name, *rest]
         if (rest := read(at, nodes, index + 1)) is not None:
             return rest
-        dead.add((id(at), index))
+        dead.add(state)
         return None
 
     found = read(value, schema.root, 0)

@@ -86,6 +86,7 @@ def check_parts(name: str, schema: Any, config: dict[str, Any], mode: SchemaMode
     Raises:
         DefinitionError: A part of it cannot be read from JSON as it has to be.
     """
+    items = {id(node.node.get(key)) for node in parts(schema, config) for key in ("items_schema", "values_schema")}
     for node, own, written, at in parts(schema, config):
         if node["type"] == "bytes" and not written and own.get("val_json_bytes") != "base64":
             raise DefinitionError(
@@ -94,6 +95,8 @@ def check_parts(name: str, schema: Any, config: dict[str, Any], mode: SchemaMode
             )
         if mode == "output":
             continue
+        if node.get("on_error") == "omit" and id(node) not in items:
+            raise DefinitionError(f"{name}{at}: there is nothing to omit it from", fix="use it in a list of a model")
         if node["type"] == "generator":
             raise DefinitionError(
                 f"{name}{at}: pydantic checks the items of an iterable when the action reads them", fix="use a list"
@@ -145,7 +148,9 @@ class CoreSchema:
         found: list[Any] = []
         for node in nodes:
             fields: Any = node.get("fields", ())
-            named = fields.items() if isinstance(fields, dict) else ((field["name"], field) for field in fields)
+            named: list[tuple[str, Any]] = (
+                [*fields.items()] if isinstance(fields, dict) else [(f["name"], f) for f in fields]
+            )
             found += [field["schema"] for own, field in named if name in (own, field.get("validation_alias"))]
             if node["type"] in _OPEN:
                 found.append(node.get("values_schema", {"type": "any"}))

@@ -7,7 +7,6 @@ SQLAlchemy or asyncpg. Its names are those of JSON, or else those of the class's
 from __future__ import annotations
 
 import functools
-import typing
 from typing import Any
 
 _NO_ROWS = (str, bytes, bytearray, int, float, list, tuple, set, frozenset, type)
@@ -17,11 +16,11 @@ ABSENT: Any = object()
 
 def is_row(value: Any) -> bool:
     """Whether a value may stand for an object of a class."""
-    return value is not None and (has_names(type(value)) or not isinstance(value, _NO_ROWS))
+    return value is not None and (has_names(value.__class__) or not isinstance(value, _NO_ROWS))
 
 
 @functools.cache
-def has_names(cls: type) -> bool:
+def has_names(cls: Any) -> bool:
     """Whether values of a class are read by names: a NamedTuple is not."""
     return hasattr(cls, "keys") and hasattr(cls, "__getitem__")
 
@@ -34,7 +33,7 @@ def member(value: Any, name: str, wire: str) -> Any:
         name: The member's attribute.
         wire: Its name in JSON, which goes first where a row has names.
     """
-    if not has_names(type(value)):
+    if not has_names(value.__class__):
         return getattr(value, name, ABSENT)
     for key in (wire, name):
         try:
@@ -46,6 +45,6 @@ def member(value: Any, name: str, wire: str) -> Any:
 
 def named_members(value: Any) -> dict[str, Any] | None:
     """Return the members of a row that is read by names; None for any other."""
-    if not has_names(type(value)):
+    if not has_names(value.__class__):
         return None
-    return {key: value[key] for key in typing.cast("Any", value).keys()}  # noqa: SIM118 - a row has no other iterator
+    return {key: value[key] for key in value.keys()}  # noqa: SIM118 - a row has no other iterator

@@ -26,7 +26,7 @@ from servey.codec import constraints as _constraints
 from servey.codec.classes import describe_class, environment, type_parameters
 from servey.codec.engine import Engine, ForeignType, SchemaMode
 from servey.codec.engines import ENGINES
-from servey.codec.leaves import choice, foreign_leaf
+from servey.codec.leaves import choice, foreign_leaf, wire_values
 from servey.codec.node import Constraints, Node
 from servey.errors import DefinitionError
 
@@ -270,7 +270,7 @@ class Walk:
             inner = self.node(annotated, at)
         except DefinitionError:
             return node
-        is_another = node.inner is not None and inner.kind in ("list", "tuple", "dict", "object")
+        is_another = node.inner is not None and _json_kind(node.inner) not in ("", _json_kind(inner))
         return node if is_another else msgspec.structs.replace(node, inner=inner)
 
     def _constrained(self, node: Node, constraints: Constraints, tp: Any, at: str) -> Node:
@@ -426,6 +426,16 @@ def _size(tp: Any) -> int:
 def shown_type(tp: Any) -> str:
     """Return a type as a user writes it."""
     return tp.__name__ if isinstance(tp, type) and not typing.get_args(tp) else str(tp).replace("typing.", "")
+
+
+def _json_kind(node: Node) -> str:
+    """Return the kind of JSON values that a scalar is written as; empty where there may be several."""
+    if node.kind != "leaf":
+        return "" if node.kind in ("union", "foreign", "any") else node.kind
+    if node.cls in (int, float, bool, type(None)):
+        return node.cls.__name__
+    values = {type(value).__name__ for value in wire_values(node)} or {"str"}
+    return values.pop() if len(values) == 1 else ""
 
 
 def _custom(cls: type) -> bool:

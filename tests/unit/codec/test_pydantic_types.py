@@ -165,6 +165,15 @@ def test_what_could_only_fail_when_it_is_called_is_a_definition_error(tp: Any) -
         ArgumentsCodec([Parameter("v", tp)])
 
 
+def test_what_is_omitted_has_to_be_in_a_list() -> None:
+    class Omitting(pydantic.BaseModel):
+        v: pydantic.OnErrorOmit[int]
+
+    for tp in (Omitting, pydantic.OnErrorOmit[int]):
+        with pytest.raises(DefinitionError):
+            ArgumentsCodec([Parameter("v", tp)])
+
+
 def test_what_cannot_be_read_may_be_written() -> None:
     class Pages(pydantic.BaseModel):
         model_config = pydantic.ConfigDict(arbitrary_types_allowed=True)
