@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from servey.codec.documentation import Documentation, markdown_of
 from servey.codec.engine import ForeignMember, ForeignType, SchemaMode
 from servey.codec.failure import PROBLEM_LIMIT, shown, step
 from servey.codec.patterns import portable
@@ -171,6 +172,8 @@ def closed(schema: Any, mode: SchemaMode) -> Any:
             found[key] = {name: closed(part, mode) for name, part in parts.items()}
         elif key != "pattern" or not isinstance(value, str) or portable(value):
             found[key] = value if key in VALUES else closed(value, mode)
+    if isinstance(description := found.get("description"), str):
+        _describe(found, description)
     if found.get("type") == "array" and mode == "input":
         found.pop("uniqueItems", None)  # a set reads what is given twice once
     if found.get("type") == "object" and "properties" in found:
@@ -178,6 +181,16 @@ def closed(schema: Any, mode: SchemaMode) -> Any:
             found["additionalProperties"] = False
         found.setdefault("additionalProperties", False)
     return found
+
+
+def _describe(schema: dict[str, Any], text: str) -> None:
+    """Describe a schema, and the members of a class, by what pydantic has taken from a docstring or a field."""
+    documentation = Documentation.of(text)
+    schema["description"] = documentation.prose
+    for name, told in documentation.parameters.items():
+        member = schema.get("properties", {}).get(name)
+        if told and isinstance(member, dict):
+            typing.cast("dict[str, Any]", member).setdefault("description", told)
 
 
 @functools.cache
@@ -254,12 +267,14 @@ def members_of(cls: Any) -> tuple[ForeignMember, ...]:
                 got,
                 required=field.is_required(),
                 default=msgspec.UNSET if no_default else field.default,
-                description=field.description or "",
+                description=markdown_of(field.description or ""),
             )
         )
     for name, computed in cls.__pydantic_decorators__.computed_fields.items():
         info = computed.info
         found.append(
-            ForeignMember(name, info.return_type, None, info.alias or name, description=info.description or "")
+            ForeignMember(
+                name, info.return_type, None, info.alias or name, description=markdown_of(info.description or "")
+            )
         )
     return tuple(found)

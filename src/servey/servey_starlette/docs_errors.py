@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from html import escape
 
@@ -10,6 +9,7 @@ import msgspec
 
 from servey import errors
 from servey.codec.documentation import Documentation
+from servey.codec.markup import spans
 from servey.errors import CallError, ErrorMapping, phrase
 from servey.service import Service
 
@@ -22,7 +22,7 @@ class Entry(msgspec.Struct, frozen=True):
         status: The HTTP status.
         exit_code: The exit code of the command line.
         close_code: The websocket close code.
-        meaning: The first paragraph of the class's docstring.
+        meaning: The first paragraph of the class's docstring, as Markdown.
         actions: The actions that declare it, by name.
     """
 
@@ -55,7 +55,7 @@ def own_entries(service: Service) -> list[Entry]:
 
 
 def _entry(row: type[CallError] | ErrorMapping, cls: type[Exception], actions: Iterable[str] = ()) -> Entry:
-    meaning = Documentation.of_class(cls).summary
+    meaning = Documentation.of_class(cls).lead
     return Entry(row.code, row.status, row.exit_code, row.close_code, meaning, tuple(sorted(actions)))
 
 
@@ -97,5 +97,5 @@ def _articles(entries: Iterable[Entry], taken: set[str], everywhere: int) -> Ite
 
 
 def _inline(text: str) -> str:
-    """Return a text of a docstring as HTML: what is in backquotes is code."""
-    return re.sub(r"(`+)([^`]+)\1", r"<code>\2</code>", escape(text))
+    """Return a paragraph of Markdown as HTML: its code spans, and the text of all else."""
+    return "".join(f"<code>{escape(part)}</code>" if is_code else escape(part) for part, is_code in spans(text))
