@@ -21,7 +21,6 @@ class Entry(msgspec.Struct, frozen=True):
         code: The code.
         status: The HTTP status.
         exit_code: The exit code of the command line.
-        close_code: The websocket close code.
         meaning: The first paragraph of the class's docstring, as Markdown.
         actions: The actions that declare it, by name.
     """
@@ -29,7 +28,6 @@ class Entry(msgspec.Struct, frozen=True):
     code: str
     status: int
     exit_code: int
-    close_code: int
     meaning: str
     actions: tuple[str, ...] = ()
 
@@ -56,7 +54,7 @@ def own_entries(service: Service) -> list[Entry]:
 
 def _entry(row: type[CallError] | ErrorMapping, cls: type[Exception], actions: Iterable[str] = ()) -> Entry:
     meaning = Documentation.of_class(cls).lead
-    return Entry(row.code, row.status, row.exit_code, row.close_code, meaning, tuple(sorted(actions)))
+    return Entry(row.code, row.status, row.exit_code, meaning, tuple(sorted(actions)))
 
 
 def catalogue(service: Service) -> dict[str, str]:
@@ -93,7 +91,7 @@ def _articles(entries: Iterable[Entry], taken: set[str], everywhere: int) -> Ite
         elif entry.actions:
             names = ", ".join(f"<code>{escape(name)}</code>" for name in entry.actions)
             yield f'<p class="codes">Declared by {names}</p>\n'
-        yield f'<p class="codes">Exit code {entry.exit_code} · Close code {entry.close_code}</p>\n</article>\n'
+        yield f'<p class="codes">Exit code {entry.exit_code}</p>\n</article>\n'
 
 
 def _inline(text: str) -> str:
