@@ -140,7 +140,7 @@ def test_what_has_no_tag_is_under_the_name_of_its_module(visiting, plain):
         ).all_inner_texts()
         for section in page.locator(".opblock-tag-section").all()
     }
-    assert list(groups) == ["accounts", "depots", "parcels", "reports", "hello", "quotes"]
+    assert list(groups) == ["accounts", "depots", "hello", "parcels", "quotes", "reports"]
     assert groups["quotes"] == ["compare_carriers"]
     assert groups["hello"] == ["say_hello", "number_stats", "number_stats_factorial"]
 

@@ -54,6 +54,10 @@ class Documentation(msgspec.Struct, frozen=True):
             return cls()
         from docstring_parser import parse  # needed for documentation only, not by a call
 
+        if ":`" in docstring:
+            from servey.codec.markup import without_leading_roles
+
+            docstring = without_leading_roles(docstring)
         parsed = parse(docstring)
         summary, description = parsed.short_description or "", parsed.long_description or ""
         if description and not parsed.blank_after_short_description:

@@ -30,6 +30,7 @@ _INLINE = re.compile(
     re.DOTALL,
 )
 """A role, a literal, a link; or a code span of Markdown, in which none of these is looked for."""
+_LEADING_ROLE = re.compile(r"^( *)(:[A-Za-z][\w.+:-]*:`[^`]+`(?:\\ )?)", re.MULTILINE)
 _TITLED = re.compile(r"(.+?)\s*<[^<>]+>", re.DOTALL)
 _PROSE_ROLES = frozenset({"abbr", "dfn", "doc", "emphasis", "numref", "ref", "strong", "sub", "sup", "term", "title"})
 _NUMBERED_ROLES = frozenset({"pep", "rfc"})
@@ -72,6 +73,11 @@ def markdown(text: str) -> str:
         else:
             parts += [_INLINE.sub(_as_markdown, paragraph) for paragraph in _paragraphs(block)]
     return "\n".join(parts).strip("\n")
+
+
+def without_leading_roles(docstring: str) -> str:
+    """Return a docstring whose lines begin with no role: parsers of docstrings take one for a field."""
+    return _LEADING_ROLE.sub(lambda found: found[1] + _INLINE.sub(_as_markdown, found[2]), docstring)
 
 
 def plain(text: str) -> str:

@@ -94,6 +94,26 @@ def test_no_text_is_refused(text):
     assert "\n\n\n" not in plain(markdown(text))
 
 
+def test_a_role_that_begins_a_line_is_no_field():
+    documentation = Documentation.of(
+        """:func:`Find` one.
+
+        :class:`Box`\\ es, or
+        :py:class:`~shop.Bag`.
+
+        :param kind: A
+            :class:`Kind`.
+        :returns: :class:`Box`
+        """
+    )
+    assert documentation == Documentation(
+        lead="`Find` one.",
+        description="`Box`es, or\n`Bag`.",
+        parameters={"kind": "A\n`Kind`."},
+        returns="`Box`",
+    )
+
+
 def test_a_summary_is_one_line_of_plain_text_and_all_else_is_markdown():
     documentation = Documentation.of(
         """Show *one* thing of ``all``,
