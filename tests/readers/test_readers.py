@@ -98,7 +98,7 @@ def test_openapi_python_client_makes_a_client_without_a_warning_that_calls_the_t
         """
 import sys
 from parcels import Client
-from parcels.api.default import say_hello
+from parcels.api.hello import say_hello
 from parcels.api.parcels import get_parcel, register_parcel
 from parcels.models import AddressInput, RegisterParcelBody
 

@@ -125,6 +125,73 @@
     return { wrapComponents: { responseBody } };
   }
 
+  // What a caller needs for an operation, in words; nothing where a call without a token is answered as well.
+  function needed(security) {
+    const alternatives = security?.toJS() ?? [];
+    if (alternatives.some((schemes) => Object.keys(schemes).length === 0)) return "";
+    const scopes = alternatives.map((schemes) => Object.values(schemes).flat().join(" and ") || "token");
+    return [...new Set(scopes)].join(" or ");
+  }
+
+  // Swagger UI draws a lock: open where a token is needed, and closed where it is not.
+  function scopesForLocks(system) {
+    const { createElement } = system.React;
+    const found = new Map(); // one component for each text, which React then keeps
+    function componentsFor(text, getComponent) {
+      if (!found.has(text)) {
+        const title = text === "token" ? "Needs a token" : `Needs a token with the scope ${text}`;
+        const attributes = { type: "button", className: "needed", title, "aria-label": `${title}. Authorize` };
+        const Needed = ({ onClick }) => createElement("button", { ...attributes, onClick }, text);
+        found.set(text, (name, ...rest) => (name === "authorizeOperationBtn" ? Needed : getComponent(name, ...rest)));
+      }
+      return found.get(text);
+    }
+    const OperationSummary = (Original) => (properties) => {
+      const { getComponent, operationProps } = properties;
+      const text = needed(operationProps.get("security"));
+      const changed =
+        text === ""
+          ? { operationProps: operationProps.delete("security") }
+          : { getComponent: componentsFor(text, getComponent) };
+      return createElement(Original, { ...properties, ...changed });
+    };
+    return { wrapComponents: { OperationSummary } };
+  }
+
+  // A line for each answer that is no success, and one for the headers of an answer; a click shows the rest.
+  function foldedAnswers(system) {
+    const { createElement, Fragment, useState } = system.React;
+    const response = (Original) => (properties) => {
+      const [open, setOpen] = useState(false);
+      const { className, code, getComponent } = properties;
+      if (/^2/.test(code)) return createElement(Original, properties);
+      const Markdown = getComponent("Markdown", true);
+      const toggle = ({ target }) => target.closest("a") === null && setOpen(!open);
+      const line = createElement(
+        "tr",
+        { className: `response folded ${className ?? ""}`, onClick: toggle },
+        createElement(
+          "td",
+          { className: "response-col_status" },
+          createElement("button", { type: "button", "aria-expanded": open, "aria-label": `Answer ${code}` }, code),
+        ),
+        createElement(
+          "td",
+          { className: "response-col_description" },
+          createElement(Markdown, { source: properties.response.get("description") }),
+        ),
+      );
+      return createElement(Fragment, null, line, open && createElement(Original, properties));
+    };
+    const headers = (Original) => (properties) => {
+      const names = properties.headers?.keySeq().join(", ");
+      if (!names) return null;
+      const title = createElement("summary", null, `Headers: ${names}`);
+      return createElement("details", { className: "answer-headers" }, title, createElement(Original, properties));
+    };
+    return { wrapComponents: { response, headers } };
+  }
+
   // Swagger UI's own filter knows tags and paths only.
   function opsFilter(groups, phrase) {
     const wanted = phrase.toLowerCase();
@@ -177,7 +244,7 @@
       spec: locate(loaded),
       domNode: main,
       presets: [SwaggerUIBundle.presets.apis],
-      plugins: [exactNumbers, followLogin, () => ({ fn: { opsFilter } })],
+      plugins: [exactNumbers, scopesForLocks, foldedAnswers, followLogin, () => ({ fn: { opsFilter } })],
       layout: "BaseLayout",
       validatorUrl: null,
       deepLinking: true,

@@ -15,7 +15,7 @@ from servey.action.callables import docstring_of, hints_of, parameters_of
 from servey.action.context import CallContext
 from servey.action.reply import Reply
 from servey.codec import MISSING, Parameter
-from servey.codec.documentation import Documentation
+from servey.codec.documentation import Documentation, markdown_of
 from servey.errors import DefinitionError, snake_case
 from servey.security.authorization import Authorization
 
@@ -61,8 +61,8 @@ class ActionSignature(msgspec.Struct, frozen=True, dict=True):
         """What the action's docstring says; `@action(description=…)` replaces summary and description."""
         told = Documentation.of(docstring_of(self.action.fn))
         if self.action.description is not None:
-            summary, _, rest = self.action.description.strip().partition("\n")
-            told = msgspec.structs.replace(told, summary=summary, description=rest.strip())
+            lead, _, rest = markdown_of(self.action.description.strip()).partition("\n\n")
+            told = msgspec.structs.replace(told, lead=lead, description=rest.strip("\n"))
         return told
 
     @classmethod

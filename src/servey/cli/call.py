@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout
@@ -18,12 +19,15 @@ from servey.cli.errors import EX_NOINPUT, CommandError, show_call_error
 from servey.cli.flags import Flag, command_line, flags_of
 from servey.cli.output import write_json
 from servey.cli.project import Project, project_of, quiet
+from servey.codec.documentation import plain_of, summary_of
 from servey.errors import CallError, DefinitionError, nearest
 from servey.security.access_control import ScopeAccessControl
 from servey.security.authorization import Authorization
 from servey.security.authorizer.configured import authorize_by_first
 from servey.servey_direct import direct
 
+_LINES = re.compile(r"^(?: {2}|(?:[-*+|]|\d+[.)]) )", re.MULTILINE)
+"""What shows that the lines of a paragraph are no running text: code, a list, a table."""
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -155,23 +159,23 @@ class ActionCommand(click.Command):
         """Write what is returned, and the examples as command lines."""
         if returns := self.operation.signature.documentation.returns:
             with formatter.section("Returns"):
-                formatter.write_text(returns)
+                formatter.write_text(_unwrapped(plain_of(returns)))
         shown = [checked for checked in self.operation.examples if checked.example.include_in_schema]
         if not shown:
             return
         with formatter.section("Examples"):
             for checked in shown:
-                title = " ".join((checked.example.description or checked.example.name).split())
+                title = summary_of(checked.example.description or checked.example.name)
                 line = f"{ctx.command_path} {command_line(self.flags, checked.params)}".rstrip()
                 formatter.write(f"{'':{formatter.current_indent}}# {title}\n{'':{formatter.current_indent}}{line}\n")
 
     def _document(self) -> None:
         told = self.operation.signature.documentation
-        self.help = f"{told.summary}\n\n{told.description}".strip() or None
+        self.help = _unwrapped(plain_of(told.prose)) or None
         for option in self.params:
             flag = self._keys.get(option.name or "")
             if flag is not None and isinstance(option, click.Option):
-                option.help = flag.help(told.parameters.get(flag.name, ""))
+                option.help = flag.help(summary_of(told.parameters.get(flag.name, "")))
 
     def _call(
         self,
@@ -232,6 +236,11 @@ class ActionCommand(click.Command):
             if flag.name == name and (flag in given or not by_event):
                 return flag.on + (f" at {slash}{inner}" if inner else "")
         return path or "--event"
+
+
+def _unwrapped(text: str) -> str:
+    """Return a text whose code, lists and tables click does not wrap, by the mark that it knows for that."""
+    return "\n\n".join(f"\b\n{part}" if _LINES.search(part) else part for part in text.split("\n\n"))
 
 
 def _completed(ctx: click.Context) -> Project | None:

@@ -40,13 +40,12 @@ def _row(service: Service, operation: Operation) -> dict[str, Any]:
     schedule = [item for item in action.triggers if isinstance(item, (CronTrigger, FixedRateTrigger))]
     others = [item for item in action.triggers if not isinstance(item, (CronTrigger, FixedRateTrigger, WebTrigger))]
     routes = [f"{route.method} {route.path}" for route in service.web_routes if route.operation is operation]
-    documentation = operation.signature.documentation
     return {
         "action": operation.name,
         "triggers": [*routes, *map(str, others)],
         "schedule": [str(item) for item in schedule],
         "access": operation.access,
-        "summary": " ".join(documentation.summary.split()),
+        "summary": operation.signature.documentation.summary,
         "deprecated": action.deprecated,
         "nested_in": operation.signature.owner.__name__ if operation.signature.owner else None,
         "where": action.where,

@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from servey.codec.documentation import markdown_of
 from servey.codec.node import Constraints
 from servey.codec.numbers import is_multiple
 from servey.codec.wire import to_wire
@@ -140,9 +141,9 @@ def _merge(found: dict[str, Any], name: str, value: Any) -> None:
 def _description(item: Any) -> str:
     library = type(item).__module__.partition(".")[0]
     if library in ("msgspec", "pydantic"):
-        return getattr(item, "description", None) or ""
+        return markdown_of(getattr(item, "description", None) or "")
     if library in ("typing_extensions", "annotated_doc") and type(item).__name__ == "Doc":
-        return item.documentation
+        return markdown_of(item.documentation)
     return ""
 
 

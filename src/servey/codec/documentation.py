@@ -8,26 +8,34 @@ import typing
 
 import msgspec
 
+_MARKS = ("`", "::", ">>> ")
+"""A text without any of these is Markdown already."""
+
 
 class Documentation(msgspec.Struct, frozen=True):
-    """What a docstring says (Google, NumPy, reST and Epydoc forms are understood).
+    """What a docstring says, as Markdown (sections in Google, NumPy, reST and Epydoc form are understood).
 
     Args:
-        summary: The first paragraph.
+        lead: The first paragraph.
         description: The rest of the prose.
         parameters: What is said of each parameter, by name.
         returns: What is said of the result.
     """
 
-    summary: str = ""
+    lead: str = ""
     description: str = ""
     parameters: typing.Mapping[str, str] = msgspec.field(default_factory=dict[str, str])
     returns: str = ""
 
     @property
+    def summary(self) -> str:
+        """The first paragraph as plain text on one line."""
+        return summary_of(self.lead)
+
+    @property
     def prose(self) -> str:
-        """The summary and the description."""
-        return "\n\n".join(filter(None, (self.summary, self.description)))
+        """The first paragraph and the description."""
+        return "\n\n".join(filter(None, (self.lead, self.description)))
 
     @classmethod
     def of_class(cls, described: type) -> Documentation:
@@ -46,6 +54,10 @@ class Documentation(msgspec.Struct, frozen=True):
             return cls()
         from docstring_parser import parse  # needed for documentation only, not by a call
 
+        if ":`" in docstring:
+            from servey.codec.markup import without_leading_roles
+
+            docstring = without_leading_roles(docstring)
         parsed = parse(docstring)
         summary, description = parsed.short_description or "", parsed.long_description or ""
         if description and not parsed.blank_after_short_description:
@@ -53,8 +65,29 @@ class Documentation(msgspec.Struct, frozen=True):
             more, _, description = description.partition("\n\n")
             summary = " ".join([summary, *more.split("\n")])
         return cls(
-            summary=summary.strip(),
-            description=description.strip(),
-            parameters={item.arg_name: (item.description or "").strip() for item in parsed.params},
-            returns=((parsed.returns and parsed.returns.description) or "").strip(),
+            lead=markdown_of(summary.strip()),
+            description=markdown_of(description.strip()),
+            parameters={item.arg_name: markdown_of((item.description or "").strip()) for item in parsed.params},
+            returns=markdown_of(((parsed.returns and parsed.returns.description) or "").strip()),
         )
+
+
+def markdown_of(text: str) -> str:
+    """Return a text that describes something, a docstring's or another, as Markdown."""
+    if not any(mark in text for mark in _MARKS):
+        return text
+    from servey.codec.markup import markdown  # needed for documentation only, not by a call
+
+    return markdown(text)
+
+
+def plain_of(text: str) -> str:
+    """Return such a text as plain text."""
+    from servey.codec.markup import markdown, plain
+
+    return plain(markdown(text))
+
+
+def summary_of(text: str) -> str:
+    """Return such a text as plain text on one line."""
+    return " ".join(plain_of(text).split())

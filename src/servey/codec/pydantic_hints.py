@@ -12,6 +12,7 @@ import pydantic
 from pydantic_core import PydanticUndefined
 
 from servey.codec.constraints import translate
+from servey.codec.documentation import markdown_of
 from servey.codec.engine import ForeignMember
 from servey.errors import DefinitionError
 
@@ -143,13 +144,19 @@ def members_of(cls: Any) -> tuple[ForeignMember, ...]:
                 got,
                 required=field.is_required(),
                 default=msgspec.UNSET if no_default else field.default,
-                description=field.description or "",
+                description=markdown_of(field.description or ""),
             )
         )
     for name, computed in cls.__pydantic_decorators__.computed_fields.items():
         info = computed.info
         found.append(
-            ForeignMember(name, _known(info.return_type), None, info.alias or name, description=info.description or "")
+            ForeignMember(
+                name,
+                _known(info.return_type),
+                None,
+                info.alias or name,
+                description=markdown_of(info.description or ""),
+            )
         )
     return tuple(found)
 

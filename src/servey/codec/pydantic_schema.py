@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any, NamedTuple
 
+from servey.codec.documentation import Documentation
 from servey.codec.failure import step
 from servey.codec.patterns import base64_keywords, portable
 from servey.codec.references import NAMED, VALUES
@@ -206,6 +207,8 @@ def closed(schema: Any, mode: SchemaMode) -> Any:
             found[key] = {name: closed(part, mode) for name, part in named.items()}
         elif key != "pattern" or not isinstance(value, str) or portable(value):
             found[key] = value if key in VALUES else closed(value, mode)
+    if isinstance(description := found.get("description"), str):
+        _describe(found, description)
     if found.get("format") == "base64url":  # read with or without padding, and written as all bytes are
         del found["format"]
         found["contentEncoding"] = "base64"
@@ -218,6 +221,16 @@ def closed(schema: Any, mode: SchemaMode) -> Any:
             found["additionalProperties"] = False
         found.setdefault("additionalProperties", False)
     return found
+
+
+def _describe(schema: dict[str, Any], text: str) -> None:
+    """Describe a schema, and the members of a class, by what pydantic has taken from a docstring or a field."""
+    documentation = Documentation.of(text)
+    schema["description"] = documentation.prose
+    for name, told in documentation.parameters.items():
+        member = schema.get("properties", {}).get(name)
+        if told and isinstance(member, dict):
+            typing.cast("dict[str, Any]", member).setdefault("description", told)
 
 
 @functools.cache

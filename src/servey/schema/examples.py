@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from servey.action.operation import CheckedExample
+from servey.codec.documentation import summary_of
 
 
 def shown(item: CheckedExample) -> bool:
@@ -16,7 +17,7 @@ def shown(item: CheckedExample) -> bool:
 def example_objects(values: Iterable[tuple[CheckedExample, Any]]) -> dict[str, Any]:
     """Return example objects (OpenAPI 3.1 §4.8.19) by name."""
     return {
-        item.example.name: {**filled({"summary": item.example.description or ""}), "value": value}
+        item.example.name: {**filled({"summary": summary_of(item.example.description or "")}), "value": value}
         for item, value in values
     }
 

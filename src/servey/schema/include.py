@@ -70,6 +70,6 @@ class IncludeWriter:
 
 
 def _member(name: str, operation: Operation) -> Field:
-    summary = operation.signature.documentation.summary
-    told = f"{summary} Only where it is asked for by `{INCLUDE}`." if summary else f"Only where `{INCLUDE}` names it."
+    lead = operation.signature.documentation.lead
+    told = f"{lead} Only where it is asked for by `{INCLUDE}`." if lead else f"Only where `{INCLUDE}` names it."
     return Field(name, name, operation.result.root, required=False, description=told)

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from servey.action.action import Action
 from servey.action.example import NOT_GIVEN
 from servey.action.operation import CheckedExample, Operation
 from servey.codec.node import MISSING, Field, Node
@@ -23,6 +24,7 @@ from servey.schema.problems import PROBLEM, problem_responses
 from servey.schema.samples import with_samples
 from servey.schema.security import SecurityWriter
 from servey.service import Service
+from servey.settings import Settings
 from servey.trigger.web_route import WebRoute
 
 OpenApiVersion = Literal["3.1", "3.0"]
@@ -67,7 +69,7 @@ def openapi_document(
         visible=visible,
         names_roles=version != "3.0",
     )
-    writer = _OperationWriter(components, security, included, settings.problem_types_at(root_path))
+    writer = _OperationWriter(components, security, included, settings, root_path)
     paths: dict[str, dict[str, Any]] = {}
     for route in whole:  # an action's first route has its name, whatever the others are called
         names.of(route.operation.name, route.operation.name)
@@ -80,7 +82,7 @@ def openapi_document(
         if visible is None or name in visible:
             paths.setdefault(route.path, {})[route.method.lower()] = writer.operation(route, identity)
     info = {"title": settings.api_title, "version": settings.api_version, "description": settings.api_description}
-    tags = dict.fromkeys(tag for route in routes for tag in route.operation.action.tags)
+    tags = dict.fromkeys(tag for route in routes for tag in _tags(route.operation.action, settings.action_path))
     document: dict[str, Any] = {
         "openapi": "3.1.1",
         "info": {key: value for key, value in info.items() if value},
@@ -111,16 +113,25 @@ class _OperationWriter:
         components: Where the schemas of classes go.
         security: What operations require of their callers.
         included: What callers may ask for besides results.
-        types: What the ``type`` of a problem begins with.
+        settings: The settings of the service.
+        root_path: The path that the service is mounted at.
     """
 
-    def __init__(self, components: Components, security: SecurityWriter, included: IncludeWriter, types: str) -> None:
+    def __init__(
+        self,
+        components: Components,
+        security: SecurityWriter,
+        included: IncludeWriter,
+        settings: Settings,
+        root_path: str,
+    ) -> None:
         self._security = security
         self._included = included
         components.writer("output").more = included.members
         self._sent = components.writer("input")
         self._got = components.writer("output")
-        self._types = types
+        self._types = settings.problem_types_at(root_path)
+        self._modules = settings.action_path
 
     def operation(self, route: WebRoute, identity: str) -> dict[str, Any]:
         """Return the operation object (OpenAPI 3.1 §4.8.10)."""
@@ -132,7 +143,7 @@ class _OperationWriter:
                 "operationId": identity,
                 "summary": documentation.summary,
                 "description": documentation.description,
-                "tags": list(action.tags),
+                "tags": _tags(action, self._modules),
                 "deprecated": action.deprecated,
                 "parameters": parameters,
                 "requestBody": body,
@@ -223,6 +234,24 @@ class _OperationWriter:
             included=self._included.of(route),
         )
         return {**found, **problems}
+
+
+def _tags(action: Action, modules: str) -> list[str]:
+    """Return the tags of an action: its own, or else the name of its module.
+
+    Args:
+        action: The action.
+        modules: ``SERVEY_ACTION_PATH``. A module below one of these is named without it.
+    """
+    module = action.fn.__module__
+    if action.tags or module == "__main__":
+        return list(action.tags)
+    for name in map(str.strip, modules.split(",")):
+        if module == name:
+            return [name.rpartition(".")[2]]
+        if name and module.startswith(f"{name}."):
+            return [module.removeprefix(f"{name}.")]
+    return [module]
 
 
 _BODILESS = frozenset({204, 205})

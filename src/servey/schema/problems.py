@@ -62,7 +62,7 @@ class _Error(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, error: type[CallError]) -> _Error:
-        return cls(error.status, error.code, Documentation.of_class(error).summary)
+        return cls(error.status, error.code, Documentation.of_class(error).lead)
 
     def problem(self, types: str) -> dict[str, Any]:
         """Return the problem details that every answer with this error has."""
@@ -126,7 +126,7 @@ def _errors(
     if any(item.action.rate_limit is not None for item in every):
         yield _Error.of(TooManyRequestsError)
     for mapping in (mapping for item in every for mapping in item.errors):
-        yield _Error(mapping.status, mapping.code, Documentation.of_class(mapping.type).summary)
+        yield _Error(mapping.status, mapping.code, Documentation.of_class(mapping.type).lead)
     for item in operation.examples:
         if item.example.error in _CODES and shown(item):
             yield _Error.of(_CODES[item.example.error])

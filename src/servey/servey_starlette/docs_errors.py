@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from html import escape
 
 import msgspec
 
 from servey.codec.documentation import Documentation
+from servey.codec.markup import spans
 from servey.errors import CALL_ERRORS, CallError, ErrorMapping, phrase
 from servey.service import Service
 
@@ -20,15 +20,13 @@ class Entry(msgspec.Struct, frozen=True):
         code: The code.
         status: The HTTP status.
         exit_code: The exit code of the command line.
-        close_code: The websocket close code.
-        meaning: The first paragraph of the class's docstring.
+        meaning: The first paragraph of the class's docstring, as Markdown.
         actions: The actions that declare it, by name.
     """
 
     code: str
     status: int
     exit_code: int
-    close_code: int
     meaning: str
     actions: tuple[str, ...] = ()
 
@@ -53,8 +51,8 @@ def own_entries(service: Service) -> list[Entry]:
 
 
 def _entry(row: type[CallError] | ErrorMapping, cls: type[Exception], actions: Iterable[str] = ()) -> Entry:
-    meaning = Documentation.of_class(cls).summary
-    return Entry(row.code, row.status, row.exit_code, row.close_code, meaning, tuple(sorted(actions)))
+    meaning = Documentation.of_class(cls).lead
+    return Entry(row.code, row.status, row.exit_code, meaning, tuple(sorted(actions)))
 
 
 def catalogue(service: Service) -> dict[str, str]:
@@ -91,9 +89,9 @@ def _articles(entries: Iterable[Entry], taken: set[str], everywhere: int) -> Ite
         elif entry.actions:
             names = ", ".join(f"<code>{escape(name)}</code>" for name in entry.actions)
             yield f'<p class="codes">Declared by {names}</p>\n'
-        yield f'<p class="codes">Exit code {entry.exit_code} · Close code {entry.close_code}</p>\n</article>\n'
+        yield f'<p class="codes">Exit code {entry.exit_code}</p>\n</article>\n'
 
 
 def _inline(text: str) -> str:
-    """Return a text of a docstring as HTML: what is in backquotes is code."""
-    return re.sub(r"(`+)([^`]+)\1", r"<code>\2</code>", escape(text))
+    """Return a paragraph of Markdown as HTML: its code spans, and the text of all else."""
+    return "".join(f"<code>{escape(part)}</code>" if is_code else escape(part) for part, is_code in spans(text))

@@ -608,7 +608,7 @@ def test_three_forms_of_docstrings_say_the_same(docstring):
 
     f.__doc__ = docstring
     assert signature(action(f)).documentation == Documentation(
-        summary="Pay a bill.",
+        lead="Pay a bill.",
         description="More about it,\non two lines.",
         parameters={"amount": "How much,\nin euros.", "who": "To whom."},
         returns="The receipt.",
@@ -631,7 +631,7 @@ def test_a_description_replaces_the_prose_and_keeps_the_rest():
     f.__doc__ = GOOGLE
     decorate = action(description="Settle up.\n\nAt once.\n")
     assert signature(decorate(f)).documentation == Documentation(
-        summary="Settle up.",
+        lead="Settle up.",
         description="At once.",
         parameters={"amount": "How much,\nin euros.", "who": "To whom."},
         returns="The receipt.",
@@ -644,7 +644,7 @@ def test_the_readmes_docstring_is_a_summary():
         """ Greet a user! """  # fmt: skip
         return f"Hello {name}!"
 
-    assert signature(say_hello).documentation == Documentation(summary="Greet a user!")
+    assert signature(say_hello).documentation == Documentation(lead="Greet a user!")
 
 
 @pytest.mark.parametrize("docstring", ["Args:\n  :param\n ---", "Returns:\n-----\n", ":param x\n:returns", "Args:\n\n"])

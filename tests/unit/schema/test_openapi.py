@@ -83,6 +83,35 @@ def body(found: dict[str, Any]) -> dict[str, Any]:
     return only(found)["requestBody"]["content"]["application/json"]
 
 
+@pytest.mark.parametrize(
+    ("module", "path", "tags"),
+    [
+        ("actions", "actions", ["actions"]),
+        ("actions.orders", "actions", ["orders"]),
+        ("actions.shop.orders", "actions", ["shop.orders"]),
+        ("my.shop", "actions, my.shop", ["shop"]),
+        ("my.shop.orders", "my.shop,actions", ["orders"]),
+        ("actionsless", "actions", ["actionsless"]),
+        ("other.place", "actions", ["other.place"]),
+        ("other.place", "", ["other.place"]),
+        ("__main__", "actions", None),
+    ],
+)
+def test_what_has_no_tag_has_the_name_of_its_module(module, path, tags):
+    def f() -> None:
+        """Do."""
+
+    def g() -> None:
+        """Do."""
+
+    f.__module__ = g.__module__ = module
+    tagged = action(triggers=(WEB_GET,), tags=("mine",))(g)
+    found = document(action(triggers=(WEB_GET,))(f), tagged, action_path=path)
+    assert found["paths"]["/actions/f"]["get"].get("tags") == tags
+    assert found["paths"]["/actions/g"]["get"]["tags"] == ["mine"]
+    assert found["tags"] == [{"name": name} for name in [*(tags or []), "mine"]]
+
+
 def test_the_smallest_action_is_described_whole():
     @action(triggers=(WEB_GET,), tags=("greetings",), deprecated=True)
     def say_hello(name: str, times: int = 1) -> str:
