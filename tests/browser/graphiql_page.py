@@ -7,6 +7,8 @@ from typing import Any
 
 from playwright.sync_api import Locator, Page, expect
 
+from browser.conftest import BOUND
+
 
 def open_graphiql(visit: Any, address: str) -> Page:
     """Open the page, and wait until the schema is there, and the text in the editor."""
@@ -78,5 +80,5 @@ def keeps(page: Page, text: str) -> None:
                 await new Promise(requestAnimationFrame);
             }
         }""",
-        [text, 30_000],
+        [text, BOUND * 1000],
     )
