@@ -8,9 +8,7 @@ from typing import Any
 from browser.docs_page import executed, executed_again, open_docs, opened
 
 
-def test_the_first_time_takes_three_seconds_and_the_second_is_answered_from_the_cache(
-    visiting: Any, tour: Any
-) -> None:
+def test_the_first_time_takes_three_seconds_and_the_second_is_answered_from_the_cache(visiting: Any, tour: Any) -> None:
     with tour(app="slow:app") as address:
         block = opened(open_docs(visiting(), address), "slow_get_with_ttl")
         began = time.monotonic()
