@@ -37,7 +37,7 @@ from servey.servey_strawberry.reading import read_model
 from servey.servey_test.client import client_of
 from servey.service import Service
 
-BOUND = 20.0
+BOUND = 60.0
 """Seconds after which a test that hangs fails."""
 
 Target = Service | Sequence[Callable[..., Any]]

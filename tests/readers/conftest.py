@@ -135,7 +135,7 @@ def root_token(tour: str) -> str:
 
 def answers(url: str) -> bool:
     try:
-        with urllib.request.urlopen(f"{url}/readyz", timeout=5):
+        with urllib.request.urlopen(f"{url}/readyz", timeout=60):
             return True
     except urllib.error.HTTPError:
         return False
