@@ -210,7 +210,7 @@ def test_a_flood_of_who_has_used_up_a_limit_is_refused_and_leaves_the_store_in_u
     valkey: ValkeyServer, caplog: pytest.LogCaptureFixture, is_known: bool
 ):
     emptied(valkey)
-    here, elsewhere = (CallCounter(valkey.connection_url) for _ in range(2))
+    here, elsewhere = (CallCounter(valkey.connection_url, timeout=BOUND) for _ in range(2))
     run(here if is_known else elsewhere, 10)
 
     async def main() -> list[list[RateLimitState | None]]:
