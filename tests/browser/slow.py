@@ -1,4 +1,4 @@
-"""An action that takes three seconds, and whose results are kept for thirty, for `uvicorn slow:app`."""
+"""An action that takes three seconds, and whose results are kept for five minutes, for `uvicorn slow:app`."""
 
 from datetime import datetime
 from time import sleep
@@ -10,7 +10,7 @@ from servey.service import Service
 from servey.trigger.web_trigger import WEB_POST
 
 
-@action(triggers=(WEB_POST,), cache_control=TtlCacheControl(30))
+@action(triggers=(WEB_POST,), cache_control=TtlCacheControl(300))
 def slow_get_with_ttl() -> datetime:
     """
     This demonstrates a slow function with a TTL cache

@@ -8,7 +8,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from browser.conftest import serve_tour
+from browser.conftest import BOUND, serve_tour
 
 GET = """async ([path, options]) => {
     performance.clearResourceTimings();
@@ -37,7 +37,7 @@ def get(visiting: Any, cached: str) -> Any:
 
 
 def ran(cached: str, name: str) -> int:
-    with urlopen(f"{cached}/actions/how-often?name={name}", timeout=30) as response:
+    with urlopen(f"{cached}/actions/how-often?name={name}", timeout=BOUND) as response:
         return json.load(response)
 
 

@@ -11,13 +11,14 @@ from urllib.request import urlopen
 import pytest
 from playwright.sync_api import Page, expect
 
+from browser.conftest import BOUND
 from browser.docs_page import executed, open_docs, opened, width
 
 METHODS = {"get", "put", "post", "delete", "patch"}
 
 
 def document(address: str) -> dict[str, Any]:
-    with urlopen(f"{address}/openapi.json", timeout=30) as response:
+    with urlopen(f"{address}/openapi.json", timeout=BOUND) as response:
         return json.load(response)
 
 
@@ -31,10 +32,10 @@ def operations(address: str) -> dict[str, tuple[str, str]]:
     }
 
 
-def test_it_shows_every_operation(visiting, address):
+def test_it_shows_every_operation(visiting, plain):
     visit = visiting()
-    page = open_docs(visit, address)
-    wanted = operations(address)
+    page = open_docs(visit, plain)
+    wanted = operations(plain)
     assert len(wanted) > 10
     blocks = page.locator(".opblock")
     expect(blocks).to_have_count(len(wanted))
@@ -46,7 +47,7 @@ def test_it_shows_every_operation(visiting, address):
         for block in blocks.all()
     }
     assert shown == wanted
-    assert visit.origins == {f"http://{urlsplit(address).netloc}"}
+    assert visit.origins == {f"http://{urlsplit(plain).netloc}"}
 
 
 def test_a_query_parameter_is_tried_out(visiting, address):
@@ -62,22 +63,22 @@ def test_a_query_parameter_is_tried_out(visiting, address):
     expect(block.locator(".response-col_description", has_text="Request duration").first).to_be_visible()
 
 
-def test_a_json_body_is_tried_out_as_the_example_has_it(visiting, address):
-    block = opened(open_docs(visiting(), address), "register_parcel")
+def test_a_json_body_is_tried_out_as_the_example_has_it(visiting, plain):
+    block = opened(open_docs(visiting(), plain), "register_parcel")
     status, body, url = executed(block)
-    assert (status, json.loads(body)["price"], url) == (201, "4.99", f"{address}/parcels")
+    assert (status, json.loads(body)["price"], url) == (201, "4.99", f"{plain}/parcels")
     block.locator("textarea.body-param__text").fill('{"depot": "HAM", "weight": 1}')
     block.get_by_role("button", name="Execute").click()
     expect(block.locator(".live-responses-table tr.response .response-col_status")).to_contain_text("422")
     expect(block.locator(".live-responses-table")).to_contain_text("/recipient")
 
 
-def test_a_path_parameter_is_tried_out(visiting, address):
-    block = opened(open_docs(visiting(), address), "get_parcel")
+def test_a_path_parameter_is_tried_out(visiting, plain):
+    block = opened(open_docs(visiting(), plain), "get_parcel")
     block.get_by_placeholder("id").fill("P-1003")
     status, body, url = executed(block)
     assert (status, json.loads(body)["recipient"]["city"]) == (200, "Wien")
-    assert url == f"{address}/parcels/P-1003"
+    assert url == f"{plain}/parcels/P-1003"
 
 
 def test_big_numbers_are_shown_as_they_are_sent(visiting, plain):
@@ -86,15 +87,15 @@ def test_big_numbers_are_shown_as_they_are_sent(visiting, plain):
     assert executed(block)[:2] == (200, "15511210043330985984000000")
 
 
-def test_a_link_to_an_operation_opens_it(visiting, address):
-    page = open_docs(visiting(), address)
+def test_a_link_to_an_operation_opens_it(visiting, plain):
+    page = open_docs(visiting(), plain)
     block = page.locator(".opblock[id$='-get_parcel']")
     block.locator(".opblock-summary-control").click()
     page.wait_for_url(re.compile("#/"))
     fragment = urlsplit(page.url).fragment
     assert fragment.endswith("/get_parcel")
     page.goto("about:blank")
-    page.goto(f"{address}/docs#{fragment}")
+    page.goto(f"{plain}/docs#{fragment}")
     expect(page.locator(".opblock.is-open")).to_have_count(1)
     expect(page.locator(".opblock.is-open .opblock-summary-operation-id")).to_have_text("get_parcel")
 

@@ -11,6 +11,7 @@ import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
+from browser.conftest import BOUND
 from browser.docs_page import VARIABLES, executed, executed_again, open_docs, opened, width
 
 PASSWORD = VARIABLES["SERVEY_DEBUG_AUTHENTICATOR_PASSWORD"]
@@ -120,7 +121,7 @@ def test_who_comes_back_logged_in_stays_so(visiting, guarded_plain):
 
 def test_a_token_from_elsewhere_is_pasted(visiting, tour, guarded_plain):
     form = {"grant_type": "password", "username": "root", "password": PASSWORD, "scope": "write"}
-    token = httpx.post(f"{guarded_plain}/login", data=form).json()["access_token"]
+    token = httpx.post(f"{guarded_plain}/login", data=form, timeout=BOUND).json()["access_token"]
     elsewhere = {**VARIABLES, "SERVEY_DEBUG_AUTHENTICATOR": "0"}
     with tour(app="guarded:app", **elsewhere) as address:
         page = open_docs(visiting(), address)

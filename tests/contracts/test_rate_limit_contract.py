@@ -21,7 +21,7 @@ from servey.security.rate_limit.call_counter import CallCounter
 from servey.security.rate_limit.rate_limit import parse_rate_limit
 from valkeys import valkey_server
 
-BOUND = 20.0
+BOUND = 60.0
 MINUTE = parse_rate_limit("10/minute", "f")
 Make = Callable[[], CallCounter]
 
@@ -160,15 +160,15 @@ def test_who_waits_as_long_as_told_is_admitted_again(make: Make):
     async def main() -> float:
         counter = make()
         limits = parse_rate_limit("2/second", "f")
-        assert remaining(await count(counter, 2, "f", "me", limits=limits)) == [1, 0]
         first = time.monotonic()
+        assert remaining(await count(counter, 2, "f", "me", limits=limits)) == [1, 0]
         async with asyncio.timeout(BOUND):
             while await count(counter, 1, "f", "me", limits=limits) == [None]:  # noqa: ASYNC110 - no event tells it
                 await asyncio.sleep(0.01)
         await counter.close()
         return time.monotonic() - first
 
-    assert 0.5 < asyncio.run(main()) < 5
+    assert asyncio.run(main()) > 0.9
 
 
 def test_tasks_side_by_side_are_admitted_as_often_as_the_limit_says(make: Make):
@@ -210,7 +210,7 @@ def test_a_flood_of_who_has_used_up_a_limit_is_refused_and_leaves_the_store_in_u
     valkey: ValkeyServer, caplog: pytest.LogCaptureFixture, is_known: bool
 ):
     emptied(valkey)
-    here, elsewhere = (CallCounter(valkey.connection_url) for _ in range(2))
+    here, elsewhere = (CallCounter(valkey.connection_url, timeout=BOUND) for _ in range(2))
     run(here if is_known else elsewhere, 10)
 
     async def main() -> list[list[RateLimitState | None]]:
@@ -267,7 +267,7 @@ def test_nobody_notices_that_a_store_is_killed_under_load_and_comes_back(caplog:
     async def main() -> None:
         valkey = valkey_server()
         valkey.start()
-        port, counter = valkey.port, CallCounter(valkey.connection_url, timeout=1.0)
+        port, counter = valkey.port, CallCounter(valkey.connection_url, timeout=BOUND / 2)
         over, told = asyncio.Event(), list[RateLimitState | None]()
         tasks = [asyncio.create_task(load(counter, over, told)) for _ in range(8)]
         await until(lambda: len(told) > 50)
@@ -303,7 +303,7 @@ def test_without_its_store_a_process_counts_for_itself_and_says_so_once(caplog: 
 
 
 def test_a_store_that_hangs_is_waited_for_no_longer_than_set(valkey: ValkeyServer):
-    counter = CallCounter(valkey.connection_url, timeout=0.2)
+    counter = CallCounter(valkey.connection_url, timeout=1.0)
     emptied(valkey)
     run(counter)
     hanging = pid(valkey)
@@ -311,6 +311,6 @@ def test_a_store_that_hangs_is_waited_for_no_longer_than_set(valkey: ValkeyServe
     try:
         begin = time.monotonic()
         assert remaining(run(counter, 12)) == [*range(9, -1, -1), None, None]
-        assert 0.15 < time.monotonic() - begin < 5
+        assert 0.9 < time.monotonic() - begin < BOUND
     finally:
         os.kill(hanging, signal.SIGCONT)

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-BOUND = 30.0
+BOUND = 60.0
 """Seconds after which a test that waits fails."""
 
 

@@ -7,8 +7,11 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from itertools import product
 
 import pytest
+
+from support.length import length
 
 from .conftest import ServerProcess, until
 from .load import Load
@@ -33,7 +36,7 @@ def work() -> int:
     return os.getpid()
 """
 
-TIMEOUT = 5.0
+TIMEOUT = 30.0
 
 
 def test_ten_thousand_requests_survive_the_death_of_one_of_two_workers(start: Callable[..., ServerProcess]) -> None:
@@ -49,7 +52,7 @@ def test_ten_thousand_requests_survive_the_death_of_one_of_two_workers(start: Ca
         os.kill(killed[0], signal.SIGKILL)
 
     async def main() -> None:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(180):
             await asyncio.gather(load.run(), kill_one())
 
     asyncio.run(main())
@@ -61,9 +64,16 @@ def test_ten_thousand_requests_survive_the_death_of_one_of_two_workers(start: Ca
     assert killed[0] not in until(lambda: len(left := server.children()) == 2 and left, "two workers again")
 
 
-@pytest.mark.parametrize("words", [("--workers", "2"), ("--no-reload",)], ids=["two workers", "one process"])
-@pytest.mark.parametrize("path", ["/actions/pid", "/actions/work"])
-@pytest.mark.parametrize("delay", ["0", "0.5"])
+WORKERS, PROCESS = ("--workers", "2"), ("--no-reload",)
+PID, WORK = "/actions/pid", "/actions/work"
+EVERY_PAIR = [(WORKERS, PID, "0"), (WORKERS, WORK, "0.5"), (PROCESS, PID, "0.5"), (PROCESS, WORK, "0")]
+"""Any two of: several processes or one, `async def` or `def`, without a delay or with one."""
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("words", "path", "delay"), length(EVERY_PAIR, list(product([WORKERS, PROCESS], [PID, WORK], ["0", "0.5"])))
+)
 def test_a_stop_under_load_leaves_no_request_unanswered(
     start: Callable[..., ServerProcess], words: tuple[str, ...], path: str, delay: str
 ) -> None:
@@ -80,7 +90,7 @@ def test_a_stop_under_load_leaves_no_request_unanswered(
         server.signal(signal.SIGTERM)
 
     async def main() -> None:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(180):
             await asyncio.gather(load.run(), stop())
 
     asyncio.run(main())

@@ -27,7 +27,7 @@ from servey.codec.explain import Explainer
 from servey.codec.numbers import parse, whole_value
 from servey.errors import InvalidError, MalformedError
 
-LAWS = settings(deadline=None, max_examples=25, suppress_health_check=list(HealthCheck))
+LAWS = settings(max_examples=25, suppress_health_check=list(HealthCheck))
 
 
 class Color(enum.Enum):

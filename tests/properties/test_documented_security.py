@@ -143,7 +143,7 @@ controls = st.recursive(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(control=controls, scopes=st.sets(st.sampled_from(SCOPES)))
 def test_a_token_with_what_one_requirement_names_is_let_in_and_no_other(control, scopes):
     service = Service([make("probe", control, None)], plugins=[Tokens()])

@@ -23,7 +23,7 @@ from servey.cache_control.argument_key import UnkeyableError, argument_key, fait
 from servey.codec import ArgumentsCodec, Parameter
 from servey.errors import CallError
 
-LAWS = settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
+LAWS = settings(max_examples=60, suppress_health_check=list(HealthCheck))
 
 
 class Color(enum.Enum):

@@ -22,7 +22,7 @@ from servey.servey_test.client import Client, client_of
 from servey.service import Service
 from servey.settings import Settings
 
-LAWS = settings(deadline=None, max_examples=100, suppress_health_check=list(HealthCheck))
+LAWS = settings(max_examples=100, suppress_health_check=list(HealthCheck))
 BOUND = 60.0
 
 READ = frozenset({"read"})

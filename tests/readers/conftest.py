@@ -124,7 +124,7 @@ def served(directory: Path, source: Path = TOUR, **environment: str) -> Iterator
     assert "Traceback" not in (directory / "server.log").read_text()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def root_token(tour: str) -> str:
     """A token that may do everything in the tour."""
     form = {"grant_type": "password", "username": "root", "password": ROOT_PASSWORD}
@@ -135,7 +135,7 @@ def root_token(tour: str) -> str:
 
 def answers(url: str) -> bool:
     try:
-        with urllib.request.urlopen(f"{url}/readyz", timeout=5):
+        with urllib.request.urlopen(f"{url}/readyz", timeout=60):
             return True
     except urllib.error.HTTPError:
         return False
@@ -143,8 +143,8 @@ def answers(url: str) -> bool:
         return False
 
 
-@pytest.fixture
-def tour(tmp_path: Path) -> Iterator[str]:
-    """The URL of the tour, served."""
-    with served(tmp_path) as url:
+@pytest.fixture(scope="module")
+def tour(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of the tour, served for the tests of one module, which share what is in it."""
+    with served(tmp_path_factory.mktemp("tour")) as url:
         yield url

@@ -82,10 +82,8 @@ def test_the_first_actions_are_cached_and_guarded_as_they_say(tmp_path: Path) ->
             begin = time.monotonic()
             first = client.post("/actions/slow-get-with-ttl", json={})
             assert time.monotonic() - begin >= 3
-            begin = time.monotonic()
             second = client.post("/actions/slow-get-with-ttl", json={})
-            assert time.monotonic() - begin < 2
-            assert second.json() == first.json()
+            assert second.json() == first.json(), "it ran again: it returned another time"
             assert datetime.fromisoformat(first.json()).tzinfo is not None
 
             form = {"grant_type": "password", "username": "root", "password": password}

@@ -372,7 +372,7 @@ def test_fifty_calls_at_once(running):
 
 def test_sigterm_ends_it_and_what_it_opened(tmp_path):
     started = start(tmp_path)
-    assert httpx.get(f"{started.url}/readyz").status_code == 200
+    assert httpx.get(f"{started.url}/readyz", timeout=30).status_code == 200
     assert len(list((tmp_path / "tmp").iterdir())) == 1
     assert stop(started) == -signal.SIGTERM  # uvicorn stops in good order and then passes the signal on
     log = started.log.read_text()

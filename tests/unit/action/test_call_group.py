@@ -20,7 +20,7 @@ from servey.errors import DeadlineError, InternalError, NotFoundError, Overloade
 from servey.service import Service
 from servey.settings import Settings
 
-BOUND = 20.0
+BOUND = 60.0
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from servey.errors import NoServiceError
 from servey.servey_direct.direct import call
 from servey.service import Service
 
-BOUND = 20.0
+BOUND = 60.0
 
 
 @pytest.fixture(autouse=True)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from typing import Any
@@ -12,7 +13,7 @@ from servey.action import deadlines as module
 from servey.action.deadlines import TICK_SECONDS, Deadlines
 from servey.errors import DeadlineError
 
-BOUND = 20.0
+BOUND = 60.0
 """Seconds after which a test that hangs fails."""
 
 Main = Callable[[], Coroutine[Any, Any, Any]]
@@ -88,7 +89,7 @@ def test_a_call_whose_deadline_passes_raises_deadline_error_and_leaves_its_task_
     run(main)
 
 
-def test_a_deadline_is_noticed_within_a_tick_and_never_early(run: Callable[[Main], Any]) -> None:
+def test_a_deadline_is_never_noticed_early(run: Callable[[Main], Any]) -> None:
     async def main() -> None:
         loop, deadlines = here()
         late: list[float] = []
@@ -101,10 +102,28 @@ def test_a_deadline_is_noticed_within_a_tick_and_never_early(run: Callable[[Main
 
         await asyncio.gather(*(call(number * 0.017) for number in range(12)))
         assert min(late) >= 0
-        assert sorted(late)[3] <= TICK_SECONDS + 0.04  # a loaded machine may be late with some
-        assert max(late) < 1
 
     run(main)
+
+
+def test_deadlines_are_looked_at_every_tick_while_there_are_any() -> None:
+    async def main() -> None:
+        loop, deadlines = here()
+        at = loop.time() + TICK_SECONDS * 4
+        ticks: list[float] = []
+        call_at = loop.call_at
+
+        def recorded(when: float, *args: Any, **options: Any) -> asyncio.TimerHandle:
+            ticks.append(when - loop.time())
+            return call_at(when, *args, **options)
+
+        loop.call_at = recorded  # type: ignore[method-assign]
+        with pytest.raises(DeadlineError):
+            await deadlines.run(forever(), at)
+        assert ticks
+        assert max(ticks) <= TICK_SECONDS
+
+    asyncio.run(main())
 
 
 def test_a_call_that_never_suspends_is_not_given_up_however_late(run: Callable[[Main], Any]) -> None:
@@ -400,29 +419,22 @@ def test_a_call_that_is_closed_half_way_leaves_the_table(run: Callable[[Main], A
 def test_all_calls_share_one_timer_that_stops_with_the_last() -> None:
     async def main() -> None:
         loop, deadlines = here()
-        ticks = 0
-        call_later = loop.call_later
-
-        def counted(*args: Any) -> asyncio.TimerHandle:
-            nonlocal ticks
-            ticks += 1
-            return call_later(*args)
-
-        loop.call_later = counted  # type: ignore[method-assign]
+        timers: list[Callable[[], object]] = []  # the test says when one of them fires
+        loop.call_later = lambda _, callback: timers.append(callback)  # type: ignore[method-assign,assignment]
         calls = [asyncio.create_task(deadlines.run(forever(), loop.time() + BOUND)) for _ in range(100)]
         await asyncio.sleep(0)
-        assert (len(deadlines), ticks) == (100, 1)
+        assert (len(deadlines), len(timers)) == (100, 1)
+        timers[-1]()
+        assert (len(deadlines), len(timers)) == (100, 2)
         for call in calls:
             call.cancel()
         await asyncio.wait(calls)
         await asyncio.gather(*(deadlines.run(asyncio.sleep(0), loop.time() + BOUND) for _ in range(100)))
-        assert ticks == 1
-        idle = asyncio.Event()
-        call_later(TICK_SECONDS * 3, idle.set)
-        await idle.wait()
-        assert ticks == 1  # it fired, found nothing, and was not set again
+        assert len(timers) == 2
+        timers[-1]()
+        assert len(timers) == 2  # it found nothing, and was not set again
         await deadlines.run(asyncio.sleep(0), loop.time() + BOUND)
-        assert ticks == 2
+        assert len(timers) == 3
 
     asyncio.run(main())
 
@@ -485,6 +497,11 @@ def test_what_expires_may_discard_and_add_others(run: Callable[[Main], Any], cap
 # What a call does when it is cancelled, what happens to it in which order, and how often its task was cancelled
 # before: whatever comes of it under asyncio.timeout has to come of it here. No clock: the test says when a deadline
 # passes, and all ends when `release` is set.
+#
+# Before 3.11.3, asyncio.timeout took earlier cancellations of its task for its own: it ended with CancelledError where
+# later ones raise TimeoutError. The later ones are right, and so is servey on all of them.
+
+COUNTS_EARLIER_CANCELLATIONS = sys.version_info >= (3, 11, 3)
 
 
 async def _waits(release: asyncio.Event) -> str:
@@ -556,7 +573,7 @@ SCRIPTS = (
 )
 
 
-async def _outcome(limit: Limit, expire: Callable[[], object], body: Body, script: str, before: int) -> str:
+async def _outcome(limit: Limit, expire: Callable[[], object], body: Body, script: str, before: int) -> tuple[str, int]:
     """Return how `body` ends under `limit`, and how many cancellations its task is left with."""
     loop = asyncio.get_running_loop()
     begun, release = asyncio.Event(), asyncio.Event()
@@ -592,7 +609,7 @@ async def _outcome(limit: Limit, expire: Callable[[], object], body: Body, scrip
         result = "deadline"
     else:
         result = repr(error) if error else task.result()
-    return f"{result}, {left} left"
+    return result, left
 
 
 @pytest.mark.parametrize("before", [0, 1])
@@ -618,10 +635,11 @@ def test_every_outcome_is_that_of_asyncio_timeout(
         async def by_servey(awaitable: Awaitable[str]) -> str:
             return await deadlines.run(awaitable, loop.time() - 1)
 
-        expected = await _outcome(by_asyncio, expire, body, script, before)
+        earlier = before if COUNTS_EARLIER_CANCELLATIONS else 0
+        result, left = await _outcome(by_asyncio, expire, body, script, earlier)
         tick = deadlines._tick
         outcome = await _outcome(by_servey, lambda: loop.call_soon(tick), body, script, before)
-        assert outcome == expected
+        assert outcome == (result, left - earlier + before)
         assert not len(deadlines)
 
     run(main)

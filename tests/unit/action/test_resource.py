@@ -20,7 +20,7 @@ from servey.servey_direct.direct import call
 from servey.service import Service
 from servey.settings import Settings
 
-BOUND = 10.0
+BOUND = 60.0
 """Seconds after which what should have happened did not."""
 
 

@@ -13,7 +13,7 @@ from servey.servey_direct.direct import call
 from servey.service import Service
 from servey.settings import Settings
 
-BOUND = 10.0
+BOUND = 60.0
 
 
 class Pool:

@@ -22,7 +22,7 @@ from servey.action.deadlines import Deadlines
 from servey.action.workers import Workers
 from servey.errors import CallError, DeadlineError, OverloadedError
 
-BOUND = 30.0
+BOUND = 60.0
 """Seconds after which a test that hangs fails."""
 
 T = TypeVar("T")

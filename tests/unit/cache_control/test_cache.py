@@ -23,7 +23,7 @@ from servey.errors import NoServiceError
 from servey.service import Service
 from servey.settings import Settings
 
-BOUND = 20.0
+BOUND = 60.0
 TTL = TtlCacheControl(30)
 
 

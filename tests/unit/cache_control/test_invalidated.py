@@ -124,7 +124,7 @@ def test_a_thread_that_goes_on_after_the_deadline_invalidates_when_it_ends() -> 
         assert go.wait(BOUND)
         text = "new"
 
-    @action(timeout=0.05)
+    @action(timeout=0.5)
     def put_text(signal: Signal) -> None:
         cache.invalidate(get_text)
         began.set()

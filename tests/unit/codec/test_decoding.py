@@ -195,10 +195,10 @@ def test_members_that_share_a_hash_are_refused_before_they_take_minutes(tp: Any,
         body = msgspec.json.encode({str(number): "" for number in numbers})
     if typing.get_origin(tp) is list:
         body = b"[[1]," + body + b"]"
-    started = time.perf_counter()
+    started = time.thread_time()
     with pytest.raises(InvalidError):
         Codec(tp).decode_json(body)
-    assert time.perf_counter() - started < 5
+    assert time.thread_time() - started < 5
 
 
 def test_large_sets_and_dicts_are_read() -> None:
@@ -576,11 +576,11 @@ def test_a_deep_ambiguous_union_is_read_and_refused_in_linear_time(monkeypatch: 
 def test_explaining_a_long_list_is_linear() -> None:
     body = b"[" + b'{"n": 1},' * 20_000 + b'{"n": "x"}]'
     codec = Codec(list[Positive])
-    started = time.perf_counter()
+    started = time.thread_time()
     with pytest.raises(InvalidError) as caught:
         codec.decode_json(body)
     assert [problem.path for problem in caught.value.errors] == ["/20000/n"]
-    assert time.perf_counter() - started < 2
+    assert time.thread_time() - started < 2
 
 
 def test_constraints_of_every_library_mean_the_same() -> None:

@@ -685,7 +685,7 @@ async def test_the_question_and_the_change_have_the_time_of_one_call() -> None:
     async def get_it(id: int) -> int:
         return id
 
-    @action(triggers=(PUT,), timeout=0.05)
+    @action(triggers=(PUT,), timeout=0.5)
     async def put_it(id: int) -> int:
         return id
 

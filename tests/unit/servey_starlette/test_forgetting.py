@@ -16,7 +16,7 @@ from servey.servey_test.client import Client, client_of
 from servey.service import Service
 from servey.settings import Settings
 
-BOUND = 20.0
+BOUND = 60.0
 TTL = TtlCacheControl(300)
 
 

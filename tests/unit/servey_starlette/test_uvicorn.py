@@ -18,7 +18,7 @@ from servey.servey_starlette.app import create_app
 from servey.service import Service
 from servey.settings import Settings
 
-BOUND = 20.0
+BOUND = 60.0
 
 
 @action(triggers=(WEB_GET, WEB_POST))

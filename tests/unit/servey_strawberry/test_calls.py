@@ -271,7 +271,7 @@ async def test_a_call_has_the_time_that_is_left_of_the_request() -> None:
         await asyncio.Event().wait()
         return None
 
-    service = Service([slow], settings=Settings(timeout=0.1))
+    service = Service([slow], settings=Settings(timeout=1.0))
     told = (await post(service, 'mutation { a: slow(name: "a") b: slow(name: "b") c: slow(name: "c") }')).json()
     assert told["data"] == {"a": None, "b": None, "c": None}
     assert [error["extensions"]["code"] for error in told["errors"]] == ["timeout"] * 3
