@@ -411,7 +411,7 @@ def outgoing(node: Node, value: Any) -> list[Node]:
 
     Its own class is first; for a dict, the classes that have just its keys.
     """
-    kind: Any = type(value)
+    kind = typing.cast("Any", type(value))
     row = typing.cast("dict[Any, Any]", value) if isinstance(value, dict) else None
 
     def rank(member: Node) -> int:
