@@ -19,7 +19,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from behaviour.conftest import BOUND, uvicorn_of
+from behaviour.conftest import BOUND
 from servey import WEB_GET, WEB_POST, Authorization, BatchInvoker, ErrorMapping, WebTrigger, WebTriggerMethod, resource
 from servey.action.action import action
 from servey.cache_control.cache_header import CacheHeader
@@ -30,6 +30,7 @@ from servey.servey_direct import direct
 from servey.servey_starlette.app import create_app
 from servey.service import Service
 from servey.settings import Settings
+from support.served import served_by_uvicorn
 
 RAISED: Mapping[str, Callable[[], BaseException]] = {
     "exit": lambda: SystemExit(3),
@@ -592,8 +593,8 @@ def test_one_caller_is_answered_with_an_internal_error_and_the_others_are_served
             return answers[:others_at_once], answers[others_at_once:]
 
     app = create_app(target) if isinstance(target, Service) else target
-    with caplog.at_level(logging.WARNING), uvicorn_of(app) as base:
-        others, answers = asyncio.run(main(base))
+    with caplog.at_level(logging.WARNING), served_by_uvicorn(app) as port:
+        others, answers = asyncio.run(main(f"http://127.0.0.1:{port}"))
     assert [answer.json() for answer in others] == list(range(others_at_once))
     asked = [(ask.path, text) for ask in asks for text in RAISED]
     seen = {item: _told(answer) for item, answer in zip(asked, answers, strict=True)}

@@ -171,6 +171,8 @@ def _coded(name: str) -> GraphQLScalarType:
     codec: Codec[Any] = Codec(tp, label=name)
 
     def out(value: Any) -> Any:
+        if type(value) is str:  # written by an engine, by its own rule: pydantic's NaiveDatetime has no offset
+            return value
         try:
             return codec.encode(bytes(value) if type(value) is bytearray else value)
         except ResultError as error:

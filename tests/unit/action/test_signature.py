@@ -161,15 +161,15 @@ def test_a_nested_action_takes_its_object_first_and_is_called_after_its_class():
 # --- defaults -------------------------------------------------------------------------------------------------------
 
 
-def test_a_mutable_default_is_pythons_own():
+def test_a_mutable_default_is_made_anew_for_each_call_of_a_service():
     @action
     def f(items: list[int] = []) -> int:  # noqa: B006
         items.append(1)
         return len(items)
 
     service = Service([f])
-    assert [asyncio.run(call(service, "f", event)) for event in ({}, {"items": []}, {})] == [1, 1, 2]
-    assert f() == 3
+    assert [asyncio.run(call(service, "f", event)) for event in ({}, {"items": []}, {})] == [1, 1, 1]
+    assert [f(), f()] == [1, 2]  # called by Python, it is Python's
 
 
 def test_none_is_a_default():

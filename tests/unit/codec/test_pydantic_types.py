@@ -67,7 +67,7 @@ def test_a_whole_number_is_an_int_inside_of_unions() -> None:
     assert Codec(Owner).decode(sent) == Owner(pet=Cat(lives=9), either=[1, 2], even=[4])
     assert Codec(Owner).decode({"either": {"lives": 9.0}}).either == Cat(lives=9)
     with pytest.raises(InvalidError):
-        Codec(Owner).decode({"either": 2.0**53})
+        Codec(Owner).decode({"either": 1.5})
 
 
 class Priced(pydantic.BaseModel):

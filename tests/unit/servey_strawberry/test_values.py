@@ -307,7 +307,7 @@ async def test_a_default_of_json_is_told_where_graphql_can_write_it(default: Any
 )
 async def test_a_default_that_is_not_of_its_type_is_not_told(tp: Any, default: Any) -> None:
     def search(by: Any = default) -> bool:
-        return by is default
+        return by is default or (isinstance(default, list | dict) and by == default)
 
     search.__annotations__["by"] = tp
     answer = await ask(
@@ -419,13 +419,13 @@ async def test_an_error_whose_text_is_none_is_told_with_replacements() -> None:
     (error,) = told["errors"]
     extensions = error["extensions"]
     del extensions["request_id"]
-    assert (told["data"], error["message"], error["path"]) == ({"good": 1, "read": None}, "no caf?.txt", ["read"])
+    assert (told["data"], error["message"], error["path"]) == ({"good": 1, "read": None}, "no caf\ufffd.txt", ["read"])
     assert extensions == {
         "code": "gone",
         "status": 410,
-        "errors": [{"path": "/caf?.txt", "message": "caf?.txt"}],
-        "file": ["caf?.txt"],
-        "caf?.txt": 1,
+        "errors": [{"path": "/caf\ufffd.txt", "message": "caf\ufffd.txt"}],
+        "file": ["caf\ufffd.txt"],
+        "caf\ufffd.txt": 1,
     }
 
 
