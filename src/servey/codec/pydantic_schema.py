@@ -94,14 +94,15 @@ def check_parts(name: str, schema: Any, config: dict[str, Any], mode: SchemaMode
                 f"{name}{at}: pydantic would read bytes as UTF-8, and servey's bytes are base64",
                 fix="model_config = ConfigDict(val_json_bytes='base64', ser_json_bytes='base64')",
             )
+        if node["type"] == "generator":
+            raise DefinitionError(
+                f"{name}{at}: pydantic checks the items of an iterable when they are read, and they can be read once",
+                fix="use a list",
+            )
         if mode == "output":
             continue
         if node.get("on_error") == "omit" and id(node) not in items:
             raise DefinitionError(f"{name}{at}: there is nothing to omit it from", fix="use it in a list of a model")
-        if node["type"] == "generator":
-            raise DefinitionError(
-                f"{name}{at}: pydantic checks the items of an iterable when the action reads them", fix="use a list"
-            )
         if node["type"] == "function-plain" and node["function"]["function"].__name__ == "import_string":
             raise DefinitionError(
                 f"{name}{at}: an ImportString imports whatever module its caller names", fix="use an Enum or a Literal"

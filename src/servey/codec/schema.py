@@ -22,13 +22,14 @@ from msgspec import UNSET
 
 from servey.codec.decimal_pattern import ANY_DECIMAL, decimal_pattern
 from servey.codec.documentation import Documentation
-from servey.codec.engine import SchemaMode
+from servey.codec.engine import ForeignType, SchemaMode
 from servey.codec.leaves import wire_values
 from servey.codec.node import MISSING, Constraints, Field, Node
 from servey.codec.patterns import DURATION, TIME, base64_keywords, portable
 from servey.codec.references import references, replaced
 from servey.codec.shadow import is_island
 from servey.codec.wire import to_wire
+from servey.errors import DefinitionError
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _LOCAL = "#/$defs/"
@@ -248,17 +249,14 @@ class SchemaWriter:
     def _foreign(self, node: Node) -> dict[str, Any]:
         assert node.foreign is not None
         schema, definitions = _split(node.foreign.schema(self.mode))
-        _, others = _split(node.foreign.schema(_OTHER[self.mode]))
+        other, others = _split(_other_side(node.foreign, self.mode))
         renamed = {name: self._foreign_name(name, [definitions, others]) for name in {**definitions, **others}}
         moved = {_LOCAL + name: self.prefix + final for name, final in renamed.items()}
         for name, definition in definitions.items():
             self._define(renamed[name], replaced(definition, moved))
         if schema.get("type") == "object" and "$ref" not in schema and isinstance(node.type, type):
-            sides = [
-                {**defs, node.type.__name__: found}
-                for found, defs in (_split(node.foreign.schema(mode)) for mode in (self.mode, _OTHER[self.mode]))
-            ]
-            name = self._foreign_name(node.type.__name__, sides)
+            name = node.type.__name__
+            name = self._foreign_name(name, [{**definitions, name: schema}, {**others, name: other}])
             self._define(name, replaced(schema, moved))
             schema = {"$ref": self.prefix + name}
         schema = replaced(schema, moved)
@@ -299,6 +297,14 @@ class SchemaWriter:
 
 
 _OTHER: dict[SchemaMode, SchemaMode] = {"input": "output", "output": "input"}
+
+
+def _other_side(foreign: ForeignType, mode: SchemaMode) -> dict[str, Any]:
+    """Return the schema of the other side; empty for a type that has none, as one that is only written."""
+    try:
+        return foreign.schema(_OTHER[mode])
+    except DefinitionError:
+        return {}
 
 
 def _split(schema: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

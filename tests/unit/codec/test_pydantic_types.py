@@ -175,15 +175,25 @@ def test_what_is_omitted_has_to_be_in_a_list() -> None:
 
 
 def test_what_cannot_be_read_may_be_written() -> None:
-    class Pages(pydantic.BaseModel):
+    class Found(pydantic.BaseModel):
         model_config = pydantic.ConfigDict(arbitrary_types_allowed=True)
-        numbers: Iterable[int]
         match: Annotated[re.Match[str], pydantic.PlainSerializer(lambda found: found[0], str)]
 
     match = re.match("a+", "aab")
     assert match is not None
-    value = Pages(numbers=(n for n in (1, 2)), match=match)
-    assert Codec(Pages).encode(value) == {"numbers": [1, 2], "match": "aa"}
+    codec = Codec(Found)
+    assert codec.encode(Found(match=match)) == {"match": "aa"}
+    assert codec.json_schema("output")["$defs"]["Found"]["properties"]["match"]["type"] == "string"
+    with pytest.raises(DefinitionError):
+        ArgumentsCodec([Parameter("v", Found)])
+
+
+def test_what_can_be_read_once_only_is_neither_read_nor_written() -> None:
+    class Pages(pydantic.BaseModel):
+        numbers: Iterable[int]
+
+    with pytest.raises(DefinitionError):
+        Codec(Pages)
     with pytest.raises(DefinitionError):
         ArgumentsCodec([Parameter("v", Pages)])
 
