@@ -96,7 +96,7 @@ def check_parts(name: str, schema: Any, config: dict[str, Any], mode: SchemaMode
             )
         if node["type"] == "generator":
             raise DefinitionError(
-                f"{name}{at}: pydantic checks the items of an iterable when they are read, and they can be read once",
+                f"{name}{at}: pydantic checks the items of an iterable when they are read, which they can be once",
                 fix="use a list",
             )
         if mode == "output":
