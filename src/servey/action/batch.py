@@ -7,7 +7,6 @@ import inspect
 import typing
 from collections import abc
 from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack, ExitStack
 from contextvars import copy_context
 from types import SimpleNamespace
 from typing import Any, cast
@@ -16,7 +15,8 @@ import msgspec
 
 from servey.action.action import is_async
 from servey.action.context import CURRENT_CALL, CallContext
-from servey.action.injection import Injection, compile_call
+from servey.action.injection import Injection, Values, compile_call
+from servey.action.opening import Hold, Opening, are_sync
 from servey.action.runtime import Runtime
 from servey.action.signature import ActionSignature, Injected, asked_for, hints_of
 from servey.codec import ResultError
@@ -105,11 +105,8 @@ class Batch:
         self.injected = self._injected(signature, rest, injection)
         order = [(item.name, item.kind is item.KEYWORD_ONLY) for item in (self._first, *rest)]
         self._call = compile_call(self._fn, order, {item.name: item for item in self.injected}, injection)
-        self._injection = injection
-        needed = injection.needed(self.injected)
-        self._resources = tuple(node for node in needed if node.resource.scope == "call")
+        self._opening = Opening(self.injected, injection, call_error)
         self._is_async = is_async(self._fn)
-        self._in_thread = not self._is_async and not any(node.resource.is_async for node in self._resources)
 
     def _injected(
         self, signature: ActionSignature, parameters: Sequence[inspect.Parameter], injection: Injection
@@ -147,16 +144,12 @@ class Batch:
         context = _context_of_all(calls)
         CURRENT_CALL.set(context)
         try:
-            if self._in_thread:
-                await runtime.workers.run(
-                    lambda: self._call_here(calls, context, runtime),
-                    deadline=context.deadline,
-                    label=self._name,
-                    request_id=context.request_id,
-                )
+            if self._opening.holds(context):
+                async with self._opening.hold(context, runtime) as hold:
+                    await self._call_all(calls, context, runtime, hold)
+                    self._tell_failures(calls, hold)
             else:
-                called = self._call_on_loop(calls, context, runtime)
-                await (called if context.deadline is None else runtime.deadlines.run(called, context.deadline))
+                await self._call_all(calls, context, runtime)
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
             if task is None or task.cancelling():
@@ -174,39 +167,48 @@ class Batch:
         for call in calls:
             call.error = meant
 
-    def _call_here(self, calls: Sequence[BatchedCall], context: CallContext, runtime: Runtime) -> None:
-        try:
-            with ExitStack() as stack:
-                values: dict[type, Any] = dict(runtime.values) if self._resources else runtime.values
-                for node in self._resources:
-                    manager: Any = self._injection.open(node, context, values)
-                    values[node.type] = stack.enter_context(manager)
-                self._take(calls, self._call(self._items(calls), context, values))
-        finally:
-            if context.invalidated is not None:  # here, because `run` does not wait when the deadline has passed
-                context.invalidated.again_here()
+    def _tell_failures(self, calls: Sequence[BatchedCall], hold: Hold) -> None:
+        """Have shared resources see the errors of calls whose function has gone well: for them, each is a call."""
+        for call in calls:
+            if call.error is not None and hold.turn is not None:
+                call.error = cast("Exception", hold.turn.fail(call.error))
 
-    async def _call_on_loop(self, calls: Sequence[BatchedCall], context: CallContext, runtime: Runtime) -> None:
-        async with AsyncExitStack() as stack:
-            values: dict[type, Any] = dict(runtime.values) if self._resources else runtime.values
-            for node in self._resources:
-                manager = self._injection.open(node, context, values)
-                values[node.type] = await stack.enter_async_context(
-                    runtime.on_loop(manager, node.label, context.request_id)
+    async def _call_all(
+        self, calls: Sequence[BatchedCall], context: CallContext, runtime: Runtime, hold: Hold | None = None
+    ) -> None:
+        """Make the calls, with their resources open around the function."""
+        nodes, values = (self._opening.alone, runtime.values) if hold is None else (hold.nodes, hold.values)
+
+        async def in_thread(call: Callable[[], Any]) -> Any:
+            if hold is not None:
+                return await hold.in_thread(call, self._name)
+            return await runtime.workers.run(
+                call, deadline=context.deadline, label=self._name, request_id=context.request_id
+            )
+
+        def here() -> None:
+            try:
+                self._opening.around(
+                    nodes, context, values, lambda opened: self._take(calls, self._call(items, context, opened))
                 )
+            finally:
+                # here, because `run` does not wait when the deadline has passed; a shared resource sees to it itself
+                if context.invalidated is not None and (hold is None or hold.turn is None):
+                    context.invalidated.again_here()
+
+        async def on_loop(opened: Values) -> None:
             if self._is_async:
-                results = await self._call(self._items(calls), context, values)
+                results = await self._call(items, context, opened)
             else:
-                results = await runtime.workers.run(
-                    lambda: self._call(self._items(calls), context, values),
-                    deadline=context.deadline,
-                    label=self._name,
-                    request_id=context.request_id,
-                )
+                results = await in_thread(lambda: self._call(items, context, opened))
             self._take(calls, results)
 
-    def _items(self, calls: Sequence[BatchedCall]) -> Any:
-        return SimpleNamespace(**{self._first.name: [call.item for call in calls]})
+        items = SimpleNamespace(**{self._first.name: [call.item for call in calls]})
+        if not self._is_async and are_sync(nodes):
+            await in_thread(here)
+        else:
+            called = self._opening.around_on_loop(nodes, context, runtime, values, on_loop)
+            await (called if context.deadline is None else runtime.deadlines.run(called, context.deadline))
 
     def _take(self, calls: Sequence[BatchedCall], results: Any) -> None:
         if not isinstance(results, Sequence) or isinstance(results, str | bytes):

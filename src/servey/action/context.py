@@ -57,6 +57,8 @@ class CallContext(msgspec.Struct, gc=False):
         invalidated: The `servey.cache_control.invalidated.Invalidated` of the call, once it has invalidated results.
         group: The `servey.action.call_group.CallGroup` of the request, whose calls may be made together; None for a
             call that comes alone.
+        request_scope: What the calls of the request share, a `servey.action.request_scope.RequestScope`; None for a
+            call that is a request of its own.
         started: When the request came that the call is a part of, in the event loop's time (seconds): the deadline
             counts from it. None: it counts from when the call is made.
     """
@@ -71,6 +73,7 @@ class CallContext(msgspec.Struct, gc=False):
     service: Any = None
     invalidated: Any = None
     group: Any = None
+    request_scope: Any = None
     started: float | None = None
 
 

@@ -8,7 +8,6 @@ import logging
 import math
 import typing
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from contextlib import AsyncExitStack, ExitStack
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,8 @@ import msgspec
 from servey.action.action import Action
 from servey.action.context import CURRENT_CALL, CallContext, Origin
 from servey.action.example import NOT_GIVEN, Example
-from servey.action.injection import Injection, compile_call
+from servey.action.injection import Injection, Values, compile_call
+from servey.action.opening import Hold, Opening, are_sync
 from servey.action.reply import Reply
 from servey.action.runtime import Runtime, Runtimes
 from servey.action.signature import ActionSignature
@@ -151,11 +151,9 @@ class Operation:
         self._service = service
         self._network_timeout = _seconds(timeout if action.timeout is None else action.timeout)
         self._system_timeout = _seconds(action.timeout)
-        self._injection = injection
         self._current_runtime = runtimes.current
         self._resources = injection.needed(injected)
-        needed = injection.needed(signature.injected)
-        self._call_resources = tuple(node for node in needed if node.resource.scope == "call")
+        self._opening = Opening(signature.injected, injection, self._call_error)
         self._call = compile_call(
             action.fn, signature.order, {item.name: item for item in signature.injected}, injection
         )
@@ -163,7 +161,7 @@ class Operation:
         self.results: ResultCache | None = None
         """The results that the server keeps; None for an action whose results it does not."""
         if store is not None and self._may_keep_results(asked_of_call):
-            self.results = ResultCache(self, store, lambda args, context: self.run(args, context, self._represent))
+            self.results = ResultCache(self, store, self._run_to_keep)
         self.examples = self._check_examples(action.examples)
 
     def decode_for(self, owner: Any, builtins: Any) -> Any:
@@ -335,6 +333,14 @@ class Operation:
             return self._fetch_anew(arguments, context)
         return self.results.fetch(arguments, context, max_age, store)
 
+    def _run_to_keep(self, arguments: Any, context: CallContext) -> Awaitable[Representation]:
+        """Call the function for a result that other requests may get: they may wait longer for it than this one does,
+        and it must not be of a transaction that began before the store was asked.
+        """
+        if context.request_scope is not None:
+            context = msgspec.structs.replace(context, request_scope=None)
+        return self.run(arguments, context, self._represent)
+
     async def _fetch_anew(self, arguments: Any, context: CallContext) -> Fetched:
         return Fetched(await self.run(arguments, context, self._represent))
 
@@ -462,13 +468,27 @@ class Operation:
 
     def _compile_alone(self) -> Execute | None:
         in_thread = self.action.run_in == "thread"
-        if self._call_resources and not (
-            in_thread and not any(node.resource.is_async for node in self._call_resources)
-        ):
+        if self._opening.may_hold:
+            return self._holding
+        if self._opening.alone and not (in_thread and are_sync(self._opening.alone)):
             return self._with_resources
         if in_thread:
             return self._in_thread
         return None if self.action.is_async else self._at_once
+
+    def _holding(self, arguments: Any, context: CallContext, runtime: Runtime, finish: Finish) -> Awaitable[Any]:
+        """Call the function where calls wait for one another, because of what they share or of a limit."""
+        if self._opening.holds(context):
+            return self._held(arguments, context, runtime, finish)
+        in_thread = self.action.run_in == "thread" and are_sync(self._opening.alone)
+        return (self._in_thread if in_thread else self._with_resources)(arguments, context, runtime, finish)
+
+    async def _held(self, arguments: Any, context: CallContext, runtime: Runtime, finish: Finish) -> Any:
+        async with self._opening.hold(context, runtime) as hold:
+            in_thread = self.action.run_in == "thread" and are_sync(hold.nodes)
+            return await (self._in_thread if in_thread else self._with_resources)(
+                arguments, context, runtime, finish, hold
+            )
 
     async def _awaited(self, arguments: Any, context: CallContext, runtime: Runtime, finish: Finish) -> Any:
         """Do what `run` does itself for other actions."""
@@ -479,48 +499,50 @@ class Operation:
         """Call a `def` that never blocks, on the loop."""
         return finish(self._call(arguments, context, runtime.values))
 
-    def _in_thread(self, arguments: Any, context: CallContext, runtime: Runtime, finish: Finish) -> Awaitable[Any]:
+    def _in_thread(
+        self, arguments: Any, context: CallContext, runtime: Runtime, finish: Finish, hold: Hold | None = None
+    ) -> Awaitable[Any]:
+        nodes, values = (self._opening.alone, runtime.values) if hold is None else (hold.nodes, hold.values)
+
         def call() -> Any:
             try:
-                if self._call_resources:
-                    with ExitStack() as stack:
-                        values: dict[type, Any] = dict(runtime.values)
-                        for node in self._call_resources:
-                            manager: Any = self._injection.open(node, context, values)
-                            values[node.type] = stack.enter_context(manager)
-                        return finish(self._call(arguments, context, values))
-                return finish(self._call(arguments, context, runtime.values))
+                if not nodes:
+                    return finish(self._call(arguments, context, values))
+                return self._opening.around(
+                    nodes, context, values, lambda opened: finish(self._call(arguments, context, opened))
+                )
             finally:
-                if context.invalidated is not None:  # here, because `run` does not wait when the deadline has passed
+                # here, because `run` does not wait when the deadline has passed; a shared resource sees to it itself
+                if context.invalidated is not None and (hold is None or hold.turn is None):
                     context.invalidated.again_here()
 
+        if hold is not None:
+            return hold.in_thread(call, self.name)
         if context.group is not None:
             return context.group.call_in_thread(call, context, runtime, self.name)
         return runtime.workers.run(call, deadline=context.deadline, label=self.name, request_id=context.request_id)
 
-    def _with_resources(self, arguments: Any, context: CallContext, runtime: Runtime, finish: Finish) -> Awaitable[Any]:
-        async def call() -> Any:
-            async with AsyncExitStack() as stack:
-                values: dict[type, Any] = dict(runtime.values)
-                for node in self._call_resources:
-                    manager = self._injection.open(node, context, values)
-                    values[node.type] = await stack.enter_async_context(
-                        runtime.on_loop(manager, node.label, context.request_id)
-                    )
-                if self.action.run_in == "loop":
-                    value = self._call(arguments, context, values)
-                    if self.action.is_async:
-                        value = await value
-                else:
-                    value = await runtime.workers.run(
-                        lambda: self._call(arguments, context, values),
-                        deadline=context.deadline,
-                        label=self.name,
-                        request_id=context.request_id,
-                    )
-                return finish(value)
+    def _with_resources(
+        self, arguments: Any, context: CallContext, runtime: Runtime, finish: Finish, hold: Hold | None = None
+    ) -> Awaitable[Any]:
+        async def call(values: Values) -> Any:
+            if self.action.run_in == "loop":
+                value = self._call(arguments, context, values)
+                if self.action.is_async:
+                    value = await value
+            elif hold is not None:
+                value = await hold.in_thread(lambda: self._call(arguments, context, values), self.name)
+            else:
+                value = await runtime.workers.run(
+                    lambda: self._call(arguments, context, values),
+                    deadline=context.deadline,
+                    label=self.name,
+                    request_id=context.request_id,
+                )
+            return finish(value)
 
-        called = call()
+        nodes, values = (self._opening.alone, runtime.values) if hold is None else (hold.nodes, hold.values)
+        called = self._opening.around_on_loop(nodes, context, runtime, values, call)
         return called if context.deadline is None else runtime.deadlines.run(called, context.deadline)
 
     # --- results, errors, examples ----------------------------------------------------------------------------
