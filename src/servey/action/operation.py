@@ -16,7 +16,7 @@ import msgspec
 from servey.action.action import Action
 from servey.action.context import CURRENT_CALL, CallContext, Origin
 from servey.action.example import NOT_GIVEN, Example
-from servey.action.injection import Injection, Values, compile_call
+from servey.action.injection import Injection, ResourceNode, Values, compile_call
 from servey.action.opening import Hold, Opening, are_sync
 from servey.action.reply import Reply
 from servey.action.runtime import Runtime, Runtimes
@@ -163,6 +163,12 @@ class Operation:
         if store is not None and self._may_keep_results(asked_of_call):
             self.results = ResultCache(self, store, self._run_to_keep)
         self.examples = self._check_examples(action.examples)
+
+    @property
+    def opened_for_each(self) -> Sequence[ResourceNode]:
+        """The resources that a request for a nested action of many objects opens for every object."""
+        nested = self.signature.owner is not None and self._batch is None
+        return self._opening.own if nested else ()
 
     def decode_for(self, owner: Any, builtins: Any) -> Any:
         """Return the arguments of a nested action whose ``self`` is here already, and is not decoded.

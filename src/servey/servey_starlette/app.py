@@ -119,6 +119,7 @@ def create_app(
         return Response(status_code=307, headers={"Location": DOCS_PATH.removeprefix("/"), "Vary": "Accept"})
 
     service.check_keys()
+    service.warn_of_resources()
     if any(operation.results is not None for operation in service.operations.values()):
         _ = service.result_store  # what is not installed is told now, and not to the first caller
     described = [*document_routes(service), *docs_routes(service)] if service.settings.docs else []
