@@ -563,6 +563,40 @@ def test_a_result_that_others_may_get_is_made_with_one_of_its_own(asked: str) ->
     asking(Service([things], resources=[session_of(events, asynchronous=False)]), asked, test)
 
 
+@pytest.mark.parametrize("asked", ["query", "include"])
+def test_a_request_that_has_a_limited_one_does_not_wait_for_a_second(asked: str) -> None:
+    """A new result is made with the one that the request has, and not kept; one that is kept is used."""
+    events: list[str] = []
+
+    @dataclass
+    class Thing:
+        number: int
+
+        @action(cache_control=TtlCacheControl(30), triggers=(WEB_POST,))
+        def kept(self, session: Session) -> int:
+            session.use("kept")
+            return self.number
+
+    @action(name="list_parts", triggers=(WEB_GET,))
+    def things(numbers: list[int], session: Session) -> list[Thing]:
+        return [Thing(number) for number in numbers]
+
+    async def test(asker: Asker) -> None:
+        for _ in range(2):
+            assert await asker.ask([1], "kept") == {"data": [{"kept": 1}]}
+        assert events == ["begin", "kept", "commit"] * 2
+        events.clear()
+        content = json.dumps({"self": {"number": 1}}).encode()
+        headers = {"content-type": "application/json"}
+        for _ in range(2):
+            response = await asker._client.request("POST", "/actions/thing-kept", content=content, headers=headers)
+            assert json.loads(response.content) == 1
+        assert await asker.ask([1], "kept") == {"data": [{"kept": 1}]}
+        assert events == ["begin", "kept", "commit", "begin", "commit"]
+
+    asking(Service([things], resources=[session_of(events, asynchronous=False, limit=1)]), asked, test)
+
+
 # --- limits -----------------------------------------------------------------------------------------------------------
 
 

@@ -165,6 +165,14 @@ class Operation:
         self.examples = self._check_examples(action.examples)
 
     @property
+    def shares_limited(self) -> bool:
+        """Whether requests of which only so many can run at a time make its calls.
+
+        A call of such a request must not wait for another request: that may be waiting for this one.
+        """
+        return any(node.resource.scope == "request" and node.resource.limit is not None for node in self._resources)
+
+    @property
     def opened_for_each(self) -> Sequence[ResourceNode]:
         """The resources that a request for a nested action of many objects opens for every object."""
         nested = self.signature.owner is not None and self._batch is None
@@ -336,7 +344,7 @@ class Operation:
             CallError: As for `run`.
         """
         if self.results is None:
-            return self._fetch_anew(arguments, context)
+            return self.fetch_anew(arguments, context)
         return self.results.fetch(arguments, context, max_age, store)
 
     def _run_to_keep(self, arguments: Any, context: CallContext) -> Awaitable[Representation]:
@@ -347,7 +355,8 @@ class Operation:
             context = msgspec.structs.replace(context, request_scope=None)
         return self.run(arguments, context, self._represent)
 
-    async def _fetch_anew(self, arguments: Any, context: CallContext) -> Fetched:
+    async def fetch_anew(self, arguments: Any, context: CallContext) -> Fetched:
+        """Return a result that is kept for nobody; as `fetch` otherwise."""
         return Fetched(await self.run(arguments, context, self._represent))
 
     def _represent(self, result: Any) -> Representation:
