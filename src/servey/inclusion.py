@@ -276,6 +276,7 @@ class Including:
         context.group, context.started = CallGroup(), operation.runtime.loop.time()
         async with RequestScope(all_or_none=True) as context.request_scope:
             wire = await self._result(operation, arguments, context, tree, is_whole=True)
+        context.request_scope = None
         return Whole(msgspec.json.encode(wire), CacheHeader.of_parts(self._parts), self._private, self._reply)
 
     async def _result(

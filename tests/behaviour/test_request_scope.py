@@ -24,6 +24,7 @@ from servey import (
     NotFoundError,
     WebTrigger,
     WebTriggerMethod,
+    cache,
     resource,
 )
 from servey.action.action import action
@@ -561,6 +562,40 @@ def test_a_result_that_others_may_get_is_made_with_one_of_its_own(asked: str) ->
         assert sorted(events) == ["begin"] * 3 + ["commit"] * 3 + ["kept"] + ["plain"] * 2
 
     asking(Service([things], resources=[session_of(events, asynchronous=False)]), asked, test)
+
+
+def test_what_a_call_invalidates_is_forgotten_again_after_the_commit() -> None:
+    """Whoever reads before the commit makes a result of what there was; it does not stay."""
+    committed, read_as = [1], list[int]()
+
+    @resource(scope="request")
+    async def session() -> AsyncIterator[Session]:
+        yield Session([])
+        committed[0] = 2
+
+    @action(cache_control=TtlCacheControl(30), triggers=(WEB_GET,))
+    def number() -> int:
+        return committed[0]
+
+    @dataclass
+    class Thing:
+        number: int
+
+        @action
+        async def early(self, context: CallContext) -> int:
+            read_as.append(await direct.call(context.service, "number", {}, cached=True))
+            return read_as[-1]
+
+    @action(triggers=(WEB_POST,))
+    def change(session: Session) -> Thing:
+        cache.invalidate("number")
+        return Thing(1)
+
+    async def test(asker: Asker) -> None:
+        assert await graphql(asker._client, "mutation { change { early } }") == {"data": {"early": 1}}
+        assert await graphql(asker._client, "{ number }") == {"data": 2}
+
+    asking(Service([number, change], resources=[session]), "mutation", test)
 
 
 @pytest.mark.parametrize("asked", ["query", "include"])

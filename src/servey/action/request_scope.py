@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from servey.action.runtime import Runtime
 
 CLOSE_SECONDS = 1.0
-"""How long a commit may take at least, when the calls before it have used up their time."""
+"""How long the closing may take at least, when the calls before it have used up their time."""
 
 CallErrorOf = Callable[[BaseException, CallContext], CallError]
 """Returns what an exception means to callers; tells the log of a defect."""
@@ -160,6 +160,7 @@ class _Keeper:
     async def take(self, nodes: Sequence[ResourceNode], context: CallContext) -> Turn:
         """See `RequestScope.take`."""
         taken: list[ResourceNode] = []
+        self._using += 1
         try:
             for node in nodes:
                 turn = self._turns.setdefault(node.type, asyncio.Lock())
@@ -173,7 +174,6 @@ class _Keeper:
         except BaseException:
             self._release(taken)
             raise
-        self._using += 1
         deadline = context.deadline
         if deadline is not None:
             self._until = deadline if self._until is None else max(self._until, deadline)
@@ -184,9 +184,6 @@ class _Keeper:
         if context.invalidated is not None:
             self._invalidated.append(context.invalidated)
         self._release(nodes)
-        self._using -= 1
-        if not self._using:
-            self._quiet.set()
 
     def fail(self, error: BaseException, context: CallContext) -> BaseException:
         """See `Turn.fail`."""
@@ -206,20 +203,22 @@ class _Keeper:
         has_failed, answer = self._failure is not None, self._answer
         self._wanted.put_nowait(None)
         if not self.outlasting:  # else it is closed when the thread ends, for which nobody can wait
-            closing = await self._closed(wait_at_most=not has_failed)
+            closing = await self._closed(has_failed=has_failed)
             if closing is not None and not has_failed:
                 raise self._meaning(closing) from closing
         if has_failed and all_or_none and error is None:
             raise answer or self._meaning(RuntimeError("a call that shared resources was given up"))
 
-    async def _closed(self, *, wait_at_most: bool) -> BaseException | None:
+    async def _closed(self, *, has_failed: bool) -> BaseException | None:
         """Wait until all is closed, and return the error of it that is no call's."""
         at = None
-        if wait_at_most and self._until is not None:
+        if self._until is not None:
             at = max(self._until, self._runtime.loop.time() + CLOSE_SECONDS)
         try:
             await self._runtime.until(at, asyncio.wait((self._task,)))
-        except (asyncio.CancelledError, DeadlineError):
+        except (asyncio.CancelledError, DeadlineError) as error:
+            if has_failed and isinstance(error, DeadlineError):
+                return None  # what takes so long to undo is undone all the same
             if not self._using:  # else it goes on, and closes what a call uses when that has ended
                 self._task.cancel()
                 await asyncio.wait((self._task,))
@@ -234,6 +233,9 @@ class _Keeper:
     def _release(self, nodes: Sequence[ResourceNode]) -> None:
         for node in nodes:
             self._turns[node.type].release()
+        self._using -= 1
+        if not self._using:
+            self._quiet.set()
 
     async def _open(self, node: ResourceNode, context: CallContext) -> None:
         """Have a resource opened; what cannot be is not tried again for every call."""
