@@ -461,7 +461,15 @@ def test_what_cannot_be_opened_is_tried_once_for_all_calls_of_a_request(
 def test_waiting_for_ones_turn_ends_at_the_deadline(asynchronous: bool) -> None:
     """What is used in a thread that nobody waits for is closed when that has ended, and not before."""
     events: list[str] = []
-    may_end, has_ended = threading.Event(), threading.Event()
+    may_end = threading.Event()
+
+    class Pool:
+        pass
+
+    @resource(scope="service")
+    def pool() -> Iterator[Pool]:
+        yield Pool()
+        events.append("close pool")
 
     @dataclass
     class Thing:
@@ -472,7 +480,6 @@ def test_waiting_for_ones_turn_ends_at_the_deadline(asynchronous: bool) -> None:
             events.append("slow")
             may_end.wait(BOUND)
             events.append("ended")
-            has_ended.set()
             return 1
 
         @action(timeout=0.2)
@@ -489,13 +496,13 @@ def test_waiting_for_ones_turn_ends_at_the_deadline(asynchronous: bool) -> None:
             "errors": {"thing.slow": "timeout", "thing.waiting": "timeout"},
             "data": {"slow": None, "waiting": None},
         }
+        await _settled()
         assert events == ["begin", "slow"]
-        may_end.set()
-        has_ended.wait(BOUND)
+        asyncio.get_running_loop().call_soon(may_end.set)  # when the service is about to stop
 
-    service = Service([thing], resources=[session_of(events, asynchronous=asynchronous)])
+    service = Service([thing], resources=[session_of(events, asynchronous=asynchronous), pool])
     asking(service, "query", test)
-    assert events == ["begin", "slow", "ended", "rollback DeadlineError"]
+    assert events == ["begin", "slow", "ended", "rollback DeadlineError", "close pool"]
 
 
 @KINDS

@@ -1,6 +1,7 @@
 """The scope of one request: what becomes of its resources when opening or closing is slow, fails or is given up."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 
 import pytest
@@ -229,3 +230,43 @@ def test_calls_have_their_turns_in_the_order_in_which_they_came():
         assert order == [2, 0, 1]
 
     asyncio.run(main())
+
+
+def test_the_service_closes_nothing_before_what_requests_have_open():
+    """A call in a thread outlives its request, and the service stops; undoing what it did takes a while."""
+    events = []
+    may_end = threading.Event()
+
+    class Pool:
+        pass
+
+    @resource(scope="service")
+    async def pool() -> AsyncIterator[Pool]:
+        yield Pool()
+        events.append("close pool")
+
+    @resource(scope="request")
+    async def session(pool: Pool) -> AsyncIterator[Session]:
+        try:
+            yield Session()
+        finally:
+            for _ in range(100):
+                await asyncio.sleep(0)
+            events.append("close session")
+
+    @action(timeout=0.1)
+    def hanging(session: Session) -> None:
+        may_end.wait(BOUND)
+
+    async def main():
+        service = Service([hanging], resources=[pool, session])
+        operation = service.operation("hanging")
+        async with asyncio.timeout(BOUND), service.running():
+            async with RequestScope() as scope:
+                with pytest.raises(DeadlineError):
+                    await operation.run(operation.decode({}), context_in(scope))
+            assert events == []
+            may_end.set()
+
+    asyncio.run(main())
+    assert events == ["close session", "close pool"]
