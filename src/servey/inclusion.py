@@ -20,6 +20,7 @@ from servey.action.context import CallContext
 from servey.action.defect import defect
 from servey.action.operation import Operation
 from servey.action.reply import Reply
+from servey.action.request_scope import RequestScope
 from servey.cache_control.cache_header import CacheHeader
 from servey.cache_control.reply_headers import ReplyHeaders
 from servey.codec import MISSING, ResultError
@@ -277,7 +278,9 @@ class Including:
         """
         context = self._context
         context.group, context.started = CallGroup(), operation.runtime.loop.time()
-        wire = await self._result(operation, arguments, context, tree, is_whole=True)
+        async with RequestScope(all_or_none=True) as context.request_scope:
+            wire = await self._result(operation, arguments, context, tree, is_whole=True)
+        context.request_scope = None
         return Whole(msgspec.json.encode(wire), CacheHeader.of_parts(self._parts), self._private, self._reply)
 
     async def _result(
@@ -356,6 +359,7 @@ class Including:
             outer.authorization,
             client=outer.client,
             group=outer.group,
+            request_scope=outer.request_scope,
             started=outer.started,
         )
         try:

@@ -89,6 +89,7 @@ class Service:
         self._runtimes = Runtimes(self.settings.threads, self._opened)
         self._call_counter: CallCounter | None = None
         self._result_store: ResultStore | None = None
+        self._has_warned = False
         self.operations: Mapping[str, Operation] = MappingProxyType(self._build(declared.actions))
         self.web_routes: tuple[WebRoute, ...] = web_routes(self.operations.values())
 
@@ -166,6 +167,23 @@ class Service:
                     _log.warning("tokens are verified by %s: whoever it lets in is let in here", authorizer.origin)
             elif "JWT_SECRET_KEY" not in self.settings.made_up:  # that is good, and jwt not needed yet
                 _ = authorizer.keys.ring
+
+    def warn_of_resources(self) -> None:
+        """Tell the log, once, of resources that one request may open for each of many objects; every server does."""
+        if self._has_warned:
+            return
+        self._has_warned = True
+        for operation in self.operations.values():
+            for node in operation.opened_for_each:
+                _log.warning(
+                    "%s (%s) opens %s for every object that a request asks it of: write "
+                    '@resource(scope="request") at %s, or give the action a batch_invoker',
+                    operation.name,
+                    operation.action.where,
+                    node.label,
+                    node.resource.where,
+                    extra={"action": operation.name},
+                )
 
     def _needs_tokens(self) -> str:
         """Return the name of what cannot be used without a token; empty where nothing is."""

@@ -19,6 +19,8 @@ from servey.settings import Settings
 
 WEB = (WEB_GET, WEB_POST)
 KINDS = pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
+SCOPES = pytest.mark.parametrize("scope", ["call", "request"])
+"""Of a call that comes alone, both are opened around it."""
 BOUND = 60.0
 
 
@@ -32,8 +34,8 @@ class Session:
         self.pool = pool
 
 
-def store(events: list[str], *, asynchronous: bool) -> list[Any]:
-    """Return a pool for the service and a session for each call, which say what becomes of them."""
+def store(events: list[str], *, asynchronous: bool, scope: Any = "call") -> list[Any]:
+    """Return a pool for the service and a session for each call or request, which say what becomes of them."""
     if asynchronous:
 
         @resource(scope="service")
@@ -42,7 +44,7 @@ def store(events: list[str], *, asynchronous: bool) -> list[Any]:
             yield Pool(events)
             events.append("close pool")
 
-        @resource
+        @resource(scope=scope)
         async def session(pool: Pool, context: CallContext) -> AsyncIterator[Session]:
             events.append("begin")
             try:
@@ -60,7 +62,7 @@ def store(events: list[str], *, asynchronous: bool) -> list[Any]:
             yield Pool(events)
             events.append("close pool")
 
-        @resource
+        @resource(scope=scope)
         def session(pool: Pool, context: CallContext) -> Iterator[Session]:
             events.append("begin")
             try:
@@ -89,26 +91,31 @@ def actions(*, asynchronous: bool) -> list[Any]:
     return [action(triggers=WEB, name="act")(maybe if asynchronous else act)]
 
 
+@SCOPES
 @KINDS
 @pytest.mark.parametrize("action_asynchronous", [False, True], ids=["def", "async-def"])
 def test_a_service_resource_is_open_while_it_runs_and_a_call_resource_around_each_call(
-    concurrent_transport: Any, asynchronous: bool, action_asynchronous: bool
+    concurrent_transport: Any, asynchronous: bool, action_asynchronous: bool, scope: str
 ) -> None:
     events: list[str] = []
-    service = Service(actions(asynchronous=action_asynchronous), resources=store(events, asynchronous=asynchronous))
+    service = Service(
+        actions(asynchronous=action_asynchronous), resources=store(events, asynchronous=asynchronous, scope=scope)
+    )
     lane = [concurrent_transport.Call("act", {"what": what}) for what in ("one", "two")]
     assert [item.result for item in concurrent_transport.call_all(service, [lane])[0]] == ["one", "two"]
     assert events == ["open pool", "begin", "one", "commit", "begin", "two", "commit", "close pool"]
 
 
+@SCOPES
 @KINDS
-def test_a_single_call_opens_and_closes_everything(transport: Any, asynchronous: bool) -> None:
+def test_a_single_call_opens_and_closes_everything(transport: Any, asynchronous: bool, scope: str) -> None:
     events: list[str] = []
-    service = Service(actions(asynchronous=False), resources=store(events, asynchronous=asynchronous))
+    service = Service(actions(asynchronous=False), resources=store(events, asynchronous=asynchronous, scope=scope))
     assert transport.call(service, "act", {"what": "one"}).result == "one"
     assert events == ["open pool", "begin", "one", "commit", "close pool"]
 
 
+@SCOPES
 @KINDS
 @pytest.mark.parametrize("action_asynchronous", [False, True], ids=["def", "async-def"])
 @pytest.mark.parametrize(
@@ -120,55 +127,61 @@ def test_a_single_call_opens_and_closes_everything(transport: Any, asynchronous:
     ],
 )
 def test_a_failed_call_rolls_back(
-    transport: Any, asynchronous: bool, action_asynchronous: bool, what: str, error: Any, raised: str
+    transport: Any, asynchronous: bool, action_asynchronous: bool, scope: str, what: str, error: Any, raised: str
 ) -> None:
     events: list[str] = []
-    service = Service(actions(asynchronous=action_asynchronous), resources=store(events, asynchronous=asynchronous))
+    service = Service(
+        actions(asynchronous=action_asynchronous), resources=store(events, asynchronous=asynchronous, scope=scope)
+    )
     assert transport.call(service, "act", {"what": what}).is_error(error)
     assert events == ["open pool", "begin", what, f"rollback {raised}", "close pool"]
 
 
+@SCOPES
 @KINDS
-def test_a_call_given_up_at_its_deadline_rolls_back(concurrent_transport: Any, asynchronous: bool) -> None:
+def test_a_call_given_up_at_its_deadline_rolls_back(concurrent_transport: Any, asynchronous: bool, scope: str) -> None:
     events: list[str] = []
 
     @action(triggers=WEB, timeout=0.5)
     async def slow(session: Session) -> None:
         await asyncio.Event().wait()
 
-    service = Service([slow], resources=store(events, asynchronous=asynchronous))
+    service = Service([slow], resources=store(events, asynchronous=asynchronous, scope=scope))
     assert concurrent_transport.call(service, "slow").is_error(DeadlineError)
-    assert events == ["open pool", "begin", "rollback CancelledError", "close pool"]
+    seen = [event.removesuffix(" CancelledError").removesuffix(" DeadlineError") for event in events]
+    assert seen == ["open pool", "begin", "rollback", "close pool"]
 
 
+@SCOPES
 @KINDS
-def test_invalid_input_opens_no_session(transport: Any, asynchronous: bool) -> None:
+def test_invalid_input_opens_no_session(transport: Any, asynchronous: bool, scope: str) -> None:
     events: list[str] = []
 
     @action(triggers=WEB)
     def act(number: int, session: Session) -> None:
         raise AssertionError("called")
 
-    service = Service([act], resources=store(events, asynchronous=asynchronous))
+    service = Service([act], resources=store(events, asynchronous=asynchronous, scope=scope))
     assert transport.call(service, "act", {"number": "x"}).is_error(InvalidError)
     assert "begin" not in events
     assert events.count("open pool") == events.count("close pool")
 
 
+@SCOPES
 @KINDS
-def test_a_session_that_cannot_be_opened_is_a_masked_defect(transport: Any, asynchronous: bool) -> None:
+def test_a_session_that_cannot_be_opened_is_a_masked_defect(transport: Any, asynchronous: bool, scope: Any) -> None:
     called: list[str] = []
 
     if asynchronous:
 
-        @resource
+        @resource(scope=scope)
         async def session() -> AsyncIterator[Session]:
             raise OSError("the database is at 10.0.0.7")
             yield
 
     else:
 
-        @resource
+        @resource(scope=scope)
         def session() -> Iterator[Session]:
             raise OSError("the database is at 10.0.0.7")
             yield
@@ -183,18 +196,19 @@ def test_a_session_that_cannot_be_opened_is_a_masked_defect(transport: Any, asyn
     assert called == []
 
 
+@SCOPES
 @KINDS
-def test_a_session_that_cannot_be_committed_fails_the_call(transport: Any, asynchronous: bool) -> None:
+def test_a_session_that_cannot_be_committed_fails_the_call(transport: Any, asynchronous: bool, scope: Any) -> None:
     if asynchronous:
 
-        @resource
+        @resource(scope=scope)
         async def session() -> AsyncIterator[Session]:
             yield Session(Pool([]))
             raise ConflictError("somebody was faster")
 
     else:
 
-        @resource
+        @resource(scope=scope)
         def session() -> Iterator[Session]:
             yield Session(Pool([]))
             raise ConflictError("somebody was faster")
@@ -206,7 +220,8 @@ def test_a_session_that_cannot_be_committed_fails_the_call(transport: Any, async
     assert transport.call(Service([act], resources=[session]), "act").is_error(ConflictError)
 
 
-def test_two_calls_have_two_sessions_and_one_pool(concurrent_transport: Any) -> None:
+@SCOPES
+def test_two_calls_have_two_sessions_and_one_pool(concurrent_transport: Any, scope: str) -> None:
     events: list[str] = []
     pools: set[int] = set()
     sessions: list[Session] = []
@@ -218,7 +233,7 @@ def test_two_calls_have_two_sessions_and_one_pool(concurrent_transport: Any) -> 
         sessions.append(session)
         together.wait()
 
-    service = Service([act], resources=store(events, asynchronous=False), settings=Settings(threads=2))
+    service = Service([act], resources=store(events, asynchronous=False, scope=scope), settings=Settings(threads=2))
     outcomes = concurrent_transport.call_all(service, [[concurrent_transport.Call("act")]] * 2)
     assert [lane[0].ok for lane in outcomes] == [True, True]
     assert (len(pools), len({id(item) for item in sessions}), events.count("open pool")) == (1, 2, 1)

@@ -7,7 +7,6 @@ import inspect
 import typing
 from collections import abc
 from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack, ExitStack
 from contextvars import copy_context
 from types import SimpleNamespace
 from typing import Any, cast
@@ -28,8 +27,9 @@ from servey.action.callables import (
 from servey.action.context import CURRENT_CALL, CallContext
 from servey.action.deadlines import in_time
 from servey.action.defect import is_stop
-from servey.action.injection import Injection, compile_call
-from servey.action.places import TAKEN, Place, Places
+from servey.action.injection import Injection, Values, compile_call
+from servey.action.opening import Hold, Opening, are_sync
+from servey.action.places import TAKEN, Places
 from servey.action.runtime import Runtime
 from servey.action.signature import ActionSignature, Injected, asked_for
 from servey.codec import ResultError
@@ -125,13 +125,9 @@ class Batch:
         self._places = places
         if places is not None:
             self._call = places.holding(self._call)
-        self._injection = injection
-        needed = injection.needed(self.injected)
-        self._resources = tuple(node for node in needed if node.resource.scope == "call")
+        self._opening = Opening(self.injected, injection, call_error)
         self._is_async = is_async(self._fn)
-        self._in_thread = not (
-            self._is_async or may_return_awaitable(self._fn) or any(node.resource.is_async for node in self._resources)
-        )
+        self._may_return_awaitable = may_return_awaitable(self._fn)
 
     def _injected(
         self, signature: ActionSignature, parameters: Sequence[inspect.Parameter], injection: Injection
@@ -168,28 +164,16 @@ class Batch:
         """
         context = _context_of_all(calls)
         CURRENT_CALL.set(context)
-        place: Place | None = None
         try:
-            if self._places is not None:
-                place = await self._places.take(context.deadline, runtime)
-                TAKEN.set(place)
-            if self._in_thread:
-                try:
-                    await runtime.workers.run(
-                        lambda: self._call_here(calls, context, runtime),
-                        deadline=context.deadline,
-                        label=self._name,
-                        request_id=context.request_id,
-                    )
-                except ToAwait as returned:
-                    self._take(calls, await in_time(returned.awaitable, context.deadline, runtime.deadlines))
+            if self._opening.holds(context):
+                async with self._opening.hold(context, runtime) as hold:
+                    await self._call_in_place(calls, context, runtime, hold)
+                    self._tell_failures(calls, hold)
             else:
-                await in_time(self._call_on_loop(calls, context, runtime), context.deadline, runtime.deadlines)
+                await self._call_in_place(calls, context, runtime)
         except BaseException as error:  # noqa: BLE001 - raised again in each of the calls
             self._fail(calls, error, context)
         finally:
-            if place is not None:
-                place.leave()
             if context.invalidated is not None:
                 await context.invalidated.again()
 
@@ -199,40 +183,66 @@ class Batch:
         for call in calls:
             call.error = meant
 
-    def _call_here(self, calls: Sequence[BatchedCall], context: CallContext, runtime: Runtime) -> None:
-        try:
-            with ExitStack() as stack:
-                values: dict[type, Any] = dict(runtime.values) if self._resources else runtime.values
-                for node in self._resources:
-                    manager: Any = self._injection.open(node, context, values)
-                    values[node.type] = stack.enter_context(manager)
-                results = self._call(self._items(calls), context, values)
-                self._take(calls, settled(results, may_wait=not self._resources))
-        finally:
-            if context.invalidated is not None:  # here, because `run` does not wait when the deadline has passed
-                context.invalidated.again_here()
+    def _tell_failures(self, calls: Sequence[BatchedCall], hold: Hold) -> None:
+        """Have shared resources see the errors of calls whose function has gone well: for them, each is a call."""
+        for call in calls:
+            if call.error is not None and hold.turn is not None:
+                call.error = cast("Exception", hold.turn.fail(call.error))
 
-    async def _call_on_loop(self, calls: Sequence[BatchedCall], context: CallContext, runtime: Runtime) -> None:
-        async with AsyncExitStack() as stack:
-            values: dict[type, Any] = dict(runtime.values) if self._resources else runtime.values
-            for node in self._resources:
-                manager = self._injection.open(node, context, values)
-                values[node.type] = await stack.enter_async_context(
-                    runtime.on_loop(manager, node.label, context.request_id)
-                )
+    async def _call_in_place(
+        self, calls: Sequence[BatchedCall], context: CallContext, runtime: Runtime, hold: Hold | None = None
+    ) -> None:
+        """Make the calls as one of the so many that may run; a place is taken last, as by `Operation`."""
+        if self._places is None:
+            return await self._call_all(calls, context, runtime, hold)
+        place = await self._places.take(context.deadline, runtime)
+        token = TAKEN.set(place)
+        try:
+            await self._call_all(calls, context, runtime, hold)
+        finally:
+            TAKEN.reset(token)
+            place.leave()
+
+    async def _call_all(
+        self, calls: Sequence[BatchedCall], context: CallContext, runtime: Runtime, hold: Hold | None
+    ) -> None:
+        """Make the calls, with their resources open around the function."""
+        nodes, values = (self._opening.alone, runtime.values) if hold is None else (hold.nodes, hold.values)
+        items = SimpleNamespace(**{self._first.name: [call.item for call in calls]})
+
+        async def in_thread(call: Callable[[], Any]) -> Any:
+            if hold is not None:
+                return await hold.in_thread(call, self._name)
+            return await runtime.workers.run(
+                call, deadline=context.deadline, label=self._name, request_id=context.request_id
+            )
+
+        def around(opened: Values) -> None:
+            self._take(calls, settled(self._call(items, context, opened), may_wait=not nodes))
+
+        def here() -> None:
+            try:
+                self._opening.around(nodes, context, values, around)
+            finally:
+                # here, because `run` does not wait when the deadline has passed; a shared resource sees to it itself
+                if context.invalidated is not None and (hold is None or hold.turn is None):
+                    context.invalidated.again_here()
+
+        async def on_loop(opened: Values) -> None:
             if self._is_async:
-                results = self._call(self._items(calls), context, values)
+                results = self._call(items, context, opened)
             else:
-                results = await runtime.workers.run(
-                    lambda: self._call(self._items(calls), context, values),
-                    deadline=context.deadline,
-                    label=self._name,
-                    request_id=context.request_id,
-                )
+                results = await in_thread(lambda: self._call(items, context, opened))
             self._take(calls, await results if is_awaitable(results) else results)
 
-    def _items(self, calls: Sequence[BatchedCall]) -> Any:
-        return SimpleNamespace(**{self._first.name: [call.item for call in calls]})
+        if self._is_async or self._may_return_awaitable or not are_sync(nodes):
+            called = self._opening.around_on_loop(nodes, context, runtime, values, on_loop)
+            await in_time(called, context.deadline, runtime.deadlines)
+            return
+        try:
+            await in_thread(here)
+        except ToAwait as returned:
+            self._take(calls, await in_time(returned.awaitable, context.deadline, runtime.deadlines))
 
     def _take(self, calls: Sequence[BatchedCall], results: Any) -> None:
         if not isinstance(results, Sequence) or isinstance(results, str | bytes):

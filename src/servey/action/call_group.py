@@ -28,7 +28,7 @@ class CallGroup:
     def __init__(self) -> None:
         self._joined = self._seen = 0
         self._looking = False
-        self._batched: dict[tuple[Batch, int], list[BatchedCall]] = {}
+        self._batched: dict[tuple[Batch, int, int], list[BatchedCall]] = {}
         self._chunks: dict[BatchedCall, _Chunk] = {}
         self._threaded: list[tuple[Job[Any], float | None]] = []
         self._hops: dict[Job[Any], Hop] = {}
@@ -50,8 +50,9 @@ class CallGroup:
             Exception: The call's own error, or what all calls of its batch failed with.
         """
         call = BatchedCall(item, context, finish, runtime.loop)
-        # one function is told of one caller, though a request has no two
-        self._batched.setdefault((batch, id(context.authorization)), []).append(call)
+        # one function is told of one caller, though a request has no two, and of one request scope
+        key = batch, id(context.authorization), id(context.request_scope)
+        self._batched.setdefault(key, []).append(call)
         self._join(runtime)
         try:
             await call.future
@@ -112,7 +113,7 @@ class CallGroup:
         if threaded:
             hop = Hop(threaded, runtime)
             self._hops.update((job, hop) for job, _ in threaded)
-        for (batch, _), calls in batched.items():
+        for (batch, *_), calls in batched.items():
             waiting = [call for call in calls if not call.future.done()]
             size = batch.max_size or len(waiting)
             for start in range(0, len(waiting), size or 1):

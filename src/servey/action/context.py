@@ -58,6 +58,8 @@ class CallContext(msgspec.Struct, gc=False):
         group: The `servey.action.call_group.CallGroup` of the request, whose calls may be made together; None for a
             call that comes alone.
         action: The name of the action that is called; set when it runs.
+        request_scope: What the calls of the request share, a `servey.action.request_scope.RequestScope`; None for a
+            call that is a request of its own.
         started: When the request came that the call is a part of, in the event loop's time (seconds): the deadline
             counts from it. None: it counts from when the call is made.
     """
@@ -72,6 +74,7 @@ class CallContext(msgspec.Struct, gc=False):
     service: Any = None
     invalidated: Any = None
     group: Any = None
+    request_scope: Any = None
     started: float | None = None
     action: str = ""
 

@@ -10,7 +10,7 @@ import msgspec
 
 from servey.action.callables import name_of, parameters_of
 from servey.action.context import CallContext
-from servey.action.resource import Resource
+from servey.action.resource import Resource, Scope
 from servey.action.signature import Injected, asked_for
 from servey.errors import DefinitionError
 from servey.security.authorization import Authorization
@@ -48,7 +48,7 @@ class Injection:
 
     Raises:
         DefinitionError: Two things provide one type, a resource asks for what nobody provides, they ask for each other,
-            or one of the service's asks for one of a call's.
+            or one asks for what lives shorter.
     """
 
     def __init__(self, resources: Iterable[Resource] = (), injectors: Mapping[type, Provide] | None = None) -> None:
@@ -126,13 +126,13 @@ class Injection:
                     where=resource.where,
                     fix="annotate it with Authorization, CallContext or the type of another resource",
                 )
-            of_a_call = asked in self.providers or declared[asked].scope == "call"
-            if resource.scope == "service" and of_a_call:
+            lives: Scope = "request" if asked in self.providers else declared[asked].scope
+            if resource.outlives(lives):
                 raise DefinitionError(
-                    f"the resource {name_of(resource.fn)} lives as long as the service, "
-                    f"and asks for {asked.__name__}, which is another for every call",
+                    f"the resource {name_of(resource.fn)} lives as long as the {resource.scope}, "
+                    f"and asks for {asked.__name__}, which is another for every {lives}",
                     where=resource.where,
-                    fix='make it a resource of scope "call"',
+                    fix=f'make it a resource of scope "{lives}"',
                 )
             yield Injected(name, asked, optional)
 

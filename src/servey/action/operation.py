@@ -7,7 +7,6 @@ import logging
 import math
 import typing
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from contextlib import AsyncExitStack, ExitStack
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +18,8 @@ from servey.action.context import CURRENT_CALL, CallContext, Origin
 from servey.action.deadlines import in_time
 from servey.action.defect import defect
 from servey.action.example import NOT_GIVEN, Example
-from servey.action.injection import Injection, compile_call
+from servey.action.injection import Injection, ResourceNode, Values, compile_call
+from servey.action.opening import Hold, Opening, are_sync
 from servey.action.reply import Reply
 from servey.action.runtime import Runtime, Runtimes
 from servey.action.signature import ActionSignature, Injected
@@ -51,6 +51,8 @@ LARGE_BODY = 64 * 1024
 
 Finish = Callable[[Any], Any]
 Execute = Callable[[Any, CallContext, Runtime, Finish], Awaitable[Any]]
+Way = Callable[..., Awaitable[Any]]
+"""An `Execute` that also takes the `Hold` of the call, where it has one."""
 
 
 def _same(value: Any) -> Any:
@@ -166,11 +168,9 @@ class Operation:
         self._service = service
         self._network_timeout = _seconds(timeout if action.timeout is None else action.timeout)
         self._system_timeout = _seconds(action.timeout)
-        self._injection = injection
         self._current_runtime = runtimes.current
         self._resources = injection.needed(injected)
-        needed = injection.needed(signature.injected)
-        self._call_resources = tuple(node for node in needed if node.resource.scope == "call")
+        self._opening = Opening(signature.injected, injection, self._call_error)
         self._call = compile_call(
             action.fn, signature.order, {item.name: item for item in signature.injected}, injection
         )
@@ -180,7 +180,7 @@ class Operation:
         self.results: ResultCache | None = None
         """The results that the server keeps; None for an action whose results it does not."""
         if store is not None and self._may_keep_results(asked_of_call):
-            self.results = ResultCache(self, store, lambda args, context: self.run(args, context, self._represent))
+            self.results = ResultCache(self, store, self._run_to_keep)
         self.examples = self._check_examples(action.examples)
 
     async def decode_in_thread(self, data: bytes, extra: Mapping[str, str], context: CallContext) -> Any:
@@ -201,6 +201,20 @@ class Operation:
             label=self.name,
             request_id=context.request_id,
         )
+
+    @property
+    def shares_limited(self) -> bool:
+        """Whether requests of which only so many can run at a time make its calls.
+
+        A call of such a request must not wait for another request: that may be waiting for this one.
+        """
+        return any(node.resource.scope == "request" and node.resource.limit is not None for node in self._resources)
+
+    @property
+    def opened_for_each(self) -> Sequence[ResourceNode]:
+        """The resources that a request for a nested action of many objects opens for every object."""
+        nested = self.signature.owner is not None and self._batch is None
+        return self._opening.own if nested else ()
 
     def decode_for(self, owner: Any, builtins: Any) -> Any:
         """Return the arguments of a nested action whose ``self`` is here already, and is not decoded.
@@ -369,10 +383,19 @@ class Operation:
             CallError: As for `run`.
         """
         if self.results is None:
-            return self._fetch_anew(arguments, context)
+            return self.fetch_anew(arguments, context)
         return self.results.fetch(arguments, context, max_age, store)
 
-    async def _fetch_anew(self, arguments: Any, context: CallContext) -> Fetched:
+    def _run_to_keep(self, arguments: Any, context: CallContext) -> Awaitable[Representation]:
+        """Call the function for a result that other requests may get: they may wait longer for it than this one does,
+        and it must not be of a transaction that began before the store was asked.
+        """
+        if context.request_scope is not None:
+            context = msgspec.structs.replace(context, request_scope=None)
+        return self.run(arguments, context, self._represent)
+
+    async def fetch_anew(self, arguments: Any, context: CallContext) -> Fetched:
+        """Return a result that is kept for nobody; as `fetch` otherwise."""
         return Fetched(await self.run(arguments, context, self._represent))
 
     def _represent(self, result: Any) -> Representation:
@@ -496,9 +519,14 @@ class Operation:
 
     def _compile_execute(self) -> Execute | None:
         """Return how a call is executed; None for an async function without resources, which `run` awaits itself."""
+        self._ways: tuple[Way, Way] = self._in_thread, self._with_resources
         alone = self._compile_alone()
         if self._places is not None:
-            alone = self._places.limited(alone or self._awaited)
+            # A place is taken last: whoever has one runs, and waits for nobody. A request keeps what its calls share
+            # from the first to the last of them, so that a call with a place must not wait for that.
+            limited = self._places.limited
+            self._ways = limited(self._in_thread), limited(self._with_resources)
+            alone = alone if self._opening.may_hold and alone is not None else limited(alone or self._awaited)
         return alone if self._batch is None else self._compile_batched(self._batch, alone or self._awaited)
 
     def _compile_batched(self, batch: Batch, alone: Execute) -> Execute:
@@ -511,12 +539,36 @@ class Operation:
 
     def _compile_alone(self) -> Execute | None:
         in_thread = self.action.run_in == "thread"
-        resources_in_thread = not any(node.resource.is_async for node in self._call_resources)
-        if self._call_resources and (not in_thread or not resources_in_thread or may_return_awaitable(self.action.fn)):
+        if self._opening.may_hold:
+            return self._holding
+        if self._opening.alone and not self._fits_a_thread(self._opening.alone):
             return self._with_resources
         if in_thread:
             return self._in_thread
         return None if self.action.is_async else self._at_once
+
+    def _fits_a_thread(self, nodes: Sequence[ResourceNode]) -> bool:
+        """Whether resources are opened, and the function is called, in one thread."""
+        if self.action.run_in != "thread" or not are_sync(nodes):
+            return False
+        return not (nodes and may_return_awaitable(self.action.fn))  # which is awaited while they are open
+
+    def _way(self, nodes: Sequence[ResourceNode]) -> Way:
+        in_thread, with_resources = self._ways
+        return in_thread if self._fits_a_thread(nodes) else with_resources
+
+    def _holding(self, arguments: Any, context: CallContext, runtime: Runtime, finish: Finish) -> Awaitable[Any]:
+        """Call the function where calls wait for one another, because of what they share or of a limit."""
+        if self._opening.holds(context):
+            return self._held(arguments, context, runtime, finish)
+        return self._way(self._opening.alone)(arguments, context, runtime, finish)
+
+    async def _held(self, arguments: Any, context: CallContext, runtime: Runtime, finish: Finish) -> Any:
+        async with self._opening.hold(context, runtime) as hold:
+            try:
+                return await self._way(hold.nodes)(arguments, context, runtime, finish, hold)
+            except ToAwait as returned:
+                return finish(await in_time(returned.awaitable, context.deadline, runtime.deadlines))
 
     async def _awaited(self, arguments: Any, context: CallContext, runtime: Runtime, finish: Finish) -> Any:
         """Do what `run` does itself for other actions."""
@@ -528,46 +580,51 @@ class Operation:
         value = self._call(arguments, context, runtime.values)
         return finish(await in_time(value, context.deadline, runtime.deadlines) if is_awaitable(value) else value)
 
-    def _in_thread(self, arguments: Any, context: CallContext, runtime: Runtime, finish: Finish) -> Awaitable[Any]:
+    def _in_thread(
+        self, arguments: Any, context: CallContext, runtime: Runtime, finish: Finish, hold: Hold | None = None
+    ) -> Awaitable[Any]:
+        nodes, values = (self._opening.alone, runtime.values) if hold is None else (hold.nodes, hold.values)
+
         def call() -> Any:
             try:
-                if self._call_resources:
-                    with ExitStack() as stack:
-                        values: dict[type, Any] = dict(runtime.values)
-                        for node in self._call_resources:
-                            manager: Any = self._injection.open(node, context, values)
-                            values[node.type] = stack.enter_context(manager)
-                        return finish(settled(self._call(arguments, context, values), may_wait=False))
-                return finish(settled(self._call(arguments, context, runtime.values)))
+                if not nodes:
+                    return finish(settled(self._call(arguments, context, values)))
+                return self._opening.around(
+                    nodes,
+                    context,
+                    values,
+                    lambda opened: finish(settled(self._call(arguments, context, opened), may_wait=False)),
+                )
             finally:
-                if context.invalidated is not None:  # here, because `run` does not wait when the deadline has passed
+                # here, because `run` does not wait when the deadline has passed; a shared resource sees to it itself
+                if context.invalidated is not None and (hold is None or hold.turn is None):
                     context.invalidated.again_here()
 
+        if hold is not None:
+            return hold.in_thread(call, self.name)
         if context.group is not None:
             return context.group.call_in_thread(call, context, runtime, self.name)
         return runtime.workers.run(call, deadline=context.deadline, label=self.name, request_id=context.request_id)
 
-    def _with_resources(self, arguments: Any, context: CallContext, runtime: Runtime, finish: Finish) -> Awaitable[Any]:
-        async def call() -> Any:
-            async with AsyncExitStack() as stack:
-                values: dict[type, Any] = dict(runtime.values)
-                for node in self._call_resources:
-                    manager = self._injection.open(node, context, values)
-                    values[node.type] = await stack.enter_async_context(
-                        runtime.on_loop(manager, node.label, context.request_id)
-                    )
-                if self.action.run_in == "loop":
-                    value = self._call(arguments, context, values)
-                else:
-                    value = await runtime.workers.run(
-                        lambda: self._call(arguments, context, values),
-                        deadline=context.deadline,
-                        label=self.name,
-                        request_id=context.request_id,
-                    )
-                return finish(await value if is_awaitable(value) else value)
+    def _with_resources(
+        self, arguments: Any, context: CallContext, runtime: Runtime, finish: Finish, hold: Hold | None = None
+    ) -> Awaitable[Any]:
+        async def call(values: Values) -> Any:
+            if self.action.run_in == "loop":
+                value = self._call(arguments, context, values)
+            elif hold is not None:
+                value = await hold.in_thread(lambda: self._call(arguments, context, values), self.name)
+            else:
+                value = await runtime.workers.run(
+                    lambda: self._call(arguments, context, values),
+                    deadline=context.deadline,
+                    label=self.name,
+                    request_id=context.request_id,
+                )
+            return finish(await value if is_awaitable(value) else value)
 
-        called = call()
+        nodes, values = (self._opening.alone, runtime.values) if hold is None else (hold.nodes, hold.values)
+        called = self._opening.around_on_loop(nodes, context, runtime, values, call)
         return called if context.deadline is None else runtime.deadlines.run(called, context.deadline)
 
     # --- results, errors, examples ----------------------------------------------------------------------------

@@ -67,11 +67,13 @@ class Places:
     def limited(self, execute: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
         """Return how a call is executed that has a place meanwhile; `execute` is how it is executed without."""
 
-        async def limited(arguments: Any, context: CallContext, runtime: Runtime, finish: Callable[[Any], Any]) -> Any:
+        async def limited(
+            arguments: Any, context: CallContext, runtime: Runtime, finish: Callable[[Any], Any], *hold: Any
+        ) -> Any:
             place = await self.take(context.deadline, runtime)
             token = TAKEN.set(place)
             try:
-                return await execute(arguments, context, runtime, finish)
+                return await execute(arguments, context, runtime, finish, *hold)
             except ToAwait as returned:
                 return finish(await in_time(returned.awaitable, context.deadline, runtime.deadlines))
             finally:

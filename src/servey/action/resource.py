@@ -15,7 +15,9 @@ from servey.action.callables import chain, hints_of, name_of, where_of
 from servey.errors import DefinitionError
 
 F = TypeVar("F", bound=Callable[..., Any])
-Scope = Literal["service", "call"]
+Scope = Literal["service", "request", "call"]
+_SCOPES = ("service", "request", "call")
+"""From the longest life to the shortest."""
 
 
 class Resource(msgspec.Struct, frozen=True):
@@ -23,18 +25,25 @@ class Resource(msgspec.Struct, frozen=True):
 
     Args:
         fn: The generator function (async or sync).
-        scope: ``"service"``: opened when the service starts, closed when it stops; ``"call"``: around each call.
+        scope: ``"service"``: opened when the service starts, closed when it stops; ``"request"``: around all calls of a
+            request; ``"call"``: around each call.
         namespace: The names local to the place of the declaration, for its annotations.
+        limit: How many may be open at a time; None for any number.
     """
 
     fn: Callable[..., Any]
     scope: Scope
     namespace: dict[str, Any]
+    limit: int | None = None
 
     @property
     def where(self) -> str:
         """The declaration's ``file:line``."""
         return where_of(self.fn)
+
+    def outlives(self, scope: Scope) -> bool:
+        """Whether it lives longer than resources of a scope, so that it cannot ask for one."""
+        return _SCOPES.index(self.scope) < _SCOPES.index(scope)
 
     @property
     def is_async(self) -> bool:
@@ -108,21 +117,25 @@ class _AsyncOpen(AbstractAsyncContextManager[Any]):
 @overload
 def resource(fn: F, /) -> F: ...
 @overload
-def resource(*, scope: Scope = "call") -> Callable[[F], F]: ...
-def resource(fn: Any = None, /, *, scope: Scope = "call") -> Any:
+def resource(*, scope: Scope = "call", limit: int | None = None) -> Callable[[F], F]: ...
+def resource(fn: Any = None, /, *, scope: Scope = "call", limit: int | None = None) -> Any:
     """Declare a generator function a resource. It stays the plain function that it is.
 
     An action with a parameter of the yielded type gets the value; a resource may itself ask for others, for the
-    `Authorization` and (scope ``"call"``) for the `CallContext`. When the call fails, its error is raised at the
+    `Authorization` and the `CallContext`, unless it is the service's. When the call fails, its error is raised at the
     ``yield``, so a transaction can be rolled back; a result that cannot be encoded counts as a failure. The caller
     gets that error even where the resource does not raise it again.
 
     Args:
-        fn: The generator function; sync ones run in a worker thread, with a sync action in the very same one.
-        scope: ``"service"`` (a connection pool) or ``"call"`` (a session).
+        fn: The generator function; sync ones run in a worker thread, with a sync action in the very same one when they
+            are of one call.
+        scope: ``"service"`` (a connection pool), ``"request"`` (a session that all calls of a request share, one after
+            another) or ``"call"`` (a session for each call).
+        limit: How many of it may be open in the process; further calls wait, until their deadlines at most.
 
     Raises:
-        DefinitionError: `fn` is no generator function, or `scope` is none of the two.
+        DefinitionError: `fn` is no generator function, `scope` is none of the three, or `limit` is no number of at
+            least 1, or limits what there is only one of.
 
     Example:
         >>> from collections.abc import Iterator
@@ -140,13 +153,26 @@ def resource(fn: Any = None, /, *, scope: Scope = "call") -> Any:
                 where=where_of(function),
                 fix="open, yield the value once, close",
             )
-        if scope not in ("service", "call"):
+        declared = Resource(function, scope, namespace, limit)
+        if scope not in _SCOPES:
             raise DefinitionError(
                 f"the scope of the resource {name_of(function)} is {scope!r}",
-                where=where_of(function),
-                fix='use "service" or "call"',
+                where=declared.where,
+                fix='use "service", "request" or "call"',
             )
-        function.__servey_resource__ = Resource(function, scope, namespace)  # type: ignore[attr-defined]
+        if limit is not None and (type(limit) is not int or limit < 1):
+            raise DefinitionError(
+                f"the limit of the resource {name_of(function)} is {limit!r}",
+                where=declared.where,
+                fix="say how many may be open at a time, at least 1; or take the limit away",
+            )
+        if limit is not None and scope == "service":
+            raise DefinitionError(
+                f"the resource {name_of(function)} has a limit, and there is one of it in each service",
+                where=declared.where,
+                fix="take the limit away; limit the resource of each request or call that asks for it",
+            )
+        function.__servey_resource__ = declared  # type: ignore[attr-defined]
         return function
 
     return declare if fn is None else declare(fn)

@@ -57,6 +57,7 @@ class ResultCache:
         self._call = call
         self._store: ResultStore | None = None
         self._is_private, self._is_shared = operation.is_private, False
+        self._shares_limited = operation.shares_limited
         self._scope = operation.name
         self._key_of: Callable[[Any], bytes] = lambda arguments: b""
         self._runs: dict[ResultKey, tuple[_Run, ...]] = {}
@@ -74,7 +75,8 @@ class ResultCache:
             if self._is_private:
                 identity = NOBODY if context.authorization is None else context.authorization.identity
         except UnkeyableError:
-            return Fetched(await self._call(arguments, context), 0, "fwd=bypass; detail=unkeyable")
+            made = await self._operation.fetch_anew(arguments, context)
+            return Fetched(made.representation, 0, "fwd=bypass; detail=unkeyable")
         key = self._scope, arguments_key, identity
         lookup: Any = kept.get(key)
         if self._is_shared:
@@ -139,6 +141,8 @@ class ResultCache:
     ) -> Fetched:
         """Return the result of a run: one that began already, unless the caller wants its own, or a new one."""
         assert self._store is not None
+        if context.request_scope is not None and self._shares_limited:
+            return await self._operation.fetch_anew(arguments, context)
         runtime = self._operation.runtime
         while True:
             run = self._runs.get(key, _NONE)[-1]

@@ -180,6 +180,7 @@ def create_app(
         return JSONResponse({"status": "not ready"}, status_code=503, headers={"Retry-After": "1"})
 
     service.check_keys()
+    service.warn_of_resources()
     if any(operation.results is not None for operation in service.operations.values()):
         _ = service.result_store  # what is not installed is told now, and not to the first caller
     described = [*document_routes(service), *docs_routes(service)] if service.settings.docs else []

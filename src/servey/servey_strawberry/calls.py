@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -14,6 +16,7 @@ from servey.action.call_group import CallGroup
 from servey.action.context import CallContext, Origin, new_request_id
 from servey.action.defect import defect
 from servey.action.operation import Operation
+from servey.action.request_scope import RequestScope
 from servey.cache_control.cache_header import CacheHeader
 from servey.codec import to_wire
 from servey.errors import CallError, InternalError, InvalidError, Problem
@@ -53,6 +56,8 @@ class Calls:
         self.reads = reads
         self.max_age, self.store = max_age, store
         self.group = CallGroup()
+        self.request_scope: RequestScope | None = None
+        """What the calls share that are made now: those of a query, or of one root field of a mutation."""
         self.started = asyncio.get_running_loop().time()
         self.parts: list[CacheHeader] = []
         """How the results may be used again of which the answer is made."""
@@ -67,8 +72,18 @@ class Calls:
             self.authorization,
             client=self.client,
             group=self.group,
+            request_scope=self.request_scope,
             started=self.started,
         )
+
+    @asynccontextmanager
+    async def sharing(self, *, all_or_none: bool) -> AsyncGenerator[None]:
+        """Have the calls that are made inside share their resources; see `RequestScope`."""
+        async with RequestScope(all_or_none=all_or_none) as self.request_scope:
+            try:
+                yield
+            finally:
+                self.request_scope = None
 
     async def let_in(self, field: OutputField) -> None:
         """Return when the caller may call the action of a field.
@@ -105,7 +120,10 @@ class Calls:
                 value = await operation.run(arguments, context, operation.check)
                 self._made_of(CacheHeader(), private=operation.is_private)
                 if changed is not None and not self.reads:
-                    await changed(arguments)
+                    if self.request_scope is None:
+                        await changed(arguments)
+                    else:
+                        self.request_scope.then(partial(changed, arguments))
             return value if field.read is None or value is None else field.read(value)
         except CallError:
             raise

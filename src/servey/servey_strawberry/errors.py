@@ -71,7 +71,8 @@ def execution_errors(errors: Sequence[GraphQLError] | None, request_id: str) -> 
     for error in errors or ():
         told = error_of(_call_error(error, request_id), request_id)
         if len(found) < MOST_ERRORS * 20:  # a list of many may have many, each at its place
-            found.append({"message": told["message"], "locations": _places(error), "path": error.path, **told})
+            place = {"locations": _places(error), "path": error.path} if error.path else {}  # else it is of all fields
+            found.append({"message": told["message"], **place, **told})
     return found
 
 

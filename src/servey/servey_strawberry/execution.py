@@ -9,9 +9,10 @@ from types import CoroutineType
 from typing import Any, cast
 
 import msgspec
-from graphql import ExecutionResult, Executor, GraphQLError, GraphQLResolveInfo, GraphQLSchema
+from graphql import ExecutionResult, Executor, GraphQLError, GraphQLResolveInfo, GraphQLSchema, OperationType
 
 from servey.action.defect import defect
+from servey.errors import CallError, InternalError
 from servey.servey_strawberry.calls import Calls, calls_of
 from servey.servey_strawberry.documents import Document
 
@@ -23,7 +24,7 @@ class Executed(msgspec.Struct, frozen=True):
 
     Args:
         data: The data; None where a field that cannot be null has failed.
-        errors: What failed, in fields.
+        errors: What failed, in fields, or with all of them.
         refused: Why nothing was executed: the operation is not there, or variables are wrong.
     """
 
@@ -63,17 +64,54 @@ def core_execution(schema: GraphQLSchema, *, hide_suggestions: bool) -> Execute:
         )
         if isinstance(executor, list):
             return Executed(refused=tuple(cast("list[GraphQLError]", executor)))
-        result: Any = executor.execute_operation()
-        if inspect.isawaitable(result):
-            result = await result
-        assert isinstance(result, ExecutionResult)
+        if executor.operation.operation is OperationType.QUERY:
+            try:
+                async with calls.sharing(all_or_none=False):
+                    result = await _executed(executor)
+            except CallError as error:  # of what the calls share: none of them counts
+                return Executed(errors=(GraphQLError(str(error), original_error=error),))
+        else:
+            result = await _executed(executor)
         return Executed(result.data, tuple(result.errors or ()))
 
     return execute
 
 
+async def _executed(executor: Any) -> ExecutionResult:
+    result: Any = executor.execute_operation()
+    if inspect.isawaitable(result):
+        result = await result
+    assert isinstance(result, ExecutionResult)
+    return result
+
+
 class _Executor(Executor[Any]):
-    """graphql-core's executor. It reads members of objects in tasks: what reading them raises is the field's error."""
+    """graphql-core's executor, by servey's rules.
+
+    Each root field of a mutation, with all that is below it, is one request. graphql-core reads members of objects in
+    tasks: what reading them raises is the field's error.
+    """
+
+    def execute_field(
+        self, parent_type: Any, source: Any, field_details_list: Any, path: Any, position_context: Any
+    ) -> Any:
+        """Return the value of a field, or what resolves to it."""
+        made: Any = super().execute_field(parent_type, source, field_details_list, path, position_context)
+        if path.prev is not None or self.operation.operation is OperationType.QUERY or not is_awaitable(made):
+            return made
+        return self._shared(made, parent_type, field_details_list, path)
+
+    async def _shared(self, made: Awaitable[Any], parent_type: Any, field_details_list: Any, path: Any) -> Any:
+        try:
+            async with self.context_value.sharing(all_or_none=True):
+                value = await made
+                if self.collected_errors.has_nulled_position(path):
+                    raise InternalError  # undoes what the field did; its error is known already
+                return value
+        except CallError as error:  # of what the calls share: the field has not done what it says
+            executor: Any = self  # whose types are partly unknown
+            return_type = executor.schema.get_field(parent_type, field_details_list[0].node.name.value).type
+            executor.handle_field_error(error, return_type, field_details_list, path)
 
     async def complete_awaitable_value(
         self,

@@ -104,7 +104,54 @@ def test_only_generator_functions_are_resources():
         resource(Session)
 
 
-def test_a_scope_is_service_or_call():
+@pytest.mark.parametrize("limit", [0, -1, 1.5, "5", True])
+def test_a_limit_is_a_number_of_at_least_one(limit):
+    def session() -> Iterator[Session]:
+        yield Session()
+
+    with pytest.raises(DefinitionError, match="limit") as caught:
+        resource(limit=limit)(session)
+    assert lines(caught.value) == [line_of(session)]
+    assert caught.value.fix
+
+
+def test_a_resource_of_the_service_has_no_limit():
+    def pool() -> Iterator[Pool]:
+        yield Pool()
+
+    with pytest.raises(DefinitionError, match="limit") as caught:
+        resource(scope="service", limit=1)(pool)
+    assert lines(caught.value) == [line_of(pool)]
+    assert caught.value.fix
+
+
+@pytest.mark.parametrize("scope", ["call", "request"])
+def test_a_limit_is_kept_with_the_resource(scope):
+    @resource(scope=scope, limit=3)
+    def session() -> Iterator[Session]:
+        yield Session()
+
+    assert session.__servey_resource__.limit == 3
+
+
+@pytest.mark.parametrize(
+    ("asking", "asked"), [("service", "request"), ("service", "call"), ("request", "call")], ids=str
+)
+def test_a_resource_cannot_ask_for_one_that_lives_shorter(asking, asked):
+    @resource(scope=asked)
+    def session() -> Iterator[Session]:
+        yield Session()
+
+    @resource(scope=asking)
+    def cart(session: Session) -> Iterator[Cart]:
+        yield Cart()
+
+    error = refused(resources=[session, cart])
+    assert lines(error) == [line_of(cart)]
+    assert f'"{asked}"' in error.fix
+
+
+def test_a_scope_is_service_request_or_call():
     with pytest.raises(DefinitionError, match="'session'") as caught:
 
         @resource(scope="session")
@@ -189,7 +236,7 @@ def test_a_resource_of_the_service_cannot_ask_for_what_is_a_calls(asked):
     pool.__annotations__.update({"it": asked, "return": Iterator[Pool]})
     error = refused(resources=[session, resource(scope="service")(pool)])
     assert lines(error) == [line_of(pool)]
-    assert "call" in error.fix
+    assert ("call" if asked is Session else "request") in error.fix
 
 
 def test_a_resource_cannot_take_the_place_of_the_authorization():
