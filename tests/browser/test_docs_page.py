@@ -307,5 +307,5 @@ def test_the_addresses_of_a_login_are_beside_the_document(visiting, address):
 
     page.route("**/openapi.json", secured)
     page.goto(f"{address}/docs")
-    page.get_by_role("button", name="Authorize").click()
+    page.locator(".scheme-container").get_by_role("button", name="Authorize").click()
     expect(page.locator(".dialog-ux")).to_contain_text(f"{address}/login")
