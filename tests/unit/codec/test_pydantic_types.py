@@ -1,5 +1,6 @@
 """What pydantic's types do that no other does: places, constraints, exact numbers, serializers, rows."""
 
+import contextlib
 import dataclasses
 import datetime as dt
 import re
@@ -233,10 +234,10 @@ class Stored:
 
 
 def _row(**members: Any) -> sqlite3.Row:
-    db = sqlite3.connect(":memory:")
-    db.row_factory = sqlite3.Row
-    columns = ", ".join(f"? AS {name}" for name in members)
-    return db.execute(f"SELECT {columns}", tuple(members.values())).fetchone()
+    with contextlib.closing(sqlite3.connect(":memory:")) as db:
+        db.row_factory = sqlite3.Row
+        columns = ", ".join(f"? AS {name}" for name in members)
+        return db.execute(f"SELECT {columns}", tuple(members.values())).fetchone()
 
 
 @pytest.mark.parametrize("make", [dict, UserDict, _row, Stored])
