@@ -22,13 +22,17 @@ from servey import (
     CallContext,
     ConflictError,
     NotFoundError,
+    Origin,
     WebTrigger,
     WebTriggerMethod,
     cache,
     resource,
 )
 from servey.action.action import action
+from servey.action.call_group import CallGroup
+from servey.action.request_scope import RequestScope
 from servey.cache_control.ttl_cache_control import TtlCacheControl
+from servey.errors import InternalError
 from servey.servey_direct import direct
 from servey.servey_starlette.app import create_app
 from servey.servey_test.client import client_of
@@ -873,3 +877,239 @@ def test_a_query_for_a_thousand_objects_keeps_no_other_request_waiting_for_a_ses
     with served_by_uvicorn(create_app(service)) as port:
         asyncio.run(main(f"http://127.0.0.1:{port}"))
     assert (gauge.open, gauge.most) == (0, 2)
+
+
+# --- together with other waits and failures ---------------------------------------------------------------------------
+
+
+class Other:
+    """A second thing that calls ask for."""
+
+
+def test_a_call_that_comes_alone_never_keeps_what_a_request_waits_for_while_it_waits_for_the_request() -> None:
+    async def main() -> None:
+        opened, may_end = asyncio.Event(), asyncio.Event()
+
+        @resource(limit=1)  # declared first: the order of the declarations decides nothing
+        async def own() -> AsyncIterator[Other]:
+            yield Other()
+
+        @dataclass
+        class Row:
+            number: int
+
+            @action
+            async def told(self, other: Other) -> int:
+                return self.number
+
+        @action(triggers=(WEB_GET,))
+        async def rows(session: Session) -> list[Row]:
+            opened.set()
+            await may_end.wait()
+            return [Row(1)]
+
+        @action(triggers=(WEB_GET,))
+        async def alone(other: Other, session: Session) -> int:
+            return 2
+
+        service = Service([rows, alone], resources=[own, session_of([], asynchronous=True, limit=1)])
+        async with asyncio.timeout(BOUND), client_of(create_app(service)) as client:
+            query = asyncio.ensure_future(client.request("POST", "/graphql", json={"query": "{ rows { told } }"}))
+            await opened.wait()
+            waiting = asyncio.ensure_future(client.request("GET", "/actions/alone"))
+            for _ in range(50):
+                await asyncio.sleep(0)
+            assert not waiting.done()
+            may_end.set()
+            assert ((await query).json(), (await waiting).json()) == ({"data": {"rows": [{"told": 1}]}}, 2)
+
+    asyncio.run(main())
+
+
+@KINDS
+@pytest.mark.parametrize("alone", [False, True], ids=["query", "alone"])
+@pytest.mark.parametrize("asked", ["told", "batched"])
+def test_a_call_with_one_of_so_many_places_never_waits_for_a_request(
+    asked: str, alone: bool, asynchronous: bool
+) -> None:
+    """The request that has the session asks for the place last; whoever else wants both must not have it by then."""
+
+    def all_told(rows: list[Row], session: Session) -> list[int]:
+        return [row.number for row in rows]
+
+    @dataclass
+    class Row:
+        number: int
+
+        @action(max_running=1)
+        def told(self, session: Session) -> int:
+            return self.number
+
+        @action(max_running=1, batch_invoker=BatchInvoker(all_told))
+        def batched(self, session: Session) -> int:
+            raise AssertionError("the batch function is called")
+
+    async def main() -> None:
+        opened, may_end = asyncio.Event(), asyncio.Event()
+
+        @action(triggers=(WEB_GET,))
+        async def rows(session: Session) -> list[Row]:
+            opened.set()
+            await may_end.wait()
+            return [Row(1), Row(2)]
+
+        @action(triggers=(WEB_GET,))
+        async def others() -> list[Row]:
+            return [Row(3)]
+
+        service = Service([rows, others], resources=[session_of([], asynchronous=asynchronous, limit=1)])
+        operation = service.operation(f"row_{asked}")
+        async with asyncio.timeout(BOUND), client_of(create_app(service)) as client:
+
+            async def query(what: str) -> Any:
+                return (await client.request("POST", "/graphql", json={"query": f"{{ {what} {{ {asked} }} }}"})).json()
+
+            async def call() -> Any:
+                context = CallContext(Origin.SYSTEM, "direct", "1")
+                return await operation.run(operation.decode({"self": {"number": 3}}), context)
+
+            async def batched() -> Any:
+                context = CallContext(Origin.SYSTEM, "direct", "1", group=CallGroup())
+                return await operation.run(operation.decode({"self": {"number": 3}}), context)
+
+            first = asyncio.ensure_future(query("rows"))
+            await opened.wait()
+            made = query("others") if not alone else batched() if asked == "batched" else call()
+            second = asyncio.ensure_future(made)
+            for _ in range(50):
+                await asyncio.sleep(0)
+            assert not second.done()
+            may_end.set()
+            assert await first == {"data": {"rows": [{asked: 1}, {asked: 2}]}}
+            assert await second == (3 if alone else {"data": {"others": [{asked: 3}]}})
+
+    asyncio.run(main())
+
+
+@KINDS
+@pytest.mark.parametrize("of", ["function", "batch"])
+def test_a_def_that_returns_something_awaitable_does_the_same_in_a_request_and_alone(
+    of: str, asynchronous: bool
+) -> None:
+    """Where all that is open is open in the thread, it cannot be awaited, and the caller is told of a defect."""
+
+    async def later(value: Any) -> Any:
+        return value
+
+    def all_told(rows: list[Row], session: Session) -> list[int]:
+        return later([row.number for row in rows])  # type: ignore[return-value]
+
+    @dataclass
+    class Row:
+        number: int
+
+        @action
+        def function(self, session: Session) -> int:
+            return later(self.number)  # type: ignore[return-value]
+
+        @action(batch_invoker=BatchInvoker(all_told))
+        def batch(self, session: Session) -> int:
+            raise AssertionError("the batch function is called")
+
+    @action(triggers=(WEB_GET,))
+    def rows() -> list[Row]:
+        return [Row(1)]
+
+    async def main() -> list[Any]:
+        service = Service([rows], resources=[session_of([], asynchronous=asynchronous)])
+        operation = service.operation(f"row_{of}")
+        got: list[Any] = []
+        async with asyncio.timeout(BOUND), service.running():
+            for scope in (None, RequestScope()):
+                context = CallContext(Origin.SYSTEM, "direct", "1", group=CallGroup(), request_scope=scope)
+                try:
+                    async with scope or RequestScope():
+                        got.append(await operation.run(operation.decode({"self": {"number": 1}}), context))
+                except InternalError as error:
+                    got.append(error.code)
+        return got
+
+    assert asyncio.run(main()) == ([1, 1] if asynchronous else ["internal_error"] * 2)
+
+
+@KINDS
+@pytest.mark.parametrize("asked", ["query", "mutation"])
+@pytest.mark.parametrize("at", ["opening", "call", "closing"])
+@pytest.mark.parametrize(
+    "raised", [SystemExit, KeyboardInterrupt, GeneratorExit, asyncio.CancelledError, BaseException]
+)
+def test_whatever_is_raised_where_calls_share_is_answered(
+    raised: type[BaseException], at: str, asked: str, asynchronous: bool
+) -> None:
+    def fail(here: str) -> None:
+        if here == at:
+            raise raised
+
+    if asynchronous:
+
+        @resource(scope="request")
+        async def session() -> AsyncIterator[Session]:
+            fail("opening")
+            yield Session([])
+            fail("closing")
+
+    else:
+
+        @resource(scope="request")
+        def session() -> Iterator[Session]:
+            fail("opening")
+            yield Session([])
+            fail("closing")
+
+    @action(triggers=(WEB_GET if asked == "query" else WEB_POST,))
+    async def work(session: Session) -> int:
+        fail("call")
+        return 1
+
+    @action(triggers=(WEB_GET,))
+    async def lives() -> bool:
+        return True
+
+    async def main() -> list[Any]:
+        service = Service([work, lives], resources=[session])
+        async with asyncio.timeout(BOUND), client_of(create_app(service)) as client:
+            answer = (await client.request("POST", "/graphql", json={"query": f"{asked} {{ work }}"})).json()
+            codes = [error["extensions"]["code"] for error in answer["errors"]]
+            return [answer["data"], codes, (await client.request("GET", "/actions/lives")).json()]
+
+    assert asyncio.run(main()) == [None, ["internal_error"], True]
+
+
+@pytest.mark.parametrize("raised", [RuntimeError, SystemExit, asyncio.CancelledError])
+def test_what_cannot_be_forgotten_after_a_field_of_a_mutation_fails_that_field(
+    raised: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @action(triggers=(WebTrigger(WebTriggerMethod.GET, "/things/{number}"),), cache_control=TtlCacheControl(60))
+    async def read(number: int) -> int:
+        return number
+
+    @action(triggers=(WebTrigger(WebTriggerMethod.PUT, "/things/{number}"),))
+    async def write(number: int) -> int | None:
+        return number
+
+    @action(triggers=(WEB_POST,))
+    async def other() -> int:
+        return 2
+
+    async def broken(arguments: Any = None) -> bool:
+        raise raised
+
+    async def main() -> Any:
+        service = Service([read, write, other])
+        monkeypatch.setattr(service.operation("read").results, "ainvalidate", broken)
+        async with client_of(create_app(service)) as client:
+            body = {"query": "mutation { write(number: 1) other }"}
+            answer = (await client.request("POST", "/graphql", json=body)).json()
+            return answer["data"], [(error["path"], error["extensions"]["code"]) for error in answer["errors"]]
+
+    assert asyncio.run(main()) == ({"write": None, "other": 2}, [(["write"], "internal_error")])

@@ -28,7 +28,7 @@ from servey.action.context import CURRENT_CALL, CallContext
 from servey.action.deadlines import in_time
 from servey.action.defect import is_stop
 from servey.action.injection import Injection, Values, compile_call
-from servey.action.opening import Hold, Opening, are_sync
+from servey.action.opening import Hold, Opening
 from servey.action.places import TAKEN, Places
 from servey.action.runtime import Runtime
 from servey.action.signature import ActionSignature, Injected, asked_for
@@ -127,7 +127,7 @@ class Batch:
             self._call = places.holding(self._call)
         self._opening = Opening(self.injected, injection, call_error)
         self._is_async = is_async(self._fn)
-        self._may_return_awaitable = may_return_awaitable(self._fn)
+        self._in_thread = not self._is_async and not may_return_awaitable(self._fn) and self._opening.fits_a_thread
 
     def _injected(
         self, signature: ActionSignature, parameters: Sequence[inspect.Parameter], injection: Injection
@@ -218,7 +218,7 @@ class Batch:
             )
 
         def around(opened: Values) -> None:
-            self._take(calls, settled(self._call(items, context, opened), may_wait=not nodes))
+            self._take(calls, settled(self._call(items, context, opened), may_wait=not self._opening.alone))
 
         def here() -> None:
             try:
@@ -235,7 +235,7 @@ class Batch:
                 results = await in_thread(lambda: self._call(items, context, opened))
             self._take(calls, await results if is_awaitable(results) else results)
 
-        if self._is_async or self._may_return_awaitable or not are_sync(nodes):
+        if not self._in_thread:
             called = self._opening.around_on_loop(nodes, context, runtime, values, on_loop)
             await in_time(called, context.deadline, runtime.deadlines)
             return

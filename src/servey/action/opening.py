@@ -29,13 +29,18 @@ class Opening:
         alone: What is opened around a call that is a request of its own.
         own: What is opened around a call of a request scope: resources of scope ``"call"``.
         shared: What such a call shares with others.
+        fits_a_thread: Whether what is opened around a call can be opened in the thread of the call. It is decided by
+            `alone` for every call, so that a function does the same in a request scope and outside of one.
     """
 
     def __init__(self, injected: Iterable[Injected], injection: Injection, call_error: CallErrorOf) -> None:
         needed = injection.needed(injected)
-        self.alone = tuple(node for node in needed if node.resource.scope != "service")
         self.own = tuple(node for node in needed if node.resource.scope == "call")
         self.shared = tuple(node for node in needed if node.resource.scope == "request")
+        # What a request keeps is taken first, by a call that comes alone as well: the request that has it may wait for
+        # what calls have, and would wait for ever for a call that has that and waits for the request.
+        self.alone = (*self.shared, *self.own)
+        self.fits_a_thread = not any(node.resource.is_async for node in self.alone)
         self._is_limited = any(node.resource.limit is not None for node in self.alone)
         self._injection, self.call_error = injection, call_error
 
@@ -80,11 +85,6 @@ class Opening:
                 manager = runtime.on_loop(self._injection.open(node, context, opened), node.label, context.request_id)
                 opened[node.type] = await stack.enter_async_context(manager)
             return await call(opened)
-
-
-def are_sync(nodes: Iterable[ResourceNode]) -> bool:
-    """Whether resources can be opened in the thread of a call."""
-    return not any(node.resource.is_async for node in nodes)
 
 
 class Hold:

@@ -19,7 +19,7 @@ from servey.action.deadlines import in_time
 from servey.action.defect import defect
 from servey.action.example import NOT_GIVEN, Example
 from servey.action.injection import Injection, ResourceNode, Values, compile_call
-from servey.action.opening import Hold, Opening, are_sync
+from servey.action.opening import Hold, Opening
 from servey.action.reply import Reply
 from servey.action.runtime import Runtime, Runtimes
 from servey.action.signature import ActionSignature, Injected
@@ -519,14 +519,18 @@ class Operation:
 
     def _compile_execute(self) -> Execute | None:
         """Return how a call is executed; None for an async function without resources, which `run` awaits itself."""
-        self._ways: tuple[Way, Way] = self._in_thread, self._with_resources
+        in_thread = self.action.run_in == "thread" and self._opening.fits_a_thread
+        if self._opening.alone and may_return_awaitable(self.action.fn):
+            in_thread = False  # what it returns is awaited while they are open
+        self._way: Way = self._in_thread if in_thread else self._with_resources
         alone = self._compile_alone()
         if self._places is not None:
             # A place is taken last: whoever has one runs, and waits for nobody. A request keeps what its calls share
             # from the first to the last of them, so that a call with a place must not wait for that.
-            limited = self._places.limited
-            self._ways = limited(self._in_thread), limited(self._with_resources)
-            alone = alone if self._opening.may_hold and alone is not None else limited(alone or self._awaited)
+            if self._opening.may_hold:
+                self._way = self._places.limited(self._way)
+            else:
+                alone = self._places.limited(alone or self._awaited)
         return alone if self._batch is None else self._compile_batched(self._batch, alone or self._awaited)
 
     def _compile_batched(self, batch: Batch, alone: Execute) -> Execute:
@@ -541,32 +545,22 @@ class Operation:
         in_thread = self.action.run_in == "thread"
         if self._opening.may_hold:
             return self._holding
-        if self._opening.alone and not self._fits_a_thread(self._opening.alone):
-            return self._with_resources
+        if self._opening.alone:
+            return self._way
         if in_thread:
             return self._in_thread
         return None if self.action.is_async else self._at_once
-
-    def _fits_a_thread(self, nodes: Sequence[ResourceNode]) -> bool:
-        """Whether resources are opened, and the function is called, in one thread."""
-        if self.action.run_in != "thread" or not are_sync(nodes):
-            return False
-        return not (nodes and may_return_awaitable(self.action.fn))  # which is awaited while they are open
-
-    def _way(self, nodes: Sequence[ResourceNode]) -> Way:
-        in_thread, with_resources = self._ways
-        return in_thread if self._fits_a_thread(nodes) else with_resources
 
     def _holding(self, arguments: Any, context: CallContext, runtime: Runtime, finish: Finish) -> Awaitable[Any]:
         """Call the function where calls wait for one another, because of what they share or of a limit."""
         if self._opening.holds(context):
             return self._held(arguments, context, runtime, finish)
-        return self._way(self._opening.alone)(arguments, context, runtime, finish)
+        return self._way(arguments, context, runtime, finish)
 
     async def _held(self, arguments: Any, context: CallContext, runtime: Runtime, finish: Finish) -> Any:
         async with self._opening.hold(context, runtime) as hold:
             try:
-                return await self._way(hold.nodes)(arguments, context, runtime, finish, hold)
+                return await self._way(arguments, context, runtime, finish, hold)
             except ToAwait as returned:
                 return finish(await in_time(returned.awaitable, context.deadline, runtime.deadlines))
 
@@ -585,16 +579,12 @@ class Operation:
     ) -> Awaitable[Any]:
         nodes, values = (self._opening.alone, runtime.values) if hold is None else (hold.nodes, hold.values)
 
+        def made(opened: Values) -> Any:
+            return finish(settled(self._call(arguments, context, opened), may_wait=not self._opening.alone))
+
         def call() -> Any:
             try:
-                if not nodes:
-                    return finish(settled(self._call(arguments, context, values)))
-                return self._opening.around(
-                    nodes,
-                    context,
-                    values,
-                    lambda opened: finish(settled(self._call(arguments, context, opened), may_wait=False)),
-                )
+                return self._opening.around(nodes, context, values, made)
             finally:
                 # here, because `run` does not wait when the deadline has passed; a shared resource sees to it itself
                 if context.invalidated is not None and (hold is None or hold.turn is None):

@@ -273,7 +273,7 @@ class _Keeper:
             failure, self._failure = self._failure, None
             if error is failure:
                 return None
-            if isinstance(error, asyncio.CancelledError):
+            if is_stop(error):
                 raise
             if failure is not None:
                 self._meaning(error)  # tells the log; the request has failed anyway

@@ -108,10 +108,14 @@ class _Executor(Executor[Any]):
                 if self.collected_errors.has_nulled_position(path):
                     raise InternalError  # undoes what the field did; its error is known already
                 return value
-        except CallError as error:  # of what the calls share: the field has not done what it says
+        except GraphQLError:  # the field's own
+            raise
+        except BaseException as error:  # of what the calls share, or of what follows: it is the field's error
+            request_id = self.context_value.request_id
+            failed = error if isinstance(error, CallError) else defect(error, "what follows a field failed", log=_log, request_id=request_id)
             executor: Any = self  # whose types are partly unknown
             return_type = executor.schema.get_field(parent_type, field_details_list[0].node.name.value).type
-            executor.handle_field_error(error, return_type, field_details_list, path)
+            executor.handle_field_error(failed, return_type, field_details_list, path)
 
     async def complete_awaitable_value(
         self,
