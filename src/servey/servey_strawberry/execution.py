@@ -110,9 +110,11 @@ class _Executor(Executor[Any]):
                 return value
         except GraphQLError:  # the field's own
             raise
-        except BaseException as error:  # of what the calls share, or of what follows: it is the field's error
-            request_id = self.context_value.request_id
-            failed = error if isinstance(error, CallError) else defect(error, "what follows a field failed", log=_log, request_id=request_id)
+        except BaseException as error:  # noqa: BLE001 - of what the calls share, or of what follows: the field's error
+            failed = error
+            if not isinstance(error, CallError):
+                request_id = self.context_value.request_id
+                failed = defect(error, "what follows a field failed", log=_log, request_id=request_id)
             executor: Any = self  # whose types are partly unknown
             return_type = executor.schema.get_field(parent_type, field_details_list[0].node.name.value).type
             executor.handle_field_error(failed, return_type, field_details_list, path)
