@@ -610,6 +610,36 @@ def test_what_a_call_invalidates_is_forgotten_again_after_the_commit() -> None:
     asking(Service([number, change], resources=[session]), "mutation", test)
 
 
+def test_results_are_forgotten_after_the_commit_and_what_fails_there_is_the_fields_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    events: list[str] = []
+    path = "/number"
+
+    @action(cache_control=TtlCacheControl(30), triggers=(WebTrigger(WebTriggerMethod.GET, path),))
+    def number() -> int:
+        return 1
+
+    @action(triggers=(WebTrigger(WebTriggerMethod.PUT, path),))
+    def change(session: Session) -> int | None:
+        return 2
+
+    service = Service([number, change], resources=[session_of(events, asynchronous=False)])
+
+    async def forget(arguments: Any = None) -> bool:
+        events.append("forget")
+        raise SystemExit(1)
+
+    monkeypatch.setattr(service.operation("number").results, "ainvalidate", forget)
+
+    async def test(asker: Asker) -> None:
+        told = await graphql(asker._client, "mutation { a: change b: change }")
+        assert told == {"errors": {"a": "internal_error", "b": "internal_error"}, "data": {"a": None, "b": None}}
+        assert events == ["begin", "commit", "forget"] * 2
+
+    asking(service, "mutation", test)
+
+
 @pytest.mark.parametrize("asked", ["query", "include"])
 def test_a_request_that_has_a_limited_one_does_not_wait_for_a_second(asked: str) -> None:
     """A new result is made with the one that the request has, and not kept; one that is kept is used."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -14,6 +14,9 @@ from servey.action.resource import Resource, Scope
 from servey.action.signature import Injected, asked_for
 from servey.errors import DefinitionError
 from servey.security.authorization import Authorization
+
+if TYPE_CHECKING:
+    from servey.action.places import Places
 
 Values = Mapping[type, Any]
 """The values of the resources that are open, by their types."""
@@ -27,11 +30,13 @@ class ResourceNode(msgspec.Struct, frozen=True):
         resource: The declaration.
         type: What it yields.
         injected: Its parameters.
+        places: How many may be open; None for any number.
     """
 
     resource: Resource
     type: type
     injected: tuple[Injected, ...]
+    places: Places | None = None
 
     @property
     def label(self) -> str:
@@ -76,7 +81,8 @@ class Injection:
                 )
             declared[provided] = resource
         for provided, resource in declared.items():
-            self._nodes[provided] = ResourceNode(resource, provided, tuple(self._parameters(resource, declared)))
+            parameters = tuple(self._parameters(resource, declared))
+            self._nodes[provided] = ResourceNode(resource, provided, parameters, _places_of(resource))
         self.ordered = self._ordered(self._nodes)
 
     @property
@@ -158,6 +164,14 @@ class Injection:
         for node in nodes.values():
             visit(node, ())
         return tuple(done.values())
+
+
+def _places_of(resource: Resource) -> Places | None:
+    if resource.limit is None:
+        return None
+    from servey.action.places import Places  # which most resources have not
+
+    return Places(resource.limit, "what the call needs was in use")
 
 
 def compile_call(

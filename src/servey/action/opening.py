@@ -6,13 +6,16 @@ import threading
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, ExitStack, suppress
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from servey.action.context import CallContext
 from servey.action.injection import Injection, ResourceNode, Values
 from servey.action.request_scope import CallErrorOf, RequestScope, Turn
 from servey.action.runtime import Runtime
 from servey.action.signature import Injected
+
+if TYPE_CHECKING:
+    from servey.action.places import Place
 
 T = TypeVar("T")
 
@@ -112,7 +115,7 @@ class Hold:
         self.nodes = opening.own if shares else opening.alone
         self._shared = opening.shared if shares else ()
         self.turn: Turn | None = None
-        self._places: list[Any] = []
+        self._places: list[Place] = []
         self._lock = threading.Lock()
         # with the lock held
         self._is_left = self._runs = False
@@ -126,8 +129,8 @@ class Hold:
                 self.turn = await scope.take(self._shared, self._injection, context, runtime, call_error)
                 self.values = self.turn.values
             for node in self.nodes:
-                if (place := await runtime.place(node, context.deadline)) is not None:
-                    self._places.append(place)
+                if node.places is not None:
+                    self._places.append(await node.places.take(context.deadline, runtime))
         except BaseException:
             self._give_back()
             raise
@@ -176,4 +179,4 @@ class Hold:
         if self.turn is not None:
             self.turn.give_back()
         for place in self._places:
-            place.release()
+            place.leave()

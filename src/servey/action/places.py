@@ -1,4 +1,5 @@
-"""How many calls of one action run at a time in this process: `@action(max_running=4)`.
+"""How many calls of one action run at a time in this process, `@action(max_running=4)`, and how many of a resource are
+open, `@resource(limit=4)`.
 
 A call without a place waits on its event loop and takes no worker thread meanwhile.
 """
@@ -21,13 +22,15 @@ from servey.errors import OverloadedError
 
 
 class Places:
-    """The places of one action. Calls wait for one in the order in which they come.
+    """The places of one action or resource. Calls wait for one in the order in which they come.
 
     Args:
         count: How many there are.
+        of: Why there was none, for the callers who waited in vain.
     """
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, of: str = "as many calls of the action as may run did so") -> None:
+        self._of = of
         self._lock = threading.Lock()  # event loops and worker threads meet here
         self._free = count
         self._waiting: OrderedDict[_Waiting, None] = OrderedDict()
@@ -61,7 +64,7 @@ class Places:
         finally:
             runtime.deadlines.discard(waiting)
         if not is_free:
-            raise OverloadedError("as many calls of the action as may run did so until the call's deadline")
+            raise OverloadedError(f"{self._of} until the call's deadline")
         return Place(self)
 
     def limited(self, execute: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from servey.action.context import CURRENT_CALL, CallContext
+from servey.action.deadlines import in_time
 from servey.action.defect import as_exception, is_stop
 from servey.errors import CallError, DeadlineError, OverloadedError
 
@@ -165,7 +166,7 @@ class _Keeper:
         try:
             for node in nodes:
                 turn = self._turns.setdefault(node.type, asyncio.Lock())
-                await self._runtime.until(context.deadline, turn.acquire())
+                await in_time(turn.acquire(), context.deadline, self._runtime.deadlines)
                 taken.append(node)
             if self._is_closing:
                 raise _answered()
@@ -188,9 +189,8 @@ class _Keeper:
 
     def fail(self, error: BaseException, context: CallContext) -> BaseException:
         """See `Turn.fail`."""
-        meant = error
-        if not isinstance(error, CallError) and not is_stop(error):
-            meant = self._call_error(error, context)
+        is_meant = isinstance(error, CallError) or is_stop(error)
+        meant = error if is_meant else self._call_error(error, context)
         if self._failure is None:
             self._failure = error
             self._answer = meant if isinstance(meant, CallError) else None
@@ -216,7 +216,7 @@ class _Keeper:
         if self._until is not None:
             at = max(self._until, self._runtime.loop.time() + CLOSE_SECONDS)
         try:
-            await self._runtime.until(at, asyncio.wait((self._task,)))
+            await in_time(asyncio.wait((self._task,)), at, self._runtime.deadlines)
         except (asyncio.CancelledError, DeadlineError) as error:
             if has_failed and isinstance(error, DeadlineError):
                 return None  # what takes so long to undo is undone all the same
@@ -242,12 +242,12 @@ class _Keeper:
         """Have a resource opened; what cannot be is not tried again for every call."""
         if (known := self._unopened.get(node.type)) is not None:
             raise known
-        place = await self._runtime.place(node, context.deadline)
+        place = None if node.places is None else await node.places.take(context.deadline, self._runtime)
         opened = self._runtime.loop.create_future()
         opened.add_done_callback(self._opened)
         self._wanted.put_nowait(_Wanted(node, place, opened))
         try:
-            await self._runtime.until(context.deadline, opened)
+            await in_time(opened, context.deadline, self._runtime.deadlines)
         except Exception as error:
             if not isinstance(error, DeadlineError):
                 self._unopened[node.type] = self._meaning(error)
@@ -288,7 +288,7 @@ class _Keeper:
         task = self._task
         async with AsyncExitStack() as entering:
             if wanted.place is not None:
-                entering.callback(wanted.place.release)
+                entering.callback(wanted.place.leave)
             if wanted.opened.done():
                 return
             self._opening = wanted.opened
@@ -301,11 +301,11 @@ class _Keeper:
                 if wanted.opened.done():  # it was given up
                     task.uncancel()
                     return
-                if not is_stop(error):
-                    wanted.opened.set_exception(as_exception(error, wanted.node.label))
-                    return
-                wanted.opened.cancel()
-                raise
+                if is_stop(error):
+                    wanted.opened.cancel()
+                    raise
+                wanted.opened.set_exception(as_exception(error, wanted.node.label))
+                return
             finally:
                 self._opening = None
             if wanted.opened.done():
@@ -320,7 +320,7 @@ class _Wanted(msgspec.Struct, frozen=True):
     """A resource that a call waits for; `place` is given back when it is closed."""
 
     node: Any
-    place: asyncio.Semaphore | None
+    place: Any
     opened: asyncio.Future[None]
 
 

@@ -6,19 +6,13 @@ import asyncio
 import logging
 import os
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
 from servey.action.deadlines import Deadlines
 from servey.action.tasks import contain_tasks
 from servey.action.workers import Workers
-from servey.errors import DeadlineError, OverloadedError
-
-if TYPE_CHECKING:
-    from servey.action.injection import ResourceNode
-
-T = TypeVar("T")
 
 _log = logging.getLogger("servey.runtime")
 
@@ -53,7 +47,6 @@ class Runtime:
         """When calls under way have had their time, in the loop's time; None when nobody is about to stop."""
         self.keepers: set[asyncio.Task[Any]] = set()
         """What keeps the resources of requests open; each ends when they are closed."""
-        self._places: dict[type, asyncio.Semaphore] = {}
         self._opened = opened
         self._stack = AsyncExitStack()
         self._changing = asyncio.Lock()
@@ -119,35 +112,6 @@ class Runtime:
         self.stop_at = None
         self._release_tasks()
         self.values.clear()
-
-    async def until(self, at: float | None, awaited: Awaitable[T]) -> T:
-        """Return what `awaited` resolves to, by a deadline in the loop's time; None for no deadline.
-
-        Raises:
-            DeadlineError: It has passed.
-        """
-        return await (awaited if at is None else self.deadlines.run(awaited, at))
-
-    async def place(self, node: ResourceNode, deadline: float | None) -> asyncio.Semaphore | None:
-        """Return a place among the open ones of a resource, to be released; None for a resource without a limit.
-
-        Who waits longest is first.
-
-        Args:
-            node: The resource.
-            deadline: When to give up, in the loop's time; None for never.
-
-        Raises:
-            OverloadedError: There was none before the deadline.
-        """
-        if node.resource.limit is None:
-            return None
-        places = self._places.setdefault(node.type, asyncio.Semaphore(node.resource.limit))
-        try:
-            await self.until(deadline, places.acquire())
-        except DeadlineError as error:
-            raise OverloadedError("what the call needs was in use until its deadline") from error
-        return places
 
     def on_loop(
         self, manager: AbstractContextManager[Any] | AbstractAsyncContextManager[Any], label: str, request_id: str

@@ -102,22 +102,23 @@ class _Executor(Executor[Any]):
         return self._shared(made, parent_type, field_details_list, path)
 
     async def _shared(self, made: Awaitable[Any], parent_type: Any, field_details_list: Any, path: Any) -> Any:
+        calls: Calls = self.context_value
         try:
-            async with self.context_value.sharing(all_or_none=True):
+            async with calls.sharing(all_or_none=True):
                 value = await made
                 if self.collected_errors.has_nulled_position(path):
                     raise InternalError  # undoes what the field did; its error is known already
                 return value
-        except GraphQLError:  # the field's own
+        except GraphQLError:
             raise
-        except BaseException as error:  # noqa: BLE001 - of what the calls share, or of what follows: the field's error
+        except CallError as error:  # of what the calls share: the field has not done what it says
             failed = error
-            if not isinstance(error, CallError):
-                request_id = self.context_value.request_id
-                failed = defect(error, "what follows a field failed", log=_log, request_id=request_id)
-            executor: Any = self  # whose types are partly unknown
-            return_type = executor.schema.get_field(parent_type, field_details_list[0].node.name.value).type
-            executor.handle_field_error(failed, return_type, field_details_list, path)
+        except BaseException as error:  # noqa: BLE001 - of what is done after the calls: told, and the field's error
+            failed = defect(error, "the call failed", log=_log, request_id=calls.request_id)
+        executor: Any = self  # whose types are partly unknown
+        return_type = executor.schema.get_field(parent_type, field_details_list[0].node.name.value).type
+        executor.handle_field_error(failed, return_type, field_details_list, path)
+        return None
 
     async def complete_awaitable_value(
         self,

@@ -2,7 +2,8 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -270,3 +271,62 @@ def test_the_service_closes_nothing_before_what_requests_have_open():
 
     asyncio.run(main())
     assert events == ["close session", "close pool"]
+
+
+def test_a_resource_that_is_cancelled_while_it_closes_is_a_defect_and_no_stop():
+    """Nobody cancelled the request: what the resource waited for was cancelled."""
+    events = []
+
+    async def closing():
+        raise asyncio.CancelledError
+
+    async def main(called):
+        with pytest.raises(InternalError):
+            async with RequestScope() as scope:
+                await called("quick", scope)
+        assert events == ["begin", "rollback CancelledError", "close"]
+
+    run(session_of(events, closing=closing), main)
+
+
+def test_a_limit_holds_for_all_event_loops_of_a_process():
+    is_open, may_close, asked = threading.Event(), threading.Event(), threading.Event()
+    order = []
+
+    @resource(limit=1)
+    def session() -> Iterator[Session]:
+        yield Session()
+        order.append("closed")
+
+    @action
+    def holding(session: Session) -> None:
+        is_open.set()
+        may_close.wait(BOUND)
+
+    @action
+    def other(session: Session) -> None:
+        order.append("other")
+
+    service = Service([holding, other], resources=[session])
+
+    async def call(name):
+        async with service.running():
+            waiting = asyncio.create_task(
+                service.operation(name).run(service.operation(name).decode({}), context_in(None, name))
+            )
+            if name == "other":
+                for _ in range(20):
+                    await asyncio.sleep(0)
+                asked.set()
+            await waiting
+
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(asyncio.run, call("holding"))
+        assert is_open.wait(BOUND)
+        second = threads.submit(asyncio.run, call("other"))
+        assert asked.wait(BOUND)
+        assert order == []
+        may_close.set()
+        first.result(BOUND)
+        second.result(BOUND)
+    assert order == ["closed", "other", "closed"]
