@@ -17,7 +17,7 @@ import msgspec
 
 from servey.action.call_group import CallGroup
 from servey.action.context import CallContext
-from servey.action.defect import defect
+from servey.action.defect import Guarded
 from servey.action.operation import Operation
 from servey.action.reply import Reply
 from servey.action.request_scope import RequestScope
@@ -27,7 +27,7 @@ from servey.codec import MISSING, ResultError
 from servey.codec.failure import PROBLEM_LIMIT, shown, unknown
 from servey.codec.node import Node
 from servey.codec.plan import Members
-from servey.errors import CallError, InternalError, InvalidError, Problem
+from servey.errors import InternalError, InvalidError, Problem
 from servey.finder import nested_actions
 from servey.settings import Settings
 
@@ -362,17 +362,11 @@ class Including:
             request_scope=outer.request_scope,
             started=outer.started,
         )
-        try:
+        with Guarded("the call failed", log=_log, request_id=context.request_id, action=operation.name):
             if not operation.is_unguarded:
                 await operation.authorize(context)
             arguments = operation.decode_for(item.owner, {})
             item.wire[item.name] = await self._result(operation, arguments, context, item.tree)
-        except CallError:
-            raise
-        except BaseException as error:
-            raise defect(
-                error, "the call failed", log=_log, request_id=context.request_id, action=operation.name
-            ) from error
 
     def _collect(self, node: Node, value: Any, wire: Any, tree: Tree, found: list[_Nested]) -> None:
         """Collect the calls that a tree asks for of a value, whose JSON values are here, too."""

@@ -28,7 +28,7 @@ from servey.action.context import CURRENT_CALL, CallContext
 from servey.action.deadlines import in_time
 from servey.action.defect import is_stop
 from servey.action.injection import Injection, Values, compile_call
-from servey.action.opening import Hold, Opening
+from servey.action.opening import Hold, Opening, in_thread
 from servey.action.places import TAKEN, Places
 from servey.action.runtime import Runtime
 from servey.action.signature import ActionSignature, Injected, asked_for
@@ -210,13 +210,6 @@ class Batch:
         nodes, values = (self._opening.alone, runtime.values) if hold is None else (hold.nodes, hold.values)
         items = SimpleNamespace(**{self._first.name: [call.item for call in calls]})
 
-        async def in_thread(call: Callable[[], Any]) -> Any:
-            if hold is not None:
-                return await hold.in_thread(call, self._name)
-            return await runtime.workers.run(
-                call, deadline=context.deadline, label=self._name, request_id=context.request_id
-            )
-
         def around(opened: Values) -> None:
             self._take(calls, settled(self._call(items, context, opened), may_wait=not self._opening.alone))
 
@@ -232,7 +225,9 @@ class Batch:
             if self._is_async:
                 results = self._call(items, context, opened)
             else:
-                results = await in_thread(lambda: self._call(items, context, opened))
+                results = await in_thread(
+                    lambda: self._call(items, context, opened), self._name, context, runtime, hold
+                )
             self._take(calls, await results if is_awaitable(results) else results)
 
         if not self._in_thread:
@@ -240,7 +235,7 @@ class Batch:
             await in_time(called, context.deadline, runtime.deadlines)
             return
         try:
-            await in_thread(here)
+            await in_thread(here, self._name, context, runtime, hold)
         except ToAwait as returned:
             self._take(calls, await in_time(returned.awaitable, context.deadline, runtime.deadlines))
 

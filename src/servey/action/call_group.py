@@ -50,7 +50,7 @@ class CallGroup:
             Exception: The call's own error, or what all calls of its batch failed with.
         """
         call = BatchedCall(item, context, finish, runtime.loop)
-        # one function is told of one caller, though a request has no two, and of one request scope
+        # one call of the function has one caller and one request scope
         key = batch, id(context.authorization), id(context.request_scope)
         self._batched.setdefault(key, []).append(call)
         self._join(runtime)

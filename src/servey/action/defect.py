@@ -8,25 +8,25 @@ outside: a cancellation, the closing of a coroutine, a signal.
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import threading
 from functools import partial
-from logging import Logger
 from types import CodeType
 from typing import Any
 
-from servey.errors import InternalError
+from servey.errors import CallError, InternalError
 
 
 def defect(
-    error: BaseException | None, message: str, *, log: Logger, request_id: str, action: str = ""
+    error: BaseException | None, message: str, *, log: logging.Logger, request_id: str, action: str = ""
 ) -> InternalError:
     """Return what the caller learns of a defect; the log gets the rest, with the traceback.
 
     Args:
         error: What was raised; None for a defect without an error.
         message: What failed.
-        log: Who tells it.
+        log: The logger of the defect.
         request_id: By what the caller and the log know the request.
         action: The action's name, where one is called.
 
@@ -51,6 +51,35 @@ def is_stop(error: BaseException) -> bool:
     if isinstance(error, GeneratorExit):
         return _current_task() is None  # nobody runs the coroutine any more: it is closed
     return _is_of_signal(error)
+
+
+class Guarded:
+    """Around the code of a call: it raises nothing but a `CallError`, or what stops it from outside.
+
+    Args:
+        message: What failed, for the log.
+        log: The logger of the defect.
+        request_id: The request, for the caller and the log.
+        action: The action's name.
+
+    Example:
+        >>> with Guarded("the call failed", log=logging.getLogger("example"), request_id="1", action="sum"):
+        ...     total = 1 + 1
+    """
+
+    __slots__ = ("_action", "_log", "_message", "_request_id")
+
+    def __init__(self, message: str, *, log: logging.Logger, request_id: str, action: str) -> None:
+        self._message, self._log = message, log
+        self._request_id, self._action = request_id, action
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if error is None or isinstance(error, CallError):
+            return
+        raise defect(error, self._message, log=self._log, request_id=self._request_id, action=self._action) from error
 
 
 def as_exception(error: BaseException, label: str) -> Exception:

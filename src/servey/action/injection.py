@@ -169,7 +169,7 @@ class Injection:
 def _places_of(resource: Resource) -> Places | None:
     if resource.limit is None:
         return None
-    from servey.action.places import Places  # which most resources have not
+    from servey.action.places import Places  # few resources have a limit
 
     return Places(resource.limit, "what the call needs was in use")
 

@@ -90,6 +90,23 @@ class Opening:
             return await call(opened)
 
 
+async def in_thread(
+    call: Callable[[], T], label: str, context: CallContext, runtime: Runtime, hold: Hold | None = None
+) -> T:
+    """Return what `call` returns in a worker thread; see `servey.action.workers.Workers.run`.
+
+    Args:
+        call: The function, without arguments.
+        label: The name of the job, for the log.
+        context: The call's surroundings; its deadline holds.
+        runtime: The event loop's.
+        hold: What the call keeps until the thread ends, where it has such things.
+    """
+    if hold is not None:
+        return await hold.in_thread(call, label)
+    return await runtime.workers.run(call, deadline=context.deadline, label=label, request_id=context.request_id)
+
+
 class Hold:
     """What one call has that others wait for: its turn with shared resources, and places of limited ones.
 
@@ -170,10 +187,7 @@ class Hold:
                     with suppress(RuntimeError):  # the loop is closed: nobody waits
                         self._runtime.loop.call_soon_threadsafe(self._give_back)
 
-        context = self._context
-        return await self._runtime.workers.run(
-            run, deadline=context.deadline, label=label, request_id=context.request_id
-        )
+        return await in_thread(run, label, self._context, self._runtime)
 
     def _give_back(self) -> None:
         if self.turn is not None:

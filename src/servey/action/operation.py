@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from servey.action.action import Action
-from servey.action.callables import ToAwait, is_awaitable, may_return_awaitable, settled
+from servey.action.callables import ToAwait, is_async, is_awaitable, may_return_awaitable, settled
 from servey.action.context import CURRENT_CALL, CallContext, Origin
 from servey.action.deadlines import in_time
 from servey.action.defect import defect
 from servey.action.example import NOT_GIVEN, Example
 from servey.action.injection import Injection, ResourceNode, Values, compile_call
-from servey.action.opening import Hold, Opening
+from servey.action.opening import Hold, Opening, in_thread
 from servey.action.reply import Reply
 from servey.action.runtime import Runtime, Runtimes
 from servey.action.signature import ActionSignature, Injected
@@ -136,7 +136,7 @@ class Operation:
         self.errors = (*action.errors, *errors)
         self._places: Places | None = None
         if action.max_running is not None:
-            from servey.action.places import Places  # which most actions have not
+            from servey.action.places import Places  # few actions have a limit
 
             self._places = Places(action.max_running)
         self._batch: Batch | None = None
@@ -195,12 +195,8 @@ class Operation:
             CallError: As `decode_json`, and `DeadlineError` and `OverloadedError`.
         """
         runtime = self._current_runtime()
-        return await runtime.workers.run(
-            lambda: self.decode_json(data, extra),
-            deadline=self.deadline(context, runtime),
-            label=self.name,
-            request_id=context.request_id,
-        )
+        self.deadline(context, runtime)
+        return await in_thread(lambda: self.decode_json(data, extra), self.name, context, runtime)
 
     @property
     def shares_limited(self) -> bool:
@@ -317,7 +313,7 @@ class Operation:
             if outcome is not None and inspect.isawaitable(outcome):
                 runtime = self._current_runtime()
                 at = self.deadline(context, runtime)
-                outcome = await (outcome if at is None else runtime.deadlines.run(outcome, at))
+                outcome = await in_time(outcome, at, runtime.deadlines)
         except CallError:
             raise
         except BaseException as error:
@@ -470,14 +466,12 @@ class Operation:
         context.service, context.action = self._service, self.name
         token = CURRENT_CALL.set(context)
         try:
-            if inspect.iscoroutinefunction(ask.current_etag):
+            if is_async(ask.current_etag):
                 told: Any = ask.current_etag(given)
             else:
-                told = await runtime.workers.run(
-                    lambda: ask.current_etag(given), deadline=at, label=self.name, request_id=context.request_id
-                )
+                told = await in_thread(lambda: ask.current_etag(given), self.name, context, runtime)
             if inspect.isawaitable(told):
-                told = await (told if at is None else runtime.deadlines.run(told, at))
+                told = await in_time(told, at, runtime.deadlines)
             return CacheHeader(etag=told).etag
         except CallError:
             raise
@@ -567,7 +561,7 @@ class Operation:
     async def _awaited(self, arguments: Any, context: CallContext, runtime: Runtime, finish: Finish) -> Any:
         """Do what `run` does itself for other actions."""
         called = self._call(arguments, context, runtime.values)
-        return finish(await (called if context.deadline is None else runtime.deadlines.run(called, context.deadline)))
+        return finish(await in_time(called, context.deadline, runtime.deadlines))
 
     async def _at_once(self, arguments: Any, context: CallContext, runtime: Runtime, finish: Finish) -> Any:
         """Call a `def` that never blocks, on the loop."""
@@ -590,11 +584,9 @@ class Operation:
                 if context.invalidated is not None and (hold is None or hold.turn is None):
                     context.invalidated.again_here()
 
-        if hold is not None:
-            return hold.in_thread(call, self.name)
-        if context.group is not None:
+        if hold is None and context.group is not None:
             return context.group.call_in_thread(call, context, runtime, self.name)
-        return runtime.workers.run(call, deadline=context.deadline, label=self.name, request_id=context.request_id)
+        return in_thread(call, self.name, context, runtime, hold)
 
     def _with_resources(
         self, arguments: Any, context: CallContext, runtime: Runtime, finish: Finish, hold: Hold | None = None
@@ -602,20 +594,15 @@ class Operation:
         async def call(values: Values) -> Any:
             if self.action.run_in == "loop":
                 value = self._call(arguments, context, values)
-            elif hold is not None:
-                value = await hold.in_thread(lambda: self._call(arguments, context, values), self.name)
             else:
-                value = await runtime.workers.run(
-                    lambda: self._call(arguments, context, values),
-                    deadline=context.deadline,
-                    label=self.name,
-                    request_id=context.request_id,
+                value = await in_thread(
+                    lambda: self._call(arguments, context, values), self.name, context, runtime, hold
                 )
             return finish(await value if is_awaitable(value) else value)
 
         nodes, values = (self._opening.alone, runtime.values) if hold is None else (hold.nodes, hold.values)
         called = self._opening.around_on_loop(nodes, context, runtime, values, call)
-        return called if context.deadline is None else runtime.deadlines.run(called, context.deadline)
+        return in_time(called, context.deadline, runtime.deadlines)
 
     # --- results, errors, examples ----------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ import msgspec
 
 from servey.action.callables import module_of, qualified_name_of
 from servey.action.context import CURRENT_CALL
+from servey.action.deadlines import in_time
 from servey.cache_control.argument_key import UnkeyableError, argument_key
 from servey.cache_control.invalidated import Invalidated
 from servey.cache_control.reply_headers import ReplyHeaders
@@ -259,8 +260,7 @@ class _Run:
         """
         self._waiting += 1
         try:
-            waiting = asyncio.wait((self.task,))
-            await (waiting if deadline is None else runtime.deadlines.run(waiting, deadline))
+            await in_time(asyncio.wait((self.task,)), deadline, runtime.deadlines)
         except DeadlineError:
             if self.representation is not None:  # it is there, and being kept
                 return self.representation

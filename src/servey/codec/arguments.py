@@ -128,7 +128,7 @@ class ArgumentsCodec:
         """
         if extra:
             return self._merged(parsed(data), extra)
-        if self._quick.lets_through(data):
+        if self._quick.is_quick and self._quick.lets_through(data):
             return self.decode(parsed(data))
         try:
             return self._from_text.build(self._decoder.decode(data))

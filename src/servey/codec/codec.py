@@ -23,6 +23,8 @@ T = TypeVar("T")
 
 _IDENTICAL = frozenset({str, int, bool, type(None)})
 _encode = msgspec.json.Encoder().encode
+_REFUSED = (msgspec.ValidationError, IslandError, TypeError, ValueError, OverflowError, RecursionError)
+"""What is raised for a value that is not just as its type declares."""
 
 
 class Codec(Generic[T]):
@@ -85,7 +87,7 @@ class Codec(Generic[T]):
             InvalidError: It is not of the type; has every problem, with its JSON pointer.
             DefinitionError: The type has a class that can only be written, as a dataclass with ``init=False``.
         """
-        if self._quick.lets_through(data):
+        if self._quick.is_quick and self._quick.lets_through(data):
             return self.decode(parsed(data))
         try:
             return self._text_plan.build(self._decoder.decode(data))
@@ -123,13 +125,16 @@ class Codec(Generic[T]):
         """
         if type(value) is self._identical:
             return self._written(value)
+        data = self._reflected(value)
+        return self._written(self._projected(value)) if data is None else data
+
+    def _reflected(self, value: Any) -> bytes | None:
+        """Return the text of a value that is just as declared; None for any other, which `Projector` decides on."""
         try:
-            data = _encode(self._text_plan.reflect(value))
-        except (msgspec.ValidationError, IslandError, TypeError, ValueError, OverflowError, RecursionError):
-            return self._written(self._projected(value))
-        if self._quick.has_decimals and (b"NaN" in data or b"Infinity" in data):
-            return self._written(self._projected(value))
-        return data
+            data = _encode(value if type(value) is self._identical else self._text_plan.reflect(value))
+        except _REFUSED:
+            return None
+        return None if self._quick.has_decimals and (b"NaN" in data or b"Infinity" in data) else data
 
     def _written(self, value: Any) -> bytes:
         try:
@@ -150,7 +155,7 @@ class Codec(Generic[T]):
             return value
         try:
             builtins = self._plan.to_builtins(value)
-        except (msgspec.ValidationError, IslandError, TypeError, ValueError, OverflowError, RecursionError):
+        except _REFUSED:
             return self._projected(value)
         if isinstance(builtins, str) and not is_text(builtins):
             return self._projected(value)
@@ -159,10 +164,9 @@ class Codec(Generic[T]):
     def check(self, value: T) -> T:
         """Return a value itself, if `encode_json` would write it.
 
-        For who takes a result apart as it is. Of a row, an engine makes the object that it describes. What can be read
-        only once (a generator, where an iterable or a list is declared) is made a list, which is returned. Where it is
-        deeper inside, its items are not looked at: nothing would be left of them, and a list cannot be put in its place
-        in an object of the user's.
+        It is for callers that take the result apart. An engine makes the object that a row stands for. An iterator,
+        where an iterable or a list is declared, becomes a list, which is returned. The items of an iterator further
+        inside are not checked: they can be read only once, and an object of the user's cannot be changed.
 
         Args:
             value: What the user's code returned.
@@ -173,21 +177,13 @@ class Codec(Generic[T]):
         checked: Any = self._unrolled(value)
         try:
             checked = adopted(self.root, checked)
-            # encoded, too: only then msgspec says that a text is none (a lone surrogate)
-            data = _encode(checked if type(checked) is self._identical else self._text_plan.reflect(checked))
-        except (
-            InvalidError,
-            msgspec.ValidationError,
-            IslandError,
-            TypeError,
-            ValueError,
-            OverflowError,
-            RecursionError,
-        ):
-            self._projected(checked, lazy=True)
+        except (InvalidError, *_REFUSED):
+            is_as_declared = False
         else:
-            if self._quick.has_decimals and (b"NaN" in data or b"Infinity" in data):
-                self._projected(checked, lazy=True)
+            # encoded, too: only then msgspec says that a text is none (a lone surrogate)
+            is_as_declared = self._reflected(checked) is not None
+        if not is_as_declared:
+            self._projected(checked, lazy=True)
         return checked
 
     def json_schema(self, mode: SchemaMode = "output") -> dict[str, Any]:
@@ -230,16 +226,13 @@ def adopted(node: Node, value: Any) -> Any:
     members = [item for item in node.items if item.cls is not type(None)]
     if node.kind == "list" and isinstance(value, (list, tuple)):
         inner = members[0]
-        return [adopted(inner, item) for item in value] if _adopts(inner) else value  # pyright: ignore[reportUnknownVariableType]
+        adopts = inner.kind in ("union", "foreign")
+        return [adopted(inner, item) for item in value] if adopts else value  # pyright: ignore[reportUnknownVariableType]
     if node.kind == "union" and len(members) == 1 and value is not None:
         return adopted(members[0], value)
     if node.foreign is not None and node.foreign.adopt is not None:
         return node.foreign.adopt(value)
     return value
-
-
-def _adopts(node: Node) -> bool:
-    return node.kind in ("union", "foreign")
 
 
 def is_text(text: str) -> bool:

@@ -19,7 +19,7 @@ import msgspec
 from servey.codec.documentation import markdown_of
 from servey.codec.node import Constraints
 from servey.codec.numbers import is_multiple
-from servey.codec.wire import to_wire
+from servey.codec.wire import to_document
 
 _NAMES: tuple[str, ...] = Constraints.__struct_fields__
 _TIGHTER = {"gt": max, "ge": max, "lt": min, "le": min, "min_length": max, "max_length": min}
@@ -158,9 +158,8 @@ def extra(metadata: tuple[Any, ...]) -> dict[str, Any]:
         more = getattr(item, "extra_json_schema", None) or getattr(item, "json_schema_extra", None)
         told |= more if isinstance(more, dict) else {}
         for name, value in told.items():
-            with contextlib.suppress(ValueError, TypeError, RecursionError, OverflowError):
-                wire = to_wire(value)
-                msgspec.json.encode(wire)
+            with contextlib.suppress(ValueError):
+                wire = to_document(value)
                 found |= {} if wire is None else {name: wire}
     return found
 

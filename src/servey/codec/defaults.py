@@ -75,7 +75,7 @@ def is_unchangeable(value: Any) -> bool:
         made: Any = value.__reduce_ex__(4)
     except TypeError:
         return False
-    # an object without any state is a mark, which is told by its identity
+    # an object without state is a mark: code compares its identity
     return made[1:] == ((cls,), None, None, None)
 
 

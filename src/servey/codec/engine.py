@@ -51,7 +51,7 @@ class ForeignType(msgspec.Struct, frozen=True):
         members: Returns the members of a class whose JSON form is an object of just these; None for anything else.
         takes_decimals: Whether `decode` takes numbers with their digits: a `Decimal` for ``1.10``.
         like: Returns the type that has the same JSON form, where that is a scalar, for reading text and naming it.
-        adopt: Makes an object of the class from a row (see `servey.codec.rows`), for who reads its members.
+        adopt: Makes an object of the class from a row (see `servey.codec.rows`), for code that reads its members.
         are_instances: Whether its values are instances of the class, where it is one.
     """
 

@@ -206,8 +206,13 @@ class Union:
         self.node = node
         self.foreign = ForeignType(self.decode, self.encode, lambda _mode: {}, takes_decimals=True)
         self._members = ordered(node)
+        self._flat = flat(node)
         self._names = {id(member): _names(member) for member in self._members if member.kind == "object"}
-        self._scalars: dict[Any, list[Plan | None]] = {cls: self._ways(cls) for cls in _SCALARS}
+
+    @functools.cached_property
+    def _scalars(self) -> dict[Any, list[Plan | None]]:
+        """How scalars are read; made when the first one is."""
+        return {cls: self._ways(cls) for cls in _SCALARS}
 
     def members(self, builtins: Any) -> Sequence[Node]:
         """Return the members that a value may be meant for: the one with its tag, or all."""
@@ -225,13 +230,40 @@ class Union:
         if not isinstance(builtins, dict):
             return members
         # by its names alone most of an object's trials are decided
-        given = typing.cast("dict[str, Any]", builtins).keys()
-        fitting: list[Node] = []
-        for member in members:
-            names = self._names.get(id(member))
-            if names is None or (given <= names[0] and names[1] <= given):
-                fitting.append(member)
-        return fitting
+        row = typing.cast("dict[Any, Any]", builtins)
+        return [member for member in members if member.kind != "object" or self._has_names_of(member, row)]
+
+    def outgoing(self, value: Any) -> list[Node]:
+        """Return the members in the order in which they may write `value`.
+
+        Its own class is first; for a dict, the classes that have just its keys.
+        """
+        kind = typing.cast("Any", type(value))
+        row = typing.cast("dict[Any, Any]", value) if isinstance(value, dict) else None
+
+        def rank(member: Node) -> int:
+            cls = member.cls
+            if kind is cls:
+                return 0
+            if row is not None and member.kind == "object" and self._fits(member, row):
+                return 1
+            if not isinstance(cls, type) or cls is object:
+                return 3
+            try:
+                return 2 if isinstance(value, cls) else 4
+            except TypeError:  # a TypedDict
+                return 2 if row is not None else 4
+
+        return sorted(self._flat, key=rank)
+
+    def _has_names_of(self, member: Node, row: dict[Any, Any]) -> bool:
+        known, required = self._names[id(member)]
+        return required <= row.keys() <= known
+
+    def _fits(self, member: Node, row: dict[Any, Any]) -> bool:
+        """Whether a dict has the keys of a class, and its tag if it has one at all."""
+        tag = member.tag
+        return self._has_names_of(member, row) and (tag is None or row.get(tag[0], tag[1]) == tag[1])
 
     def decode(self, builtins: Any) -> Any:
         """Return the value that the first fitting member makes of parsed JSON.
@@ -258,7 +290,7 @@ class Union:
         Raises:
             ValueError: It is of no member.
         """
-        for member in outgoing(self.node, value):
+        for member in self.outgoing(value):
             try:
                 return self.compiler.plan(member).to_builtins(value)
             except (msgspec.ValidationError, IslandError, TypeError):
@@ -393,41 +425,9 @@ def _maybe_not_finite(data: bytes) -> bool:
 ANYTHING = ForeignType(plain, to_wire, lambda _mode: {}, takes_decimals=True)
 
 
-def _keys_fit(member: Node, row: dict[Any, Any]) -> bool:
-    """Whether a dict has the keys of a class, and its tag if it has one at all."""
-    known, required = _names(member)
-    tag = member.tag
-    is_tagged = tag is None or row.get(tag[0], tag[1]) == tag[1]
-    return is_tagged and required <= row.keys() <= known
-
-
 def ordered(node: Node) -> list[Node]:
     """Return a union's members in the order in which they are tried: as declared, str last."""
     return sorted(flat(node), key=lambda member: member.cls is str)
-
-
-def outgoing(node: Node, value: Any) -> list[Node]:
-    """Return a union's members in the order in which they may write `value`.
-
-    Its own class is first; for a dict, the classes that have just its keys.
-    """
-    kind = typing.cast("Any", type(value))
-    row = typing.cast("dict[Any, Any]", value) if isinstance(value, dict) else None
-
-    def rank(member: Node) -> int:
-        cls = member.cls
-        if kind is cls:
-            return 0
-        if row is not None and member.kind == "object" and _keys_fit(member, row):
-            return 1
-        if not isinstance(cls, type) or cls is object:
-            return 3
-        try:
-            return 2 if isinstance(value, cls) else 4
-        except TypeError:  # a TypedDict
-            return 2 if row is not None else 4
-
-    return sorted(flat(node), key=rank)
 
 
 class Members:
@@ -442,7 +442,7 @@ class Members:
 
     def of(self, value: Any) -> Node:
         """Return the member: that of the value's class, or else, for a row or a dict, the first that can write it."""
-        members = outgoing(self._node, value)
+        members = self._compiler.union(self._node).outgoing(value)
         first = members[0]
         if first.cls is type(value) or first.kind not in ("object", "foreign"):
             return first

@@ -20,7 +20,7 @@ from servey.codec.explain import told
 from servey.codec.failure import PROBLEM_LIMIT, IslandError, below, shown, step
 from servey.codec.leaves import is_enum
 from servey.codec.node import Node
-from servey.codec.plan import Compiler, outgoing
+from servey.codec.plan import Compiler
 from servey.codec.rows import ABSENT, has_names, is_row
 from servey.codec.shadow import checking, guarded_run, is_decimal, needs_check
 from servey.codec.wire import exact_offset, localized
@@ -159,7 +159,7 @@ class Projector:
 
     def _union(self, node: Node, value: Any, at: str) -> Any:
         best: list[Problem] = []
-        for part in outgoing(node, value):
+        for part in self.compiler.union(node).outgoing(value):
             nested = Projector(self.compiler, self.lazy)
             wire = nested.project(part, value, "")
             if not nested.problems:

@@ -76,8 +76,8 @@ def pydantic_type(tp: Any) -> ForeignType:
     nodes = CoreSchema(core)
 
     def read(builtins: Any) -> Any:
-        text = _encode(builtins)
-        if nodes.has_decimals or _MAY_BE_INFINITE.search(text):  # which pydantic takes
+        text = b"" if nodes.has_decimals else _encode(builtins)
+        if nodes.has_decimals or _MAY_BE_INFINITE.search(text):  # infinity, which pydantic takes
             text = _encode(nodes.exact(nodes.root, builtins))
         try:
             return adapter.validate_json(text, strict=True, extra="forbid")

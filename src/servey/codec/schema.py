@@ -17,7 +17,6 @@ from decimal import Decimal
 from types import MappingProxyType
 from typing import Any
 
-import msgspec
 from msgspec import UNSET
 
 from servey.codec.decimal_pattern import ANY_DECIMAL, decimal_pattern
@@ -28,7 +27,7 @@ from servey.codec.node import MISSING, Constraints, Field, Node
 from servey.codec.patterns import DURATION, TIME, base64_keywords, portable
 from servey.codec.references import references, replaced
 from servey.codec.shadow import is_island
-from servey.codec.wire import to_wire
+from servey.codec.wire import to_document
 from servey.errors import DefinitionError
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -431,11 +430,9 @@ def default_wire(default: Any) -> Any:
     if default is MISSING or default is UNSET:
         return MISSING
     try:
-        wire = to_wire(default)
-        msgspec.json.encode(wire)  # has no lone surrogate, no number of thousands of digits
-    except (ValueError, TypeError, RecursionError, OverflowError):
+        return to_document(default)
+    except ValueError:
         return MISSING
-    return wire
 
 
 def _always(field: Field) -> bool:

@@ -59,6 +59,20 @@ _SCALARS: tuple[Any, ...] = (
 )
 
 
+def to_document(value: Any) -> Any:
+    """Return the JSON values of any Python value, as a document can have them.
+
+    Raises:
+        ValueError: JSON cannot hold it: as `to_wire`, a lone surrogate, a number of thousands of digits, any depth.
+    """
+    try:
+        wire = to_wire(value)
+        msgspec.json.encode(wire)
+    except (TypeError, RecursionError, OverflowError) as error:
+        raise ValueError(f"a {type(value).__name__} has no JSON form: {error}") from None
+    return wire
+
+
 def _scalar(value: Any) -> Any:
     if isinstance(value, enum.Enum):
         return to_wire(value.value)

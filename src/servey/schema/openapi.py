@@ -9,6 +9,7 @@ from typing import Any, Literal
 import msgspec
 
 from servey.action.action import Action
+from servey.action.callables import module_of
 from servey.action.example import NOT_GIVEN
 from servey.action.operation import CheckedExample, Operation
 from servey.codec.node import MISSING, Field, Node
@@ -243,8 +244,8 @@ def _tags(action: Action, modules: str) -> list[str]:
         action: The action.
         modules: ``SERVEY_ACTION_PATH``. A module below one of these is named without it.
     """
-    module = action.fn.__module__
-    if action.tags or module == "__main__":
+    module = module_of(action.fn)
+    if action.tags or module in ("", "__main__"):
         return list(action.tags)
     for name in map(str.strip, modules.split(",")):
         if module == name:

@@ -18,9 +18,9 @@ import msgspec
 
 from servey.action.context import CallContext, Origin, new_request_id
 from servey.action.current import current_context
-from servey.action.defect import defect, is_stop
+from servey.action.defect import Guarded
 from servey.action.operation import Operation
-from servey.errors import CallError, NotFoundError, nearest
+from servey.errors import NotFoundError, nearest
 from servey.service import Service
 
 T = TypeVar("T")
@@ -103,21 +103,17 @@ async def call(
         )
     async with service.running():
         try:
-            await operation.authorize(context)
-            arguments = _decoded(operation, event, texts)
-            finish = operation.encode if isinstance(event, Mapping) else operation.encode_json
-            if cached:
-                content = (await operation.fetch(arguments, context)).representation.content
-                return msgspec.json.decode(content) if isinstance(event, Mapping) else content
-            result = await operation.run(arguments, context, finish)
-        except CallError:
+            with Guarded("the call failed", log=_log, request_id=context.request_id, action=operation.name):
+                await operation.authorize(context)
+                arguments = _decoded(operation, event, texts)
+                finish = operation.encode if isinstance(event, Mapping) else operation.encode_json
+                if cached:
+                    content = (await operation.fetch(arguments, context)).representation.content
+                    return msgspec.json.decode(content) if isinstance(event, Mapping) else content
+                result = await operation.run(arguments, context, finish)
+        except asyncio.CancelledError:  # only a stop comes as one
+            _log.info("%s is given up; what it began gets %g s", name, service.settings.shutdown_timeout)
             raise
-        except BaseException as error:
-            if isinstance(error, asyncio.CancelledError) and is_stop(error):
-                _log.info("%s is given up; what it began gets %g s", name, service.settings.shutdown_timeout)
-            raise defect(
-                error, "the call failed", log=_log, request_id=context.request_id, action=operation.name
-            ) from error
     return result.value if operation.signature.replies else result
 
 

@@ -14,12 +14,12 @@ from graphql import GraphQLResolveInfo
 
 from servey.action.call_group import CallGroup
 from servey.action.context import CallContext, Origin, new_request_id
-from servey.action.defect import defect
+from servey.action.defect import Guarded
 from servey.action.operation import Operation
 from servey.action.request_scope import RequestScope
 from servey.cache_control.cache_header import CacheHeader
 from servey.codec import to_wire
-from servey.errors import CallError, InternalError, InvalidError, Problem
+from servey.errors import InternalError, InvalidError, Problem
 from servey.security.authorization import Authorization
 from servey.servey_starlette.forgetting import forgetting
 from servey.servey_strawberry.model import InputField, InputType, OutputField
@@ -110,7 +110,7 @@ class Calls:
         operation = field.operation
         assert operation is not None
         context = self._context()
-        try:
+        with Guarded("the call failed", log=_log, request_id=self.request_id, action=operation.name):
             if not operation.is_unguarded:
                 await operation.authorize(context)
             arguments = self._decoded(field, operation, source, wire)
@@ -125,12 +125,6 @@ class Calls:
                     else:
                         self.request_scope.then(partial(changed, arguments))
             return value if field.read is None or value is None else field.read(value)
-        except CallError:
-            raise
-        except BaseException as error:
-            raise defect(
-                error, "the call failed", log=_log, request_id=self.request_id, action=operation.name
-            ) from error
 
     @staticmethod
     def _decoded(field: OutputField, operation: Operation, source: Any, wire: dict[str, Any]) -> Any:
