@@ -3,12 +3,13 @@
 import asyncio
 import logging
 import signal
+from dataclasses import dataclass
 
 import pytest
 
 from servey.action.action import action
-from servey.action.defect import as_exception, defect, is_stop
-from servey.errors import InternalError
+from servey.action.defect import Guarded, as_exception, defect, is_stop
+from servey.errors import InternalError, NotFoundError
 from servey.servey_direct import direct
 from servey.service import Service
 
@@ -104,3 +105,58 @@ def test_an_error_is_an_exception_and_anything_else_stands_behind_one():
     stands = as_exception(other, "x")
     assert (isinstance(stands, Exception), stands.__cause__) == (True, other)
     assert is_stop(plain) is False
+
+
+@pytest.mark.parametrize("error", [SystemExit(7), KeyboardInterrupt(), GeneratorExit(), ValueError("no")], ids=repr)
+def test_guarded_code_raises_its_defects_as_internal_errors(error, caplog):
+    async def main() -> None:
+        with Guarded("the call failed", log=LOG, request_id="r1", action="sum"):
+            raise error
+
+    with pytest.raises(InternalError) as caught:
+        asyncio.run(main())
+    assert caught.value.__cause__ is error
+    (record,) = caplog.records
+    assert (record.request_id, record.action, record.exc_info[1]) == ("r1", "sum", error)
+
+
+def test_guarded_code_raises_errors_for_callers_and_cancellations_as_they_are(caplog):
+    async def refused() -> None:
+        with Guarded("the call failed", log=LOG, request_id="r1", action="sum"):
+            raise NotFoundError("no such sum")
+
+    async def main() -> bool:
+        async def waiting() -> None:
+            with Guarded("the call failed", log=LOG, request_id="r1", action="sum"):
+                await asyncio.Event().wait()
+
+        with pytest.raises(NotFoundError):
+            await refused()
+        task = asyncio.create_task(waiting())
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait((task,))
+        return task.cancelled()
+
+    assert asyncio.run(main())
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize("error", [SystemExit(7), KeyboardInterrupt()], ids=repr)
+def test_what_a_class_of_the_arguments_raises_is_a_defect_of_a_direct_call(error):
+    @dataclass
+    class Order:
+        count: int
+
+        def __post_init__(self) -> None:
+            raise error
+
+    @action
+    def place(order: Order) -> int:
+        return order.count
+
+    async def main() -> None:
+        await asyncio.create_task(direct.call(Service([place]), "place", {"order": {"count": 1}}))
+
+    with pytest.raises(InternalError):
+        asyncio.run(main())

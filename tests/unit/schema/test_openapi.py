@@ -3,6 +3,7 @@
 import dataclasses
 import datetime as dt
 import enum
+import functools
 import json
 import subprocess
 import sys
@@ -110,6 +111,22 @@ def test_what_has_no_tag_has_the_name_of_its_module(module, path, tags):
     assert found["paths"]["/actions/f"]["get"].get("tags") == tags
     assert found["paths"]["/actions/g"]["get"]["tags"] == ["mine"]
     assert found["tags"] == [{"name": name} for name in [*(tags or []), "mine"]]
+
+
+def test_a_partial_action_and_an_object_have_the_module_of_their_function():
+    def add(number: int, more: int) -> int:
+        """Add."""
+        return number + more
+
+    class Doubled:
+        def __call__(self, number: int) -> int:
+            """Double."""
+            return number * 2
+
+    add.__module__ = Doubled.__call__.__module__ = "shop.sums"
+    partly = action(triggers=(WEB_GET,), name="partly")(functools.partial(add, more=1))
+    found = document(partly, action(triggers=(WEB_GET,))(Doubled()), action_path="shop")
+    assert {tuple(path["get"]["tags"]) for path in found["paths"].values()} == {("sums",)}
 
 
 def test_the_smallest_action_is_described_whole():
