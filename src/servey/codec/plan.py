@@ -20,6 +20,7 @@ from servey.codec.failure import IslandError
 from servey.codec.leaves import wire_values
 from servey.codec.node import Node
 from servey.codec.numbers import digits, is_deep, plain, whole_number, whole_value
+from servey.codec.offsets import offset_finder
 from servey.codec.shadow import (
     Shadows,
     hook,
@@ -30,7 +31,6 @@ from servey.codec.shadow import (
     keep,
     needs_check,
     reachable,
-    whole_minutes,
 )
 from servey.codec.wire import to_wire
 
@@ -53,6 +53,7 @@ class Plan:
         self.built = is_built(node)
         self.plain = is_plain(node) and self.built and _convertible(node.type)
         self._shadows = compiler.shadows(is_quick, self.plain)
+        self._mirrors = compiler.mirrors(is_quick)
 
     @functools.cached_property
     def shadow(self) -> Any:
@@ -106,11 +107,19 @@ class Plan:
     @functools.cached_property
     def mirror(self) -> Any:
         """The type, boxed in a Struct with the member `v`, that projects and validates what leaves."""
-        return box_of(self.compiler.mirrors(self.is_quick).of(self.node), whole_minutes([("v", self.node)]))
+        return box_of(self._mirrors.of(self.node))
+
+    @functools.cached_property
+    def _finds_seconds(self) -> Callable[[Any], bool] | None:
+        """Whether a mirror holds an offset that msgspec would round."""
+        return offset_finder(self.node, self._mirrors.structs)
 
     def reflect(self, value: Any) -> Any:
         """Return the mirror of `value`; raises `ValidationError` when it is not of the declared type."""
-        return msgspec.convert((value,), self.mirror, from_attributes=True, dec_hook=hook).v
+        mirror = msgspec.convert((value,), self.mirror, from_attributes=True, dec_hook=hook).v
+        if self._finds_seconds is not None and self._finds_seconds(mirror):
+            raise msgspec.ValidationError("expected an offset of whole minutes")
+        return mirror
 
     def to_builtins(self, value: Any) -> Any:
         """Return the JSON values of `value`; raises `ValidationError` when it is not of the declared type."""
@@ -479,9 +488,9 @@ def _same(value: Any) -> Any:
     return value
 
 
-def box_of(tp: Any, namespace: dict[str, Any] | None = None) -> Any:
+def box_of(tp: Any) -> Any:
     """Return a Struct around `tp`: msgspec remembers what it made of a Struct, and of nothing else."""
-    return msgspec.defstruct("Box", [("v", tp)], array_like=True, gc=False, namespace=namespace)
+    return msgspec.defstruct("Box", [("v", tp)], array_like=True, gc=False)
 
 
 def _convertible(tp: Any) -> bool:

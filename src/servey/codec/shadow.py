@@ -13,12 +13,11 @@ from __future__ import annotations
 
 import datetime
 import decimal
-import operator
 import re
 import threading
 import typing
 from collections import deque, namedtuple
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any
 
 import msgspec
@@ -276,7 +275,6 @@ class Shadows:
             forbid_unknown_fields=self.side == "in" or any(f.name != f.wire and not f.required for f in node.fields),
             kw_only=True,
             gc=False,
-            namespace=whole_minutes((field.name, field.node) for field in node.fields) if self.side == "out" else None,
         )
         self.structs[node.identity] = struct
         # msgspec reads the annotations at first use, so that a class may contain itself
@@ -307,48 +305,6 @@ class Shadows:
         self.structs[node.identity] = shadow
         shadow.__annotations__ = {field.name: self.of(field.node) for field in node.fields}
         return shadow
-
-
-def whole_minutes(members: Iterable[tuple[str, Node]]) -> dict[str, Any] | None:
-    """Return the namespace of a mirror that refuses offsets with seconds, None where it holds no offset.
-
-    msgspec rounds such an offset, which is another instant. What is refused is written by `servey.codec.project`.
-    """
-    names = [name for name, node in members if _holds_offsets(node)]
-    if not names:
-        return None
-    held = operator.attrgetter(*names)
-
-    def __post_init__(self: Any) -> None:
-        if _has_seconds(held(self)):
-            raise ValueError("expected an offset of whole minutes")
-
-    return {"__post_init__": __post_init__}
-
-
-def _holds_offsets(node: Node) -> bool:
-    """Whether a value has datetimes or times outside of its objects, which have a mirror each."""
-    waiting, seen = [node], set[object]()
-    while waiting:
-        part = waiting.pop()
-        if part.cls in (datetime.datetime, datetime.time):
-            return True
-        if part.kind != "object" and part.identity not in seen:
-            seen.add(part.identity)
-            waiting += part.items
-    return False
-
-
-def _has_seconds(value: Any) -> bool:
-    if isinstance(value, (datetime.datetime, datetime.time)):
-        if value.tzinfo is None or value.tzinfo is datetime.UTC:
-            return False
-        offset = value.utcoffset()
-        return offset is not None and bool(offset.seconds % 60 or offset.microseconds)
-    if isinstance(value, dict):
-        members = typing.cast("dict[Any, Any]", value)
-        return any(map(_has_seconds, members)) or any(map(_has_seconds, members.values()))
-    return isinstance(value, (list, tuple, set, frozenset)) and any(map(_has_seconds, typing.cast("list[Any]", value)))
 
 
 def checking(inner: Any, constraints: Constraints) -> Callable[[Any], Any]:

@@ -2,12 +2,13 @@ import dataclasses
 import datetime as dt
 import decimal
 import enum
+import functools
 import logging
 import pathlib
 import time
 import zoneinfo
 from collections.abc import Iterable
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, NotRequired, TypedDict
 
 import annotated_types as at
 import msgspec
@@ -268,6 +269,27 @@ class Shown(pydantic.BaseModel):
     at: dt.datetime
 
 
+@dataclasses.dataclass
+class Tree:
+    at: dt.datetime
+    below: list["Tree"] = dataclasses.field(default_factory=list)
+
+
+@dataclasses.dataclass
+class Trip:
+    first: Visit
+    last: Visit | Stop
+
+
+Odd = TypedDict("Odd", {"the_time": NotRequired[dt.datetime], "class": Stop})
+NEW, Z = dt.datetime(2026, 1, 1, tzinfo=dt.UTC), "2026-01-01T00:00:00Z"
+DEEP: Any = functools.reduce(lambda tp, _: list[tp], range(30), dt.datetime)
+
+
+def deep(value: Any) -> Any:
+    return functools.reduce(lambda inner, _: [inner], range(30), value)
+
+
 LATER = Annotated[dt.datetime, at.Gt(dt.datetime(1900, 1, 1, tzinfo=dt.UTC))]
 
 
@@ -289,6 +311,15 @@ def test_an_offset_with_seconds_is_written_as_the_same_instant(noon: dt.datetime
         (Visit, Visit(noon), {"at": wire, "opens": None}),
         (list[Visit | Stop], [Visit(noon), Stop(noon)], [{"at": wire, "opens": None}, [wire]]),
         (Shown, Shown(at=noon), {"at": wire}),
+        (
+            Tree,
+            Tree(NEW, [Tree(NEW), Tree(noon)]),
+            {"at": Z, "below": [{"at": Z, "below": []}, {"at": wire, "below": []}]},
+        ),
+        (Trip, Trip(Visit(NEW), Stop(noon)), {"first": {"at": Z, "opens": None}, "last": [wire]}),
+        (Odd, {"the_time": noon, "class": Stop(NEW)}, {"the_time": wire, "class": [Z]}),
+        (Odd, {"class": Stop(noon)}, {"class": [wire]}),
+        (DEEP, deep(noon), deep(wire)),
         (Any, {noon: [noon]}, {wire: [wire]}),
     ]
     for tp, value, expected in rows:

@@ -1,0 +1,127 @@
+"""Finds the offsets that msgspec would round: it writes those with seconds as whole minutes, which is another instant.
+
+Every datetime of an answer has to be looked at, and almost all of them are in UTC. So the search is compiled for each
+type (measured for a list of 100 objects: 4 µs; 28 µs where each object looks at its own).
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections import Counter
+from collections.abc import Callable, Mapping
+from keyword import iskeyword
+from typing import Any
+
+from msgspec import UNSET
+
+from servey.codec.node import Node
+from servey.codec.shadow import is_island, reachable
+
+_MOMENTS: dict[Any, str] = {datetime.datetime: "datetime", datetime.time: "time"}
+_DEEP = 8
+"""So many blocks stand inside each other; Python takes 20."""
+
+
+def offset_finder(root: Node, classes: Mapping[object, Any]) -> Callable[[Any], bool] | None:
+    """Return what tells whether a mirror holds an offset with seconds; None for a type without datetimes and times.
+
+    Args:
+        root: The type.
+        classes: The generated classes of its mirror, by the identity of the node.
+    """
+    return _Source(root, classes).compiled() if any(node.cls in _MOMENTS for node in reachable(root)) else None
+
+
+def _has_seconds(moment: Any) -> bool:
+    offset = moment.utcoffset()
+    return offset is not None and bool(offset.seconds % 60 or offset.microseconds)
+
+
+class _Source:
+    """The source of the search: nested loops, and functions for what stands in several places or deep inside."""
+
+    def __init__(self, root: Node, classes: Mapping[object, Any]) -> None:
+        self.root = root
+        self.classes = classes
+        self.names: dict[str, Any] = {
+            "UTC": datetime.UTC,
+            "UNSET": UNSET,
+            "has_seconds": _has_seconds,
+            "datetime": datetime.datetime,
+            "time": datetime.time,
+            "list": (list, set, frozenset),
+        }
+        self.uses = Counter([root.identity])
+        for node in {node.identity: node for node in reachable(root)}.values():
+            self.uses.update(part.identity for part in (*node.items, *(field.node for field in node.fields)))
+        self.functions: dict[object, str] = {}
+        self.lines: list[str] = []
+        self.count = 0
+
+    def compiled(self) -> Callable[[Any], bool]:
+        name = self._function(self.root)
+        exec("\n".join(self.lines), self.names)
+        return self.names[name]
+
+    def _function(self, node: Node) -> str:
+        if node.identity not in self.functions:
+            self.functions[node.identity] = name = f"find{len(self.functions)}"
+            body = self._statements(node, "value", 0)
+            self.lines += [f"def {name}(value):", *_indented(body), "    return False"]
+        return self.functions[node.identity]
+
+    def _body(self, node: Node, value: str, depth: int) -> list[str]:
+        """Return the statements that return True for a value with such an offset; none where it can have none."""
+        if self.uses[node.identity] > 1 or depth == _DEEP:
+            return [f"if {self._function(node)}({value}): return True"]
+        return self._statements(node, value, depth)
+
+    def _statements(self, node: Node, value: str, depth: int) -> list[str]:
+        if node.cls in _MOMENTS:
+            return [f"if {value}.tzinfo is not UTC and has_seconds({value}): return True"]
+        if node.kind in ("any", "foreign") or is_island(node):
+            return []  # its mirror is JSON already
+        part, key = self._new(), self._new()
+        if node.kind == "union":
+            members = [(self._class_of(member), self._body(member, value, depth + 1)) for member in node.items]
+            return [line for cls, body in members for line in _under(f"if isinstance({value}, {cls}):", body)]
+        if node.kind == "list":
+            return _under(f"for {part} in {value}:", self._body(node.items[0], part, depth + 1))
+        if node.kind == "dict":
+            keys, items = node.items
+            inner = [*self._body(keys, key, depth + 1), *self._body(items, part, depth + 1)]
+            return _under(f"for {key}, {part} in {value}.items():", inner)
+        if node.kind == "tuple":
+            parts = [(f"{value}[{index}]", self._body(item, part, depth)) for index, item in enumerate(node.items)]
+            return [line for place, body in parts if body for line in (f"{part} = {place}", *body)]
+        lines: list[str] = []
+        for field in node.fields:
+            body = self._body(field.node, part, depth + 1)
+            if not field.required:
+                body = _under(f"if {part} is not UNSET:", body)
+            lines += [f"{part} = {_member(value, field.name)}", *body] if body else []
+        return lines
+
+    def _class_of(self, member: Node) -> str:
+        """Return the name of the class that the values of a union's member have in the mirror."""
+        if member.identity not in self.classes:
+            return _MOMENTS.get(member.cls, member.kind)
+        name = self._new()
+        self.names[name] = self.classes[member.identity]
+        return name
+
+    def _new(self) -> str:
+        self.count += 1
+        return f"x{self.count}"
+
+
+def _member(value: str, name: str) -> str:
+    return f"getattr({value}, {name!r})" if iskeyword(name) else f"{value}.{name}"
+
+
+def _under(head: str, body: list[str]) -> list[str]:
+    return [head, *_indented(body)] if body else []
+
+
+def _indented(lines: list[str]) -> list[str]:
+    return [f"    {line}" for line in lines]
