@@ -12,7 +12,7 @@ import sys
 import types
 import typing
 from collections.abc import Awaitable, Iterator, Mapping
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, cast
 
 from servey.errors import DefinitionError, located, snake_case
@@ -108,7 +108,12 @@ class ToAwait(Exception):
 
 def is_awaitable(value: Any) -> bool:
     """Return whether something can be awaited; quicker than `inspect.isawaitable`."""
-    return hasattr(cast("Any", type(value)), "__await__")
+    return _has_await(cast("Any", type(value)))
+
+
+@lru_cache(1024)
+def _has_await(cls: type) -> bool:
+    return hasattr(cls, "__await__")
 
 
 def settled(value: Any, *, may_wait: bool = True) -> Any:
@@ -122,7 +127,7 @@ def settled(value: Any, *, may_wait: bool = True) -> Any:
         ToAwait: It is to be awaited first.
         TypeError: It would have to be, while resources are open in the thread.
     """
-    if not is_awaitable(value):
+    if not _has_await(cast("Any", type(value))):
         return value
     if may_wait:
         raise ToAwait(value)

@@ -90,9 +90,9 @@ class Opening:
             return await call(opened)
 
 
-async def in_thread(
+def in_thread(
     call: Callable[[], T], label: str, context: CallContext, runtime: Runtime, hold: Hold | None = None
-) -> T:
+) -> Awaitable[T]:
     """Return what `call` returns in a worker thread; see `servey.action.workers.Workers.run`.
 
     Args:
@@ -103,8 +103,8 @@ async def in_thread(
         hold: What the call keeps until the thread ends, where it has such things.
     """
     if hold is not None:
-        return await hold.in_thread(call, label)
-    return await runtime.workers.run(call, deadline=context.deadline, label=label, request_id=context.request_id)
+        return hold.in_thread(call, label)
+    return runtime.workers.run(call, deadline=context.deadline, label=label, request_id=context.request_id)
 
 
 class Hold:

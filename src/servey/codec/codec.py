@@ -63,6 +63,7 @@ class Codec(Generic[T]):
         except (TypeError, ValueError) as error:
             raise DefinitionError(f"{label}: {shown_type(tp)}: {error}", where=where, fix="use another type") from error
         simple = self.root.kind == "leaf" and not self.root.constraints and self.root.cls in _IDENTICAL
+        self._has_decimals = self._quick.has_decimals
         self._identical: type = self.root.cls if simple else _Nothing
 
     @functools.cached_property
@@ -123,18 +124,13 @@ class Codec(Generic[T]):
         Raises:
             ResultError: It is not of the type.
         """
-        if type(value) is self._identical:
-            return self._written(value)
-        data = self._reflected(value)
-        return self._written(self._projected(value)) if data is None else data
-
-    def _reflected(self, value: Any) -> bytes | None:
-        """Return the text of a value that is just as declared; None for any other, which `Projector` decides on."""
         try:
             data = _encode(value if type(value) is self._identical else self._text_plan.reflect(value))
+            if not self._has_decimals or _is_finite(data):
+                return data
         except _REFUSED:
-            return None
-        return None if self._quick.has_decimals and (b"NaN" in data or b"Infinity" in data) else data
+            pass
+        return self._written(self._projected(value))
 
     def _written(self, value: Any) -> bytes:
         try:
@@ -177,13 +173,12 @@ class Codec(Generic[T]):
         checked: Any = self._unrolled(value)
         try:
             checked = adopted(self.root, checked)
-        except (InvalidError, *_REFUSED):
-            is_as_declared = False
-        else:
             # encoded, too: only then msgspec says that a text is none (a lone surrogate)
-            is_as_declared = self._reflected(checked) is not None
-        if not is_as_declared:
-            self._projected(checked, lazy=True)
+            if _is_finite(_encode(self._text_plan.reflect(checked))) or not self._has_decimals:
+                return checked
+        except (InvalidError, *_REFUSED):
+            pass
+        self._projected(checked, lazy=True)
         return checked
 
     def json_schema(self, mode: SchemaMode = "output") -> dict[str, Any]:
@@ -233,6 +228,11 @@ def adopted(node: Node, value: Any) -> Any:
     if node.foreign is not None and node.foreign.adopt is not None:
         return node.foreign.adopt(value)
     return value
+
+
+def _is_finite(data: bytes) -> bool:
+    """Whether a text has no NaN nor Infinity, which a quick plan writes for a `Decimal`."""
+    return b"NaN" not in data and b"Infinity" not in data
 
 
 def is_text(text: str) -> bool:

@@ -110,16 +110,24 @@ class Plan:
         return box_of(self._mirrors.of(self.node))
 
     @functools.cached_property
-    def _finds_seconds(self) -> Callable[[Any], bool] | None:
-        """Whether a mirror holds an offset that msgspec would round."""
-        return offset_finder(self.node, self._mirrors.structs)
+    def reflect(self) -> Callable[[Any], Any]:
+        """Makes the mirror of a value; raises `ValidationError` when it is not of the declared type."""
+        convert, mirror = msgspec.convert, self.mirror
 
-    def reflect(self, value: Any) -> Any:
-        """Return the mirror of `value`; raises `ValidationError` when it is not of the declared type."""
-        mirror = msgspec.convert((value,), self.mirror, from_attributes=True, dec_hook=hook).v
-        if self._finds_seconds is not None and self._finds_seconds(mirror):
-            raise msgspec.ValidationError("expected an offset of whole minutes")
-        return mirror
+        def reflect(value: Any) -> Any:
+            return convert((value,), mirror, from_attributes=True, dec_hook=hook).v
+
+        finds_seconds = offset_finder(self.node, self._mirrors.structs)
+        if finds_seconds is None:
+            return reflect
+
+        def reflect_moments(value: Any) -> Any:
+            made = convert((value,), mirror, from_attributes=True, dec_hook=hook).v
+            if finds_seconds(made):
+                raise msgspec.ValidationError("expected an offset of whole minutes")
+            return made
+
+        return reflect_moments
 
     def to_builtins(self, value: Any) -> Any:
         """Return the JSON values of `value`; raises `ValidationError` when it is not of the declared type."""

@@ -175,15 +175,12 @@ class ActionTable:
         if node is None or node.methods is None:
             return None
         method: str = scope["method"]
-        scope["route"] = node.methods.route
         endpoint = node.methods.get(method)
         if endpoint is None:
+            scope["route"] = node.methods.route
             return node.methods.other
-        names: tuple[str, ...] = ()
-        template = node.templates.get("GET" if method == "HEAD" else method)
-        if template is not None:
-            scope["route"], names = template
-        scope["path_params"] = dict(zip(names, values, strict=False))
+        route, names = node.templates.get("GET" if method == "HEAD" else method, (node.methods.route, ()))
+        scope["route"], scope["path_params"] = route, dict(zip(names, values, strict=False))
         return endpoint
 
 
