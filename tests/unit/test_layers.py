@@ -16,6 +16,7 @@ CORE = (
     "log",
     "action",
     "codec",
+    "docstring",
     "trigger",
     "cache_control",
     "security",

@@ -15,7 +15,7 @@ from servey.action.callables import docstring_of, hints_of, parameters_of
 from servey.action.context import CallContext
 from servey.action.reply import Reply
 from servey.codec import MISSING, Parameter
-from servey.codec.documentation import Documentation, markdown_of
+from servey.docstring.documentation import Documentation, markdown_of
 from servey.errors import DefinitionError, snake_case
 from servey.security.authorization import Authorization
 

@@ -19,7 +19,7 @@ from servey.cli.errors import EX_NOINPUT, CommandError, show_call_error
 from servey.cli.flags import Flag, command_line, flags_of
 from servey.cli.output import write_json
 from servey.cli.project import Project, project_of, quiet
-from servey.codec.documentation import plain_of, summary_of
+from servey.docstring.documentation import plain_of, summary_of
 from servey.errors import CallError, DefinitionError, nearest
 from servey.security.access_control import ScopeAccessControl
 from servey.security.authorization import Authorization

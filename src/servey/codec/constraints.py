@@ -16,10 +16,10 @@ from typing import Any
 
 import msgspec
 
-from servey.codec.documentation import markdown_of
 from servey.codec.node import Constraints
 from servey.codec.numbers import is_multiple
 from servey.codec.wire import to_document
+from servey.docstring.documentation import markdown_of
 
 _NAMES: tuple[str, ...] = Constraints.__struct_fields__
 _TIGHTER = {"gt": max, "ge": max, "lt": min, "le": min, "min_length": max, "max_length": min}

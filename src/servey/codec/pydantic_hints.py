@@ -12,8 +12,8 @@ import pydantic
 from pydantic_core import PydanticUndefined
 
 from servey.codec.constraints import translate
-from servey.codec.documentation import markdown_of
 from servey.codec.engine import ForeignMember
+from servey.docstring.documentation import markdown_of
 from servey.errors import DefinitionError
 
 

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from servey.codec.documentation import Documentation
 from servey.codec.failure import step
 from servey.codec.patterns import base64_keywords, portable
 from servey.codec.references import NAMED, VALUES
 from servey.codec.wire import to_wire
+from servey.docstring.documentation import Documentation
 from servey.errors import DefinitionError, InvalidError, Problem
 
 if typing.TYPE_CHECKING:

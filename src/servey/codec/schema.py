@@ -20,7 +20,6 @@ from typing import Any
 from msgspec import UNSET
 
 from servey.codec.decimal_pattern import ANY_DECIMAL, decimal_pattern
-from servey.codec.documentation import Documentation
 from servey.codec.engine import ForeignType, SchemaMode
 from servey.codec.leaves import wire_values
 from servey.codec.node import MISSING, Constraints, Field, Node
@@ -28,6 +27,7 @@ from servey.codec.patterns import DURATION, TIME, base64_keywords, portable
 from servey.codec.references import references, replaced
 from servey.codec.shadow import is_island
 from servey.codec.wire import to_document
+from servey.docstring.documentation import Documentation
 from servey.errors import DefinitionError
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"

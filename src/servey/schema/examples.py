@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from servey.action.operation import CheckedExample
-from servey.codec.documentation import summary_of
+from servey.docstring.documentation import summary_of
 
 
 def shown(item: CheckedExample) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from servey.action.operation import CheckedExample, Operation
-from servey.codec.documentation import Documentation
+from servey.docstring.documentation import Documentation
 from servey.errors import (
     CALL_ERRORS,
     CallError,

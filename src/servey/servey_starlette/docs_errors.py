@@ -7,8 +7,8 @@ from html import escape
 
 import msgspec
 
-from servey.codec.documentation import Documentation
-from servey.codec.markup import spans
+from servey.docstring.documentation import Documentation
+from servey.docstring.markup import spans
 from servey.errors import CALL_ERRORS, CallError, ErrorMapping, phrase
 from servey.service import Service
 

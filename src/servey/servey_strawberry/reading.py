@@ -13,10 +13,10 @@ import msgspec
 from servey.action.operation import Operation
 from servey.codec import MISSING, Codec, Engine, Node, ResultError, SchemaMode, to_wire
 from servey.codec.big_int import BigInt
-from servey.codec.documentation import Documentation
 from servey.codec.leaves import is_enum, literal_values
 from servey.codec.plan import flat
 from servey.codec.schema import Names, class_name
+from servey.docstring.documentation import Documentation
 from servey.errors import DefinitionError
 from servey.finder import nested_actions
 from servey.servey_strawberry.defaults import INT_LIMIT, default_of

@@ -17,7 +17,7 @@ from servey.action.context import CallContext
 from servey.action.reply import Reply
 from servey.action.signature import ActionSignature, Injected
 from servey.codec import MISSING, Parameter
-from servey.codec.documentation import Documentation
+from servey.docstring.documentation import Documentation
 from servey.errors import DefinitionError
 from servey.security.authorization import Authorization
 from servey.servey_direct.direct import call

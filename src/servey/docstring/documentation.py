@@ -55,7 +55,7 @@ class Documentation(msgspec.Struct, frozen=True):
         from docstring_parser import parse  # needed for documentation only, not by a call
 
         if ":`" in docstring:
-            from servey.codec.markup import without_leading_roles
+            from servey.docstring.markup import without_leading_roles
 
             docstring = without_leading_roles(docstring)
         parsed = parse(docstring)
@@ -76,14 +76,14 @@ def markdown_of(text: str) -> str:
     """Return a text that describes something, a docstring's or another, as Markdown."""
     if not any(mark in text for mark in _MARKS):
         return text
-    from servey.codec.markup import markdown  # needed for documentation only, not by a call
+    from servey.docstring.markup import markdown  # needed for documentation only, not by a call
 
     return markdown(text)
 
 
 def plain_of(text: str) -> str:
     """Return such a text as plain text."""
-    from servey.codec.markup import markdown, plain
+    from servey.docstring.markup import markdown, plain
 
     return plain(markdown(text))
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from servey.codec.documentation import Documentation
-from servey.codec.markup import markdown, plain
+from servey.docstring.documentation import Documentation
+from servey.docstring.markup import markdown, plain
 
 REST = [
     ("Needs ``root``.", "Needs `root`.", "Needs root."),

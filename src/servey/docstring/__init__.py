@@ -1,0 +1,1 @@
+"""What the docstrings of actions and classes say: the prose, the parameters, the markup."""
