@@ -11,15 +11,18 @@ from msgspec import UNSET
 from servey.codec.constraints import violated
 from servey.codec.failure import IslandError, below, first_line, step
 from servey.codec.hashing import check_hashes, is_guarded_dict, is_guarded_set
-from servey.codec.node import MISSING, Field, Node
+from servey.codec.node import MISSING, Field, Node, NodeVisitor
 from servey.codec.shadow import Shadows, checking, guarded_run, is_built
 from servey.errors import Problem
 
 Build = Callable[[Any], Any]
 
 
-class Builder:
+class Builder(NodeVisitor[Build | None]):
     """Builds the user's objects from shadows in Python, where msgspec cannot.
+
+    A visit returns what builds a node's value from its shadow, None where they are the same. What is no shadow (a
+    class's own default value) is let through as it is.
 
     Args:
         shadows: What made the shadows.
@@ -29,22 +32,14 @@ class Builder:
         self.shadows = shadows
         self._memo: dict[object, Build] = {}
 
-    def of(self, node: Node) -> Build | None:
-        """Return what builds a node's value from its shadow, None where they are the same.
+    def visit_other(self, node: Node) -> None:
+        """Build nothing: the shadow is the value."""
 
-        What is no shadow (a class's own default value) is let through as it is.
-        """
-        if node.kind == "object" or node.flavor == "namedtuple":
-            return self._memo.get(node.identity) or self._object(node)
-        if not is_built(node):
+    def visit_union(self, node: Node) -> Build | None:
+        """Let the member build it whose shadow it is."""
+        parts = [part for item in node.items if (part := self.visit(item))]
+        if not parts:
             return None
-        if node.kind == "list":
-            return self._list(node)
-        if node.kind == "dict":
-            return self._dict(node)
-        if node.kind == "tuple":
-            return self._tuple(node)
-        parts = [part for item in node.items if (part := self.of(item))]
 
         def build(value: Any) -> Any:
             for part in parts:
@@ -53,6 +48,10 @@ class Builder:
             return value
 
         return build
+
+    def visit_object(self, node: Node) -> Build:
+        """Call the class."""
+        return self._memo.get(node.identity) or self._object(node)
 
     def _object(self, node: Node) -> Build:
         shadow = self.shadows.bare(node)
@@ -84,11 +83,14 @@ class Builder:
         self._memo[node.identity] = build
         for index, field in enumerate(node.fields):
             wire = str(index) if node.flavor == "namedtuple" else field.wire
-            steps.append((field, argument_of(node, field.name), wire, self.of(field.node)))
+            steps.append((field, argument_of(node, field.name), wire, self.visit(field.node)))
         return build
 
-    def _list(self, node: Node) -> Build:
-        part = self.of(node.items[0]) or _same
+    def visit_list(self, node: Node) -> Build | None:
+        """Build the members, and make the collection."""
+        if not is_built(node):
+            return None
+        part = self.visit(node.items[0]) or _same
         made: Any = node.cls
         expected = tuple if node.cls is tuple else list
 
@@ -113,8 +115,11 @@ class Builder:
             return build_set
         return build
 
-    def _dict(self, node: Node) -> Build:
-        part = self.of(node.items[1]) or _same
+    def visit_dict(self, node: Node) -> Build | None:
+        """Build the keys and the values."""
+        if not is_built(node):
+            return None
+        part = self.visit(node.items[1]) or _same
         key = read_key(self.shadows, node.items[0]) if is_guarded_dict(node) else None
 
         def build(value: Any) -> Any:
@@ -129,8 +134,13 @@ class Builder:
 
         return build
 
-    def _tuple(self, node: Node) -> Build:
-        parts = [self.of(item) or _same for item in node.items]
+    def visit_tuple(self, node: Node) -> Build | None:
+        """Build what is in each place."""
+        if node.flavor == "namedtuple":
+            return self.visit_object(node)
+        if not is_built(node):
+            return None
+        parts = [self.visit(item) or _same for item in node.items]
 
         def build(value: Any) -> Any:
             if type(value) is not tuple:

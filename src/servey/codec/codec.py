@@ -204,7 +204,7 @@ class Codec(Generic[T]):
 
         projector = Projector(self._compiler, lazy)
         try:
-            builtins = projector.project(self.root, value, "")
+            builtins = projector.visit(self.root, value, "")
         except RecursionError:
             raise ResultError(self.label, [Problem("", "nested too deeply, or in a circle")]) from None
         if projector.problems:

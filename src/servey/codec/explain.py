@@ -20,7 +20,7 @@ from servey.codec.constraints import violated
 from servey.codec.failure import PROBLEM_LIMIT, IslandError, below, first_line, reworded, shown, step, unknown
 from servey.codec.hashing import SLOW_KEYS, check_hashes, is_guarded_dict, is_guarded_set
 from servey.codec.leaves import wire_values
-from servey.codec.node import MISSING, Node
+from servey.codec.node import MISSING, Node, NodeVisitor
 from servey.codec.numbers import takes_int, whole_number
 from servey.codec.plan import Compiler
 from servey.codec.shadow import checking, guarded_run, is_decimal, is_island, needs_check
@@ -36,8 +36,8 @@ class LimitError(Exception):
     """There are as many problems as anybody wants to read."""
 
 
-class Explainer:
-    """Walks one refused value.
+class Explainer(NodeVisitor[Any]):
+    """Walks one refused value. A visit returns what a value is as the node's type, or the mark of a bad value.
 
     Args:
         compiler: The codec's compiler.
@@ -53,7 +53,7 @@ class Explainer:
     def explain(self, node: Node, value: Any, at: str = "") -> list[Problem]:
         """Return every problem of `value`; none when this walk finds nothing wrong."""
         with contextlib.suppress(LimitError):
-            self.read(node, value, at)
+            self.visit(node, value, at)
         return self.problems
 
     def add(self, *problems: Problem) -> Any:
@@ -68,23 +68,12 @@ class Explainer:
             raise LimitError
         return _BAD
 
-    def read(self, node: Node, value: Any, at: str) -> Any:
-        """Return what `value` is as the node's type, or the mark of a bad value; keeps the problems."""
-        if node.kind == "union":
-            return self._union(node, value, at)
-        if node.kind in ("any", "foreign"):
-            return self._run(self.compiler.decode(node), value, at)
-        if node.kind == "leaf":
-            return self._leaf(node, value, at)
-        if node.kind == "list":
-            return self._list(node, value, at)
-        if node.kind == "dict":
-            return self._dict(node, value, at)
-        if node.kind == "tuple":
-            return self._tuple(node, value, at)
-        return self._object(node, value, at)
+    def visit_other(self, node: Node, value: Any, at: str) -> Any:
+        """Read what its engine knows, or anything."""
+        return self._run(self.compiler.decode(node), value, at)
 
-    def _leaf(self, node: Node, value: Any, at: str) -> Any:
+    def visit_leaf(self, node: Node, value: Any, at: str) -> Any:
+        """Read a scalar."""
         if type(value) is node.cls and node.cls in _SIMPLE and not node.constraints:
             return value
         if takes_int(node) and (number := whole_number(value)) is not None:
@@ -112,13 +101,14 @@ class Explainer:
         except IslandError as error:
             return self.add(*below(at, error.errors))
 
-    def _list(self, node: Node, value: Any, at: str) -> Any:
+    def visit_list(self, node: Node, value: Any, at: str) -> Any:
+        """Read an array of members of one type."""
         if not isinstance(value, (list, tuple)):
             return self.add(Problem(at, f"expected array, got {shown(value)}"))
         values = typing.cast("list[Any]", value)
         prune = self._prunable(node.items[0], at)
         items = [
-            self.read(node.items[0], item, f"{at}/{index}") if prune is None or (good := prune(item)) is _BAD else good
+            self.visit(node.items[0], item, f"{at}/{index}") if prune is None or (good := prune(item)) is _BAD else good
             for index, item in enumerate(values)
         ]
         if any(item is _BAD for item in items):
@@ -150,7 +140,8 @@ class Explainer:
 
         return prune
 
-    def _dict(self, node: Node, value: Any, at: str) -> Any:
+    def visit_dict(self, node: Node, value: Any, at: str) -> Any:
+        """Read an object with names of its own."""
         if not isinstance(value, dict):
             return self.add(Problem(at, f"expected object, got {shown(value)}"))
         keys, values = node.items
@@ -160,7 +151,7 @@ class Explainer:
         for name, item in typing.cast("dict[Any, Any]", value).items():
             place = step(at, name)
             key = name if keys.cls is str and not keys.constraints else self._key(keys, name, place)
-            member = self.read(values, item, place)
+            member = self.visit(values, item, place)
             bad = bad or key is _BAD or member is _BAD
             read_names.append(key)
             members.append(member)
@@ -185,7 +176,8 @@ class Explainer:
         except msgspec.ValidationError as error:
             return self.add(Problem(at, f"key: {told(keys, str(error), name)}"))
 
-    def _tuple(self, node: Node, value: Any, at: str) -> Any:
+    def visit_tuple(self, node: Node, value: Any, at: str) -> Any:
+        """Read an array with a type for each place."""
         if not isinstance(value, (list, tuple)):
             return self.add(Problem(at, f"expected array, got {shown(value)}"))
         values = typing.cast("list[Any]", value)
@@ -194,12 +186,13 @@ class Explainer:
         if not least <= len(values) <= most:
             wanted = str(most) if least == most else f"{least} to {most}"
             return self.add(Problem(at, f"expected array of length {wanted}, got {len(values)}"))
-        items = [self.read(node.items[index], item, f"{at}/{index}") for index, item in enumerate(values)]
+        items = [self.visit(node.items[index], item, f"{at}/{index}") for index, item in enumerate(values)]
         if any(item is _BAD for item in items):
             return _BAD
         return node.cls(*items) if node.flavor == "namedtuple" else tuple(items)
 
-    def _object(self, node: Node, value: Any, at: str) -> Any:
+    def visit_object(self, node: Node, value: Any, at: str) -> Any:
+        """Read an object of a class."""
         if not isinstance(value, dict):
             return self.add(Problem(at, f"expected object, got {shown(value)}"))
         members = typing.cast("dict[Any, Any]", value)
@@ -207,7 +200,7 @@ class Explainer:
         bad = False
         for field in node.fields:
             if field.wire in members:
-                made = self.read(field.node, members[field.wire], step(at, field.wire))
+                made = self.visit(field.node, members[field.wire], step(at, field.wire))
                 bad = bad or made is _BAD
                 arguments[argument_of(node, field.name)] = made
             elif field.required:
@@ -234,7 +227,8 @@ class Explainer:
         self._suggested[0] += 1
         return unknown(name, known) if self._suggested[0] <= PROBLEM_LIMIT else "unknown"
 
-    def _union(self, node: Node, value: Any, at: str) -> Any:
+    def visit_union(self, node: Node, value: Any, at: str) -> Any:
+        """Read a value of one of several types, each part of the input once."""
         key = (id(value), id(node))
         if key not in self._unions:
             self._unions[key] = self._members(node, value)
@@ -254,7 +248,7 @@ class Explainer:
             nested._unions, nested._suggested = self._unions, self._suggested
             made = _BAD
             with contextlib.suppress(LimitError):
-                made = nested.read(member, value, "")
+                made = nested.visit(member, value, "")
             if not nested.problems:
                 return value, [], made
             if not best or len(nested.problems) < len(best):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, Final, Literal
+from typing import Any, ClassVar, Final, Generic, Literal, TypeVar, get_args
 
 import msgspec
 
@@ -16,6 +16,8 @@ from servey.codec.engine import ForeignType
 
 Kind = Literal["any", "leaf", "list", "tuple", "dict", "object", "union", "foreign"]
 """The kinds of nodes; see `Node`."""
+
+T = TypeVar("T")
 
 Flavor = Literal["dataclass", "attrs", "struct", "typeddict", "namedtuple", "foreign", ""]
 """What made a class: it says how an instance is built and read."""
@@ -142,3 +144,21 @@ class Node(msgspec.Struct, eq=False):
     def identity(self) -> object:
         """One key for all nodes of the same class, which share their `fields`."""
         return self.key if self.key is not None else id(self)
+
+
+class NodeVisitor(Generic[T]):
+    """Does what the kind of a node needs, as `ast.NodeVisitor` does for syntax trees.
+
+    A subclass has a method for each kind that it treats alone, ``visit_list`` for lists, and ``visit_other`` for the
+    rest; each takes the node, and whatever else `visit` is given.
+    """
+
+    _methods: ClassVar[Mapping[str, Any]]
+
+    def __init_subclass__(cls) -> None:
+        other = getattr(cls, "visit_other", None)
+        cls._methods = {kind: getattr(cls, f"visit_{kind}", other) for kind in get_args(Kind)}
+
+    def visit(self, node: Node, *given: Any) -> T:
+        """Return what the method for the node's kind returns."""
+        return self._methods[node.kind](self, node, *given)

@@ -14,7 +14,7 @@ from typing import Any
 
 from msgspec import UNSET
 
-from servey.codec.node import Node
+from servey.codec.node import Node, NodeVisitor
 from servey.codec.shadow import is_island, reachable
 
 _MOMENTS: dict[Any, str] = {datetime.datetime: "datetime", datetime.time: "time"}
@@ -37,8 +37,11 @@ def _has_seconds(moment: Any) -> bool:
     return offset is not None and bool(offset.seconds % 60 or offset.microseconds)
 
 
-class _Source:
-    """The source of the search: nested loops, and functions for what stands in several places or deep inside."""
+class _Source(NodeVisitor[list[str]]):
+    """The source of the search: nested loops, and functions for what stands in several places or deep inside.
+
+    A visit returns the statements for a value: they return True where they find such an offset.
+    """
 
     def __init__(self, root: Node, classes: Mapping[object, Any]) -> None:
         self.root = root
@@ -66,7 +69,7 @@ class _Source:
     def _function(self, node: Node) -> str:
         if node.identity not in self.functions:
             self.functions[node.identity] = name = f"find{len(self.functions)}"
-            body = self._statements(node, "value", 0)
+            body = self.visit(node, "value", 0)
             self.lines += [f"def {name}(value):", *_indented(body), "    return False"]
         return self.functions[node.identity]
 
@@ -74,26 +77,45 @@ class _Source:
         """Return the statements that return True for a value with such an offset; none where it can have none."""
         if self.uses[node.identity] > 1 or depth == _DEEP:
             return [f"if {self._function(node)}({value}): return True"]
-        return self._statements(node, value, depth)
+        return self.visit(node, value, depth)
 
-    def _statements(self, node: Node, value: str, depth: int) -> list[str]:
-        if node.cls in _MOMENTS:
-            return [f"if {value}.tzinfo is not UTC and has_seconds({value}): return True"]
-        if node.kind in ("any", "foreign") or is_island(node):
-            return []  # its mirror is JSON already
-        part, key = self._new(), self._new()
-        if node.kind == "union":
-            members = [(self._class_of(member), self._body(member, value, depth + 1)) for member in node.items]
-            return [line for cls, body in members for line in _under(f"if isinstance({value}, {cls}):", body)]
-        if node.kind == "list":
-            return _under(f"for {part} in {value}:", self._body(node.items[0], part, depth + 1))
-        if node.kind == "dict":
-            keys, items = node.items
-            inner = [*self._body(keys, key, depth + 1), *self._body(items, part, depth + 1)]
-            return _under(f"for {key}, {part} in {value}.items():", inner)
-        if node.kind == "tuple":
-            parts = [(f"{value}[{index}]", self._body(item, part, depth)) for index, item in enumerate(node.items)]
-            return [line for place, body in parts if body for line in (f"{part} = {place}", *body)]
+    def visit_other(self, node: Node, value: str, depth: int) -> list[str]:
+        """Look at nothing: the mirror of what an engine knows is JSON already."""
+        return []
+
+    def visit_leaf(self, node: Node, value: str, depth: int) -> list[str]:
+        """Look at a datetime or a time."""
+        if node.cls not in _MOMENTS:
+            return []
+        return [f"if {value}.tzinfo is not UTC and has_seconds({value}): return True"]
+
+    def visit_union(self, node: Node, value: str, depth: int) -> list[str]:
+        """Look at a value by its class."""
+        if is_island(node):
+            return []
+        members = [(self._class_of(member), self._body(member, value, depth + 1)) for member in node.items]
+        return [line for cls, body in members for line in _under(f"if isinstance({value}, {cls}):", body)]
+
+    def visit_list(self, node: Node, value: str, depth: int) -> list[str]:
+        """Look at each member."""
+        part = self._new()
+        return _under(f"for {part} in {value}:", self._body(node.items[0], part, depth + 1))
+
+    def visit_dict(self, node: Node, value: str, depth: int) -> list[str]:
+        """Look at each key and value."""
+        (keys, items), key, part = node.items, self._new(), self._new()
+        inner = [*self._body(keys, key, depth + 1), *self._body(items, part, depth + 1)]
+        return _under(f"for {key}, {part} in {value}.items():", inner)
+
+    def visit_tuple(self, node: Node, value: str, depth: int) -> list[str]:
+        """Look at each place."""
+        part = self._new()
+        parts = [(f"{value}[{index}]", self._body(item, part, depth)) for index, item in enumerate(node.items)]
+        return [line for place, body in parts if body for line in (f"{part} = {place}", *body)]
+
+    def visit_object(self, node: Node, value: str, depth: int) -> list[str]:
+        """Look at each member."""
+        part = self._new()
         lines: list[str] = []
         for field in node.fields:
             body = self._body(field.node, part, depth + 1)

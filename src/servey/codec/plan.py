@@ -93,7 +93,7 @@ class Plan:
     def _build_in_python(self) -> Build:
         from servey.codec.builder import Builder  # for values that msgspec cannot build or refuses to
 
-        return Builder(self._shadows).of(self.node) or _same
+        return Builder(self._shadows).visit(self.node) or _same
 
     @functools.cached_property
     def _shadow_box(self) -> Any:

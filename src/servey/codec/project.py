@@ -19,7 +19,7 @@ from servey.codec.constraints import violated
 from servey.codec.explain import told
 from servey.codec.failure import PROBLEM_LIMIT, IslandError, below, shown, step
 from servey.codec.leaves import is_enum
-from servey.codec.node import Node
+from servey.codec.node import Node, NodeVisitor
 from servey.codec.plan import Compiler
 from servey.codec.rows import ABSENT, has_names, is_row
 from servey.codec.shadow import checking, guarded_run, is_decimal, needs_check
@@ -29,8 +29,8 @@ from servey.errors import Problem
 _BAD: Any = object()
 
 
-class Projector:
-    """Projects one value on its declared type.
+class Projector(NodeVisitor[Any]):
+    """Projects one value on its declared type. A visit returns its JSON values, and keeps the problems.
 
     Args:
         compiler: The codec's compiler.
@@ -42,23 +42,13 @@ class Projector:
         self.lazy = lazy
         self.problems: list[Problem] = []
 
-    def project(self, node: Node, value: Any, at: str) -> Any:
-        """Return the JSON values of `value`; keeps the problems."""
-        if len(self.problems) >= PROBLEM_LIMIT:
-            return _BAD
-        if node.kind == "union":
-            return self._union(node, value, at)
-        if node.kind in ("any", "foreign"):
-            return self._written(self._run(self.compiler.foreign(node).encode, value, at), at)
-        if node.kind == "leaf":
-            return self._leaf(node, value, at)
-        if node.kind == "list":
-            return self._list(node, value, at)
-        if node.kind == "dict":
-            return self._dict(node, value, at)
-        if node.kind == "tuple":
-            return self._tuple(node, value, at)
-        return self._object(node, value, at)
+    def visit(self, node: Node, *given: Any) -> Any:
+        """Return the JSON values of a value, or the mark of a bad one."""
+        return _BAD if len(self.problems) >= PROBLEM_LIMIT else super().visit(node, *given)
+
+    def visit_other(self, node: Node, value: Any, at: str) -> Any:
+        """Write what its engine knows, or anything."""
+        return self._written(self._run(self.compiler.foreign(node).encode, value, at), at)
 
     def add(self, at: str, message: str) -> Any:
         """Keep a problem, and return the mark of a bad value."""
@@ -81,7 +71,8 @@ class Projector:
             return self.add(at, f"cannot be written: {error}")
         return wire
 
-    def _leaf(self, node: Node, value: Any, at: str) -> Any:
+    def visit_leaf(self, node: Node, value: Any, at: str) -> Any:
+        """Write a scalar."""
         value = _base_value(node.cls, value)
         if node.cls is datetime.datetime and isinstance(value, datetime.datetime) and value.tzinfo is None:
             if node.constraints.tz is True:
@@ -106,40 +97,44 @@ class Projector:
             return self.add(at, "an int of more than 4300 digits")
         return wire
 
-    def _list(self, node: Node, value: Any, at: str) -> Any:
+    def visit_list(self, node: Node, value: Any, at: str) -> Any:
+        """Write an array of members of one type."""
         if not isinstance(value, Iterable) or isinstance(value, (str, bytes, bytearray, Mapping)):
             return self.add(at, f"expected array, got {_named(value)}")
         if self.lazy and isinstance(value, Iterator):
             return []
         values = typing.cast("Iterable[Any]", value)
-        items = [self.project(node.items[0], item, f"{at}/{index}") for index, item in enumerate(values)]
+        items = [self.visit(node.items[0], item, f"{at}/{index}") for index, item in enumerate(values)]
         if wrong := violated(node.constraints, items):
             return self.add(at, f"{wrong}, got {len(items)}")
         return items
 
-    def _dict(self, node: Node, value: Any, at: str) -> Any:
+    def visit_dict(self, node: Node, value: Any, at: str) -> Any:
+        """Write an object with names of its own."""
         if not isinstance(value, Mapping):
             return self.add(at, f"expected object, got {_named(value)}")
         keys, values = node.items
         members: dict[str, Any] = {}
         for name, item in typing.cast("Mapping[Any, Any]", value).items():
             place = step(at, name)
-            key = self.project(keys, name, place)
-            member = self.project(values, item, place)
+            key = self.visit(keys, name, place)
+            member = self.visit(values, item, place)
             members[key if isinstance(key, str) else "" if key is _BAD else msgspec.json.encode(key).decode()] = member
         if wrong := violated(node.constraints, members):
             return self.add(at, f"{wrong}, got {len(members)}")
         return members
 
-    def _tuple(self, node: Node, value: Any, at: str) -> Any:
+    def visit_tuple(self, node: Node, value: Any, at: str) -> Any:
+        """Write an array with a type for each place."""
         if not isinstance(value, (tuple, list)):
             return self.add(at, f"expected array, got {_named(value)}")
         values = typing.cast("list[Any]", value)
         if len(values) != len(node.items):
             return self.add(at, f"expected array of length {len(node.items)}, got {len(values)}")
-        return [self.project(node.items[index], item, f"{at}/{index}") for index, item in enumerate(values)]
+        return [self.visit(node.items[index], item, f"{at}/{index}") for index, item in enumerate(values)]
 
-    def _object(self, node: Node, value: Any, at: str) -> Any:
+    def visit_object(self, node: Node, value: Any, at: str) -> Any:
+        """Write an object of a class, or a row that stands for one."""
         if not is_row(value):
             return self.add(at, f"expected {node.cls.__name__}, got {_named(value)}")
         members: dict[str, Any] = {}
@@ -154,14 +149,15 @@ class Projector:
                     return self.add(at, f"expected {node.cls.__name__}, got {_named(value)}")
                 self.add(step(at, field.wire), "required")
                 continue
-            members[field.wire] = self.project(field.node, found, step(at, field.wire))
+            members[field.wire] = self.visit(field.node, found, step(at, field.wire))
         return members
 
-    def _union(self, node: Node, value: Any, at: str) -> Any:
+    def visit_union(self, node: Node, value: Any, at: str) -> Any:
+        """Write a value as the first member of the union that it is of."""
         best: list[Problem] = []
         for part in self.compiler.union(node).outgoing(value):
             nested = Projector(self.compiler, self.lazy)
-            wire = nested.project(part, value, "")
+            wire = nested.visit(part, value, "")
             if not nested.problems:
                 return wire
             best = nested.problems if not best or len(nested.problems) < len(best) else best

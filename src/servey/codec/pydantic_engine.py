@@ -71,9 +71,9 @@ def pydantic_type(tp: Any) -> ForeignType:
     classes = classes_of(tp)
     cls: Any = typing.get_origin(tp) or tp
     is_class = isinstance(cls, type) and bool(getattr(cls, "__pydantic_fields__", None))
-    config: dict[str, Any] = core.get("config") or {}
-    check_parts(name, core, config, "output")
-    nodes = CoreSchema(core)
+    found = [*parts(core, core.get("config") or {})]
+    check_parts(name, found, "output")
+    nodes = CoreSchema(core, found)
 
     def read(builtins: Any) -> Any:
         text = b"" if nodes.has_decimals else _encode(builtins)
@@ -98,10 +98,10 @@ def pydantic_type(tp: Any) -> ForeignType:
     def write(value: Any) -> Any:
         if value is None:  # which pydantic writes for any type
             read(None)
-        found = adapter.dump_python(value, mode="json", by_alias=True, warnings="error", fallback=to_wire)
+        wire = adapter.dump_python(value, mode="json", by_alias=True, warnings="error", fallback=to_wire)
         if same:
-            return found
-        return _merged(adapter.dump_python(value, by_alias=True, warnings=False), found, nodes.keeps_naive)
+            return wire
+        return _merged(adapter.dump_python(value, by_alias=True, warnings=False), wire, nodes.keeps_naive)
 
     def encode(value: Any) -> Any:
         try:
@@ -130,20 +130,20 @@ def pydantic_type(tp: Any) -> ForeignType:
 
     @functools.cache
     def schema(mode: SchemaMode) -> dict[str, Any]:
-        check_parts(name, core, config, mode)
+        check_parts(name, found, mode)
         side = "validation" if mode == "input" else "serialization"
         try:
-            found = adapter.json_schema(by_alias=True, mode=side, schema_generator=schema_generator())
+            written = adapter.json_schema(by_alias=True, mode=side, schema_generator=schema_generator())
         except (NoFormError, PydanticInvalidForJsonSchema) as error:
             node = getattr(error, "node", None)
-            at = next((part.at for part in parts(core, config) if part.node is node), "")
+            at = next((part.at for part in found if part.node is node), "")
             raise DefinitionError(
                 f"{name}{at}: {_first(error)} has no JSON form",
                 fix="leave it out, or tell its JSON by PlainValidator, PlainSerializer and WithJsonSchema",
             ) from None
-        return closed(found, mode)
+        return closed(written, mode)
 
-    same = is_same_in_json(core, config)
+    same = is_same_in_json(found)
     return ForeignType(
         decode,
         encode,

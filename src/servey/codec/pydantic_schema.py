@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -75,20 +75,19 @@ def parts(schema: Any, config: dict[str, Any], written: bool = False, at: str = 
             yield from parts(value, config, written, f"{at}.{node['name']}" if "name" in node else at)
 
 
-def check_parts(name: str, schema: Any, config: dict[str, Any], mode: SchemaMode) -> None:
+def check_parts(name: str, nodes: Sequence[Part], mode: SchemaMode) -> None:
     """Refuse what pydantic lets a class be made of, and what cannot be served.
 
     Args:
         name: The type, for errors.
-        schema: Its core schema.
-        config: Its configuration.
+        nodes: The parts of its core schema.
         mode: Whether it is read or written.
 
     Raises:
         DefinitionError: A part of it cannot be read from JSON as it has to be.
     """
-    items = {id(node.node.get(key)) for node in parts(schema, config) for key in ("items_schema", "values_schema")}
-    for node, own, written, at in parts(schema, config):
+    items = {id(part.node.get(key)) for part in nodes for key in ("items_schema", "values_schema")}
+    for node, own, written, at in nodes:
         if node["type"] == "bytes" and not written and own.get("val_json_bytes") != "base64":
             raise DefinitionError(
                 f"{name}{at}: pydantic would read bytes as UTF-8, and servey's bytes are base64",
@@ -109,11 +108,11 @@ def check_parts(name: str, schema: Any, config: dict[str, Any], mode: SchemaMode
             )
 
 
-def is_same_in_json(schema: Any, config: dict[str, Any]) -> bool:
+def is_same_in_json(nodes: Sequence[Part]) -> bool:
     """Whether what pydantic writes in its JSON mode is what servey writes."""
     return all(
         node["type"] in _SAME_IN_JSON and not written and own.get("extra_fields_behavior") != "allow"
-        for node, own, written, _ in parts(schema, config)
+        for node, own, written, _ in nodes
     )
 
 
@@ -122,10 +121,11 @@ class CoreSchema:
 
     Args:
         schema: The core schema.
+        found: Its parts.
     """
 
-    def __init__(self, schema: Any) -> None:
-        nodes = [part.node for part in parts(schema, {})]
+    def __init__(self, schema: Any, found: Sequence[Part]) -> None:
+        nodes = [part.node for part in found]
         self._definitions = {node["ref"]: node for node in nodes if "ref" in node}
         self.has_decimals = any(node["type"] == "decimal" for node in nodes)
         self.keeps_naive = any(node.get("tz_constraint") == "naive" for node in nodes)

@@ -22,7 +22,7 @@ from msgspec import UNSET
 from servey.codec.decimal_pattern import ANY_DECIMAL, decimal_pattern
 from servey.codec.engine import ForeignType, SchemaMode
 from servey.codec.leaves import wire_values
-from servey.codec.node import MISSING, Constraints, Field, Node
+from servey.codec.node import MISSING, Constraints, Field, Node, NodeVisitor
 from servey.codec.patterns import DURATION, TIME, base64_keywords, portable
 from servey.codec.references import references, replaced
 from servey.codec.shadow import is_island
@@ -82,8 +82,8 @@ class Names:
         return self._given[key]
 
 
-class SchemaWriter:
-    """Writes the schemas of one document, whose classes share ``$defs``.
+class SchemaWriter(NodeVisitor[dict[str, Any]]):
+    """Writes the schemas of one document, whose classes share ``$defs``. A visit knows no constraints.
 
     Args:
         mode: Which side is described.
@@ -145,35 +145,34 @@ class SchemaWriter:
     def _constrained(self, node: Node) -> dict[str, Any]:
         if node.kind == "leaf" and node.cls is Decimal:
             return self._decimal(node.constraints)
-        schema = self._bare(node)
+        schema = self.visit(node)
         if not node.constraints:
             return schema
         if node.cls in (bytes, bytearray):
             return {**schema, **base64_keywords(node.constraints.min_length, node.constraints.max_length)}
         return {**schema, **keywords(node.constraints, node.kind)}
 
-    def _bare(self, node: Node) -> dict[str, Any]:
-        if node.kind == "any":
-            return {}
-        if node.kind == "leaf":
-            return self._leaf(node)
-        if node.kind == "foreign":
-            return self._foreign(node)
-        if node.kind == "union":
-            return self._union(node)
-        if node.kind == "dict":
-            return self._dict(node)
-        if node.kind == "list":
-            schema: dict[str, Any] = {"type": "array", "items": self.of(node.items[0])}
-            # two objects of a set may be written alike; what is sent twice counts once, but not towards a least length
-            unique = node.cls in (set, frozenset) and (
-                node.items[0].kind == "leaf" if self.mode == "output" else (node.constraints.min_length or 0) > 1
-            )
-            return {**schema, "uniqueItems": True} if unique else schema
+    def visit_any(self, node: Node) -> dict[str, Any]:
+        """Say nothing."""
+        return {}
+
+    def visit_list(self, node: Node) -> dict[str, Any]:
+        """Describe an array of members of one type."""
+        schema: dict[str, Any] = {"type": "array", "items": self.of(node.items[0])}
+        # two objects of a set may be written alike; what is sent twice counts once, but not towards a least length
+        unique = node.cls in (set, frozenset) and (
+            node.items[0].kind == "leaf" if self.mode == "output" else (node.constraints.min_length or 0) > 1
+        )
+        return {**schema, "uniqueItems": True} if unique else schema
+
+    def visit_tuple(self, node: Node) -> dict[str, Any]:
+        """Describe an array with a type for each place."""
         if node.flavor == "namedtuple":
             return self._definition(node, lambda: self._namedtuple(node))
-        if node.kind == "tuple":
-            return _positions([self.of(item) for item in node.items], len(node.items))
+        return _positions([self.of(item) for item in node.items], len(node.items))
+
+    def visit_object(self, node: Node) -> dict[str, Any]:
+        """Refer to the definition of a class."""
         return self._definition(node, lambda: self._object(node))
 
     def _namedtuple(self, node: Node) -> dict[str, Any]:
@@ -192,7 +191,8 @@ class SchemaWriter:
                 schema["required"] = [node.tag[0], *schema.get("required", [])]
         return _described(schema, documentation)
 
-    def _leaf(self, node: Node) -> dict[str, Any]:
+    def visit_leaf(self, node: Node) -> dict[str, Any]:
+        """Describe a scalar; refer to the definition of an Enum."""
         values = wire_values(node)
         if node.cls is typing.Literal:
             return {"const": values[0]} if len(values) == 1 else {"enum": values}
@@ -212,7 +212,8 @@ class SchemaWriter:
         schema["pattern"] = _decimals(constraints)
         return {"anyOf": [schema, {"type": "number", **keywords(constraints, "leaf")}]}
 
-    def _dict(self, node: Node) -> dict[str, Any]:
+    def visit_dict(self, node: Node) -> dict[str, Any]:
+        """Describe an object with names of its own."""
         keys, values = node.items
         schema: dict[str, Any] = {"type": "object", "additionalProperties": self.of(values)}
         names = self._key(keys)
@@ -230,7 +231,8 @@ class SchemaWriter:
             return keywords(keys.constraints, "leaf")
         return {key: value for key, value in self.of(keys).items() if key == "format"}
 
-    def _union(self, node: Node) -> dict[str, Any]:
+    def visit_union(self, node: Node) -> dict[str, Any]:
+        """Describe a value of one of several types."""
         parts: list[dict[str, Any]] = []
         tried = self.mode == "input" and is_island(node)
         for item in node.items:
@@ -245,7 +247,8 @@ class SchemaWriter:
                 return {**found, "type": [found["type"], "null"]}
         return {"anyOf": parts}
 
-    def _foreign(self, node: Node) -> dict[str, Any]:
+    def visit_foreign(self, node: Node) -> dict[str, Any]:
+        """Ask the engine, and move its definitions to the others."""
         assert node.foreign is not None
         schema, definitions = _split(node.foreign.schema(self.mode))
         other, others = _split(_other_side(node.foreign, self.mode))

@@ -27,7 +27,7 @@ from servey.codec.constraints import violated
 from servey.codec.failure import IslandError, first_line, reworded, shown
 from servey.codec.hashing import SLOW_KEYS, is_guarded_dict, is_guarded_set
 from servey.codec.leaves import literal_values, wire_values
-from servey.codec.node import MISSING, Constraints, Field, Node
+from servey.codec.node import MISSING, Constraints, Field, Node, NodeVisitor
 from servey.errors import InvalidError
 
 _MOST = 1.7976931348623157e308
@@ -164,8 +164,8 @@ def _shapes(node: Node) -> set[str]:
     return {"number" if name == "float" else name}
 
 
-class Shadows:
-    """Makes the shadows, or the mirrors, of one codec's nodes.
+class Shadows(NodeVisitor[Any]):
+    """Makes the shadows, or the mirrors, of one codec's nodes. A visit returns the type without any constraints.
 
     Args:
         side: ``"in"`` makes shadows, ``"out"`` mirrors.
@@ -226,32 +226,32 @@ class Shadows:
 
     def _limited(self, node: Node, constraints: Constraints) -> Any:
         limits = dict(constraints.items())
-        if node.kind == "leaf":
-            if node.cls is float:
-                if "gt" not in limits:
-                    limits["ge"] = max(limits.get("ge", -_MOST), -_MOST)
-                if "lt" not in limits:
-                    limits["le"] = min(limits.get("le", _MOST), _MOST)
-            if node.cls is datetime.datetime and self.side == "out":
-                limits.setdefault("tz", True)
-            tp: Any = typing.Literal[literal_values(node)] if node.cls is typing.Literal else node.cls
-        elif node.kind == "list":
-            if self.side == "in" and is_guarded_set(node):
-                limits = {}  # they are the set's, which is not made yet
-            tp = self._list(node)
-        elif node.kind == "dict":
-            tp = dict[self.key(node.items[0]), self.of(node.items[1])]
-        elif node.kind == "union":
-            tp = typing.Union[tuple(self.of(item) for item in node.items)]  # noqa: UP007 - of a computed tuple
-        elif node.flavor == "namedtuple":
-            tp = self._namedtuple(node)
-        elif node.kind == "tuple":
-            tp = tuple[tuple(self.of(item) for item in node.items)]
-        else:
-            tp = self._struct(node)
+        if node.cls is float:
+            if "gt" not in limits:
+                limits["ge"] = max(limits.get("ge", -_MOST), -_MOST)
+            if "lt" not in limits:
+                limits["le"] = min(limits.get("le", _MOST), _MOST)
+        elif node.cls is datetime.datetime and self.side == "out":
+            limits.setdefault("tz", True)
+        elif self.side == "in" and is_guarded_set(node):
+            limits = {}  # they are the set's, which is not made yet
+        tp = self.visit(node)
         return Annotated[tp, Meta(**limits)] if limits else tp
 
-    def _list(self, node: Node) -> Any:
+    def visit_leaf(self, node: Node) -> Any:
+        """Return the scalar itself."""
+        return typing.Literal[literal_values(node)] if node.cls is typing.Literal else node.cls
+
+    def visit_dict(self, node: Node) -> Any:
+        """Return a dict of what its keys and values are read as."""
+        return dict[self.key(node.items[0]), self.of(node.items[1])]
+
+    def visit_union(self, node: Node) -> Any:
+        """Return a union that msgspec reads as servey does."""
+        return typing.Union[tuple(self.of(item) for item in node.items)]  # noqa: UP007 - of a computed tuple
+
+    def visit_list(self, node: Node) -> Any:
+        """Return the collection, or a list where the user's is made of it."""
         item = self.of(node.items[0])
         if node.cls is tuple and self.side == "in":
             return tuple[item, ...]
@@ -259,7 +259,12 @@ class Shadows:
         cls: Any = node.cls if node.cls in (set, frozenset) and not guarded and not is_built(node.items[0]) else list
         return cls[item]
 
-    def _struct(self, node: Node) -> Any:
+    def visit_tuple(self, node: Node) -> Any:
+        """Return a tuple of what stands in its places."""
+        return self._namedtuple(node) if node.flavor else tuple[tuple(self.of(item) for item in node.items)]
+
+    def visit_object(self, node: Node) -> Any:
+        """Return the Struct of a class."""
         if node.identity in self.structs:
             return self.structs[node.identity]
         names: list[Any] = []
