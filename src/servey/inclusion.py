@@ -26,7 +26,7 @@ from servey.cache_control.reply_headers import ReplyHeaders
 from servey.codec import MISSING, ResultError
 from servey.codec.failure import PROBLEM_LIMIT, shown, unknown
 from servey.codec.node import Node
-from servey.codec.plan import Members
+from servey.codec.plan import Compiler
 from servey.errors import InternalError, InvalidError, Problem
 from servey.finder import nested_actions
 from servey.settings import Settings
@@ -75,13 +75,11 @@ class Inclusions:
         # by the nodes' ids: they live as long as their operations
         self._offers: dict[int, Mapping[str, Offer]] = {}
         self._leading: dict[int, bool] = {}
-        self._members: dict[int, Members] = {}
+        self._compiler = Compiler()
 
     def member_of(self, union: Node, value: Any) -> Node:
         """Return the member of a union that a value is written as."""
-        if id(union) not in self._members:
-            self._members[id(union)] = Members(union)
-        return self._members[id(union)].of(value)
+        return self._compiler.union(union).member_of(value)
 
     def of_class(self, node: Node) -> Mapping[str, Operation]:
         """Return the nested actions of a node's class that can be included, by their names.

@@ -16,7 +16,7 @@ from typing import Any, cast
 
 from servey.codec.leaves import is_enum, wire_values
 from servey.codec.node import Node
-from servey.codec.plan import ordered
+from servey.codec.union import ordered
 
 _TEXTS = frozenset(
     {

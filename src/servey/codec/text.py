@@ -16,7 +16,7 @@ from servey.codec.failure import shown
 from servey.codec.leaves import wire_values
 from servey.codec.node import Node
 from servey.codec.numbers import parse
-from servey.codec.plan import ordered
+from servey.codec.union import ordered
 
 TextKind = Literal["scalar", "list", "json"]
 Read = Callable[[str], Any]

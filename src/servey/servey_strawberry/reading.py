@@ -14,8 +14,8 @@ from servey.action.operation import Operation
 from servey.codec import MISSING, Codec, Engine, Node, ResultError, SchemaMode, to_wire
 from servey.codec.big_int import BigInt
 from servey.codec.leaves import is_enum, literal_values
-from servey.codec.plan import flat
 from servey.codec.schema import Names, class_name
+from servey.codec.union import flat
 from servey.docstring.documentation import Documentation
 from servey.errors import DefinitionError
 from servey.finder import nested_actions

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
-from servey.codec.plan import Chosen, Members
+from servey.codec.plan import Compiler
+from servey.codec.union import Chosen
 from servey.errors import MissingExtraError
 from servey.servey_strawberry.model import (
     NOTHING,
@@ -403,10 +404,10 @@ def _of_enum(value: Any) -> str:
 def _member_of(named: UnionType) -> Callable[..., str | None]:
     """Return what finds the type of a value of a union: by the member that REST would write it as."""
     names = {id(node): item.name for node, item in named.members}
-    members = Members(named.node)
+    union = Compiler().union(named.node)
 
     def resolve_type(value: Any, *_: Any) -> str | None:
-        return names.get(id(members.of(value)))
+        return names.get(id(union.member_of(value)))
 
     return resolve_type
 

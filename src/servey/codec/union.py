@@ -1,0 +1,253 @@
+"""Unions whose members have to be tried, because msgspec refuses them or would read them in another order."""
+
+from __future__ import annotations
+
+import decimal
+import functools
+import threading
+import typing
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from servey.codec.engine import ForeignType
+from servey.codec.failure import IslandError
+from servey.codec.leaves import wire_values
+from servey.codec.node import Node
+from servey.codec.numbers import whole_number, whole_value
+
+if TYPE_CHECKING:
+    from servey.codec.plan import Compiler, Plan
+
+
+class Chosen(dict[str, Any]):
+    """A JSON object that says which member of a union it is meant for, where a transport lets its callers say that."""
+
+    member: Node
+
+    @classmethod
+    def of(cls, member: Node, members: Any) -> Chosen:
+        """Return `members`, the members of an object, as meant for `member`."""
+        chosen = cls(members)
+        chosen.member = member
+        return chosen
+
+
+class Union:
+    """Reads and writes a union whose members have to be tried.
+
+    In, the first that accepts wins, in declared order (unknown fields are refused, so that it is sharp), str last: it
+    would take every date. Out, the member whose class the value is an instance of.
+
+    Args:
+        compiler: The codec's compiler.
+        node: The union.
+    """
+
+    def __init__(self, compiler: Compiler, node: Node) -> None:
+        self.compiler = compiler
+        self.node = node
+        self.foreign = ForeignType(self.decode, self.encode, lambda _mode: {}, takes_decimals=True)
+        self._members = ordered(node)
+        self._flat = flat(node)
+        self._names = {id(member): _names(member) for member in self._members if member.kind == "object"}
+
+    @functools.cached_property
+    def _scalars(self) -> dict[Any, list[Plan | None]]:
+        """How scalars are read; made when the first one is."""
+        return {cls: self._ways(cls) for cls in _SCALARS}
+
+    def members(self, builtins: Any) -> Sequence[Node]:
+        """Return the members that a value may be meant for: the one with its tag, or all."""
+        if type(builtins) is Chosen:
+            return [m for m in self._members if m.identity == builtins.member.identity]
+        if isinstance(builtins, dict):
+            value = typing.cast("dict[Any, Any]", builtins)
+            tagged = [m for m in self._members if m.tag is not None and value.get(m.tag[0]) == m.tag[1]]
+            return tagged or [m for m in self._members if m.tag is None]
+        return self._members
+
+    def candidates(self, builtins: Any) -> Sequence[Node]:
+        """Return the members that may read the value, in the order in which they are tried."""
+        members = self.members(builtins)
+        if not isinstance(builtins, dict):
+            return members
+        # by its names alone most of an object's trials are decided
+        row = typing.cast("dict[Any, Any]", builtins)
+        return [member for member in members if member.kind != "object" or self._has_names_of(member, row)]
+
+    def outgoing(self, value: Any) -> list[Node]:
+        """Return the members in the order in which they may write `value`.
+
+        Its own class is first; for a dict, the classes that have just its keys.
+        """
+        kind = typing.cast("Any", type(value))
+        row = typing.cast("dict[Any, Any]", value) if isinstance(value, dict) else None
+
+        def rank(member: Node) -> int:
+            cls = member.cls
+            if kind is cls:
+                return 0
+            if row is not None and member.kind == "object" and self._fits(member, row):
+                return 1
+            if not isinstance(cls, type) or cls is object:
+                return 3
+            try:
+                return 2 if isinstance(value, cls) else 4
+            except TypeError:  # a TypedDict
+                return 2 if row is not None else 4
+
+        return sorted(self._flat, key=rank)
+
+    def _has_names_of(self, member: Node, row: dict[Any, Any]) -> bool:
+        known, required = self._names[id(member)]
+        return required <= row.keys() <= known
+
+    def _fits(self, member: Node, row: dict[Any, Any]) -> bool:
+        """Whether a dict has the keys of a class, and its tag if it has one at all."""
+        tag = member.tag
+        return self._has_names_of(member, row) and (tag is None or row.get(tag[0], tag[1]) == tag[1])
+
+    def decode(self, builtins: Any) -> Any:
+        """Return the value that the first fitting member makes of parsed JSON.
+
+        Raises:
+            ValueError: No member accepts it.
+        """
+        ways = self._scalars.get(type(builtins))
+        if ways is not None:
+            return self._scalar(ways, builtins)
+        with _TRIALS as tried:
+            # a part is tried once per union, however many ways lead to it: else a deep value takes 2 ** depth
+            key = (id(builtins), id(self))
+            if key not in tried:
+                tried[key] = (builtins, self._trial(builtins))
+            found = tried[key][1]
+        if found is _REFUSED:
+            raise ValueError("no member of the union accepts this")
+        return found
+
+    def encode(self, value: Any) -> Any:
+        """Return the parsed JSON that the value's own member writes.
+
+        Raises:
+            ValueError: It is of no member.
+        """
+        for member in self.outgoing(value):
+            try:
+                return self.compiler.plan(member).to_builtins(value)
+            except (msgspec.ValidationError, IslandError, TypeError):
+                continue
+        raise ValueError("no member of the union accepts this")
+
+    def member_of(self, value: Any) -> Node:
+        """Return the member that a value is written by: its own class, or else, for a row, the first that can do it."""
+        members = self.outgoing(value)
+        first = members[0]
+        if first.cls is type(value) or first.kind not in ("object", "foreign"):
+            return first
+        if first.flavor != "typeddict" and isinstance(value, first.cls):
+            return first
+        for member in members:
+            try:
+                self.compiler.plan(member).to_builtins(value)
+            except (msgspec.ValidationError, IslandError, TypeError):
+                continue
+            return member
+        return first
+
+    def _scalar(self, ways: list[Plan | None], builtins: Any) -> Any:
+        for plan in ways:
+            if plan is None:
+                return builtins
+            try:
+                return plan.attempt(builtins)
+            except (msgspec.ValidationError, IslandError):
+                continue
+        whole = whole_number(builtins)
+        if whole is None:
+            raise ValueError("no member of the union accepts this")
+        return self.decode(whole)
+
+    def _ways(self, cls: type) -> list[Plan | None]:
+        """Return how a scalar of a JSON type may be read, in order; None ends it: the value is taken as it is."""
+        found: list[Plan | None] = []
+        for member in self._members:
+            if member.kind not in ("list", "tuple", "dict", "object") and cls in _taken(member):
+                if member.cls is cls and not member.constraints and cls is not float and cls is not decimal.Decimal:
+                    return [*found, None]
+                found.append(self.compiler.plan(member))
+        return found
+
+    def _trial(self, builtins: Any) -> Any:
+        plans = [self.compiler.plan(member) for member in self.candidates(builtins)]
+        for plan in plans:
+            try:
+                return plan.attempt(builtins)
+            except (msgspec.ValidationError, IslandError):
+                continue
+        for plan in plans:  # 5.0 is an int where no member wants the fraction
+            whole = whole_value(plan.node, builtins)
+            if whole is not None:
+                try:
+                    return plan.attempt(whole)
+                except (msgspec.ValidationError, IslandError):
+                    continue
+        return _REFUSED
+
+
+class _Trials(threading.local):
+    """What has been tried during one decoding, by (value, union)."""
+
+    def __init__(self) -> None:
+        self.depth = 0
+        self.tried: dict[tuple[int, int], tuple[Any, Any]] = {}
+
+    def __enter__(self) -> dict[tuple[int, int], tuple[Any, Any]]:
+        self.depth += 1
+        return self.tried
+
+    def __exit__(self, *_: object) -> None:
+        self.depth -= 1
+        if not self.depth:
+            self.tried = {}
+
+
+_TRIALS = _Trials()
+_REFUSED = object()
+_NUMBERS: frozenset[Any] = frozenset({int, float, decimal.Decimal})
+_SCALARS: frozenset[Any] = _NUMBERS | {str, bool, type(None)}
+_TAKEN: dict[Any, frozenset[Any]] = {
+    int: frozenset({int}),
+    float: _NUMBERS,
+    decimal.Decimal: _NUMBERS | {str},
+    bool: frozenset({bool}),
+    type(None): frozenset({type(None)}),
+}
+
+
+def _taken(member: Node) -> frozenset[Any]:
+    """Return the types of parsed JSON that a member may be read from, where it is a scalar."""
+    if member.kind != "leaf":
+        return _SCALARS
+    values = wire_values(member)
+    return frozenset(map(type, values)) if values else _TAKEN.get(member.cls, frozenset({str}))
+
+
+def _names(member: Node) -> tuple[set[str], set[str]]:
+    """Return the names that an object of a class may have, and those that it has to have."""
+    wires = {field.wire for field in member.fields}
+    if member.tag is not None:
+        wires.add(member.tag[0])
+    return wires, {field.wire for field in member.fields if field.required}
+
+
+def ordered(node: Node) -> list[Node]:
+    """Return a union's members in the order in which they are tried: as declared, str last."""
+    return sorted(flat(node), key=lambda member: member.cls is str)
+
+
+def flat(node: Node) -> list[Node]:
+    """Return the members of a union, those of unions inside of it in their places."""
+    return [leaf for item in node.items for leaf in (flat(item) if item.kind == "union" else [item])]
