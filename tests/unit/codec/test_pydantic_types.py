@@ -214,6 +214,26 @@ def test_a_serializer_of_ones_own_goes_before_serveys_forms() -> None:
     assert Codec(Event).encode(value) == {**wire, "local": "2026-01-01T12:00:00"}
 
 
+def test_a_schema_says_of_what_a_function_writes_no_more_than_the_function_does() -> None:
+    class Person(pydantic.BaseModel):
+        born: pydantic.Secret[dt.date]
+        year: Annotated[dt.date, pydantic.PlainSerializer(lambda day: day.year)]
+        month: Annotated[dt.date, pydantic.PlainSerializer(lambda day: day.month, int)]
+
+    day = dt.date(2020, 5, 1)
+    codec = Codec(Person)
+    written = codec.json_schema("output")["$defs"]["Person"]["properties"]
+    assert written == {
+        "born": {"title": "Born", "type": "string"},
+        "year": {"title": "Year"},
+        "month": {"title": "Month", "type": "integer"},
+    }
+    value: Any = codec.encode(Person(born=pydantic.Secret(day), year=day, month=day))
+    assert (value["year"], value["month"]) == (2020, 5)
+    read = codec.json_schema("input")["$defs"]["Person"]["properties"]
+    assert {member["format"] for member in read.values()} == {"date"}
+
+
 class Account(pydantic.BaseModel):
     user_name: str = pydantic.Field(alias="userName")
     age: int = 0
