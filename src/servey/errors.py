@@ -529,7 +529,8 @@ def _with_default(headers: Mapping[str, str] | None, name: str, value: str) -> d
 
 
 def _latin_1(text: str) -> str:
-    return text.encode("latin-1", "replace").decode("latin-1")
+    """Return a text with ``?`` for whatever the value of a header cannot hold (RFC 9110 §5.5)."""
+    return re.sub(r"[^\t\x20-\x7e\x80-\xff]", "?", text)
 
 
 def _quoted(text: str) -> str:

@@ -177,7 +177,8 @@ class Service:
             for node in operation.opened_for_each:
                 _log.warning(
                     "%s (%s) opens %s for every object that a request asks it of: write "
-                    '@resource(scope="request") at %s, or give the action a batch_invoker',
+                    '@resource(scope="request") at %s (a sync one is then used in several threads, one after another), '
+                    "or give the action a batch_invoker",
                     operation.name,
                     operation.action.where,
                     node.label,

@@ -127,6 +127,12 @@ def test_a_declared_exception_without_attributes_is_named_after_its_class(transp
     assert outcome.detail == "at sea"
 
 
+def test_of_several_declared_classes_the_nearest_has_the_say(transport: Any) -> None:
+    for errors in ((LookupError, ParcelLostError), (ParcelLostError, LookupError)):
+        outcome = transport.call([raising(ParcelLostError("at sea"), errors=errors)], "fail")
+        assert outcome.is_error(ErrorMapping(ParcelLostError, status=400, code="parcel_lost"))
+
+
 def test_an_error_mapping_gives_any_exception_a_row(transport: Any) -> None:
     mapping = ErrorMapping(ZeroDivisionError, status=409, code="by_zero", exit_code=73)
     outcome = transport.call([raising(ZeroDivisionError("n is 0"), errors=(mapping,))], "fail")

@@ -208,9 +208,10 @@ def test_a_challenge_may_be_another_scheme():
 
 def test_a_header_has_a_question_mark_for_what_it_cannot_hold():
     assert CallError(headers={"X-File": "caf\udce9 \u20ac 10 \xe9"}).headers == {"X-File": "caf? ? 10 \xe9"}
+    assert CallError(headers={"X-A": "1\r\nSet-Cookie: x=1\0"}).headers == {"X-A": "1??Set-Cookie: x=1?"}
 
 
-@pytest.mark.parametrize("headers", [{"X-A": "1\r\nSet-Cookie: x=1"}, {"X A": "1"}, {"": "1"}, {"X\u20ac": "1"}])
+@pytest.mark.parametrize("headers", [{"X A": "1"}, {"": "1"}, {"X\u20ac": "1"}])
 def test_a_header_that_is_none_is_refused(headers):
     with pytest.raises(ValueError, match="no header field"):
         CallError("no", headers=headers)

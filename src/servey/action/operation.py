@@ -626,12 +626,15 @@ class Operation:
         raise ResultError(f"the result of {self.name}", [Problem("", f"expected a Reply, got {type(result).__name__}")])
 
     def _call_error(self, error: BaseException, context: CallContext) -> CallError:
-        for mapping in self.errors:
-            if isinstance(error, mapping.type):
-                try:
-                    return mapping.call_error(error)
-                except BaseException as broken:  # noqa: BLE001 - the exception's own __str__
-                    return self._defect(broken, context, f"the message of a {type(error).__name__} failed")
+        own = [mapping for mapping in self.action.errors if isinstance(error, mapping.type)]
+        declared = own or [mapping for mapping in self.errors if isinstance(error, mapping.type)]
+        if declared:
+            classes = type(error).__mro__
+            nearest = min(declared, key=lambda item: classes.index(item.type) if item.type in classes else len(classes))
+            try:
+                return nearest.call_error(typing.cast("Exception", error))
+            except BaseException as broken:  # noqa: BLE001 - the exception's own __str__
+                return self._defect(broken, context, f"the message of a {type(error).__name__} failed")
         if isinstance(error, ResultError):
             return self._defect(None, context, str(error))
         return self._defect(error, context, "the action failed")

@@ -15,6 +15,7 @@ from servey.action.callables import docstring_of, hints_of, parameters_of
 from servey.action.context import CallContext
 from servey.action.reply import Reply
 from servey.codec import MISSING, Parameter
+from servey.codec.constraints import is_mark
 from servey.docstring.documentation import Documentation, markdown_of
 from servey.errors import DefinitionError, snake_case
 from servey.security.authorization import Authorization
@@ -110,6 +111,16 @@ class ActionSignature(msgspec.Struct, frozen=True, dict=True):
                 injected.append(Injected(name, asked, optional))
                 continue
             default = MISSING if parameter.default is parameter.empty else parameter.default
+            if is_mark(default):
+                problems.append(
+                    DefinitionError(
+                        f"the default of the parameter {name!r} of {action.function_name} is no value, but a "
+                        f"{type(default).__name__}",
+                        where=action.where,
+                        fix=f"write {name}: Annotated[…, Field(…)] = 1, or no default for what a @resource gives",
+                    )
+                )
+                continue
             parameters.append(Parameter(name, hints[name], default))
         if "return" not in hints:
             problems.append(_no_annotation(action, f"the result of {action.function_name}", "-> str, or -> None"))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from servey.codec.constraints import is_mark
 from servey.codec.defaults import fresh
 from servey.codec.node import MISSING, Field, Node
 
@@ -72,10 +73,10 @@ def _dataclass(walk: Walk, node: Node, hints: dict[str, Hint]) -> None:
         if not field.init:
             walk.refuse_reading(place, *_NO_INIT)
         library = type(field.default).__module__.partition(".")[0]
-        if library in ("pydantic", "pydantic_core"):
+        if is_mark(field.default):
             raise walk.error(
                 place,
-                "pydantic.Field(...) as the default of a dataclass of the standard library is taken for its value",
+                f"{type(field.default).__name__} as the default of a dataclass of the standard library is its value",
                 "write Annotated[..., Field(...)], or use pydantic.dataclasses.dataclass",
             )
         # a mark of SQLAlchemy's stands for the column's own default

@@ -31,7 +31,16 @@ class UnknownConstraintError(Exception):
 
 
 class MisplacedError(Exception):
-    """Metadata that would be ignored where it stands."""
+    """Metadata that would be ignored where it stands.
+
+    Args:
+        message: What is wrong.
+        fix: What to do.
+    """
+
+    def __init__(self, message: str, fix: str) -> None:
+        super().__init__(message)
+        self.fix = fix
 
 
 def translate(metadata: tuple[Any, ...]) -> tuple[Constraints, str]:
@@ -164,9 +173,26 @@ def extra(metadata: tuple[Any, ...]) -> dict[str, Any]:
     return found
 
 
+def is_mark(value: Any) -> bool:
+    """Return whether a default is no value: pydantic's ``Field(…)``, or FastAPI's ``Query(…)`` or ``Depends(…)``."""
+    return _is_fastapis(value) or any(
+        cls.__name__ in ("FieldInfo", "PydanticUndefinedType") and cls.__module__.startswith("pydantic")
+        for cls in type(value).__mro__
+    )
+
+
+def _is_fastapis(item: Any) -> bool:
+    return type(item).__module__ == "fastapi.params"
+
+
 def _constraints(item: Any) -> list[tuple[str, Any]]:
     if isinstance(item, msgspec.Meta):
         return [(name, value) for name in _NAMES if (value := getattr(item, name)) is not None]
+    if _is_fastapis(item):
+        raise MisplacedError(
+            f"{type(item).__name__} of FastAPI means nothing here",
+            "write constraints as pydantic.Field or msgspec.Meta; what Depends gives is a @resource, found by its type",
+        )
     library = type(item).__module__.partition(".")[0]
     if library == "annotated_types":
         return _annotated_types(item)
@@ -203,7 +229,10 @@ def _annotated_types(item: Any) -> list[tuple[str, Any]]:
 
 def _field_info(item: Any) -> list[tuple[str, Any]]:
     if not item.is_required() or item.alias or item.validation_alias or item.serialization_alias:
-        raise MisplacedError("pydantic.Field(default=... or alias=...) means something in a pydantic model only")
+        raise MisplacedError(
+            "pydantic.Field(default=... or alias=...) means something in a pydantic model only",
+            "give the default to the parameter or the field itself",
+        )
     if item.exclude or item.frozen or item.discriminator:
         raise UnknownConstraintError(repr(item))
     found: list[tuple[str, Any]] = []

@@ -257,7 +257,7 @@ class Walk:
                 "use msgspec.Meta or annotated-types, or check in the action",
             ) from None
         except _constraints.MisplacedError as misplaced:
-            raise self.error(at, str(misplaced), "give the default to the parameter or the field itself") from None
+            raise self.error(at, str(misplaced), misplaced.fix) from None
         node = self.node(typing.get_args(tp)[0], at)
         if constraints:
             node = self._constrained(node, constraints, tp, at)

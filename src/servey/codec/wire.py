@@ -179,5 +179,6 @@ def localized(value: datetime.datetime) -> datetime.datetime:
         )
     try:
         return value.astimezone()
-    except (OverflowError, OSError, ValueError):  # the first and last year
-        return value.replace(tzinfo=datetime.UTC)
+    except (OverflowError, OSError, ValueError):  # the first or the last day: the offset is that of a year nearby
+        near = value.replace(year=min(max(value.year, 2), 9998)).astimezone()
+        return value.replace(tzinfo=near.tzinfo)

@@ -114,7 +114,7 @@ def _hinted(message: str) -> str:
     place, found, number = message.partition(_INT)
     if not found:
         return message
-    shown = number if len(number) <= 40 else f"a number of {len(number)} digits"
+    shown = number if len(number) <= 40 else "the number"
     return f"{place}{shown.rstrip('.')} is {_BIG}"
 
 

@@ -522,11 +522,16 @@ def test_the_actions_own_mapping_goes_before_the_plugins():
     assert outcome(failing(LostError("x"), plugins=(plugin,))) == ("from_plugin", 404, "x")
 
 
-def test_the_first_mapping_that_matches_wins():
-    first, second = ErrorMapping(LookupError, 404, "first"), ErrorMapping(LostError, 410, "second")
-    assert outcome(failing(LostError("x"), errors=(first, second)))[0] == "first"
-    assert outcome(failing(LostError("x"), errors=(second, first)))[0] == "second"
-    assert outcome(failing(LostError("x"), plugins=(mapping_plugin(first), mapping_plugin(second))))[0] == "first"
+def test_the_mapping_of_the_nearest_class_wins_and_the_first_of_two_alike():
+    base, near, also = (
+        ErrorMapping(LookupError, 404, "base"),
+        ErrorMapping(LostError, 410, "near"),
+        ErrorMapping(LostError, 411, "also"),
+    )
+    for given in ((base, near, also), (near, also, base)):
+        assert outcome(failing(LostError("x"), errors=given))[0] == "near"
+        assert outcome(failing(LostError("x"), plugins=[mapping_plugin(mapping) for mapping in given]))[0] == "near"
+        assert outcome(failing(LookupError("x"), errors=given))[0] == "base"
 
 
 def test_a_call_error_is_not_mapped_away():

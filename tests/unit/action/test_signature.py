@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Annotated, Any, Final, Generic, NewType, Optional, TypeVar
 
+import fastapi
+import pydantic
 import pytest
 from typing_extensions import TypeAliasType
 
@@ -193,6 +195,17 @@ def test_a_default_may_be_an_object():
 
     assert answer(f) == 7
     assert answer(f, page={}) == 1
+
+
+@pytest.mark.parametrize("mark", [pydantic.Field(1, ge=1), fastapi.Query(1), fastapi.Depends(int), fastapi.Body(...)])
+def test_a_default_is_a_value_and_no_mark_of_another_library(mark):
+    @action
+    def f(x: int = mark) -> int:
+        return x
+
+    with pytest.raises(DefinitionError, match="'x'") as caught:
+        Service([f])
+    assert caught.value.fix
 
 
 # --- resolving annotations ------------------------------------------------------------------------------------------

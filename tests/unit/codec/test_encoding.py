@@ -340,6 +340,17 @@ def test_a_time_with_seconds_in_its_offset_is_the_same_time_with_whole_minutes(h
     assert to_wire(value) == codec.encode(value)
 
 
+def test_the_first_and_the_last_moment_are_local_as_all_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    try:
+        assert Codec(dt.datetime).encode(dt.datetime.max) == "9999-12-31T23:59:59.999999-05:00"
+        assert Codec(dt.datetime).encode(dt.datetime.min) == "0001-01-01T04:56:02Z"
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
 def test_a_naive_datetime_where_the_zone_has_seconds_is_written_as_its_instant(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TZ", "Africa/Monrovia")
     time.tzset()

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Generic, Literal, NamedTuple, NewType, TypedD
 
 import annotated_types as at
 import attrs
+import fastapi
 import msgspec
 import pydantic
 import pytest
@@ -134,6 +135,9 @@ WRONG: list[tuple[Any, str]] = [
     (Annotated[int, msgspec.Meta(pattern="x")], "pattern"),
     (Annotated[Plain, at.Predicate(bool)], "Predicate"),
     (Annotated[int, pydantic.Field(default=3)], "Field(default"),
+    (Annotated[int, fastapi.Query(ge=1)], "Query of FastAPI"),
+    (Annotated[str, fastapi.Header()], "Header of FastAPI"),
+    (Annotated[Plain, fastapi.Depends(Plain)], "Depends of FastAPI"),
     (typing.Final, "Final"),
 ]
 
