@@ -1,4 +1,4 @@
-"""Requests that no action answers: what belongs to them knows of them, and what they call is called as their caller."""
+"""Make the current request known to code outside of actions, so that its calls have the request's caller."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ScopedRequest:
 
     Args:
         scope: The scope.
-        service: What verifies its token.
+        service: The service, whose authorizers verify the token.
     """
 
     def __init__(self, scope: Scope, service: Service) -> None:
@@ -36,18 +36,18 @@ class ScopedRequest:
 
     @property
     def request_id(self) -> str:
-        """What its caller and the log know it by."""
+        """The id in the answer and in the log."""
         if not self._request_id:
             self._request_id = request_id_of(dict(self._scope["headers"]))
         return self._request_id
 
     @property
     def client(self) -> str:
-        """The address that it comes from."""
+        """The address of the client."""
         return client_of(self._scope)
 
     async def caller(self) -> Authorization | None:
-        """Return whom a middleware in front has verified, or else whom the token speaks for."""
+        """Return the caller that a middleware has verified, or else the one of the token."""
         if AUTHORIZATION_KEY in self._scope:
             return authorization_left_in(self._scope)
         return await authorization_of(self._scope, self._service.authorizers, self._in_time)
@@ -59,18 +59,18 @@ class ScopedRequest:
 
 
 class Answering:
-    """An application whose code knows which request it answers.
+    """ASGI middleware that sets the current request around an application.
 
     Args:
         app: The application.
-        service: The service that it belongs to.
+        service: Its service.
     """
 
     def __init__(self, app: ASGIApp, service: Service) -> None:
         self._app, self._service = app, service
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve."""
+        """Serve a request; a lifespan passes unchanged."""
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return

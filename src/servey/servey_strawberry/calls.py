@@ -57,7 +57,7 @@ class Calls:
         self.max_age, self.store = max_age, store
         self.group = CallGroup()
         self.request_scope: RequestScope | None = None
-        """What the calls share that are made now: those of a query, or of one root field of a mutation."""
+        """The scope of the current calls: those of a query, or of one root field of a mutation."""
         self.started = asyncio.get_running_loop().time()
         self.parts: list[CacheHeader] = []
         """How the results may be used again of which the answer is made."""
@@ -78,7 +78,7 @@ class Calls:
 
     @asynccontextmanager
     async def sharing(self, *, all_or_none: bool) -> AsyncGenerator[None]:
-        """Have the calls that are made inside share their resources; see `RequestScope`."""
+        """Let the calls inside share resources of scope ``"request"``; see `RequestScope`."""
         async with RequestScope(all_or_none=all_or_none) as self.request_scope:
             try:
                 yield

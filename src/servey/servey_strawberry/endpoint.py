@@ -115,7 +115,7 @@ class GraphQLEndpoint:
             await answer.fail(error)
         except Disconnected:
             return
-        except BaseException as error:  # a plugin's authorizer, or a member of an object
+        except BaseException as error:  # of a plugin's authorizer, or of a member of an object
             if is_stop(error):
                 if isinstance(error, asyncio.CancelledError) and self._service.stopping:
                     await answer.fail(OverloadedError("the service is shutting down"))
