@@ -164,7 +164,7 @@ def action(
             for argument, given in given_tuples.items():
                 if not isinstance(given, tuple | list):
                     raise DefinitionError(
-                        f"{argument} of {name_of(function)} is no tuple, but {type(given).__name__}",
+                        f"{argument} of {name_of(function)} must be a tuple, not {type(given).__name__}",
                         fix=f"write a tuple, for one item with a comma: {argument}=(…,)",
                     )
             declared = Action(

@@ -139,9 +139,9 @@ class Batch:
             if name in hints and not _is_list(hints[name]):
                 raise DefinitionError(
                     f"the batch function {name_of(self._fn)} of {self._name} {what} {shown_type(hints[name])}, "
-                    f"which is no list",
+                    f"not a list",
                     where=invoker.where,
-                    fix="it takes a list of items, and returns a list of as many results: list[…]",
+                    fix="let it take a list of items, and return a list with one result per item: list[…]",
                 )
         injected: list[Injected] = []
         for parameter in parameters:

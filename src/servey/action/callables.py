@@ -175,9 +175,7 @@ def hints_of(fn: Any, local: Mapping[str, Any], owner: type | None, where: str) 
     }
     for name, annotation in given.items():
         if annotation is signature.empty:  # a decorator's `__signature__` may lack an annotation of the function
-            given[name] = next(
-                (own[name] for item in chain(fn) if name in (own := _annotations_of(item))), annotation
-            )
+            given[name] = next((own[name] for item in chain(fn) if name in (own := _annotations_of(item))), annotation)
     given = {name: annotation for name, annotation in given.items() if annotation is not signature.empty}
     by_home: dict[int, tuple[Any, dict[str, Any]]] = {}
     for name, annotation in given.items():

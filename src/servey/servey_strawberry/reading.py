@@ -420,8 +420,8 @@ class _Reader:
 
 
 def _who_may(operation: Operation) -> str:
-    """Return who may call an action, for its description; nothing where everybody may."""
-    return "" if operation.is_open else f"For some only: {operation.access}."
+    """Return what an action requires of its caller, for its description; empty if it is open."""
+    return "" if operation.is_open else f"Requires {operation.access}."
 
 
 def _needs_itself(made: InputType) -> bool:
