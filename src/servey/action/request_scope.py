@@ -35,8 +35,8 @@ class RequestScope:
     after another, in the order of their arrival; other calls are not affected.
 
     On exit, one task closes everything that it has opened. At the ``yield`` of each resource, it raises the first error
-    of a call that used a resource, or else the error (or the cancellation) with which the scope was left. If closing
-    fails, the scope raises a `CallError`.
+    of a call that used a resource, or else the error (or the cancellation) with which the scope was left. If nothing
+    has failed before and closing fails, the scope raises a `CallError`.
 
     Args:
         all_or_none: Whether the scope also raises the first error of a call that used a resource. The call has reported

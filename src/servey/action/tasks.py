@@ -13,9 +13,9 @@ from servey.action.defect import as_exception, is_stop
 
 
 def contain_tasks(loop: AbstractEventLoop) -> Callable[[], None]:
-    """Install a task factory: tasks that are created in a call raise an `Exception` in place of any `BaseException`.
+    """Install a task factory: a task that is created in a call raises a `RuntimeError` in place of a `SystemExit`.
 
-    asyncio would pass `SystemExit` and `KeyboardInterrupt` out of the event loop, which ends the server. If the loop
+    asyncio would pass a `SystemExit` or `KeyboardInterrupt` out of the event loop, which ends the server. If the loop
     has a task factory already, nothing changes.
 
     Args:
