@@ -16,7 +16,7 @@ from typing import Any, TextIO
 import msgspec
 
 from servey.action.context import CURRENT_CALL
-from servey.action.current import ANSWERED
+from servey.action.current import CURRENT_REQUEST
 
 _STANDARD = {*vars(logging.makeLogRecord({})), "members", "message", "asctime", "taskName", "color_message"}
 """The attributes of a record that are no extras; `color_message` is uvicorn's message for its own formatter."""
@@ -42,7 +42,7 @@ class CallFilter(logging.Filter):
             vars(record).setdefault("request_id", call.request_id)
             if call.action:
                 vars(record).setdefault("action", call.action)
-        elif (request := ANSWERED.get()) is not None:
+        elif (request := CURRENT_REQUEST.get()) is not None:
             vars(record).setdefault("request_id", request.request_id)
         return True
 

@@ -29,7 +29,7 @@ from servey.action.deadlines import in_time
 from servey.action.defect import is_stop
 from servey.action.injection import Injection, Values, compile_call
 from servey.action.opening import Hold, Opening, in_thread
-from servey.action.places import TAKEN, Places
+from servey.action.places import CURRENT_PLACE, Places
 from servey.action.runtime import Runtime
 from servey.action.signature import ActionSignature, Injected, asked_for
 from servey.codec import ResultError
@@ -196,11 +196,11 @@ class Batch:
         if self._places is None:
             return await self._call_all(calls, context, runtime, hold)
         place = await self._places.take(context.deadline, runtime)
-        token = TAKEN.set(place)
+        token = CURRENT_PLACE.set(place)
         try:
             await self._call_all(calls, context, runtime, hold)
         finally:
-            TAKEN.reset(token)
+            CURRENT_PLACE.reset(token)
             place.leave()
 
     async def _call_all(

@@ -17,7 +17,7 @@ RUNNING: ContextVar[Any] = ContextVar("servey_running_service", default=None)
 _of_process: Any = None
 
 
-class AnsweredRequest(Protocol):
+class CurrentRequest(Protocol):
     """A request from the network that the server is handling, in an action or in another route."""
 
     @property
@@ -39,12 +39,12 @@ class AnsweredRequest(Protocol):
         ...
 
 
-ANSWERED: ContextVar[AnsweredRequest | None] = ContextVar("servey_answered_request", default=None)
+CURRENT_REQUEST: ContextVar[CurrentRequest | None] = ContextVar("servey_current_request", default=None)
 """The current request; an adapter sets it around its routes that are not actions."""
 
 
 @contextmanager
-def within(context: CallContext) -> Generator[None]:
+def as_current_call(context: CallContext) -> Generator[None]:
     """Make `context` the current call for the code inside, before the call runs: an authorizer, for example."""
     token = CURRENT_CALL.set(context)
     try:
@@ -68,7 +68,7 @@ async def current_context(transport: str) -> CallContext:
     call = CURRENT_CALL.get(None)
     if call is not None:
         return CallContext(call.origin, transport, call.request_id, call.authorization, client=call.client)
-    request = ANSWERED.get()
+    request = CURRENT_REQUEST.get()
     if request is not None:
         caller = await request.caller()
         return CallContext(Origin.NETWORK, transport, request.request_id, caller, client=request.client)

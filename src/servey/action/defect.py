@@ -53,7 +53,7 @@ def is_stop(error: BaseException) -> bool:
     return _is_of_signal(error)
 
 
-class Guarded:
+class ErrorBoundary:
     """A context manager for the code of a call: every exception becomes a `CallError`, except a stop; see `is_stop`.
 
     Args:
@@ -63,7 +63,7 @@ class Guarded:
         action: The action's name.
 
     Example:
-        >>> with Guarded("the call failed", log=logging.getLogger("example"), request_id="1", action="sum"):
+        >>> with ErrorBoundary("the call failed", log=logging.getLogger("example"), request_id="1", action="sum"):
         ...     total = 1 + 1
     """
 

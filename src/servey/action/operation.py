@@ -381,7 +381,7 @@ class Operation:
             CallError: As for `run`.
         """
         if self.results is None:
-            return self.fetch_anew(arguments, context)
+            return self.fetch_uncached(arguments, context)
         return self.results.fetch(arguments, context, max_age, store)
 
     def _run_to_keep(self, arguments: Any, context: CallContext) -> Awaitable[Representation]:
@@ -394,7 +394,7 @@ class Operation:
             context = msgspec.structs.replace(context, request_scope=None)
         return self.run(arguments, context, self._represent)
 
-    async def fetch_anew(self, arguments: Any, context: CallContext) -> Fetched:
+    async def fetch_uncached(self, arguments: Any, context: CallContext) -> Fetched:
         """Call the function without using or filling the result cache; otherwise as `fetch`."""
         return Fetched(await self.run(arguments, context, self._represent))
 

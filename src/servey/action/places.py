@@ -74,13 +74,13 @@ class Places:
             arguments: Any, context: CallContext, runtime: Runtime, finish: Callable[[Any], Any], *hold: Any
         ) -> Any:
             place = await self.take(context.deadline, runtime)
-            token = TAKEN.set(place)
+            token = CURRENT_PLACE.set(place)
             try:
                 return await execute(arguments, context, runtime, finish, *hold)
             except ToAwait as returned:
                 return finish(await in_time(returned.awaitable, context.deadline, runtime.deadlines))
             finally:
-                TAKEN.reset(token)
+                CURRENT_PLACE.reset(token)
                 place.leave()
 
         return limited
@@ -90,7 +90,7 @@ class Places:
         """Return `call` for a thread, which holds the place as well: a call that was given up keeps it until then."""
 
         def held(*arguments: Any) -> Any:
-            place = TAKEN.get()
+            place = CURRENT_PLACE.get()
             if not place.hold():
                 raise OverloadedError("the call was given up before it began")
             try:
@@ -170,5 +170,5 @@ class Place:
             self._places.free()
 
 
-TAKEN: ContextVar[Place] = ContextVar("servey_place")
+CURRENT_PLACE: ContextVar[Place] = ContextVar("servey_place")
 """The place of the current call, if its action has a `max_running`."""

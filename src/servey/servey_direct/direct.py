@@ -18,7 +18,7 @@ import msgspec
 
 from servey.action.context import CallContext, Origin, new_request_id
 from servey.action.current import current_context
-from servey.action.defect import Guarded
+from servey.action.defect import ErrorBoundary
 from servey.action.operation import Operation
 from servey.errors import NotFoundError, nearest
 from servey.service import Service
@@ -103,7 +103,7 @@ async def call(
         )
     async with service.running():
         try:
-            with Guarded("the call failed", log=_log, request_id=context.request_id, action=operation.name):
+            with ErrorBoundary("the call failed", log=_log, request_id=context.request_id, action=operation.name):
                 await operation.authorize(context)
                 arguments = _decoded(operation, event, texts)
                 finish = operation.encode if isinstance(event, Mapping) else operation.encode_json
@@ -111,7 +111,7 @@ async def call(
                     content = (await operation.fetch(arguments, context)).representation.content
                     return msgspec.json.decode(content) if isinstance(event, Mapping) else content
                 result = await operation.run(arguments, context, finish)
-        except asyncio.CancelledError:  # `Guarded` lets only a stop pass
+        except asyncio.CancelledError:  # `ErrorBoundary` lets only a stop pass
             _log.info("%s is given up; what it began gets %g s", name, service.settings.shutdown_timeout)
             raise
     return result.value if operation.signature.replies else result

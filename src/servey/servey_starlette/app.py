@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Protocol, runtime_checkable
 
-from servey.action.current import ANSWERED
+from servey.action.current import CURRENT_REQUEST
 from servey.action.defect import defect
 from servey.errors import CALL_ERRORS, CallError, ForbiddenError, InternalError, MissingExtraError
 from servey.log import replace_last_resort
@@ -31,8 +31,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from servey.servey_starlette.answered import Answering
 from servey.servey_starlette.claims import check_claims, claims_of
+from servey.servey_starlette.current_request import CurrentRequestMiddleware
 from servey.servey_starlette.docs import DOCS_PATH, docs_routes
 from servey.servey_starlette.document import document_routes
 from servey.servey_starlette.problem import Problems
@@ -121,7 +121,7 @@ class ServiceApplication(Starlette):
             stack = super().build_middleware_stack()
         finally:
             self.user_middleware = own
-        stack = Answering(stack, self.service)
+        stack = CurrentRequestMiddleware(stack, self.service)
         if not self.user_middleware:
             stack = actions_first(self._table, stack)
         settings = self.service.settings
@@ -201,8 +201,8 @@ def create_app(
             error = told(exception)
             if isinstance(error, Response):
                 return error
-            answered = ANSWERED.get()
-            request_id = request_id_of(dict(request.scope["headers"])) if answered is None else answered.request_id
+            current = CURRENT_REQUEST.get()
+            request_id = request_id_of(dict(request.scope["headers"])) if current is None else current.request_id
             if isinstance(error, InternalError):  # Starlette raises it again, and the server logs the traceback
                 defect(None, f"the request failed: {type(exception).__name__}", log=_log, request_id=request_id)
             return Response(

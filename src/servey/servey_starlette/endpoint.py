@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Mapping
 
 from servey.action.context import CallContext, Origin, new_request_id
-from servey.action.current import within
+from servey.action.current import as_current_call
 from servey.action.deadlines import in_time
 from servey.action.defect import defect, is_stop
 from servey.action.operation import LARGE_BODY
@@ -84,7 +84,7 @@ def action_endpoint(route: WebRoute, service: Service, problems: Problems, inclu
 
     async def within_deadline(awaited: Awaitable[Authorization], context: CallContext) -> Authorization:
         runtime = operation.runtime
-        with within(context):
+        with as_current_call(context):
             return await in_time(awaited, operation.deadline(context, runtime), runtime.deadlines)
 
     async def endpoint(scope: Scope, receive: Receive, send: Send) -> None:

@@ -14,7 +14,7 @@ from graphql import GraphQLResolveInfo
 
 from servey.action.call_group import CallGroup
 from servey.action.context import CallContext, Origin, new_request_id
-from servey.action.defect import Guarded
+from servey.action.defect import ErrorBoundary
 from servey.action.operation import Operation
 from servey.action.request_scope import RequestScope
 from servey.cache_control.cache_header import CacheHeader
@@ -110,7 +110,7 @@ class Calls:
         operation = field.operation
         assert operation is not None
         context = self._context()
-        with Guarded("the call failed", log=_log, request_id=self.request_id, action=operation.name):
+        with ErrorBoundary("the call failed", log=_log, request_id=self.request_id, action=operation.name):
             if not operation.is_unguarded:
                 await operation.authorize(context)
             arguments = self._decoded(field, operation, source, wire)

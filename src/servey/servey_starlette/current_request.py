@@ -7,7 +7,7 @@ from collections.abc import Awaitable
 from starlette.types import ASGIApp
 
 from servey.action.context import CallContext, Origin
-from servey.action.current import ANSWERED, within
+from servey.action.current import CURRENT_REQUEST, as_current_call
 from servey.security.authorization import Authorization
 from servey.servey_starlette.request import (
     AUTHORIZATION_KEY,
@@ -23,7 +23,7 @@ from servey.service import Service
 
 
 class ScopedRequest:
-    """The request of an ASGI scope; see `servey.action.current.AnsweredRequest`.
+    """The request of an ASGI scope; see `servey.action.current.CurrentRequest`.
 
     Args:
         scope: The scope.
@@ -54,11 +54,11 @@ class ScopedRequest:
 
     async def _in_time(self, awaited: Awaitable[Authorization]) -> Authorization:
         runtime = self._service.runtime
-        with within(CallContext(Origin.NETWORK, "rest", self.request_id, client=self.client)):
+        with as_current_call(CallContext(Origin.NETWORK, "rest", self.request_id, client=self.client)):
             return await runtime.deadlines.run(awaited, runtime.loop.time() + self._service.settings.timeout)
 
 
-class Answering:
+class CurrentRequestMiddleware:
     """ASGI middleware that sets the current request around an application.
 
     Args:
@@ -74,8 +74,8 @@ class Answering:
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
-        token = ANSWERED.set(ScopedRequest(scope, self._service))
+        token = CURRENT_REQUEST.set(ScopedRequest(scope, self._service))
         try:
             await self._app(scope, receive, send)
         finally:
-            ANSWERED.reset(token)
+            CURRENT_REQUEST.reset(token)
