@@ -161,7 +161,7 @@ class CallError(ServeyError):
     Args:
         detail: What happened, in words for the caller.
         errors: Every single problem, where there are several.
-        headers: HTTP headers that belong to the answer. What Latin-1 does not have in their values becomes ``?``.
+        headers: HTTP headers of the answer. Characters of a value that are not in Latin-1 become ``?``.
         data: Further members for the caller (a problem's extension members, RFC 9457 §3.2).
 
     Raises:
@@ -183,7 +183,7 @@ class CallError(ServeyError):
     ) -> None:
         self.detail = detail
         self.errors = tuple(errors)
-        if self.status == 401:  # RFC 9110 §15.5.2: it says how to be let in
+        if self.status == 401:  # RFC 9110 §15.5.2: a 401 needs a challenge
             headers = _with_default(headers, "WWW-Authenticate", "Bearer")
         self.headers = checked_headers({name: _latin_1(value) for name, value in (headers or {}).items()})
         self.data: dict[str, Any] = dict(data or {})
@@ -245,7 +245,7 @@ class UnauthorizedError(CallError):
             if detail:
                 challenge += f', error_description="{_quoted(detail)}"'
         parts["headers"] = _with_default(parts.get("headers"), "WWW-Authenticate", challenge)
-        super().__init__(detail or "who calls has to be known: send a bearer token", **parts)
+        super().__init__(detail or "the caller must be known: send a bearer token", **parts)
 
 
 class ForbiddenError(CallError):
@@ -374,9 +374,9 @@ CALL_ERRORS: tuple[type[CallError], ...] = (
     *(ConflictError, GoneError, PreconditionError, TooLargeError, UriTooLongError, UnsupportedMediaError),
     *(InvalidError, TooManyRequestsError, InternalError, IntRangeError, OverloadedError, DeadlineError),
 )
-"""Every error of the table above but `CallError` itself; of two with one status, the more general one is first.
+"""All errors of the table above, except `CallError` itself. Of two with the same status, the more general one is first.
 
-`CallError.__subclasses__()` is not this: it also has the classes of users, if they happen to be imported.
+`CallError.__subclasses__()` would depend on imports: it also has the users' classes that are imported.
 """
 
 
@@ -523,7 +523,7 @@ def snake_case(name: str) -> str:
 
 
 def _with_default(headers: Mapping[str, str] | None, name: str, value: str) -> dict[str, str]:
-    """Return headers with one more, unless it is among them."""
+    """Return headers with one added, unless they have it already."""
     given = dict(headers or {})
     return given if any(other.lower() == name.lower() for other in given) else {**given, name: value}
 

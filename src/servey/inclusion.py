@@ -17,7 +17,7 @@ import msgspec
 
 from servey.action.call_group import CallGroup
 from servey.action.context import CallContext
-from servey.action.defect import Guarded
+from servey.action.defect import ErrorBoundary
 from servey.action.operation import Operation
 from servey.action.reply import Reply
 from servey.action.request_scope import RequestScope
@@ -360,7 +360,7 @@ class Including:
             request_scope=outer.request_scope,
             started=outer.started,
         )
-        with Guarded("the call failed", log=_log, request_id=context.request_id, action=operation.name):
+        with ErrorBoundary("the call failed", log=_log, request_id=context.request_id, action=operation.name):
             if not operation.is_unguarded:
                 await operation.authorize(context)
             arguments = operation.decode_for(item.owner, {})

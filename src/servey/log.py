@@ -16,7 +16,7 @@ from typing import Any, TextIO
 import msgspec
 
 from servey.action.context import CURRENT_CALL
-from servey.action.current import ANSWERED
+from servey.action.current import CURRENT_REQUEST
 
 _STANDARD = {*vars(logging.makeLogRecord({})), "members", "message", "asctime", "taskName", "color_message"}
 """The attributes of a record that are no extras; `color_message` is uvicorn's message for its own formatter."""
@@ -25,10 +25,10 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 class CallFilter(logging.Filter):
-    """Gives each record the ``request_id`` and the ``action`` of the call that it is logged in; lets all pass.
+    """Add ``request_id`` and ``action`` of the current call to each record. It drops no record.
 
-    The handlers that `configure` installs have it. Add it to a handler of your own, not to a logger: the filters of a
-    logger see no record of the loggers below it.
+    The handler that `configure` installs has it. Add it to your own handlers, not to loggers: the filter of a logger
+    does not see the records of its child loggers.
 
     Example:
         >>> handler = logging.StreamHandler()
@@ -36,25 +36,25 @@ class CallFilter(logging.Filter):
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Add what the record has not."""
+        """Add the attributes that the record does not have yet, and return True."""
         call = CURRENT_CALL.get(None)
         if call is not None:
             vars(record).setdefault("request_id", call.request_id)
             if call.action:
                 vars(record).setdefault("action", call.action)
-        elif (request := ANSWERED.get()) is not None:
+        elif (request := CURRENT_REQUEST.get()) is not None:
             vars(record).setdefault("request_id", request.request_id)
         return True
 
 
 class HumanFormatter(logging.Formatter):
-    """``INFO servey.operation: message``, with the id of the request, and the traceback below.
+    """``INFO servey.operation: message``, with the request id, and the traceback below.
 
-    Control characters are shown as escapes: a message may quote what a stranger sent, and a terminal obeys it. So are
-    lone surrogates, which most streams cannot write.
+    Control characters are written as escapes: a message may quote a caller's text, and a terminal would obey it. Lone
+    surrogates are escaped, too, because most streams cannot write them.
 
     Args:
-        has_time: Whether a line begins with the time (RFC 3339, UTC).
+        has_time: Whether each line begins with the time (RFC 3339, UTC).
     """
 
     def __init__(self, *, has_time: bool = False) -> None:
@@ -65,7 +65,7 @@ class HumanFormatter(logging.Formatter):
         return _time(record)
 
     def formatMessage(self, record: logging.LogRecord) -> str:
-        """Return the line, with the id of the request unless the message has it."""
+        """Return the line, with the request id unless the message contains it."""
         line = super().formatMessage(record)
         request_id = getattr(record, "request_id", "")
         if not request_id or request_id in line or isinstance(record, AccessRecord):
@@ -164,24 +164,24 @@ def configure(level: str = "INFO", stream: TextIO | None = None) -> None:
 
 
 class _LastResort(logging.StreamHandler[TextIO]):
-    """What writes the warnings of a program that has configured no logging: with time, level and request."""
+    """The handler of a program that has not configured logging: warnings with time, level and request id."""
 
     def __init__(self) -> None:
-        logging.Handler.__init__(self, logging.WARNING)  # as Python's: the stream is looked up each time
+        logging.Handler.__init__(self, logging.WARNING)  # like Python's, without a stream: `stream` is a property
         self.setFormatter(HumanFormatter(has_time=True))
         self.addFilter(CallFilter())
 
     @property
     def stream(self) -> TextIO:  # type: ignore[override]
-        """Standard error, whatever that is now."""
+        """The current `sys.stderr`."""
         return sys.stderr
 
 
 def replace_last_resort() -> None:
-    """Have Python write records with time and level where nobody has configured logging.
+    """Log warnings with time, level and request id in a program that has not configured logging.
 
-    Python writes their bare messages then. Whoever configures logging, at any time, gets none of this; nor who has
-    replaced `logging.lastResort`.
+    Python would write only their messages. Nothing changes for a program that configures logging, before or after this
+    call, or that has replaced `logging.lastResort`.
     """
     if logging.lastResort is getattr(logging, "_defaultLastResort", None):
         logging.lastResort = _LastResort()

@@ -1,4 +1,4 @@
-"""A call error as problem details that can be written, whatever texts and data its service has put into it."""
+"""Problem details (RFC 9457) of a call error that can always be encoded, whatever texts and data the error has."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _log = logging.getLogger("servey.errors")
 
 
 def problem_details(error: CallError, request_id: str = "", types: str = "") -> dict[str, Any]:
-    """Return the problem details of an error (RFC 9457), of JSON values alone.
+    """Return the problem details of an error (RFC 9457), with JSON values only.
 
-    Texts that UTF-8 cannot write have replacements. Members that JSON cannot hold are left out, and logged.
+    `encodable_text` replaces lone surrogates. Members that JSON cannot express are left out and logged.
 
     Args:
         error: The error.
-        request_id: What the caller and the log know the call by.
-        types: What the ``type`` begins with, before the code.
+        request_id: The id of the request.
+        types: The prefix of ``type``, before the code.
 
     Example:
         >>> from servey.errors import NotFoundError
@@ -46,7 +46,7 @@ def problem_details(error: CallError, request_id: str = "", types: str = "") -> 
 
 
 def encodable(value: Any) -> Any:
-    """Return what JSON holds with every text in it as `encodable_text` returns it."""
+    """Return a JSON value with `encodable_text` applied to every text in it."""
     if isinstance(value, str):
         return encodable_text(value)
     if isinstance(value, dict):
@@ -58,7 +58,7 @@ def encodable(value: Any) -> Any:
 
 
 def encodable_text(text: str) -> str:
-    """Return a text that UTF-8 can write: lone surrogates become U+FFFD, pairs of them the character that they mean.
+    """Return a text that UTF-8 can encode: a lone surrogate becomes U+FFFD, a surrogate pair its character.
 
     Example:
         >>> encodable_text("caf\\udce9")

@@ -74,7 +74,7 @@ class Service:
         self.has_made_up = self.settings is not given
         """Whether it has made up a secret or a password itself, so that no server can have told of it."""
         self.own_plugins = built_in_plugins()
-        """Servey's own plugins, which come after the user's."""
+        """The built-in plugins, which come after the user's."""
         self.plugins: tuple[Plugin, ...] = (*plugins, *self.own_plugins)
         self._triggers: tuple[TriggerSupport, ...] = _flat(plugin.triggers() for plugin in self.plugins)
         self._own_authorizers: tuple[Authorizer, ...] = _flat(plugin.authorizers() for plugin in self.plugins)
@@ -169,15 +169,15 @@ class Service:
                 _ = authorizer.keys.ring
 
     def warn_of_resources(self) -> None:
-        """Tell the log, once, of resources that one request may open for each of many objects; every server does."""
+        """Log a warning, once, for each resource that a request may open once per object. Servers call this."""
         if self._has_warned:
             return
         self._has_warned = True
         for operation in self.operations.values():
             for node in operation.opened_for_each:
                 _log.warning(
-                    "%s (%s) opens %s for every object that a request asks it of: write "
-                    '@resource(scope="request") at %s (a sync one is then used in several threads, one after another), '
+                    "%s (%s) opens %s once for every object in a request: write "
+                    '@resource(scope="request") at %s (several threads then use a sync one, one after another), '
                     "or give the action a batch_invoker",
                     operation.name,
                     operation.action.where,

@@ -133,8 +133,8 @@ def action(
         cache_control: For how long, and by what, results may be used again: `TtlCacheControl(30)`, ….
         rate_limit: How often each caller may call it over a network: ``"10/minute"``.
         batch_invoker: How a nested action is called for many objects at once: ``BatchInvoker(all_of_them)``.
-        max_running: How many calls of it run at a time in a process; others wait until their deadline. Default: any
-            number.
+        max_running: How many calls may run at a time in a process; further calls wait, until their deadline. Default:
+            any number.
 
     Returns:
         The same function (or a decorator that returns it).
@@ -164,7 +164,7 @@ def action(
             for argument, given in given_tuples.items():
                 if not isinstance(given, tuple | list):
                     raise DefinitionError(
-                        f"{argument} of {name_of(function)} is no tuple, but {type(given).__name__}",
+                        f"{argument} of {name_of(function)} must be a tuple, not {type(given).__name__}",
                         fix=f"write a tuple, for one item with a comma: {argument}=(…,)",
                     )
             declared = Action(
@@ -197,9 +197,9 @@ def action(
             function.__servey_action__ = declared  # type: ignore[attr-defined]
         except AttributeError:
             raise DefinitionError(
-                f"{name_of(function)} takes no attributes, and cannot be declared an action",
+                f"{name_of(function)} cannot be declared an action: its attributes cannot be set",
                 where=where(function),
-                fix="declare a def around it, or functools.partial(…) of it",
+                fix="wrap it in a def or in functools.partial(…)",
             ) from None
         return function
 

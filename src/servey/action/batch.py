@@ -29,7 +29,7 @@ from servey.action.deadlines import in_time
 from servey.action.defect import is_stop
 from servey.action.injection import Injection, Values, compile_call
 from servey.action.opening import Hold, Opening, in_thread
-from servey.action.places import TAKEN, Places
+from servey.action.places import CURRENT_PLACE, Places
 from servey.action.runtime import Runtime
 from servey.action.signature import ActionSignature, Injected, asked_for
 from servey.codec import ResultError
@@ -83,7 +83,7 @@ class Batch:
         signature: The action's signature.
         injection: What fills the parameters of the batch function.
         call_error: Returns what an exception means to callers; tells the log of a defect.
-        places: Those of the action, where it has some; a call of the function takes one, for how many items ever.
+        places: Those of the action, if it has a `max_running`; one call of the batch function takes one place.
 
     Raises:
         DefinitionError: The action is no nested one, or the function asks for what nobody gives.
@@ -139,9 +139,9 @@ class Batch:
             if name in hints and not _is_list(hints[name]):
                 raise DefinitionError(
                     f"the batch function {name_of(self._fn)} of {self._name} {what} {shown_type(hints[name])}, "
-                    f"which is no list",
+                    f"not a list",
                     where=invoker.where,
-                    fix="it takes a list of items, and returns a list of as many results: list[…]",
+                    fix="let it take a list of items, and return a list with one result per item: list[…]",
                 )
         injected: list[Injected] = []
         for parameter in parameters:
@@ -184,7 +184,7 @@ class Batch:
             call.error = meant
 
     def _tell_failures(self, calls: Sequence[BatchedCall], hold: Hold) -> None:
-        """Have shared resources see the errors of calls whose function has gone well: for them, each is a call."""
+        """Report to shared resources the errors of single calls, although the batch function returned."""
         for call in calls:
             if call.error is not None and hold.turn is not None:
                 call.error = cast("Exception", hold.turn.fail(call.error))
@@ -192,21 +192,21 @@ class Batch:
     async def _call_in_place(
         self, calls: Sequence[BatchedCall], context: CallContext, runtime: Runtime, hold: Hold | None = None
     ) -> None:
-        """Make the calls as one of the so many that may run; a place is taken last, as by `Operation`."""
+        """Make the calls with one of the action's places, which is taken last, as in `Operation`."""
         if self._places is None:
             return await self._call_all(calls, context, runtime, hold)
         place = await self._places.take(context.deadline, runtime)
-        token = TAKEN.set(place)
+        token = CURRENT_PLACE.set(place)
         try:
             await self._call_all(calls, context, runtime, hold)
         finally:
-            TAKEN.reset(token)
+            CURRENT_PLACE.reset(token)
             place.leave()
 
     async def _call_all(
         self, calls: Sequence[BatchedCall], context: CallContext, runtime: Runtime, hold: Hold | None
     ) -> None:
-        """Make the calls, with their resources open around the function."""
+        """Call the batch function, with its resources open."""
         nodes, values = (self._opening.alone, runtime.values) if hold is None else (hold.nodes, hold.values)
         items = SimpleNamespace(**{self._first.name: [call.item for call in calls]})
 
@@ -217,7 +217,7 @@ class Batch:
             try:
                 self._opening.around(nodes, context, values, around)
             finally:
-                # here, because `run` does not wait when the deadline has passed; a shared resource sees to it itself
+                # here, because `run` does not wait after the deadline; for a shared resource, `_Keeper` does it
                 if context.invalidated is not None and (hold is None or hold.turn is None):
                     context.invalidated.again_here()
 

@@ -64,7 +64,7 @@ class BatchInvoker(msgspec.Struct, frozen=True):
 def _check_function(argument: str, given: Any) -> None:
     if not callable(given) or inspect.isclass(given) or source_of(given) is None:
         raise DefinitionError(
-            f"the {argument} of a BatchInvoker is {given!r}, which is no function", fix="give a def or an async def"
+            f"the {argument} of a BatchInvoker is {given!r}, not a function", fix="give a def or an async def"
         )
     if inspect.isgeneratorfunction(given) or inspect.isasyncgenfunction(given):
         raise DefinitionError(

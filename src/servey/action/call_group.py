@@ -50,7 +50,7 @@ class CallGroup:
             Exception: The call's own error, or what all calls of its batch failed with.
         """
         call = BatchedCall(item, context, finish, runtime.loop)
-        # one call of the function has one caller and one request scope
+        # all items of a call of the function have the same caller and the same request scope
         key = batch, id(context.authorization), id(context.request_scope)
         self._batched.setdefault(key, []).append(call)
         self._join(runtime)

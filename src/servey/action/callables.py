@@ -1,8 +1,8 @@
-"""What Python says of a callable: its name, its place, its parameters with their types, whether its calls are awaited.
+"""Inspect callables: name, source location, parameters with types, docstring, and whether a call must be awaited.
 
-Functions, decorated functions, `functools.partial` and objects with a ``__call__`` are all read here. Their parameters
-are those of `inspect.signature` (PEP 362), by which a decorator says that it adds or removes one. Whether a call is
-awaited depends on the callable that is called, and not on what it wraps.
+A callable is a function, a decorated function, a `functools.partial` or an object with a ``__call__``. Its parameters
+are those of `inspect.signature` (PEP 362), so a decorator can add or remove one. Whether a call must be awaited depends
+on the outermost callable, not on the function that it wraps.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from servey.errors import DefinitionError, located, snake_case
 
 
 def chain(fn: Any) -> Iterator[Any]:
-    """Yield a callable and what it wraps, from the outermost to the function that somebody wrote.
+    """Yield a callable and everything that it wraps, from the outermost to the innermost.
 
     Example:
         >>> def double(x: int) -> int:
@@ -53,22 +53,22 @@ def name_of(fn: Any) -> str:
 
 
 def qualified_name_of(fn: Any) -> str:
-    """Return the name of a callable with those of the classes and functions that it stands in."""
+    """Return the qualified name of a callable (``__qualname__``), or else its name."""
     return next((str(item.__qualname__) for item in chain(fn) if hasattr(item, "__qualname__")), name_of(fn))
 
 
 def module_of(fn: Any) -> str:
-    """Return the name of the module of the function that somebody wrote."""
+    """Return the name of the module of the innermost function; empty if there is none."""
     return str(getattr(source_of(fn), "__module__", ""))
 
 
 def source_of(fn: Any) -> Any:
-    """Return the innermost function of a callable; None where there is none, as of one that is written in C."""
+    """Return the innermost function of a callable; None if there is none, for example if it is written in C."""
     return next((item for item in reversed([*chain(fn)]) if inspect.isfunction(item)), None)
 
 
 def where_of(fn: Any) -> str:
-    """Return ``file:line`` of the innermost function; empty where there is none."""
+    """Return ``file:line`` of the innermost function; empty if there is none."""
     source = source_of(fn)
     return "" if source is None else located(source.__code__.co_filename, source.__code__.co_firstlineno)
 
@@ -76,17 +76,17 @@ def where_of(fn: Any) -> str:
 def docstring_of(fn: Any) -> str | None:
     """Return the docstring of a callable: its own, or that of what it wraps."""
     for item in chain(fn):
-        if inspect.isfunction(item) and item.__name__ != "__call__":  # which would inherit that of `object`
-            told = inspect.getdoc(item)
-        else:  # its own, not that of its class, which may be `functools.partial`
-            told = getattr(item, "__dict__", {}).get("__doc__")
-        if told:
-            return inspect.cleandoc(told)
+        if inspect.isfunction(item) and item.__name__ != "__call__":  # `__call__` would inherit the one of `object`
+            text = inspect.getdoc(item)
+        else:  # not that of its class, which may be `functools.partial`
+            text = getattr(item, "__dict__", {}).get("__doc__")
+        if text:
+            return inspect.cleandoc(text)
     return None
 
 
 def is_async(fn: Any) -> bool:
-    """Return whether calling `fn` returns a coroutine at once, so that it is called in the event loop."""
+    """Return whether `fn` is a coroutine function, a partial of one, or an object whose ``__call__`` is one."""
     while isinstance(fn, partial):
         fn = cast("Any", fn.func)
     call = getattr(cast("Any", type(fn)), "__call__", None)  # noqa: B004 - the one of its class
@@ -94,12 +94,16 @@ def is_async(fn: Any) -> bool:
 
 
 def may_return_awaitable(fn: Any) -> bool:
-    """Return whether `fn` is no coroutine function and wraps one, whose coroutine it may return."""
+    """Return whether `fn` is a plain function that wraps a coroutine function, and so may return its coroutine."""
     return not is_async(fn) and any(is_async(item) for item in chain(fn))
 
 
 class ToAwait(Exception):
-    """What a function returned in a worker thread is to be awaited on the event loop."""
+    """A function in a worker thread returned an awaitable, which the event loop must await.
+
+    Args:
+        awaitable: What it returned.
+    """
 
     def __init__(self, awaitable: Awaitable[Any]) -> None:
         super().__init__()
@@ -107,7 +111,7 @@ class ToAwait(Exception):
 
 
 def is_awaitable(value: Any) -> bool:
-    """Return whether something can be awaited; quicker than `inspect.isawaitable`."""
+    """Return whether a value can be awaited; faster than `inspect.isawaitable`."""
     return _has_await(cast("Any", type(value)))
 
 
@@ -117,15 +121,15 @@ def _has_await(cls: type) -> bool:
 
 
 def settled(value: Any, *, may_wait: bool = True) -> Any:
-    """Return what a function returned in a worker thread.
+    """Return the result of a function that ran in a worker thread.
 
     Args:
-        value: What it returned.
-        may_wait: Whether something awaitable can be awaited outside of the thread.
+        value: The result.
+        may_wait: Whether the event loop can await the result. It cannot while resources are open in the thread.
 
     Raises:
-        ToAwait: It is to be awaited first.
-        TypeError: It would have to be, while resources are open in the thread.
+        ToAwait: The result is an awaitable, and the event loop can await it.
+        TypeError: The result is an awaitable, and nothing can await it.
     """
     if not _has_await(cast("Any", type(value))):
         return value
@@ -134,29 +138,29 @@ def settled(value: Any, *, may_wait: bool = True) -> Any:
     if inspect.iscoroutine(value):
         value.close()
     raise TypeError(
-        "a def returned something awaitable while its resources are open in a worker thread: declare it async def, or "
-        "let its decorator use functools.wraps"
+        "a def returned an awaitable while its resources are open in a worker thread: write async def, or use "
+        "functools.wraps in its decorator"
     )
 
 
 def parameters_of(fn: Any) -> Mapping[str, inspect.Parameter]:
-    """Return the parameters of a callable by their names, as Python tells them.
+    """Return the parameters of a callable by their names, as `inspect.signature` has them.
 
     Raises:
-        DefinitionError: Python does not know them, as of some that are written in C.
+        DefinitionError: They are unknown, as for some callables that are written in C.
     """
     return _signature_of(fn).parameters
 
 
 def hints_of(fn: Any, local: Mapping[str, Any], owner: type | None, where: str) -> dict[str, Any]:
-    """Return the annotations of a callable's parameters, and of its result as ``return``, resolved.
+    """Return the resolved annotations of a callable's parameters, and of its result as ``return``.
 
-    Each is resolved in the module that it is written in: a decorator in another module may have added a parameter.
+    Each is resolved in the module in which it is written: a decorator in another module may have added a parameter.
 
     Args:
         fn: The callable.
-        local: The names that were local where it was declared.
-        owner: The class that it belongs to.
+        local: The local names at its declaration.
+        owner: The class that it belongs to; None for a function outside of classes.
         where: Its ``file:line``, for errors.
 
     Raises:
@@ -170,10 +174,8 @@ def hints_of(fn: Any, local: Mapping[str, Any], owner: type | None, where: str) 
         "return": signature.return_annotation
     }
     for name, annotation in given.items():
-        if annotation is signature.empty:  # a signature that somebody has made may leave out what the function says
-            given[name] = next(
-                (told[name] for item in chain(fn) if name in (told := _annotations_of(item))), annotation
-            )
+        if annotation is signature.empty:  # a decorator's `__signature__` may lack an annotation of the function
+            given[name] = next((own[name] for item in chain(fn) if name in (own := _annotations_of(item))), annotation)
     given = {name: annotation for name, annotation in given.items() if annotation is not signature.empty}
     by_home: dict[int, tuple[Any, dict[str, Any]]] = {}
     for name, annotation in given.items():
@@ -209,14 +211,14 @@ def _signature_of(fn: Any) -> inspect.Signature:
         return inspect.signature(fn)
     except (ValueError, TypeError) as error:
         raise DefinitionError(
-            f"Python does not know what {name_of(fn)} takes: {error}",
+            f"the parameters of {name_of(fn)} are unknown: {error}",
             where=where_of(fn),
-            fix="write a def around it, with annotations",
+            fix="write a def with annotations that calls it",
         ) from error
 
 
 def _home_of(fn: Any, name: str, annotation: Any) -> Any:
-    """Return where an annotation is written: the innermost function that has it, else what has the signature."""
+    """Return the callable in which an annotation is written: the innermost that has it, else the signature's."""
     items = [*chain(fn)]
     for item in reversed(items):
         if _is_same(_annotations_of(item).get(name, _NOTHING), annotation):
@@ -251,7 +253,7 @@ def _resolved(home: Any, annotations: Mapping[str, Any], local: Mapping[str, Any
 
 
 def _owned(hint: Any, owner: type) -> Any:
-    """Return a type with `owner` in the place of each `typing.Self` (PEP 673)."""
+    """Return a type with each `typing.Self` (PEP 673) replaced by `owner`."""
     if hint is typing.Self:  # pyright: ignore[reportUnknownMemberType]
         return owner
     origin: Any = typing.get_origin(hint)

@@ -57,9 +57,9 @@ class CallContext(msgspec.Struct, gc=False):
         invalidated: The `servey.cache_control.invalidated.Invalidated` of the call, once it has invalidated results.
         group: The `servey.action.call_group.CallGroup` of the request, whose calls may be made together; None for a
             call that comes alone.
-        action: The name of the action that is called; set when it runs.
-        request_scope: What the calls of the request share, a `servey.action.request_scope.RequestScope`; None for a
-            call that is a request of its own.
+        action: The name of the action; set when its access is checked or it runs. Empty before.
+        request_scope: The `servey.action.request_scope.RequestScope` that the calls of the request share; None for a
+            request of one call.
         started: When the request came that the call is a part of, in the event loop's time (seconds): the deadline
             counts from it. None: it counts from when the call is made.
     """

@@ -1,4 +1,4 @@
-"""What is going on around this code: the service that runs, and the request that is answered."""
+"""The current service and the current request, as context variables."""
 
 from __future__ import annotations
 
@@ -17,35 +17,35 @@ RUNNING: ContextVar[Any] = ContextVar("servey_running_service", default=None)
 _of_process: Any = None
 
 
-class AnsweredRequest(Protocol):
-    """A request of a network that is being answered, by an action or by anything else."""
+class CurrentRequest(Protocol):
+    """A request from the network that the server is handling, in an action or in another route."""
 
     @property
     def request_id(self) -> str:
-        """What its caller and the log know it by."""
+        """The id in the answer and in the log."""
         ...
 
     @property
     def client(self) -> str:
-        """The address that it comes from; empty where that is not known."""
+        """The address of the client; empty if unknown."""
         ...
 
     async def caller(self) -> Authorization | None:
-        """Return whom the request's token speaks for; None when it has none.
+        """Return the caller, from the verified token of the request; None if it has no token.
 
         Raises:
-            CallError: The token is not good.
+            CallError: The token is not valid.
         """
         ...
 
 
-ANSWERED: ContextVar[AnsweredRequest | None] = ContextVar("servey_answered_request", default=None)
-"""The request that is answered here, outside any action; an adapter sets it around what else it serves."""
+CURRENT_REQUEST: ContextVar[CurrentRequest | None] = ContextVar("servey_current_request", default=None)
+"""The current request; an adapter sets it around its routes that are not actions."""
 
 
 @contextmanager
-def within(context: CallContext) -> Generator[None]:
-    """Have the code inside belong to a call that does not run yet: what verifies its caller, for one."""
+def as_current_call(context: CallContext) -> Generator[None]:
+    """Make `context` the current call for the code inside, before the call runs: an authorizer, for example."""
     token = CURRENT_CALL.set(context)
     try:
         yield
@@ -54,21 +54,21 @@ def within(context: CallContext) -> Generator[None]:
 
 
 async def current_context(transport: str) -> CallContext:
-    """Return the surroundings of a call that code makes: those of the call or the request that it belongs to.
+    """Return the context of a call that Python code makes.
 
-    It has their origin, caller, client and request id; it is a call of its own, with a deadline of its own. Where
-    nothing is answered, the operating system calls.
+    It has the origin, caller, client and request id of the current call, or else of the current request. It has its own
+    deadline. Outside of requests, the origin is the system.
 
     Args:
-        transport: Through what the call is made.
+        transport: The name of the transport, as ``"direct"``.
 
     Raises:
-        CallError: The token of the request is not good.
+        CallError: The token of the request is not valid.
     """
     call = CURRENT_CALL.get(None)
     if call is not None:
         return CallContext(call.origin, transport, call.request_id, call.authorization, client=call.client)
-    request = ANSWERED.get()
+    request = CURRENT_REQUEST.get()
     if request is not None:
         caller = await request.caller()
         return CallContext(Origin.NETWORK, transport, request.request_id, caller, client=request.client)

@@ -124,5 +124,14 @@ class Deadlines:
 
 
 async def in_time(awaitable: Awaitable[T], at: float | None, deadlines: Deadlines) -> T:
-    """Await `awaitable`, as `Deadlines.run` does where there is a deadline."""
+    """Return the result of `awaitable`, by a deadline if there is one.
+
+    Args:
+        awaitable: A coroutine or a future.
+        at: The deadline in the event loop's time (seconds); None for none.
+        deadlines: The deadlines of the event loop.
+
+    Raises:
+        DeadlineError: The deadline passed first.
+    """
     return await (awaitable if at is None else deadlines.run(awaitable, at))

@@ -1,8 +1,8 @@
-"""What code may raise: any error is an answer to one call, and none of them ends the process.
+"""Turn unexpected exceptions of a call into its error, so that none of them ends the process.
 
-asyncio lets `SystemExit` and `KeyboardInterrupt` of a task out of the event loop. So every task of servey's, and every
-adapter around its call, catches `BaseException` and hands it to `defect`, which lets pass only what stops the code from
-outside: a cancellation, the closing of a coroutine, a signal.
+asyncio passes a `SystemExit` or `KeyboardInterrupt` of a task out of the event loop, which ends the server. Therefore
+each task of servey, and each adapter around a call, catches `BaseException` and calls `defect`. Only a stop from
+outside passes: a cancellation, the closing of a coroutine, a signal.
 """
 
 from __future__ import annotations
@@ -21,49 +21,49 @@ from servey.errors import CallError, InternalError
 def defect(
     error: BaseException | None, message: str, *, log: logging.Logger, request_id: str, action: str = ""
 ) -> InternalError:
-    """Return what the caller learns of a defect; the log gets the rest, with the traceback.
+    """Log a defect with its traceback, and return the error for the caller, who sees no details.
 
     Args:
-        error: What was raised; None for a defect without an error.
+        error: The exception; None for a defect without one.
         message: What failed.
-        log: The logger of the defect.
-        request_id: By what the caller and the log know the request.
-        action: The action's name, where one is called.
+        log: The logger.
+        request_id: The id of the request.
+        action: The action's name; empty outside of actions.
 
     Raises:
-        BaseException: `error` itself, where it `is_stop`.
+        BaseException: `error` itself, if it is a stop; see `is_stop`.
     """
     if error is not None and is_stop(error):
         raise error
-    told = f"{action}: {message}" if action else message
+    text = f"{action}: {message}" if action else message
     extra = {"action": action, "request_id": request_id} if action else {"request_id": request_id}
-    log.error("%s (request %s)", told, request_id, exc_info=error, extra=extra)
+    log.error("%s (request %s)", text, request_id, exc_info=error, extra=extra)
     return InternalError()
 
 
 def is_stop(error: BaseException) -> bool:
-    """Return whether `error` stops the code that it came through, rather than being raised by it."""
+    """Return whether `error` stops the code from outside: a cancellation, a closed coroutine, a signal."""
     if isinstance(error, Exception):
         return False
     if isinstance(error, asyncio.CancelledError):
         task = _current_task()
         return task is None or task.cancelling() > 0
     if isinstance(error, GeneratorExit):
-        return _current_task() is None  # nobody runs the coroutine any more: it is closed
+        return _current_task() is None  # no task runs the coroutine: Python closes it
     return _is_of_signal(error)
 
 
-class Guarded:
-    """Around the code of a call: it raises nothing but a `CallError`, or what stops it from outside.
+class ErrorBoundary:
+    """A context manager for the code of a call: every exception becomes a `CallError`, except a stop; see `is_stop`.
 
     Args:
         message: What failed, for the log.
-        log: The logger of the defect.
-        request_id: The request, for the caller and the log.
+        log: The logger.
+        request_id: The id of the request.
         action: The action's name.
 
     Example:
-        >>> with Guarded("the call failed", log=logging.getLogger("example"), request_id="1", action="sum"):
+        >>> with ErrorBoundary("the call failed", log=logging.getLogger("example"), request_id="1", action="sum"):
         ...     total = 1 + 1
     """
 
@@ -83,11 +83,11 @@ class Guarded:
 
 
 def as_exception(error: BaseException, label: str) -> Exception:
-    """Return `error`, or where it is no `Exception` one that stands for it, with `error` as its ``__cause__``.
+    """Return `error` if it is an `Exception`, or else a `RuntimeError` with `error` as its ``__cause__``.
 
     Args:
         error: What was raised.
-        label: What raised it.
+        label: The code that raised it, for the message.
     """
     if isinstance(error, Exception):
         return error
@@ -104,7 +104,7 @@ def _current_task() -> asyncio.Task[Any] | None:
 
 
 def _is_of_signal(error: BaseException) -> bool:
-    """Return whether a signal's handler raised `error`: a frame of one is in its traceback."""
+    """Return whether a signal handler raised `error`: its traceback has a frame of a handler."""
     if threading.current_thread() is not threading.main_thread():
         return False  # Python runs the handlers in the main thread
     if isinstance(error, KeyboardInterrupt) and signal.getsignal(signal.SIGINT) is signal.default_int_handler:

@@ -30,7 +30,7 @@ class ResourceNode(msgspec.Struct, frozen=True):
         resource: The declaration.
         type: What it yields.
         injected: Its parameters.
-        places: How many may be open; None for any number.
+        places: The `Places` of a resource with a `limit`; None for any number.
     """
 
     resource: Resource
@@ -53,7 +53,7 @@ class Injection:
 
     Raises:
         DefinitionError: Two things provide one type, a resource asks for what nobody provides, they ask for each other,
-            or one asks for what lives shorter.
+            or one asks for another with a shorter life.
     """
 
     def __init__(self, resources: Iterable[Resource] = (), injectors: Mapping[type, Provide] | None = None) -> None:
@@ -104,7 +104,7 @@ class Injection:
         return tuple(node for node in self.ordered if node.type in wanted)
 
     def asked_of_calls(self, injected: Iterable[Injected]) -> tuple[Injected, ...]:
-        """Return everything that parameters ask of the call itself (its caller, for one), through resources as well."""
+        """Return the parameters that the call itself fills, such as `Authorization`, also those of resources."""
         injected = tuple(injected)
         asked = (item for node in self.needed(injected) for item in node.injected)
         return tuple(item for item in (*injected, *asked) if item.type in self.providers)
@@ -135,10 +135,10 @@ class Injection:
             lives: Scope = "request" if asked in self.providers else declared[asked].scope
             if resource.outlives(lives):
                 raise DefinitionError(
-                    f"the resource {name_of(resource.fn)} lives as long as the {resource.scope}, "
-                    f"and asks for {asked.__name__}, which is another for every {lives}",
+                    f'the resource {name_of(resource.fn)} has the scope "{resource.scope}" '
+                    f"and asks for {asked.__name__}, which lives only for one {lives}",
                     where=resource.where,
-                    fix=f'make it a resource of scope "{lives}"',
+                    fix=f'give it the scope "{lives}"',
                 )
             yield Injected(name, asked, optional)
 
@@ -171,7 +171,7 @@ def _places_of(resource: Resource) -> Places | None:
         return None
     from servey.action.places import Places  # few resources have a limit
 
-    return Places(resource.limit, "what the call needs was in use")
+    return Places(resource.limit, "a resource that the call needs was in use")
 
 
 def compile_call(

@@ -1,4 +1,4 @@
-"""What a function needs opened around its calls: decided at start, and the same for an action and a batch function."""
+"""Open the resources that a call of an action, or of a batch function, needs. The order is decided at start."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ T = TypeVar("T")
 
 
 class Opening:
-    """The resources around the calls of one function.
+    """The resources that are opened around the calls of one function.
 
     Args:
-        injected: The function's parameters that no caller gives.
-        injection: What fills them.
-        call_error: Returns what an exception means to callers; tells the log of a defect.
+        injected: The injected parameters of the function.
+        injection: Opens the resources.
+        call_error: Returns the error for callers that stands for an exception; logs a defect.
 
     Attributes:
-        alone: What is opened around a call that is a request of its own.
-        own: What is opened around a call of a request scope: resources of scope ``"call"``.
-        shared: What such a call shares with others.
-        fits_a_thread: Whether what is opened around a call can be opened in the thread of the call. It is decided by
-            `alone` for every call, so that a function does the same in a request scope and outside of one.
+        alone: The resources of a call outside of a request scope, in the order in which they are opened.
+        own: The resources of a call in a request scope: those of scope ``"call"``.
+        shared: The resources of scope ``"request"``, which the calls of a request scope share.
+        fits_a_thread: Whether all resources are sync, so that they can be opened in the thread of the call. `alone`
+            decides, so that a function runs in the same way inside and outside of a request scope.
     """
 
     def __init__(self, injected: Iterable[Injected], injection: Injection, call_error: CallErrorOf) -> None:
         needed = injection.needed(injected)
         self.own = tuple(node for node in needed if node.resource.scope == "call")
         self.shared = tuple(node for node in needed if node.resource.scope == "request")
-        # What a request keeps is taken first, by a call that comes alone as well: the request that has it may wait for
-        # what calls have, and would wait for ever for a call that has that and waits for the request.
+        # Always the same order, to avoid deadlocks: resources of requests first, also outside of a request scope. A
+        # request keeps them while its calls wait for resources of scope "call", so no call may wait the other way.
         self.alone = (*self.shared, *self.own)
         self.fits_a_thread = not any(node.resource.is_async for node in self.alone)
         self._is_limited = any(node.resource.limit is not None for node in self.alone)
@@ -49,21 +49,21 @@ class Opening:
 
     @property
     def may_hold(self) -> bool:
-        """Whether there are calls that wait for others: `hold` then makes them."""
+        """Whether some calls must wait for others; such a call enters `hold`."""
         return self._is_limited or bool(self.shared)
 
     def holds(self, context: CallContext) -> bool:
-        """Whether a call waits for others."""
+        """Whether a call must wait for others: for a shared resource, or for a limited one."""
         return self._is_limited or (bool(self.shared) and context.request_scope is not None)
 
     def hold(self, context: CallContext, runtime: Runtime) -> Hold:
-        """Return what a call enters that waits for others."""
+        """Return the context manager that waits for shared and limited resources."""
         return Hold(self, self._injection, context, runtime)
 
     def around(
         self, nodes: Sequence[ResourceNode], context: CallContext, values: Values, call: Callable[[Values], T]
     ) -> T:
-        """Return what `call` returns of the values, with synchronous resources open around it, in this thread."""
+        """Open sync resources in this thread, and return the result of `call` with their values."""
         if not nodes:
             return call(values)
         with ExitStack() as stack:
@@ -81,7 +81,7 @@ class Opening:
         values: Values,
         call: Callable[[Values], Awaitable[T]],
     ) -> T:
-        """Return what `call` resolves to, with resources open around it."""
+        """Open resources on the event loop, and return the awaited result of `call` with their values."""
         async with AsyncExitStack() as stack:
             opened = dict(values)
             for node in nodes:
@@ -93,14 +93,14 @@ class Opening:
 def in_thread(
     call: Callable[[], T], label: str, context: CallContext, runtime: Runtime, hold: Hold | None = None
 ) -> Awaitable[T]:
-    """Return what `call` returns in a worker thread; see `servey.action.workers.Workers.run`.
+    """Run `call` in a worker thread, and return its result; see `servey.action.workers.Workers.run`.
 
     Args:
         call: The function, without arguments.
         label: The name of the job, for the log.
-        context: The call's surroundings; its deadline holds.
-        runtime: The event loop's.
-        hold: What the call keeps until the thread ends, where it has such things.
+        context: The context of the call, with the deadline.
+        runtime: The runtime of the event loop.
+        hold: The `Hold` of the call, which it keeps until the thread ends; None for a call without one.
     """
     if hold is not None:
         return hold.in_thread(call, label)
@@ -108,20 +108,21 @@ def in_thread(
 
 
 class Hold:
-    """What one call has that others wait for: its turn with shared resources, and places of limited ones.
+    """The locks of one call: its exclusive use of shared resources, and its places of limited resources.
 
-    It gives them back when the call has ended, and not before: a function in a thread goes on when its caller has left.
+    It releases them when the call ends. A function in a thread may end later than its caller waits; then the thread
+    releases them.
 
     Args:
-        opening: What the call needs.
-        injection: What opens it.
-        context: The call's surroundings.
-        runtime: The event loop's.
+        opening: The resources of the function.
+        injection: Opens the resources.
+        context: The context of the call.
+        runtime: The runtime of the event loop.
 
     Attributes:
-        nodes: What is to be opened around the call.
-        values: What is open already.
-        turn: The call's turn with shared resources; None where it shares none.
+        nodes: The resources that must still be opened around the call.
+        values: The values of the resources that are open already.
+        turn: The call's use of shared resources; None if it shares none.
     """
 
     def __init__(self, opening: Opening, injection: Injection, context: CallContext, runtime: Runtime) -> None:
@@ -170,7 +171,7 @@ class Hold:
             raise meant from error
 
     async def in_thread(self, call: Callable[[], T], label: str) -> T:
-        """Return what `call` returns in a worker thread; see `servey.action.workers.Workers.run`."""
+        """Run `call` in a worker thread, and return its result; see `servey.action.workers.Workers.run`."""
 
         def run() -> Any:
             with self._lock:
@@ -184,7 +185,7 @@ class Hold:
                     self._runs = False
                     is_late = self._is_left
                 if is_late:
-                    with suppress(RuntimeError):  # the loop is closed: nobody waits
+                    with suppress(RuntimeError):  # the event loop is closed, and no call waits
                         self._runtime.loop.call_soon_threadsafe(self._give_back)
 
         return await in_thread(run, label, self._context, self._runtime)

@@ -47,12 +47,12 @@ if TYPE_CHECKING:
 _log = logging.getLogger("servey.operation")
 
 LARGE_BODY = 64 * 1024
-"""Bodies of more bytes are read in a worker thread, so that other requests do not wait for them."""
+"""Larger bodies (in bytes) are decoded in a worker thread, so that other requests do not wait."""
 
 Finish = Callable[[Any], Any]
 Execute = Callable[[Any, CallContext, Runtime, Finish], Awaitable[Any]]
 Way = Callable[..., Awaitable[Any]]
-"""An `Execute` that also takes the `Hold` of the call, where it has one."""
+"""An `Execute` with one more optional argument, the `Hold` of the call."""
 
 
 def _same(value: Any) -> Any:
@@ -148,9 +148,9 @@ class Operation:
         asked_of_call = injection.asked_of_calls(injected)
         callers = [item for item in asked_of_call if item.type is Authorization]
         self.takes_caller = bool(callers)
-        """Whether the function, its batch function or a resource of theirs is given the caller."""
+        """Whether the function, its batch function or one of their resources gets the caller."""
         self.needs_caller = not all(item.optional for item in callers)
-        """Whether one of them does not work without a caller."""
+        """Whether one of them requires a caller."""
         self.is_open = action.access_control is ALLOW_ALL and not self.needs_caller
         """Whether `authorize` lets everybody in who has not used up a rate limit."""
         self.is_unguarded = self.is_open and limiter is None
@@ -184,15 +184,17 @@ class Operation:
         self.examples = self._check_examples(action.examples)
 
     async def decode_in_thread(self, data: bytes, extra: Mapping[str, str], context: CallContext) -> Any:
-        """Return the arguments in a large JSON object, as `decode_json` does, while the event loop serves others.
+        """Decode a large JSON object in a worker thread, as `decode_json` does on the event loop.
 
         Args:
-            data: The JSON text.
-            extra: Arguments given as text elsewhere, as by the path.
-            context: The call's surroundings; its deadline holds for the reading, too.
+            data: The JSON text in bytes.
+            extra: Further arguments as text, such as those of the path.
+            context: The context of the call. Its deadline includes the decoding.
 
         Raises:
-            CallError: As `decode_json`, and `DeadlineError` and `OverloadedError`.
+            DeadlineError: The deadline passed first.
+            OverloadedError: No worker thread was free before the deadline.
+            CallError: As for `decode_json`.
         """
         runtime = self._current_runtime()
         self.deadline(context, runtime)
@@ -200,15 +202,15 @@ class Operation:
 
     @property
     def shares_limited(self) -> bool:
-        """Whether requests of which only so many can run at a time make its calls.
+        """Whether the action needs a limited resource of scope ``"request"``.
 
-        A call of such a request must not wait for another request: that may be waiting for this one.
+        A request that has the resource must not wait for a call of another request, which may wait for the resource.
         """
         return any(node.resource.scope == "request" and node.resource.limit is not None for node in self._resources)
 
     @property
     def opened_for_each(self) -> Sequence[ResourceNode]:
-        """The resources that a request for a nested action of many objects opens for every object."""
+        """The resources that a request opens once per object: those of a nested action without a batch invoker."""
         nested = self.signature.owner is not None and self._batch is None
         return self._opening.own if nested else ()
 
@@ -379,19 +381,21 @@ class Operation:
             CallError: As for `run`.
         """
         if self.results is None:
-            return self.fetch_anew(arguments, context)
+            return self.fetch_uncached(arguments, context)
         return self.results.fetch(arguments, context, max_age, store)
 
     def _run_to_keep(self, arguments: Any, context: CallContext) -> Awaitable[Representation]:
-        """Call the function for a result that other requests may get: they may wait longer for it than this one does,
-        and it must not be of a transaction that began before the store was asked.
+        """Call the function, outside of the request scope, for a result that other requests may get as well.
+
+        Other requests may wait for it longer than this one, and its transaction must begin after the lookup in the
+        store.
         """
         if context.request_scope is not None:
             context = msgspec.structs.replace(context, request_scope=None)
         return self.run(arguments, context, self._represent)
 
-    async def fetch_anew(self, arguments: Any, context: CallContext) -> Fetched:
-        """Return a result that is kept for nobody; as `fetch` otherwise."""
+    async def fetch_uncached(self, arguments: Any, context: CallContext) -> Fetched:
+        """Call the function without using or filling the result cache; otherwise as `fetch`."""
         return Fetched(await self.run(arguments, context, self._represent))
 
     def _represent(self, result: Any) -> Representation:
@@ -419,9 +423,9 @@ class Operation:
 
     @cached_property
     def is_restorable(self) -> bool:
-        """Whether `restore` returns what was written.
+        """Whether `restore` can rebuild results from their JSON.
 
-        Not where members of a union may look alike, nor where the result has a class that can only be written.
+        It cannot if members of a union may have the same JSON, or if the result has a class that can only be written.
         """
         from servey.codec.ambiguity import is_ambiguous  # for kept results of which objects are made
 
@@ -504,7 +508,7 @@ class Operation:
 
     @property
     def access(self) -> str:
-        """Who may call the action, in words: for the server's start, lists and schemas."""
+        """Who may call the action, as text for the banner, lists and schemas: ``any token``, for example."""
         if self.needs_caller and self.action.access_control is ALLOW_ALL:
             return "any token"
         return described(self.action.access_control)
@@ -515,12 +519,12 @@ class Operation:
         """Return how a call is executed; None for an async function without resources, which `run` awaits itself."""
         in_thread = self.action.run_in == "thread" and self._opening.fits_a_thread
         if self._opening.alone and may_return_awaitable(self.action.fn):
-            in_thread = False  # what it returns is awaited while they are open
+            in_thread = False  # the event loop must await the result while the resources are open
         self._way: Way = self._in_thread if in_thread else self._with_resources
         alone = self._compile_alone()
         if self._places is not None:
-            # A place is taken last: whoever has one runs, and waits for nobody. A request keeps what its calls share
-            # from the first to the last of them, so that a call with a place must not wait for that.
+            # A call takes its place last, so that a call with a place never waits. A request keeps its shared resources
+            # until its last call ends: a call that waited for them with a place could block the others.
             if self._opening.may_hold:
                 self._way = self._places.limited(self._way)
             else:
@@ -546,7 +550,7 @@ class Operation:
         return None if self.action.is_async else self._at_once
 
     def _holding(self, arguments: Any, context: CallContext, runtime: Runtime, finish: Finish) -> Awaitable[Any]:
-        """Call the function where calls wait for one another, because of what they share or of a limit."""
+        """Call the function, after waiting for shared and limited resources if the call needs any."""
         if self._opening.holds(context):
             return self._held(arguments, context, runtime, finish)
         return self._way(arguments, context, runtime, finish)
@@ -580,7 +584,7 @@ class Operation:
             try:
                 return self._opening.around(nodes, context, values, made)
             finally:
-                # here, because `run` does not wait when the deadline has passed; a shared resource sees to it itself
+                # here, because `run` does not wait after the deadline; for a shared resource, `_Keeper` does it
                 if context.invalidated is not None and (hold is None or hold.turn is None):
                     context.invalidated.again_here()
 
@@ -634,7 +638,7 @@ class Operation:
             try:
                 return nearest.call_error(typing.cast("Exception", error))
             except BaseException as broken:  # noqa: BLE001 - the exception's own __str__
-                return self._defect(broken, context, f"the message of a {type(error).__name__} failed")
+                return self._defect(broken, context, f"the message of a {type(error).__name__} cannot be made")
         if isinstance(error, ResultError):
             return self._defect(None, context, str(error))
         return self._defect(error, context, "the action failed")

@@ -1,7 +1,7 @@
-"""How many calls of one action run at a time in this process, `@action(max_running=4)`, and how many of a resource are
-open, `@resource(limit=4)`.
+"""Limit the calls of an action that run at a time, `@action(max_running=4)`, and the open instances of a resource,
+`@resource(limit=4)`, in this process: a semaphore for calls of several event loops, with their deadlines.
 
-A call without a place waits on its event loop and takes no worker thread meanwhile.
+A call that waits for a place waits on its event loop, without a worker thread.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ from servey.errors import OverloadedError
 
 
 class Places:
-    """The places of one action or resource. Calls wait for one in the order in which they come.
+    """The places of one action or resource. Calls get them in the order of their arrival.
 
     Args:
-        count: How many there are.
-        of: Why there was none, for the callers who waited in vain.
+        count: The number of places.
+        reason: What to tell a caller who got no place before the deadline.
     """
 
-    def __init__(self, count: int, of: str = "as many calls of the action as may run did so") -> None:
-        self._of = of
-        self._lock = threading.Lock()  # event loops and worker threads meet here
+    def __init__(self, count: int, reason: str = "too many calls of the action were running") -> None:
+        self._reason = reason
+        self._lock = threading.Lock()  # for event loops and worker threads
         self._free = count
         self._waiting: OrderedDict[_Waiting, None] = OrderedDict()
 
     async def take(self, deadline: float | None, runtime: Runtime) -> Place:
-        """Return a place, once one is free.
+        """Wait for a free place, and take it.
 
         Args:
-            deadline: Until when to wait, in the event loop's time; None for ever.
-            runtime: The event loop's.
+            deadline: When to give up, in the event loop's time (seconds); None for never.
+            runtime: The runtime of the event loop.
 
         Raises:
             OverloadedError: The deadline passed first.
@@ -64,35 +64,35 @@ class Places:
         finally:
             runtime.deadlines.discard(waiting)
         if not is_free:
-            raise OverloadedError(f"{self._of} until the call's deadline")
+            raise OverloadedError(f"{self._reason} until the call's deadline")
         return Place(self)
 
     def limited(self, execute: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-        """Return how a call is executed that has a place meanwhile; `execute` is how it is executed without."""
+        """Return `execute` with a place taken around it."""
 
         async def limited(
             arguments: Any, context: CallContext, runtime: Runtime, finish: Callable[[Any], Any], *hold: Any
         ) -> Any:
             place = await self.take(context.deadline, runtime)
-            token = TAKEN.set(place)
+            token = CURRENT_PLACE.set(place)
             try:
                 return await execute(arguments, context, runtime, finish, *hold)
             except ToAwait as returned:
                 return finish(await in_time(returned.awaitable, context.deadline, runtime.deadlines))
             finally:
-                TAKEN.reset(token)
+                CURRENT_PLACE.reset(token)
                 place.leave()
 
         return limited
 
     @staticmethod
     def holding(call: Callable[..., Any]) -> Callable[..., Any]:
-        """Return `call` as a thread makes it: a call that was given up keeps its place until its thread is done."""
+        """Return `call` for a thread, which holds the place as well: a call that was given up keeps it until then."""
 
         def held(*arguments: Any) -> Any:
-            place = TAKEN.get()
+            place = CURRENT_PLACE.get()
             if not place.hold():
-                raise OverloadedError("nobody waits for this call any more")
+                raise OverloadedError("the call was given up before it began")
             try:
                 return call(*arguments)
             finally:
@@ -101,7 +101,7 @@ class Places:
         return held
 
     def free(self) -> None:
-        """Give a place to whoever has waited for longest."""
+        """Give a free place to the call that has waited longest, if any."""
         with self._lock:
             while self._waiting:
                 waiting, _ = self._waiting.popitem(last=False)
@@ -140,10 +140,10 @@ class _Waiting:
 
 
 class Place:
-    """One taken place. It is free again when all who hold it have left: the call, and the thread that works for it.
+    """One taken place, with a count of its holders: the call, and the thread in which it runs.
 
     Args:
-        places: Where it is.
+        places: The places that it belongs to.
     """
 
     __slots__ = ("_holders", "_lock", "_places")
@@ -154,7 +154,7 @@ class Place:
         self._holders = 1
 
     def hold(self) -> bool:
-        """Hold the place too; return False where everybody has left it."""
+        """Add a holder; return False if the place is free already."""
         with self._lock:
             if not self._holders:
                 return False
@@ -162,7 +162,7 @@ class Place:
             return True
 
     def leave(self) -> None:
-        """Hold the place no more."""
+        """Remove a holder; the last one frees the place."""
         with self._lock:
             self._holders -= 1
             is_left = not self._holders
@@ -170,5 +170,5 @@ class Place:
             self._places.free()
 
 
-TAKEN: ContextVar[Place] = ContextVar("servey_place")
-"""The place of the call that runs here, for an action that has places."""
+CURRENT_PLACE: ContextVar[Place] = ContextVar("servey_place")
+"""The place of the current call, if its action has a `max_running`."""

@@ -1,4 +1,4 @@
-"""The resources that the calls of one request share: opened when first needed, closed once, after all of them."""
+"""The resources that the calls of one request share: opened at the first need, closed once, after the last call."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ if TYPE_CHECKING:
     from servey.action.runtime import Runtime
 
 CLOSE_SECONDS = 1.0
-"""How long the closing may take at least, when the calls before it have used up their time."""
+"""The minimum time for closing, in seconds, even if the calls have used up their deadlines."""
 
 CallErrorOf = Callable[[BaseException, CallContext], CallError]
-"""Returns what an exception means to callers; tells the log of a defect."""
+"""Returns the error for callers that stands for an exception; logs a defect."""
 
 
 class RequestScope:
-    """The resources of scope ``"request"`` that some calls share.
+    """A context manager for the resources of scope ``"request"`` that several calls share.
 
-    A transport enters one for a request that is many calls, and puts it into the `CallContext` of each; a call without
-    one is a request of its own. Nothing is opened before a call needs it. Calls that need the same resource run one
-    after another, in the order in which they came; all others run as if there were no scope.
+    A transport enters one for a request with many calls, and puts it into the `CallContext` of each. A call without one
+    is a request of its own. A resource is opened when a call first needs it. Calls that need the same resource run one
+    after another, in the order of their arrival; other calls are not affected.
 
-    When it is left, everything is closed, in the task that opened it. The first error of a call that used a resource
-    is raised at the ``yield`` of each, or else the error that the scope is left with; so is a cancellation. When they
-    cannot be closed, the scope raises the `CallError` that says so.
+    On exit, one task closes everything that it has opened. At the ``yield`` of each resource, it raises the first error
+    of a call that used a resource, or else the error (or the cancellation) with which the scope was left. If nothing
+    has failed before and closing fails, the scope raises a `CallError`.
 
     Args:
-        all_or_none: Whether the scope raises the first error of a call that used a resource, although that call has
-            its error already: for answers that must not say that something was done which was undone.
+        all_or_none: Whether the scope also raises the first error of a call that used a resource. The call has reported
+            that error already; but an answer must not contain results that were rolled back.
     """
 
     def __init__(self, *, all_or_none: bool = False) -> None:
@@ -50,7 +50,7 @@ class RequestScope:
         self._then: list[Callable[[], Awaitable[None]]] = []
 
     def then(self, call: Callable[[], Awaitable[None]]) -> None:
-        """Have `call` awaited when everything is closed, and nothing has failed."""
+        """Await `call` after everything is closed, if the scope is left without an error."""
         self._then.append(call)
 
     async def take(
@@ -61,18 +61,19 @@ class RequestScope:
         runtime: Runtime,
         call_error: CallErrorOf,
     ) -> Turn:
-        """Wait until no other call uses any of some resources, and return them open.
+        """Wait until no other call uses the resources, open them if needed, and reserve them for this call.
 
         Args:
-            nodes: The resources, each after those it asks for.
-            injection: What opens them.
-            context: The call's surroundings; the wait ends at its deadline.
-            runtime: The event loop's.
-            call_error: The action's; the first one that comes says what an error of the closing means.
+            nodes: The resources, each after those that it asks for.
+            injection: Opens the resources.
+            context: The context of the call, with the deadline of the wait.
+            runtime: The runtime of the event loop.
+            call_error: That of the action. The scope uses the first one for errors of closing.
 
         Raises:
-            CallError: The deadline passed; a resource cannot be opened, or no more of it may be; or the request has
-                been answered without this call.
+            DeadlineError: The deadline passed before the resources were free and open.
+            OverloadedError: The limit of a resource was reached until the deadline, or the scope was left already.
+            CallError: A resource cannot be opened.
         """
         if self._is_left:
             raise _answered()
@@ -95,12 +96,12 @@ class RequestScope:
 
 
 class Turn:
-    """The open resources of a call, which are its alone until it gives them back.
+    """The exclusive use of open resources by one call, until it gives them back.
 
     Args:
-        keeper: What keeps them open.
+        keeper: Keeps them open.
         nodes: The resources.
-        context: The call's surroundings.
+        context: The context of the call.
     """
 
     __slots__ = ("_context", "_keeper", "_nodes", "_outlasts")
@@ -111,30 +112,30 @@ class Turn:
 
     @property
     def values(self) -> Mapping[type, Any]:
-        """The values of everything that is open, by their types."""
+        """The values of all open resources, by their types."""
         return self._keeper.values
 
     def fail(self, error: BaseException) -> BaseException:
-        """Say that the call has failed, and return what to raise: what the error means to callers."""
+        """Report the failure of the call, and return the error to raise in its place."""
         return self._keeper.fail(error, self._context)
 
     def outlast(self) -> None:
-        """Say that the call goes on in a thread, though nobody waits for it any more."""
+        """Report that the call still runs in a thread, although its caller has given up."""
         self._outlasts = True
         self._keeper.outlasting += 1
 
     def give_back(self) -> None:
-        """Let the next call have its turn."""
+        """Release the resources for the next call."""
         if self._outlasts:
             self._keeper.outlasting -= 1
         self._keeper.give_back(self._nodes, self._context)
 
 
 class _Keeper:
-    """The task that opens and closes the resources of a scope.
+    """A task that opens and closes the resources of a scope.
 
-    A task of its own, because what is opened in one task may have to be closed in the same (a timeout, a task group),
-    and calls are tasks that end, or are cancelled.
+    The task of a call cannot do it: it may end, or be cancelled, before the scope is left. And some resources must be
+    opened and closed in the same task: those that contain an `asyncio.timeout` or a task group.
     """
 
     def __init__(self, injection: Injection, context: CallContext, runtime: Runtime, call_error: CallErrorOf) -> None:
@@ -197,21 +198,21 @@ class _Keeper:
         return meant
 
     async def close(self, error: BaseException | None, *, all_or_none: bool) -> None:
-        """Close everything, and raise what the request comes to in place of its result."""
+        """Close everything; raise the error that the request has in place of its result, if any."""
         self._is_closing = True
         if error is not None and self._failure is None:
             self._failure = error
         has_failed, answer = self._failure is not None, self._answer
         self._wanted.put_nowait(None)
-        if not self.outlasting:  # else it is closed when the thread ends, for which nobody can wait
+        if not self.outlasting:  # else it is closed when the thread ends, and the request does not wait for that
             closing = await self._closed(has_failed=has_failed)
             if closing is not None and not has_failed:
                 raise self._meaning(closing) from closing
         if has_failed and all_or_none and error is None:
-            raise answer or self._meaning(RuntimeError("a call that shared resources was given up"))
+            raise answer or self._meaning(RuntimeError("a call that used shared resources was cancelled"))
 
     async def _closed(self, *, has_failed: bool) -> BaseException | None:
-        """Wait until all is closed, and return the error of it that is no call's."""
+        """Wait until everything is closed, and return the error of the closing; None for success."""
         at = None
         if self._until is not None:
             at = max(self._until, self._runtime.loop.time() + CLOSE_SECONDS)
@@ -219,12 +220,12 @@ class _Keeper:
             await in_time(asyncio.wait((self._task,)), at, self._runtime.deadlines)
         except (asyncio.CancelledError, DeadlineError) as error:
             if has_failed and isinstance(error, DeadlineError):
-                return None  # what takes so long to undo is undone all the same
-            if not self._using:  # else it goes on, and closes what a call uses when that has ended
+                return None  # the rollback goes on without the request
+            if not self._using:  # else the task goes on, and closes what a call uses when that call ends
                 self._task.cancel()
                 await asyncio.wait((self._task,))
             raise
-        if self._task.cancelled():  # not by anybody who waits: the event loop ends
+        if self._task.cancelled():  # by the end of the event loop
             return OverloadedError("the service is shutting down")
         return self._task.result()
 
@@ -239,7 +240,7 @@ class _Keeper:
             self._quiet.set()
 
     async def _open(self, node: ResourceNode, context: CallContext) -> None:
-        """Have a resource opened; what cannot be is not tried again for every call."""
+        """Let the task open a resource; if it fails, later calls get the same error without another attempt."""
         if (known := self._unopened.get(node.type)) is not None:
             raise known
         place = None if node.places is None else await node.places.take(context.deadline, self._runtime)
@@ -255,11 +256,11 @@ class _Keeper:
             raise
 
     def _opened(self, opened: asyncio.Future[None]) -> None:
-        if opened.cancelled() and self._opening is opened:  # nobody waits for it any more
+        if opened.cancelled() and self._opening is opened:  # its call was cancelled
             self._task.cancel()
 
     async def _keep(self) -> BaseException | None:
-        """Open what is wanted until the scope is left, and close it; return an error of the closing."""
+        """Open resources on request until the scope is left, and close them; return the error of the closing."""
         try:
             async with AsyncExitStack() as stack:
                 while (wanted := await self._wanted.get()) is not None:
@@ -276,7 +277,7 @@ class _Keeper:
             if is_stop(error):
                 raise
             if failure is not None:
-                self._meaning(error)  # tells the log; the request has failed anyway
+                self._meaning(error)  # only for the log: the request has failed already
             return error
         finally:
             for item in (self._context.invalidated, *self._invalidated):
@@ -298,7 +299,7 @@ class _Keeper:
                     self._runtime.on_loop(manager, wanted.node.label, self._context.request_id)
                 )
             except BaseException as error:
-                if wanted.opened.done():  # it was given up
+                if wanted.opened.done():  # its call was cancelled
                     task.uncancel()
                     return
                 if is_stop(error):
@@ -317,7 +318,7 @@ class _Keeper:
 
 
 class _Wanted(msgspec.Struct, frozen=True):
-    """A resource that a call waits for; `place` is given back when it is closed."""
+    """A resource that a call waits for; its `place` is freed when the resource is closed."""
 
     node: Any
     place: Any

@@ -42,7 +42,7 @@ class Resource(msgspec.Struct, frozen=True):
         return where_of(self.fn)
 
     def outlives(self, scope: Scope) -> bool:
-        """Whether it lives longer than resources of a scope, so that it cannot ask for one."""
+        """Whether it lives longer than resources of `scope`, and therefore cannot ask for one."""
         return _SCOPES.index(self.scope) < _SCOPES.index(scope)
 
     @property
@@ -60,7 +60,7 @@ class Resource(msgspec.Struct, frozen=True):
         Raises:
             DefinitionError: The annotation is missing or is no iterator of a class.
         """
-        from servey.action.signature import asked_for  # which needs this module
+        from servey.action.signature import asked_for  # here, because that module imports this one
 
         hint, _ = asked_for(self.hints().get("return"))
         if typing.get_origin(hint) in (Iterator, Generator, AsyncIterator, AsyncGenerator):
@@ -89,7 +89,7 @@ class _Open(AbstractContextManager[Any]):
     __slots__ = ("_make", "_manager")
 
     def __init__(self, make: Callable[[], AbstractContextManager[Any]]) -> None:
-        self._make = make  # called where it is entered: a decorator's code runs then
+        self._make = make  # called on entering, because it runs the code of decorators
 
     def __enter__(self) -> Any:
         self._manager = self._make()
@@ -121,21 +121,21 @@ def resource(*, scope: Scope = "call", limit: int | None = None) -> Callable[[F]
 def resource(fn: Any = None, /, *, scope: Scope = "call", limit: int | None = None) -> Any:
     """Declare a generator function a resource. It stays the plain function that it is.
 
-    An action with a parameter of the yielded type gets the value; a resource may itself ask for others, for the
-    `Authorization` and the `CallContext`, unless it is the service's. When the call fails, its error is raised at the
-    ``yield``, so a transaction can be rolled back; a result that cannot be encoded counts as a failure. The caller
-    gets that error even where the resource does not raise it again.
+    An action with a parameter of the yielded type gets the value. A resource may itself ask for other resources, and,
+    unless its scope is ``"service"``, for the `Authorization` and the `CallContext`. When the call fails, its error is
+    raised at the ``yield``, so that a transaction can be rolled back. A result that cannot be encoded is a failure as
+    well. The caller gets the error even if the resource does not raise it again.
 
     Args:
-        fn: The generator function; sync ones run in a worker thread, with a sync action in the very same one when they
-            are of one call.
+        fn: The generator function. A sync one runs in a worker thread: in that of the action, if the action is sync and
+            the call does not share the resource.
         scope: ``"service"`` (a connection pool), ``"request"`` (a session that all calls of a request share, one after
             another) or ``"call"`` (a session for each call).
-        limit: How many of it may be open in the process; further calls wait, until their deadlines at most.
+        limit: How many may be open at a time in the process; further calls wait, until their deadlines.
 
     Raises:
-        DefinitionError: `fn` is no generator function, `scope` is none of the three, or `limit` is no number of at
-            least 1, or limits what there is only one of.
+        DefinitionError: `fn` is not a generator function; `scope` is none of the three; `limit` is not an int of at
+            least 1, or the scope is ``"service"``.
 
     Example:
         >>> from collections.abc import Iterator
@@ -164,13 +164,13 @@ def resource(fn: Any = None, /, *, scope: Scope = "call", limit: int | None = No
             raise DefinitionError(
                 f"the limit of the resource {name_of(function)} is {limit!r}",
                 where=declared.where,
-                fix="say how many may be open at a time, at least 1; or take the limit away",
+                fix="give 1 or more, or remove it",
             )
         if limit is not None and scope == "service":
             raise DefinitionError(
-                f"the resource {name_of(function)} has a limit, and there is one of it in each service",
+                f'the resource {name_of(function)} has a limit, but a service opens only one of scope "service"',
                 where=declared.where,
-                fix="take the limit away; limit the resource of each request or call that asks for it",
+                fix="remove the limit, or put it on the resource of a request or call that uses this one",
             )
         function.__servey_resource__ = declared  # type: ignore[attr-defined]
         return function
@@ -179,7 +179,7 @@ def resource(fn: Any = None, /, *, scope: Scope = "call", limit: int | None = No
 
 
 def _generator(fn: Any) -> str:
-    """Return whether calling `fn` makes an ``"async"`` or a ``"sync"`` generator, itself or by what it wraps."""
+    """Return the kind of generator function that `fn` is or wraps: ``"async"``, ``"sync"``, or empty for none."""
     for item in chain(fn):
         if inspect.isasyncgenfunction(item):
             return "async"

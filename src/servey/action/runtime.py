@@ -36,7 +36,7 @@ class Runtime:
         self.deadlines = Deadlines(loop)
         self.workers = Workers(loop, threads, self.deadlines)
         self.login_workers = Workers(loop, _cores(), self.deadlines)
-        """The threads of logins: a hash of a password keeps a processor busy, and calls need not wait for it."""
+        """The threads of logins, so that calls do not wait for the hashing of passwords."""
         self._keeper = Workers(loop, 1, self.deadlines)
         self.values: dict[type, Any] = {}
         self.usable = False
@@ -46,7 +46,7 @@ class Runtime:
         self.stop_at: float | None = None
         """When calls under way have had their time, in the loop's time; None when nobody is about to stop."""
         self.keepers: set[asyncio.Task[Any]] = set()
-        """What keeps the resources of requests open; each ends when they are closed."""
+        """The tasks that keep resources of requests open; each ends when it has closed them."""
         self._opened = opened
         self._stack = AsyncExitStack()
         self._changing = asyncio.Lock()
@@ -141,7 +141,7 @@ class Runtime:
 
 
 def _cores() -> int:
-    """Return how many processors this process may use."""
+    """Return the number of processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -1,4 +1,4 @@
-"""The tasks that actions make: what such a task raises ends nothing but the task, as everywhere in a call."""
+"""Contain the tasks that actions create: a `SystemExit` in such a task must not end the server."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from servey.action.defect import as_exception, is_stop
 
 
 def contain_tasks(loop: AbstractEventLoop) -> Callable[[], None]:
-    """Have tasks that are made in a call of an action raise nothing but exceptions, from now on.
+    """Install a task factory: a task that is created in a call raises a `RuntimeError` in place of a `SystemExit`.
 
-    asyncio would let `SystemExit` and `KeyboardInterrupt` of them out of the event loop, which ends the server. A loop
-    that has a task factory already keeps it.
+    asyncio would pass a `SystemExit` or `KeyboardInterrupt` out of the event loop, which ends the server. If the loop
+    has a task factory already, nothing changes.
 
     Args:
         loop: The event loop.
 
     Returns:
-        What undoes it.
+        A function that removes the factory.
     """
     if loop.get_task_factory() is not None:
         return lambda: None
@@ -33,7 +33,7 @@ def contain_tasks(loop: AbstractEventLoop) -> Callable[[], None]:
         contained = _contained(coroutine)
         cast("Any", contained).__qualname__ = coroutine.__qualname__
         task = asyncio.Task(contained, loop=loop, **options)
-        task.add_done_callback(lambda _: coroutine.close())  # it has not begun where the task was cancelled at once
+        task.add_done_callback(lambda _: coroutine.close())  # if the task was cancelled before it began
         return task
 
     def undo() -> None:

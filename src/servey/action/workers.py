@@ -76,8 +76,8 @@ class Job(Generic[T]):
         try:
             self.value = self.context.run(self.call)
         except BaseException as error:  # noqa: BLE001 - raised again in the caller's task, as an Exception
-            # none of the others is what a function in another thread may ask for: SystemExit ends an event loop,
-            # CancelledError says that the caller was cancelled
+            # a function in a thread must not stop the caller's task: SystemExit would end the event loop, and
+            # CancelledError would look like a cancellation of the caller
             self.error = as_exception(error, f"{self.label}, in a worker thread,")
 
     def outcome(self, failure: _Failure | None) -> T:

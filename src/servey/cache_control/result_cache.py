@@ -76,7 +76,7 @@ class ResultCache:
             if self._is_private:
                 identity = NOBODY if context.authorization is None else context.authorization.identity
         except UnkeyableError:
-            made = await self._operation.fetch_anew(arguments, context)
+            made = await self._operation.fetch_uncached(arguments, context)
             return Fetched(made.representation, 0, "fwd=bypass; detail=unkeyable")
         key = self._scope, arguments_key, identity
         lookup: Any = kept.get(key)
@@ -143,7 +143,7 @@ class ResultCache:
         """Return the result of a run: one that began already, unless the caller wants its own, or a new one."""
         assert self._store is not None
         if context.request_scope is not None and self._shares_limited:
-            return await self._operation.fetch_anew(arguments, context)
+            return await self._operation.fetch_uncached(arguments, context)
         runtime = self._operation.runtime
         while True:
             run = self._runs.get(key, _NONE)[-1]

@@ -27,7 +27,7 @@ from servey.security.authorizer.configured import authorize_by_first
 from servey.servey_direct import direct
 
 _LINES = re.compile(r"^(?: {2}|(?:[-*+|]|\d+[.)]) )", re.MULTILINE)
-"""What shows that the lines of a paragraph are no running text: code, a list, a table."""
+"""Matches the first characters of a line of code, of a list or of a table: such a paragraph is not wrapped."""
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -224,7 +224,7 @@ class ActionCommand(click.Command):
             show_call_error(error, context.request_id, lambda path: self._place(path, given, data is not None))
             if error.code == "unauthorized" and bearer is None and self.operation.needs_caller:
                 options = "--token TOKEN, or --as-scope SCOPE and --as-subject NAME"
-                click.echo(f"  it needs a caller: say who calls by {options}", err=True)
+                click.echo(f"  the action needs a caller: give {options}", err=True)
             ctx.exit(error.exit_code)
         write_json(result)
 
@@ -239,7 +239,7 @@ class ActionCommand(click.Command):
 
 
 def _unwrapped(text: str) -> str:
-    """Return a text whose code, lists and tables click does not wrap, by the mark that it knows for that."""
+    """Return a text with click's mark (a backspace) before each paragraph of code, lists or tables: no wrapping."""
     return "\n\n".join(f"\b\n{part}" if _LINES.search(part) else part for part in text.split("\n\n"))
 
 

@@ -1,1 +1,1 @@
-"""What the docstrings of actions and classes say: the prose, the parameters, the markup."""
+"""Read docstrings of actions and classes: prose, parameters, markup."""

@@ -1,4 +1,4 @@
-"""What docstrings say, of functions and of classes: for schemas, and wherever else actions are described."""
+"""Parse docstrings of functions and classes, for schemas, lists and help."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import typing
 import msgspec
 
 _MARKS = ("`", "::", ">>> ")
-"""A text without any of these is Markdown already."""
+"""A text without any of these needs no translation to Markdown."""
 
 
 class Documentation(msgspec.Struct, frozen=True):
-    """What a docstring says, as Markdown (sections in Google, NumPy, reST and Epydoc form are understood).
+    """The parts of a docstring, as Markdown. Its sections may have Google, NumPy, reST or Epydoc style.
 
     Args:
         lead: The first paragraph.
         description: The rest of the prose.
-        parameters: What is said of each parameter, by name.
-        returns: What is said of the result.
+        parameters: The descriptions of the parameters, by name.
+        returns: The description of the result.
     """
 
     lead: str = ""
@@ -39,7 +39,7 @@ class Documentation(msgspec.Struct, frozen=True):
 
     @classmethod
     def of_class(cls, described: type) -> Documentation:
-        """Return what a class's own docstring says, not one that is inherited, nor one that a dataclass makes up."""
+        """Parse the docstring of a class; empty for an inherited one and for one that Python generates."""
         text: str = described.__dict__.get("__doc__") or ""
         if text.startswith((f"{described.__name__}(", "Alias for field")):
             return cls()
@@ -49,7 +49,7 @@ class Documentation(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, docstring: str | None) -> Documentation:
-        """Return what `docstring` says."""
+        """Parse `docstring`; None and an empty text give empty parts."""
         if not docstring or not docstring.strip():
             return cls()
         from docstring_parser import parse  # needed for documentation only, not by a call
@@ -61,7 +61,7 @@ class Documentation(msgspec.Struct, frozen=True):
         parsed = parse(docstring)
         summary, description = parsed.short_description or "", parsed.long_description or ""
         if description and not parsed.blank_after_short_description:
-            # the parser ends the summary with its line, PEP 257 and everybody else with its paragraph
+            # the parser takes only the first line; the summary is the first paragraph, as in PEP 257
             more, _, description = description.partition("\n\n")
             summary = " ".join([summary, *more.split("\n")])
         return cls(
@@ -73,7 +73,7 @@ class Documentation(msgspec.Struct, frozen=True):
 
 
 def markdown_of(text: str) -> str:
-    """Return a text that describes something, a docstring's or another, as Markdown."""
+    """Return a description, in Markdown or reStructuredText, as Markdown."""
     if not any(mark in text for mark in _MARKS):
         return text
     from servey.docstring.markup import markdown  # needed for documentation only, not by a call
@@ -82,12 +82,12 @@ def markdown_of(text: str) -> str:
 
 
 def plain_of(text: str) -> str:
-    """Return such a text as plain text."""
+    """Return a description, in Markdown or reStructuredText, as plain text."""
     from servey.docstring.markup import markdown, plain
 
     return plain(markdown(text))
 
 
 def summary_of(text: str) -> str:
-    """Return such a text as plain text on one line."""
+    """Return a description, in Markdown or reStructuredText, as plain text on one line."""
     return " ".join(plain_of(text).split())

@@ -1,7 +1,7 @@
-"""The markup of docstrings: Markdown for descriptions (OpenAPI 3.1 §4.8, GraphQL §3.2), plain text for all else.
+"""Convert the markup of docstrings: to Markdown for descriptions (OpenAPI 3.1 §4.8, GraphQL §3.2), or to plain text.
 
-Docstrings are written in Markdown or in reStructuredText. `markdown` translates what only reStructuredText has, and
-leaves the rest alone, so nobody has to say which of the two a docstring is written in.
+Docstrings are written in Markdown or in reStructuredText. `markdown` translates the constructs of reStructuredText and
+leaves Markdown unchanged, so a docstring need not declare its markup.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import NamedTuple
 _FENCE = re.compile(r"( *)(`{3,}|~{3,}) *([\w+.-]*)[^`]*$")
 _DIRECTIVE = re.compile(r"( *)\.\. ([\w-]+):: *(.*)$")
 _CONTENT = re.compile(r" *(?:(?:[-*+]|\d+[.)]) +)?")
-"""What stands before the text of a line: its indentation, and the mark of a list's item."""
+"""The start of a line before its text: indentation and list marker."""
 _OPTION = re.compile(r":[\w-]+:")
 _CODE_DIRECTIVES = frozenset({"code", "code-block", "sourcecode", "parsed-literal"})
 _ADMONITIONS = ("attention", "caution", "danger", "error", "hint", "important", "note", "tip", "todo", "warning")
@@ -29,7 +29,7 @@ _INLINE = re.compile(
     r"|(?<!`)(?P<ticks>`+)(?!`).+?(?<!`)(?P=ticks)(?!`)",
     re.DOTALL,
 )
-"""A role, a literal, a link; or a code span of Markdown, in which none of these is looked for."""
+"""A role, a literal or a link; or a code span of Markdown, which stays unchanged."""
 _LEADING_ROLE = re.compile(r"^( *)(:[A-Za-z][\w.+:-]*:`[^`]+`(?:\\ )?)", re.MULTILINE)
 _TITLED = re.compile(r"(.+?)\s*<[^<>]+>", re.DOTALL)
 _PROSE_ROLES = frozenset({"abbr", "dfn", "doc", "emphasis", "numref", "ref", "strong", "sub", "sup", "term", "title"})
@@ -45,7 +45,7 @@ _ESCAPE = re.compile(r"\\([!-/:-@\[-`{-~])")
 
 
 class _Block(NamedTuple):
-    """A line of prose, or a block of code with its language and its indentation."""
+    """Lines of prose, or a code block with its language and indentation."""
 
     lines: Sequence[str]
     is_code: bool = False
@@ -54,7 +54,7 @@ class _Block(NamedTuple):
 
 
 def markdown(text: str) -> str:
-    """Return a text of a docstring as Markdown.
+    """Translate a text of a docstring to Markdown.
 
     Args:
         text: Markdown or reStructuredText. Of the latter, literals, roles, links, literal blocks, doctests, code and
@@ -76,7 +76,7 @@ def markdown(text: str) -> str:
 
 
 def without_leading_roles(docstring: str) -> str:
-    """Return a docstring whose lines begin with no role: parsers of docstrings take one for a field."""
+    """Return a docstring in which no line begins with a role: the parser would read the role as a field."""
     return _LEADING_ROLE.sub(lambda found: found[1] + _INLINE.sub(_as_markdown, found[2]), docstring)
 
 
@@ -98,7 +98,7 @@ def plain(text: str) -> str:
 
 
 def spans(text: str) -> Iterator[tuple[str, bool]]:
-    """Yield the parts of a paragraph of Markdown as plain text, each with whether it is code."""
+    """Yield the parts of a Markdown paragraph as (plain text, whether it is code)."""
     at = 0
     for found in _SPAN.finditer(text):
         yield _without_marks(text[at : found.start()]), False
@@ -111,7 +111,7 @@ def spans(text: str) -> Iterator[tuple[str, bool]]:
 
 
 def _merged(text: str) -> Iterator[_Block]:
-    """Yield the blocks of a text, neighbouring lines of prose as one."""
+    """Yield the blocks of a text, with adjacent lines of prose as one block."""
     for is_code, blocks in groupby(_blocks(text.split("\n")), lambda block: block.is_code):
         if is_code:
             yield from blocks
@@ -133,13 +133,13 @@ def _blocks(lines: Sequence[str]) -> Iterator[_Block]:
 
 
 def _paragraphs(block: _Block) -> Iterator[str]:
-    """Yield the paragraphs of a block of prose, and the blank lines between them; no markup goes beyond one."""
+    """Yield the paragraphs of a block of prose and the blank lines between them; markup never spans paragraphs."""
     for _, lines in groupby(block.lines, lambda line: not line.strip()):
         yield "\n".join(lines)
 
 
 _Read = tuple[Sequence[_Block], int]
-"""The blocks that begin at a line, and the line after them."""
+"""The blocks that begin at a line, and the index of the line after them."""
 
 
 def _fenced(lines: Sequence[str], at: int) -> _Read | None:
@@ -199,7 +199,7 @@ def _literal(lines: Sequence[str], at: int) -> _Read | None:
 
 
 def _body(lines: Sequence[str], at: int) -> tuple[list[str], int]:
-    """Return the lines below a line that are indented deeper, without their indentation, and the line after them."""
+    """Return the more deeply indented lines after a line, dedented, and the index of the line after them."""
     margin = len(_margin(lines[at]))
     end = at + 1
     while end < len(lines) and (not lines[end].strip() or len(_margin(lines[end])) > margin):
@@ -224,7 +224,7 @@ def _as_markdown(found: re.Match[str]) -> str:
 
 
 def _role(role: str, named: str) -> str:
-    """Return interpreted text: what it refers to as code, unless its role is one of prose."""
+    """Return the Markdown of interpreted text: code, unless its role is one of prose."""
     name = role.rpartition(":")[2]
     if name in _NUMBERED_ROLES:
         return f"{name.upper()} {named}"

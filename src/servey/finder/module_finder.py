@@ -38,7 +38,7 @@ class Declarations(msgspec.Struct, frozen=True):
         """Return what is declared among `values`.
 
         Raises:
-            DefinitionError: Another decorator stands above ``@action`` or ``@resource``: calls would go past it.
+            DefinitionError: Another decorator stands above ``@action`` or ``@resource``: calls would bypass it.
         """
         actions: dict[int, Action] = {}
         resources: dict[int, Resource] = {}
@@ -55,7 +55,7 @@ class Declarations(msgspec.Struct, frozen=True):
             if isinstance(declared, Action | Resource) and declared.fn is not value:
                 kind = "action" if declared is action else "resource"
                 problems[id(value)] = DefinitionError(
-                    f"another decorator stands above @{kind} on {name_of(declared.fn)}; calls would go past it",
+                    f"another decorator stands above @{kind} on {name_of(declared.fn)}; calls would bypass it",
                     where=declared.where,
                     fix=f"put @{kind} on top",
                 )

@@ -44,7 +44,7 @@ def _inner(value: Any) -> Any:
 def _check(action: Action, value: Any) -> None:
     if action.fn is not value:
         raise DefinitionError(
-            f"another decorator stands above @action on {qualified_name_of(action.fn)}; calls would go past it",
+            f"another decorator stands above @action on {qualified_name_of(action.fn)}; calls would bypass it",
             where=action.where,
             fix="put @action on top of a plain method",
         )

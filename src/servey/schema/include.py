@@ -71,5 +71,5 @@ class IncludeWriter:
 
 def _member(name: str, operation: Operation) -> Field:
     lead = operation.signature.documentation.lead
-    told = f"{lead} Only where it is asked for by `{INCLUDE}`." if lead else f"Only where `{INCLUDE}` names it."
-    return Field(name, name, operation.result.root, required=False, description=told)
+    description = f"{lead} Only if `{INCLUDE}` requests it.".lstrip()
+    return Field(name, name, operation.result.root, required=False, description=description)

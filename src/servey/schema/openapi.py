@@ -219,7 +219,7 @@ class _OperationWriter:
         )
         nothing = filled({"description": returns or "Done.", "headers": headers})
         found: dict[str, Any] = {str(action.status): nothing if action.status in _BODILESS else success}
-        if operation.signature.replies and action.status == 200:  # none is declared: the function chooses it
+        if operation.signature.replies and action.status == 200:  # no status is declared: the function chooses one
             found["2XX"] = success
         reads = action.cache_control is not None and route.method == "GET"
         if reads:
@@ -238,11 +238,12 @@ class _OperationWriter:
 
 
 def _tags(action: Action, modules: str) -> list[str]:
-    """Return the tags of an action: its own, or else the name of its module.
+    """Return the tags of an action: those that it declares, or else the name of its module.
 
     Args:
         action: The action.
-        modules: ``SERVEY_ACTION_PATH``. A module below one of these is named without it.
+        modules: ``SERVEY_ACTION_PATH``, module names with commas. The name of a submodule of one of them is relative to
+            it.
     """
     module = module_of(action.fn)
     if action.tags or module in ("", "__main__"):

@@ -24,7 +24,7 @@ def required_scopes(operation: Operation) -> tuple[frozenset[str], ...]:
 
 
 def takes_caller(operation: Operation) -> bool:
-    """Return whether a token changes anything: it is needed, or it is given to the function."""
+    """Return whether a token matters: the action requires one, or gets the caller if there is one."""
     return not operation.is_open or operation.takes_caller
 
 

@@ -18,7 +18,7 @@ import msgspec
 
 from servey.action.context import CallContext, Origin, new_request_id
 from servey.action.current import current_context
-from servey.action.defect import Guarded
+from servey.action.defect import ErrorBoundary
 from servey.action.operation import Operation
 from servey.errors import NotFoundError, nearest
 from servey.service import Service
@@ -66,24 +66,24 @@ async def call(
 
     The service is open during the call; whoever calls often enters `service.running()` around all of it.
 
-    A call that is made while a request is answered, in a route of a plugin or in an action, is that request's: its
-    caller needs the same rights as over the network. `as_system` is the way around the access control. Outside of
-    requests the operating system calls.
+    A call from a route of a plugin or from an action has the caller of the current request, who needs the same rights
+    as over the network. `as_system` calls without access control. Outside of requests, the system calls.
 
     Args:
         service: The service.
         name: The action; a nested action's bare function name where that is unique.
         event: The arguments by name: a JSON object, or a mapping of parsed JSON.
         texts: Further arguments as text, as flags give them; not together with a mapping.
-        context: The call's surroundings; by default those of the request that is answered here.
+        context: The context of the call; by default that of the current request.
         cached: Whether a result that the service keeps will do; by default the action always runs.
-        as_system: Whether the operating system calls, whoever asked for it; not together with `context`.
+        as_system: Whether the call is one of the system, without access control and rate limit; not together with
+            `context`.
 
     Returns:
         The result, without the `Reply` around it.
 
     Raises:
-        CallError: The call failed, or there is no such action; or the token of the request is not good.
+        CallError: The call failed, there is no such action, or the token of the request is not valid.
         ValueError: Both `context` and `as_system` are given.
 
     Example:
@@ -96,14 +96,14 @@ async def call(
     """
     operation = _operation(service, name)
     if as_system and context is not None:
-        raise ValueError("the context says who calls: give it, or as_system, and not both")
+        raise ValueError("give context or as_system, not both: a context has its own caller")
     if context is None:
         context = (
             CallContext(Origin.SYSTEM, "direct", new_request_id()) if as_system else await current_context("direct")
         )
     async with service.running():
         try:
-            with Guarded("the call failed", log=_log, request_id=context.request_id, action=operation.name):
+            with ErrorBoundary("the call failed", log=_log, request_id=context.request_id, action=operation.name):
                 await operation.authorize(context)
                 arguments = _decoded(operation, event, texts)
                 finish = operation.encode if isinstance(event, Mapping) else operation.encode_json
@@ -111,7 +111,7 @@ async def call(
                     content = (await operation.fetch(arguments, context)).representation.content
                     return msgspec.json.decode(content) if isinstance(event, Mapping) else content
                 result = await operation.run(arguments, context, finish)
-        except asyncio.CancelledError:  # only a stop comes as one
+        except asyncio.CancelledError:  # `ErrorBoundary` lets only a stop pass
             _log.info("%s is given up; what it began gets %g s", name, service.settings.shutdown_timeout)
             raise
     return result.value if operation.signature.replies else result

@@ -146,7 +146,7 @@ def _write(scope: Scope, answer: _Answer, began: float) -> None:
 
 
 def _names(operations: Operations) -> str:
-    """Return the names of operations, which their caller has chosen, within bounds."""
+    """Return the names of operations, shortened and escaped, because the caller has chosen them."""
     shown = [name[:_NAME_LIMIT] for name in operations.names[:_NAMES_LIMIT]]
     if len(operations.names) > _NAMES_LIMIT:
         shown.append("…")

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Protocol, runtime_checkable
 
-from servey.action.current import ANSWERED
+from servey.action.current import CURRENT_REQUEST
 from servey.action.defect import defect
 from servey.errors import CALL_ERRORS, CallError, ForbiddenError, InternalError, MissingExtraError
 from servey.log import replace_last_resort
@@ -31,8 +31,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from servey.servey_starlette.answered import Answering
 from servey.servey_starlette.claims import check_claims, claims_of
+from servey.servey_starlette.current_request import CurrentRequestMiddleware
 from servey.servey_starlette.docs import DOCS_PATH, docs_routes
 from servey.servey_starlette.document import document_routes
 from servey.servey_starlette.problem import Problems
@@ -66,24 +66,24 @@ class StarletteExtension(Protocol):
 
 
 class _Cors(CORSMiddleware):
-    """Starlette's CORS, which tells of a preflight that it refuses by problem details, as of any other request."""
+    """Starlette's CORS middleware, which answers a refused preflight with problem details."""
 
     def __init__(self, app: ASGIApp, *, problems: Problems, **arguments: Any) -> None:
         super().__init__(app, **arguments)
         self._problems = problems
 
     def preflight_response(self, request_headers: Headers) -> Response:
-        """Return the answer to a preflight."""
+        """Return the answer to a preflight request."""
         response = super().preflight_response(request_headers)
         return response if response.status_code < 400 else _RefusedPreflight(response, self._problems)
 
 
 class _RefusedPreflight(Response):
-    """The answer to a preflight that is refused.
+    """The answer to a refused preflight request, as problem details.
 
     Args:
         refusal: Starlette's answer.
-        problems: Answers with problem details.
+        problems: Writes the problem details.
     """
 
     def __init__(self, refusal: Response, problems: Problems) -> None:
@@ -110,7 +110,7 @@ class ServiceApplication(Starlette):
 
     @property
     def routes(self) -> list[BaseRoute]:
-        """The paths of the actions, and the other routes; add to `router.routes`, not to this list."""
+        """The paths of the actions, then the other routes. It is a copy: add routes to `router.routes`."""
         return [*self._table.routes, *self.router.routes]
 
     def build_middleware_stack(self) -> ASGIApp:
@@ -121,7 +121,7 @@ class ServiceApplication(Starlette):
             stack = super().build_middleware_stack()
         finally:
             self.user_middleware = own
-        stack = Answering(stack, self.service)
+        stack = CurrentRequestMiddleware(stack, self.service)
         if not self.user_middleware:
             stack = actions_first(self._table, stack)
         settings = self.service.settings
@@ -154,13 +154,14 @@ def create_app(
 
     Args:
         service: The service.
-        routes: Further routes. They come after the actions and the server's own; ``Mount("/", …)`` serves what is left.
+        routes: Your routes. They come after actions with a fixed path and the server's routes; ``Mount("/", …)`` gets
+            all other requests.
         middleware: Middleware around everything but CORS.
-        lifespan: A lifespan of one's own, entered when the service runs.
-        debug: Starlette's, for routes of one's own; actions never show a traceback.
+        lifespan: Your lifespan, entered when the service runs.
+        debug: Starlette's `debug`, for your routes; actions never show a traceback.
 
     Raises:
-        DefinitionError: An action or a further route takes a path that the server needs, or both take one.
+        DefinitionError: An action or one of your routes has a path of the server, or both have the same path.
         SettingsError: The keys that tokens are verified with are not good enough, or needed and not there.
         MissingExtraError: Starlette is not installed, or what keeps the results of actions.
     """
@@ -200,9 +201,9 @@ def create_app(
             error = told(exception)
             if isinstance(error, Response):
                 return error
-            answered = ANSWERED.get()
-            request_id = request_id_of(dict(request.scope["headers"])) if answered is None else answered.request_id
-            if isinstance(error, InternalError):  # the traceback is the server's to tell, for it is raised again
+            current = CURRENT_REQUEST.get()
+            request_id = request_id_of(dict(request.scope["headers"])) if current is None else current.request_id
+            if isinstance(error, InternalError):  # Starlette raises it again, and the server logs the traceback
                 defect(None, f"the request failed: {type(exception).__name__}", log=_log, request_id=request_id)
             return Response(
                 problems.body(error, request_id, request.scope),

@@ -1,4 +1,4 @@
-"""Whose a path is: the server's own, an action's, or a further route's. No two of them share one silently."""
+"""Check that the server's routes, the actions and the user's routes have different paths."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ class Claim(msgspec.Struct, frozen=True):
     """The paths that a route serves.
 
     Args:
-        path: The path; a last ``*`` stands for all below.
+        path: The path; ``*`` at its end stands for all paths that begin so.
         methods: The methods; None for all.
-        told: The route in words.
-        where: The ``file:line`` of its endpoint, where that is known.
+        label: The route as text, for messages.
+        where: The ``file:line`` of its endpoint; empty if unknown.
     """
 
     path: str
     methods: frozenset[str] | None
-    told: str
+    label: str
     where: str = ""
 
     def meets(self, other: Claim) -> bool:
-        """Return whether both serve one path by one method."""
+        """Return whether both serve the same path and method."""
         if self.methods is not None and other.methods is not None and not self.methods & other.methods:
             return False
         return self.path == other.path or _is_below(self.path, other.path) or _is_below(other.path, self.path)
@@ -39,15 +39,15 @@ def _is_below(path: str, other: str) -> bool:
 
 
 def claims_of(routes: Iterable[BaseRoute], prefix: str = "") -> tuple[Claim, ...]:
-    """Return what routes claim.
+    """Return the paths that routes claim.
 
-    A route without a fixed beginning (``Mount("/", app)``, ``Route("/{path:path}")``) serves what is left, and claims
-    nothing; nor does a websocket, which is no HTTP request. Routes that stand in such a mount or in a `Host` claim what
-    they claim elsewhere.
+    A route without a fixed prefix (``Mount("/", app)``, ``Route("/{path:path}")``) claims nothing: it gets the requests
+    that nothing else serves. A websocket route claims nothing, because it serves no HTTP requests. The routes inside
+    such a mount, or inside a `Host`, claim their paths as usual.
 
     Args:
         routes: The routes.
-        prefix: The path that they are mounted at.
+        prefix: The path at which they are mounted.
     """
     return tuple(claim for route in routes for claim in _claims_of(route, prefix))
 
@@ -77,19 +77,19 @@ def _where(route: BaseRoute) -> str:
 
 
 def check_claims(service: Service, own: Sequence[Claim], further: Sequence[Claim]) -> None:
-    """Return when no path is claimed twice. A path template of an action may match a claimed path, and gives way.
+    """Check that no path is claimed twice. Path templates of actions are allowed to match: the claimed path wins.
 
     Args:
         service: The service, with its actions.
-        own: What the server's own routes claim.
-        further: What the routes of plugins and of the application claim.
+        own: The claims of the server's routes.
+        further: The claims of the user's routes: those of plugins and of `create_app`.
 
     Raises:
-        DefinitionError: One is; tells all of them.
+        DefinitionError: Some paths are claimed twice. It lists all of them.
     """
     problems = [
         DefinitionError(
-            f"{claim.told} would take the path {taken.path}, which the server needs itself",
+            f"{claim.label} has the path {taken.path}, which the server uses",
             where=claim.where,
             fix="give it another path",
         )
@@ -101,7 +101,7 @@ def check_claims(service: Service, own: Sequence[Claim], further: Sequence[Claim
         if _taken(route.path, own) is not None:
             problems.append(
                 DefinitionError(
-                    f"{name} takes the path {route.path}, which the server needs",
+                    f"{name} has the path {route.path}, which the server uses",
                     where=where,
                     fix="give it another path",
                 )
@@ -109,7 +109,7 @@ def check_claims(service: Service, own: Sequence[Claim], further: Sequence[Claim
         elif (taken := _taken(route.path, further)) is not None:
             problems.append(
                 DefinitionError(
-                    f"{name} takes the path {route.path}, and so does {taken.told}",
+                    f"{name} and {taken.label} have the same path {route.path}",
                     where=[where, taken.where],
                     fix="give one of them another path",
                 )

@@ -32,7 +32,7 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 def built_in_entries() -> list[Entry]:
-    """Return the errors that every service may answer with, by status; the one that says nothing comes last."""
+    """Return the built-in errors by status; the general `CallError` comes last."""
     ordered = sorted(CALL_ERRORS, key=lambda cls: (cls.status, cls.code))
     return [_entry(cls, cls) for cls in (*ordered, CallError)]
 
@@ -93,5 +93,5 @@ def _articles(entries: Iterable[Entry], taken: set[str], everywhere: int) -> Ite
 
 
 def _inline(text: str) -> str:
-    """Return a paragraph of Markdown as HTML: its code spans, and the text of all else."""
+    """Return a paragraph of Markdown as HTML: code spans as code, everything else as text."""
     return "".join(f"<code>{escape(part)}</code>" if is_code else escape(part) for part, is_code in spans(text))

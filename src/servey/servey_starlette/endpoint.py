@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Mapping
 
 from servey.action.context import CallContext, Origin, new_request_id
-from servey.action.current import within
+from servey.action.current import as_current_call
 from servey.action.deadlines import in_time
 from servey.action.defect import defect, is_stop
 from servey.action.operation import LARGE_BODY
@@ -40,15 +40,15 @@ CALL_KEY = "servey.call"
 """The ASGI scope key under which an action's endpoint leaves its name and its `CallContext`, for the access log."""
 
 OPERATIONS_KEY = "servey.operations"
-"""The ASGI scope key under which the endpoint of GraphQL leaves its `Operations`, for the access log."""
+"""The ASGI scope key under which the GraphQL endpoint stores its `Operations`, for the access log."""
 
 
 class Operations:
-    """What a GraphQL request asks for.
+    """The operations of a GraphQL request, for the access log.
 
     Attributes:
-        names: The names of its operations, as far as they have names.
-        errors: How many errors the answer has.
+        names: The names of the named operations.
+        errors: The number of errors in the answer.
     """
 
     __slots__ = ("errors", "names")
@@ -84,7 +84,7 @@ def action_endpoint(route: WebRoute, service: Service, problems: Problems, inclu
 
     async def within_deadline(awaited: Awaitable[Authorization], context: CallContext) -> Authorization:
         runtime = operation.runtime
-        with within(context):
+        with as_current_call(context):
             return await in_time(awaited, operation.deadline(context, runtime), runtime.deadlines)
 
     async def endpoint(scope: Scope, receive: Receive, send: Send) -> None:
@@ -132,7 +132,7 @@ def action_endpoint(route: WebRoute, service: Service, problems: Problems, inclu
             return
         except Disconnected:
             return
-        except BaseException as error:  # a plugin's authorizer, a class that arguments are made of
+        except BaseException as error:  # of a plugin's authorizer, or of a class of the arguments
             if isinstance(error, asyncio.CancelledError) and is_stop(error):
                 if service.stopping:  # the server has waited long enough, and says nothing to the caller
                     await send_problem(OverloadedError("the service is shutting down"), context.request_id, scope, send)

@@ -38,19 +38,19 @@ class _Segment:
 
 
 class ActionRoute(BaseRoute):
-    """One path of actions as a route, for instrumentations such as OpenTelemetry's and Prometheus'.
+    """One path of actions as a Starlette route, for instrumentations such as those of OpenTelemetry and Prometheus.
 
-    They read the template of a request's path, either from ``scope["route"]``, where Starlette puts its routes as well,
-    or from the application's list of routes. The table alone finds what serves a request.
+    They read the path template of a request from ``scope["route"]``, as for Starlette's own routes, or from the list of
+    routes of the application. Routing itself uses only the `ActionTable`.
 
     Args:
-        path: The path, or its template, without a root path.
-        table: Finds what serves a request.
+        path: The path or path template, without the root path.
+        table: Finds the endpoint of a request.
 
     Attributes:
-        path: As given.
-        path_format: The same, by the name that FastAPI has for it.
-        methods: Those that actions have there.
+        path: The path or path template.
+        path_format: The same; FastAPI's name for it.
+        methods: The methods of the actions with this path.
     """
 
     def __init__(self, path: str, table: ActionTable) -> None:
@@ -135,13 +135,13 @@ class ActionTable:
 
     @property
     def routes(self) -> list[BaseRoute]:
-        """Every path of actions, for those who look at the routes of an application."""
+        """All paths of actions, for the list of routes of the application."""
         return list(self._routes.values())
 
     def find(self, scope: Scope) -> Endpoint | None:
         """Return what serves the path of an HTTP request (for a method not served, the 405), or None.
 
-        What is found is told in the scope: ``route``, and of a template ``path_params``.
+        Sets ``route`` in the scope, and for a path template ``path_params``.
         """
         path: str = scope["path"]
         root: str = scope.get("root_path", "")
@@ -211,17 +211,17 @@ def _walk(root: _Segment, segments: list[str], values: list[str]) -> _Segment | 
 
 
 class Contained:
-    """An application, a route or a middleware, that raises nothing but exceptions: it may run in a task.
+    """ASGI middleware that turns a `SystemExit` of an application into an `Exception`, so that it can run in a task.
 
     Args:
-        app: The application.
+        app: The application, a route or a middleware.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve; `SystemExit` and its like become an exception, which is a 500 to the caller."""
+        """Serve; a `SystemExit` or `KeyboardInterrupt` becomes a `RuntimeError`, which the caller sees as a 500."""
         try:
             await self._app(scope, receive, send)
         except BaseException as error:

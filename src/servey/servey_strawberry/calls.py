@@ -14,7 +14,7 @@ from graphql import GraphQLResolveInfo
 
 from servey.action.call_group import CallGroup
 from servey.action.context import CallContext, Origin, new_request_id
-from servey.action.defect import Guarded
+from servey.action.defect import ErrorBoundary
 from servey.action.operation import Operation
 from servey.action.request_scope import RequestScope
 from servey.cache_control.cache_header import CacheHeader
@@ -57,7 +57,7 @@ class Calls:
         self.max_age, self.store = max_age, store
         self.group = CallGroup()
         self.request_scope: RequestScope | None = None
-        """What the calls share that are made now: those of a query, or of one root field of a mutation."""
+        """The scope of the current calls: those of a query, or of one root field of a mutation."""
         self.started = asyncio.get_running_loop().time()
         self.parts: list[CacheHeader] = []
         """How the results may be used again of which the answer is made."""
@@ -78,7 +78,7 @@ class Calls:
 
     @asynccontextmanager
     async def sharing(self, *, all_or_none: bool) -> AsyncGenerator[None]:
-        """Have the calls that are made inside share their resources; see `RequestScope`."""
+        """Let the calls inside share resources of scope ``"request"``; see `RequestScope`."""
         async with RequestScope(all_or_none=all_or_none) as self.request_scope:
             try:
                 yield
@@ -110,7 +110,7 @@ class Calls:
         operation = field.operation
         assert operation is not None
         context = self._context()
-        with Guarded("the call failed", log=_log, request_id=self.request_id, action=operation.name):
+        with ErrorBoundary("the call failed", log=_log, request_id=self.request_id, action=operation.name):
             if not operation.is_unguarded:
                 await operation.authorize(context)
             arguments = self._decoded(field, operation, source, wire)

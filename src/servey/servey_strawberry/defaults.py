@@ -1,7 +1,7 @@
-"""Defaults as GraphQL writes them, in the schema and in examples.
+"""Convert defaults to GraphQL's values, for the schema and for examples.
 
-GraphQL can write fewer values than Python code may have as a default: the keys of an object are names, and a value has
-to be of its declared type. Where it cannot write one, the schema shows no default, and the argument may be left out.
+GraphQL cannot write every default of Python code: the keys of an object must be names, and a value must have its
+declared type. If it cannot write a default, the schema shows none, and the argument is optional.
 """
 
 from __future__ import annotations
@@ -18,31 +18,31 @@ from servey.errors import CallError
 from servey.servey_strawberry.model import CODED, JSON, NOTHING, EnumType, InputType, Ref, Scalar
 
 INT_LIMIT = 2**31
-"""An Int is at least minus this number, and less than it."""
+"""An Int is at least ``-INT_LIMIT`` and less than ``INT_LIMIT``."""
 
 _NAME = re.compile(r"[_A-Za-z][_0-9A-Za-z]*\Z")
 _DEEPEST = 50
-"""How deep a default is nested at most: readers of schemas have limits too."""
+"""The maximum nesting of a default: readers of schemas have limits, too."""
 
 
 def default_of(ref: Ref, wire: Any) -> Any:
-    """Return a default as GraphQL has it in JSON: enums by their names, members by GraphQL's names.
+    """Return a default in GraphQL's form, as JSON: enum values and members have their names in GraphQL.
 
     Args:
         ref: The type in GraphQL.
-        wire: The value as JSON has it elsewhere.
+        wire: The default as JSON in the form of REST.
 
     Raises:
-        ValueError: GraphQL cannot write it in a document, or it is not of the type.
+        ValueError: A GraphQL document cannot contain it, or it does not match the type.
     """
     return _Naming(in_document=True).of(ref, wire)
 
 
 def variable_of(ref: Ref, wire: Any) -> Any:
-    """Return a value as `default_of` does, for a variable: JSON can write any key.
+    """Return the value of a variable, as `default_of` does; keys of objects need not be names.
 
     Raises:
-        ValueError: It is not of the type.
+        ValueError: It does not match the type.
     """
     return _Naming(in_document=False).of(ref, wire)
 
@@ -75,7 +75,7 @@ class _Naming:
 
     def _members(self, named: InputType, wire: Any, depth: int) -> dict[str, Any]:
         if named.one_of or named.positions or not isinstance(wire, dict):
-            raise ValueError("cannot be told")
+            raise ValueError("cannot be written")
         members = dict(cast("dict[str, Any]", wire))
         if named.tag is not None:
             members.pop(named.tag[0], None)
@@ -131,7 +131,7 @@ def _int(wire: Any) -> None:
 def _big_int(wire: Any) -> None:
     if type(wire) is not int:
         raise ValueError("no BigInt")
-    str(wire)  # Python writes no number with thousands of digits: a ValueError
+    str(wire)  # raises ValueError for more than 4,300 digits
 
 
 def _float(wire: Any) -> None:
@@ -144,7 +144,7 @@ def _void(_wire: Any) -> None:
 
 
 def _check_json(wire: Any, depth: int, *, names: bool) -> None:
-    """Return when a value can be written; as a literal (`names`) if the keys of its objects are names."""
+    """Check that a JSON value can be written; with `names`, the keys of its objects must be GraphQL names."""
     if depth > _DEEPEST:
         raise ValueError("nested too deeply")
     if isinstance(wire, dict):

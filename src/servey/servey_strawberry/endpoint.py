@@ -11,7 +11,7 @@ import msgspec
 from graphql import GraphQLError, OperationType
 
 from servey.action.context import CallContext, Origin, new_request_id
-from servey.action.current import within
+from servey.action.current import as_current_call
 from servey.action.defect import defect, is_stop
 from servey.cache_control.answer_headers import answer_headers
 from servey.cache_control.preconditions import Conditions, Outcome, is_conditional
@@ -115,7 +115,7 @@ class GraphQLEndpoint:
             await answer.fail(error)
         except Disconnected:
             return
-        except BaseException as error:  # a plugin's authorizer, or a member of an object
+        except BaseException as error:  # of a plugin's authorizer, or of a member of an object
             if is_stop(error):
                 if isinstance(error, asyncio.CancelledError) and self._service.stopping:
                     await answer.fail(OverloadedError("the service is shutting down"))
@@ -163,7 +163,7 @@ class GraphQLEndpoint:
 
     async def _in_time(self, awaited: Awaitable[Authorization], context: CallContext) -> Authorization:
         runtime = self._service.runtime
-        with within(context):
+        with as_current_call(context):
             return await runtime.deadlines.run(awaited, runtime.loop.time() + self._settings.timeout)
 
     async def _body_of(

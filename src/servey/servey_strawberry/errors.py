@@ -71,7 +71,8 @@ def execution_errors(errors: Sequence[GraphQLError] | None, request_id: str) -> 
     for error in errors or ():
         told = error_of(_call_error(error, request_id), request_id)
         if len(found) < MOST_ERRORS * 20:  # a list of many may have many, each at its place
-            place = {"locations": _places(error), "path": error.path} if error.path else {}  # else it is of all fields
+            # an error without a path is one of the whole query
+            place = {"locations": _places(error), "path": error.path} if error.path else {}
             found.append({"message": told["message"], **place, **told})
     return found
 
@@ -109,7 +110,7 @@ def _message(error: CallError) -> str:
 
 
 def _hinted(message: str) -> str:
-    """Return what graphql-core says in a caller's words, with the way out where it says that a number is too big."""
+    """Return a message of graphql-core in terms that a caller knows, with a hint if a number is too large."""
     message = message.replace("<Decimal instance>", "a number with a fraction")
     place, found, number = message.partition(_INT)
     if not found:

@@ -34,8 +34,8 @@ class ExampleDocument(msgspec.Struct, frozen=True):
 def example_documents(model: Model) -> list[ExampleDocument]:
     """Return the examples of the actions at the roots of a schema.
 
-    First are those that everybody may run, queries before mutations, and of those the ones that show an answer without
-    a login. An example whose arguments GraphQL cannot be given by itself, as those of a union, is left out.
+    The order is: examples of open actions first, then queries before mutations, then examples that show an answer
+    without a login. An example is left out if GraphQL cannot express its arguments, such as those of a union.
     """
     found: list[tuple[tuple[bool, ...], ExampleDocument]] = []
     for kind, root in (("query", model.query), ("mutation", model.mutation)):

@@ -24,7 +24,7 @@ class Executed(msgspec.Struct, frozen=True):
 
     Args:
         data: The data; None where a field that cannot be null has failed.
-        errors: What failed, in fields, or with all of them.
+        errors: The errors of fields, or of the whole query.
         refused: Why nothing was executed: the operation is not there, or variables are wrong.
     """
 
@@ -68,7 +68,7 @@ def core_execution(schema: GraphQLSchema, *, hide_suggestions: bool) -> Execute:
             try:
                 async with calls.sharing(all_or_none=False):
                     result = await _executed(executor)
-            except CallError as error:  # of what the calls share: none of them counts
+            except CallError as error:  # of a shared resource: all results are rolled back
                 return Executed(errors=(GraphQLError(str(error), original_error=error),))
         else:
             result = await _executed(executor)
@@ -86,16 +86,16 @@ async def _executed(executor: Any) -> ExecutionResult:
 
 
 class _Executor(Executor[Any]):
-    """graphql-core's executor, by servey's rules.
+    """graphql-core's executor with two rules of servey.
 
-    Each root field of a mutation, with all that is below it, is one request. graphql-core reads members of objects in
-    tasks: what reading them raises is the field's error.
+    Each root field of a mutation, with all fields below it, has its own request scope. And any exception while members
+    of objects are read is an error of the field, because graphql-core reads them in tasks.
     """
 
     def execute_field(
         self, parent_type: Any, source: Any, field_details_list: Any, path: Any, position_context: Any
     ) -> Any:
-        """Return the value of a field, or what resolves to it."""
+        """Return the value of a field, or an awaitable of it."""
         made: Any = super().execute_field(parent_type, source, field_details_list, path, position_context)
         if path.prev is not None or self.operation.operation is OperationType.QUERY or not is_awaitable(made):
             return made
@@ -107,13 +107,13 @@ class _Executor(Executor[Any]):
             async with calls.sharing(all_or_none=True):
                 value = await made
                 if self.collected_errors.has_nulled_position(path):
-                    raise InternalError  # undoes what the field did; its error is known already
+                    raise InternalError  # only to roll back: the answer has the error already
                 return value
         except GraphQLError:
             raise
-        except CallError as error:  # of what the calls share: the field has not done what it says
+        except CallError as error:  # of a shared resource: the field's changes are rolled back
             failed = error
-        except BaseException as error:  # noqa: BLE001 - of what is done after the calls: told, and the field's error
+        except BaseException as error:  # noqa: BLE001 - of the work after the calls: logged, and the field's error
             failed = defect(error, "the call failed", log=_log, request_id=calls.request_id)
         executor: Any = self  # whose types are partly unknown
         return_type = executor.schema.get_field(parent_type, field_details_list[0].node.name.value).type
@@ -129,7 +129,7 @@ class _Executor(Executor[Any]):
         result: Any,
         position_context: Any,
     ) -> Any:
-        """Return the value of a field that an action has."""
+        """Return the completed value of an action's field."""
         executor: Any = super()
         try:
             return await executor.complete_awaitable_value(
@@ -137,7 +137,7 @@ class _Executor(Executor[Any]):
             )
         except Exception:
             raise
-        except BaseException as error:  # noqa: BLE001 - told, and the field's error
+        except BaseException as error:  # noqa: BLE001 - logged, and the field's error
             request_id = calls_of(info).request_id
             failed = defect(error, "the result cannot be written", log=_log, request_id=request_id)
             executor.handle_field_error(failed, return_type, field_details_list, path)

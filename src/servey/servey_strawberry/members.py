@@ -49,13 +49,13 @@ def is_foreign_class(node: Node) -> bool:
 
 
 def members_of(node: Node, engines: Sequence[Engine], where: str, side: SchemaMode) -> list[Member]:
-    """Return the members of a class, of an engine's class those that it has on the one side.
+    """Return the members of a class; of an engine's class, those of one side.
 
     Args:
         node: The class.
         engines: Those of the service, for the types of an engine's members.
         where: The place of the declaration, for errors.
-        side: Whether they are sent or got.
+        side: ``"input"`` for members that callers send, ``"output"`` for those that they get.
 
     Raises:
         DefinitionError: A member of a class that only its engine knows is of a type that cannot be served.
@@ -92,10 +92,7 @@ def members_of(node: Node, engines: Sequence[Engine], where: str, side: SchemaMo
 
 
 def reader_of(owner: Node, member: Member) -> Callable[..., Any]:
-    """Return what reads a member of an object, or of a row, which is as good as one.
-
-    Whatever it is handed besides means nothing.
-    """
+    """Return a function that reads a member of an object or of a row. It ignores further arguments."""
     name, key = member.name, member.got
     if owner.flavor == "typeddict":
 

@@ -38,7 +38,7 @@ CODED: Mapping[str, tuple[Any, str, str | None]] = {
     "Decimal": (decimal.Decimal, "A decimal number, written as a string; read from a number as well.", None),
     "Base64": (bytes, "Bytes in base64.", "https://www.rfc-editor.org/rfc/rfc4648"),
 }
-"""The scalars that a codec reads and writes: the type, the description, and what specifies it (GraphQL §3.5.5)."""
+"""The scalars that a codec reads and writes: type, description, and URL of the specification (GraphQL §3.5.5)."""
 
 
 class Scalar(msgspec.Struct, frozen=True):
@@ -48,7 +48,7 @@ class Scalar(msgspec.Struct, frozen=True):
 
 
 JSON: Final = Scalar("JSON")
-"""The scalar of whatever GraphQL has no type of its own for."""
+"""The scalar for values that no other type of GraphQL fits."""
 
 
 class EnumValue(msgspec.Struct, frozen=True):

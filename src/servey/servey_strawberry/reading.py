@@ -43,7 +43,7 @@ from servey.trigger.web_trigger import WebTrigger
 
 QUERY, MUTATION, SERVICE = "Query", "Mutation", "_Servey"
 SERVICE_FIELD = "_servey"
-"""The field of the root of queries that tells of the service; `_service` is Apollo Federation's."""
+"""The field of `Query` with name and version of the service; Apollo Federation reserves `_service`."""
 
 SCALARS = {
     str: "String",
@@ -147,7 +147,7 @@ class _Reader:
 
     def _add(self, owner: ObjectType, field: OutputField) -> None:
         if owner.name == QUERY and field.name == SERVICE_FIELD:
-            raise self._error(f"{QUERY} has a field called {SERVICE_FIELD!r} of servey's own", "rename the action")
+            raise self._error(f"{QUERY} has a built-in field called {SERVICE_FIELD!r}", "rename the action")
         if any(other.name == field.name for other in owner.fields):
             raise self._error(f"{owner.name} has two fields called {field.name!r}", "rename one")
         owner.fields.append(field)
@@ -420,8 +420,8 @@ class _Reader:
 
 
 def _who_may(operation: Operation) -> str:
-    """Return who may call an action, for its description; nothing where everybody may."""
-    return "" if operation.is_open else f"For some only: {operation.access}."
+    """Return what an action requires of its caller, for its description; empty if it is open."""
+    return "" if operation.is_open else f"Requires {operation.access}."
 
 
 def _needs_itself(made: InputType) -> bool:

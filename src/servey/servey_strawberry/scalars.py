@@ -3,8 +3,8 @@
 What comes in is decoded once, by the operation, as everywhere; a scalar only tells early what its codec would refuse,
 so that variables and literals are judged when a request is validated.
 
-A literal is read as the JSON value that it stands for, and then as a variable is. So both have one rule. In both, a
-number with a fraction or an exponent is a `Decimal` with its digits (`servey.codec.numbers`).
+Literals and variables have the same rules: a literal is converted to its JSON value, and then treated as a variable. In
+both, a number with a fraction or an exponent is a `Decimal` with all its digits (`servey.codec.numbers`).
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from servey.servey_strawberry.model import CODED
 
 
 class _OwnScalar(GraphQLScalarType):
-    """A scalar that may have the name of one of graphql-core's, which it takes the place of in a schema."""
+    """A scalar that may replace one of graphql-core's in a schema, under the same name."""
 
     def __new__(cls, *_: Any, **__: Any) -> Any:
         return object.__new__(cls)
@@ -60,9 +60,9 @@ def _scalar(
     Args:
         name: Its name.
         description: What it looks like.
-        out: Returns the JSON value of a value of a result.
-        taken: Returns the JSON value that a variable has, or raises a GraphQLError.
-        url: What specifies it (GraphQL §3.5.5).
+        out: Converts a value of a result to JSON.
+        taken: Converts the JSON value of a variable, or raises a GraphQLError.
+        url: The URL of its specification (GraphQL §3.5.5).
     """
 
     def literal(node: ConstValueNode, *_: Any) -> Any:
@@ -83,7 +83,7 @@ def _scalar(
 
 
 def _node_of(value: Any) -> Any:
-    """Return the literal that stands for a variable inside of a JSON literal; the reverse of `_literal`."""
+    """Return the literal of a JSON value, for a variable inside a JSON literal; the reverse of `_literal`."""
     if isinstance(value, Decimal):
         return FloatValueNode(value=str(value))
     if isinstance(value, list):
@@ -96,11 +96,10 @@ def _node_of(value: Any) -> Any:
 
 
 def _literal(node: ValueNode) -> Any:
-    """Return the JSON value that a literal stands for.
+    """Return the JSON value of a literal.
 
     Raises:
-        GraphQLError: It has a number that JSON would not be read with, or the value of an enum, which JSON does not
-            have.
+        GraphQLError: It has a number that JSON could not have either, or an enum value, which JSON does not have.
     """
     if isinstance(node, NullValueNode):
         return None
@@ -114,7 +113,7 @@ def _literal(node: ValueNode) -> Any:
         return [_literal(item) for item in node.values]
     if isinstance(node, ObjectValueNode):
         return {field.name.value: _literal(field.value) for field in node.fields}
-    raise GraphQLError(f"{print_ast(node)} is no JSON value: write a text in quotes", node)
+    raise GraphQLError(f"{print_ast(node)} is not a JSON value: write text in quotes", node)
 
 
 def _whole(node: IntValueNode) -> int:
@@ -154,7 +153,7 @@ def _big_taken(value: Any) -> int:
 
 
 def _number(value: Any) -> Any:
-    """Return a whole number as an int, however it is written."""
+    """Return a value, as an int if it is a whole number in any notation."""
     whole = whole_number(value)
     return value if whole is None else whole
 
@@ -171,7 +170,7 @@ def _coded(name: str) -> GraphQLScalarType:
     codec: Codec[Any] = Codec(tp, label=name)
 
     def out(value: Any) -> Any:
-        if type(value) is str:  # written by an engine, by its own rule: pydantic's NaiveDatetime has no offset
+        if type(value) is str:  # an engine has written it already: pydantic's NaiveDatetime, for example
             return value
         try:
             return codec.encode(bytes(value) if type(value) is bytearray else value)
@@ -205,9 +204,9 @@ def _void(value: Any, *_: Any) -> Any:
 
 
 def scalars() -> Mapping[str, GraphQLScalarType]:
-    """Return new scalars by their names; of those that GraphQL itself has, the two that are numbers.
+    """Return new scalars by name. `Int` and `Float` replace those of graphql-core.
 
-    `String` and `Boolean` of graphql-core read a literal and a variable alike.
+    The `String` and `Boolean` of graphql-core treat literals and variables alike already.
     """
     made = (
         _scalar("Int", GraphQLInt.description, GraphQLInt.coerce_output_value, _int_taken),

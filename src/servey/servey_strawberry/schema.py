@@ -72,7 +72,7 @@ from servey.servey_strawberry.limits import FIELD_KEY
 from servey.servey_strawberry.scalars import scalars
 
 _OWN = {"String": str, "Boolean": bool}
-"""The classes by which Strawberry knows the scalars that are graphql-core's."""
+"""The Python classes that Strawberry maps to scalars of graphql-core."""
 _LeaveOut = Callable[[dict[str, Any]], None]
 _DEPRECATED = "No longer supported"
 """The reason that GraphQL itself has where none is given (§3.13.3)."""
@@ -104,7 +104,7 @@ def create_schema(service: Service, model: Model | None = None) -> strawberry.Sc
 
 
 class _Schema(strawberry.Schema):
-    """A schema that graphql-core prints: Strawberry's printer cannot write each default."""
+    """A schema that graphql-core prints: Strawberry's printer cannot write all defaults."""
 
     def as_str(self) -> str:
         types = graphql_schema(self).type_map
@@ -227,7 +227,7 @@ def _scalar_definition(scalar: GraphQLScalarType) -> ScalarDefinition:
 
 
 def _prose(text: str) -> str | None:
-    """Return a text of the user's as UTF-8 can write it: without lone surrogates, which a docstring may have."""
+    """Return a user's text without lone surrogates, which UTF-8 cannot encode; None for an empty text."""
     return text.encode("utf-8", "replace").decode() or None
 
 
@@ -332,10 +332,10 @@ def _bind_values(
 ) -> _LeaveOut | None:
     """Have values arrive under their names in JSON; return what leaves out those that nobody has given.
 
-    graphql-core hands over a default as it has coerced it once. Here that is a mark, an object of its own, and it goes
-    no further: a default need not be what a caller could have given (it may be out of bounds, or a datetime without an
-    offset), and is the function's own, as everywhere. But where it may be the tag by which an engine tells the members
-    of a union (`are_tags`), it is handed over as JSON.
+    graphql-core coerces each default once, and passes the coerced value on. Here the coerced value is a mark, and the
+    mark is removed: the default of the function applies, as in every transport, and it need not be a valid input (it
+    may be out of bounds, or a datetime without an offset). But if the default may be the tag by which an engine
+    distinguishes the members of a union (`are_tags`), it is passed on as JSON.
     """
     defaults: list[tuple[str, Any, Any]] = []
     for field in fields:
@@ -359,7 +359,7 @@ def _bind_values(
 
 
 def _set_default(item: GraphQLInputField | GraphQLArgument, default: Any) -> object:
-    """Give an argument or a member its default; return the mark that arrives where nobody gives another value."""
+    """Set the default of an argument or a member; return the mark that arrives if no value is given."""
     mark = object()
     item.default_value, item.default = Undefined, GraphQLDefaultInput(default)
     item._memoized_coerced_value = mark  # pyright: ignore[reportPrivateUsage] # so a mark can arrive
@@ -402,7 +402,7 @@ def _of_enum(value: Any) -> str:
 
 
 def _member_of(named: UnionType) -> Callable[..., str | None]:
-    """Return what finds the type of a value of a union: by the member that REST would write it as."""
+    """Return a function that finds the type of a union's value: the member as which REST would write it."""
     names = {id(node): item.name for node, item in named.members}
     union = Compiler().union(named.node)
 

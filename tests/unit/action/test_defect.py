@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pytest
 
 from servey.action.action import action
-from servey.action.defect import Guarded, as_exception, defect, is_stop
+from servey.action.defect import ErrorBoundary, as_exception, defect, is_stop
 from servey.errors import InternalError, NotFoundError
 from servey.servey_direct import direct
 from servey.service import Service
@@ -110,7 +110,7 @@ def test_an_error_is_an_exception_and_anything_else_stands_behind_one():
 @pytest.mark.parametrize("error", [SystemExit(7), KeyboardInterrupt(), GeneratorExit(), ValueError("no")], ids=repr)
 def test_guarded_code_raises_its_defects_as_internal_errors(error, caplog):
     async def main() -> None:
-        with Guarded("the call failed", log=LOG, request_id="r1", action="sum"):
+        with ErrorBoundary("the call failed", log=LOG, request_id="r1", action="sum"):
             raise error
 
     with pytest.raises(InternalError) as caught:
@@ -122,12 +122,12 @@ def test_guarded_code_raises_its_defects_as_internal_errors(error, caplog):
 
 def test_guarded_code_raises_errors_for_callers_and_cancellations_as_they_are(caplog):
     async def refused() -> None:
-        with Guarded("the call failed", log=LOG, request_id="r1", action="sum"):
+        with ErrorBoundary("the call failed", log=LOG, request_id="r1", action="sum"):
             raise NotFoundError("no such sum")
 
     async def main() -> bool:
         async def waiting() -> None:
-            with Guarded("the call failed", log=LOG, request_id="r1", action="sum"):
+            with ErrorBoundary("the call failed", log=LOG, request_id="r1", action="sum"):
                 await asyncio.Event().wait()
 
         with pytest.raises(NotFoundError):

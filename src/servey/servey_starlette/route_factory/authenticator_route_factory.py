@@ -142,7 +142,7 @@ class Login:
         def authenticate() -> Any:
             return self._authenticator.authenticate(wanted.username, wanted.password)
 
-        # a hash keeps a processor busy for long; the threads of actions are for others
+        # hashing a password takes long: it must not use the threads of actions
         workers = None if is_async(self._authenticator.authenticate) else self._service.runtime.login_workers
         try:
             found = await self._called(authenticate, "the authenticator", request_id, at, workers)
@@ -156,7 +156,7 @@ class Login:
         return found
 
     async def _called(self, call: Any, label: str, request_id: str, at: float, workers: Workers | None) -> Any:
-        """Return what a plugin's code returns: called in a thread of `workers`, or else awaited; before `at`.
+        """Call a plugin's code in a thread of `workers`, or await it if that is None, until the deadline `at`.
 
         Raises:
             CallError: It refuses, by an error of the caller's.

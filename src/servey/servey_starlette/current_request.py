@@ -1,4 +1,4 @@
-"""Requests that no action answers: what belongs to them knows of them, and what they call is called as their caller."""
+"""Make the current request known to code outside of actions, so that its calls have the request's caller."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Awaitable
 from starlette.types import ASGIApp
 
 from servey.action.context import CallContext, Origin
-from servey.action.current import ANSWERED, within
+from servey.action.current import CURRENT_REQUEST, as_current_call
 from servey.security.authorization import Authorization
 from servey.servey_starlette.request import (
     AUTHORIZATION_KEY,
@@ -23,11 +23,11 @@ from servey.service import Service
 
 
 class ScopedRequest:
-    """The request of an ASGI scope; see `servey.action.current.AnsweredRequest`.
+    """The request of an ASGI scope; see `servey.action.current.CurrentRequest`.
 
     Args:
         scope: The scope.
-        service: What verifies its token.
+        service: The service, whose authorizers verify the token.
     """
 
     def __init__(self, scope: Scope, service: Service) -> None:
@@ -36,46 +36,46 @@ class ScopedRequest:
 
     @property
     def request_id(self) -> str:
-        """What its caller and the log know it by."""
+        """The id in the answer and in the log."""
         if not self._request_id:
             self._request_id = request_id_of(dict(self._scope["headers"]))
         return self._request_id
 
     @property
     def client(self) -> str:
-        """The address that it comes from."""
+        """The address of the client."""
         return client_of(self._scope)
 
     async def caller(self) -> Authorization | None:
-        """Return whom a middleware in front has verified, or else whom the token speaks for."""
+        """Return the caller that a middleware has verified, or else the one of the token."""
         if AUTHORIZATION_KEY in self._scope:
             return authorization_left_in(self._scope)
         return await authorization_of(self._scope, self._service.authorizers, self._in_time)
 
     async def _in_time(self, awaited: Awaitable[Authorization]) -> Authorization:
         runtime = self._service.runtime
-        with within(CallContext(Origin.NETWORK, "rest", self.request_id, client=self.client)):
+        with as_current_call(CallContext(Origin.NETWORK, "rest", self.request_id, client=self.client)):
             return await runtime.deadlines.run(awaited, runtime.loop.time() + self._service.settings.timeout)
 
 
-class Answering:
-    """An application whose code knows which request it answers.
+class CurrentRequestMiddleware:
+    """ASGI middleware that sets the current request around an application.
 
     Args:
         app: The application.
-        service: The service that it belongs to.
+        service: Its service.
     """
 
     def __init__(self, app: ASGIApp, service: Service) -> None:
         self._app, self._service = app, service
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve."""
+        """Serve a request; a lifespan passes unchanged."""
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
-        token = ANSWERED.set(ScopedRequest(scope, self._service))
+        token = CURRENT_REQUEST.set(ScopedRequest(scope, self._service))
         try:
             await self._app(scope, receive, send)
         finally:
-            ANSWERED.reset(token)
+            CURRENT_REQUEST.reset(token)
