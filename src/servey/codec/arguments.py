@@ -75,7 +75,11 @@ class ArgumentsCodec:
                 self.parameters[parameter.name] = parameter, walk.node(parameter.type, parameter.name)
                 copies[parameter.name] = fresh(parameter.default)
             except ValueError as error:
-                refused.append(walk.error(parameter.name, str(error), "let it be None, and make it in the function"))
+                refused.append(
+                    walk.error(
+                        parameter.name, str(error), "use None as the default, and create the value in the function"
+                    )
+                )
             except DefinitionError as error:
                 refused.append(error)
         if refused:
@@ -332,7 +336,7 @@ class _Shape:
 
 
 _LEFT_OUT: Any = object()
-"""The mark of an argument that has to be built, in the place of its default, which is the user's object already."""
+"""Marks an argument that was left out, where arguments have to be built; a default needs no building."""
 
 
 def _same(default: Any) -> Any:

@@ -163,7 +163,7 @@ def _add(
     try:
         factory = factory or fresh(default)
     except ValueError as error:
-        walk.refuse_reading(f"{node.where}.{name}", str(error), "let a function make it, as default_factory")
+        walk.refuse_reading(f"{node.where}.{name}", str(error), "use a default_factory")
     node.fields.append(Field(name, wire, member, required, default, factory, member.description))
 
 

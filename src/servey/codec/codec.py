@@ -24,7 +24,7 @@ T = TypeVar("T")
 _IDENTICAL = frozenset({str, int, bool, type(None)})
 _encode = msgspec.json.Encoder().encode
 _REFUSED = (msgspec.ValidationError, IslandError, TypeError, ValueError, OverflowError, RecursionError)
-"""What is raised for a value that is not just as its type declares."""
+"""The exceptions for a value that does not match its type."""
 
 
 class Codec(Generic[T]):

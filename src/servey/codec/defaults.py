@@ -1,4 +1,4 @@
-"""Defaults that a call could change: each call gets a copy, so that no caller sees what another one did to it."""
+"""Copy mutable defaults for each call, so that no call sees the changes of another."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ _UNCHANGEABLE: frozenset[Any] = frozenset(
 
 
 def fresh(default: Any) -> Callable[[], Any] | None:
-    """Return what copies a default for each call, None where nothing of it can be changed.
+    """Return a function that copies a default, or None for an immutable one.
 
-    The default is copied once here as well: what else has the object may go on and change it.
+    The default is also copied once here, because other code may change the original.
 
     Args:
         default: Any object, as in Python.

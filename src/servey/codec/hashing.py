@@ -37,7 +37,7 @@ _SAFE: frozenset[Any] = frozenset(
 )
 
 SLOW_KEYS: frozenset[Any] = frozenset({decimal.Decimal, uuid.UUID, bool, datetime.time})
-"""Keys that `servey.codec.builder` reads: those whose hashes a stranger chooses, and those that msgspec reads wrong."""
+"""The types of keys that `servey.codec.builder` reads: those open to hash flooding, and those that msgspec misreads."""
 
 
 def is_guarded_set(node: Node) -> bool:

@@ -1,4 +1,4 @@
-"""Numbers in JSON keep their digits until the declared type is known (RFC 8259 §6 limits no number's precision).
+"""Keep all digits of JSON numbers until the declared type is known (RFC 8259 §6 limits no number's precision).
 
 `parse` reads a text into values in which a number with a fraction or an exponent is a `Decimal`. A `Decimal` parameter
 takes it as it is, a `float` the nearest double, an `int` a whole one (``5.0`` is an integer, JSON Schema 2020-12
@@ -20,7 +20,7 @@ from servey.codec.leaves import wire_values
 from servey.codec.node import Node
 
 EXACT = 2**53 - 1
-"""Up to here every whole number has a float of its own, which no other number is read as."""
+"""The largest integer up to which every integer has a double of its own."""
 
 MAX_DEPTH = 100
 """An `Any` has at most this many levels of arrays and objects."""
@@ -100,7 +100,7 @@ def plain(value: Any, depth: int = MAX_DEPTH) -> Any:
 
 
 def is_deep(text: bytes) -> bool:
-    """Return whether a JSON text has more than `MAX_DEPTH` levels of arrays and objects; or is no JSON.
+    """Return whether a JSON text (or some text that is no JSON) has over `MAX_DEPTH` levels of arrays and objects.
 
     Example:
         >>> is_deep(b"[[1], {}]"), is_deep(b"[" * 101 + b"]" * 101), is_deep(b'"%s"' % (b"[" * 101))
@@ -137,7 +137,7 @@ def whole_number(value: Any) -> int | None:
 
 
 def whole_value(node: Node, builtins: Any) -> Any:
-    """Return refused JSON values with an int for each whole number where an int is declared; None for no change."""
+    """Replace whole numbers by ints where the type declares an int; return None if nothing changes."""
     try:
         found = _whole(node, builtins)
     except RecursionError:

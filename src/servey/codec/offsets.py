@@ -19,11 +19,11 @@ from servey.codec.shadow import is_island, reachable
 
 _MOMENTS: dict[Any, str] = {datetime.datetime: "datetime", datetime.time: "time"}
 _DEEP = 8
-"""So many blocks stand inside each other; Python takes 20."""
+"""The maximum nesting of generated blocks; Python allows 20."""
 
 
 def offset_finder(root: Node, classes: Mapping[object, Any]) -> Callable[[Any], bool] | None:
-    """Return what tells whether a mirror holds an offset with seconds; None for a type without datetimes and times.
+    """Return a function that finds an offset with seconds in a mirror; None for a type without datetimes and times.
 
     Args:
         root: The type.

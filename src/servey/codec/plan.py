@@ -185,14 +185,14 @@ class Compiler:
         return self._unions[id(node)]
 
     def key_box(self, keys: Node) -> Any:
-        """Return the box of a dict with such keys, for judging one key."""
+        """Return the box of a dict with such keys, for checking a single key."""
         if id(keys) not in self._key_boxes:
             self._key_boxes[id(keys)] = box_of(dict[self.shadows().key(keys), Any])
         return self._key_boxes[id(keys)]
 
 
 class Quick(msgspec.Struct, frozen=True):
-    """What a codec may leave out when it reads and writes JSON texts; see `Shadows`.
+    """The checks that a codec can skip when it reads and writes JSON text; see `Shadows`.
 
     Args:
         is_quick: Whether its plan for texts is a quick one.

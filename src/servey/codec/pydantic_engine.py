@@ -67,7 +67,9 @@ def pydantic_type(tp: Any) -> ForeignType:
     except (pydantic.PydanticUserError, pydantic_core.SchemaError, NameError, UnknownConstraintError) as error:
         raise DefinitionError(f"{name}: pydantic cannot read it: {_first(error)}", fix="use another type") from error
     except (TypeError, ValueError, ImportError) as error:  # of a type's own code
-        raise DefinitionError(f"{name}: {_first(error)}", fix="do as pydantic says, or use another type") from error
+        raise DefinitionError(
+            f"{name}: {_first(error)}", fix="follow pydantic's message, or use another type"
+        ) from error
     classes = classes_of(tp)
     cls: Any = typing.get_origin(tp) or tp
     is_class = isinstance(cls, type) and bool(getattr(cls, "__pydantic_fields__", None))
@@ -139,7 +141,7 @@ def pydantic_type(tp: Any) -> ForeignType:
             at = next((part.at for part in found if part.node is node), "")
             raise DefinitionError(
                 f"{name}{at}: {_first(error)} has no JSON form",
-                fix="leave it out, or tell its JSON by PlainValidator, PlainSerializer and WithJsonSchema",
+                fix="remove it, or define its JSON with PlainValidator, PlainSerializer and WithJsonSchema",
             ) from None
         return closed(written, mode)
 
@@ -160,7 +162,7 @@ def pydantic_type(tp: Any) -> ForeignType:
 
 
 class _Refused(Exception):
-    """What pydantic says of a value that it has not accepted, and the value."""
+    """A value that pydantic refused, with pydantic's errors."""
 
     def __init__(self, errors: list[Any], value: Any) -> None:
         self.errors = errors
@@ -168,7 +170,7 @@ class _Refused(Exception):
 
 
 def _first(error: BaseException) -> str:
-    """Return the line of an error that says something."""
+    """Return the first informative line of an error."""
     lines = [line.strip() for line in str(error).splitlines() if not line.startswith("Pydantic serializer warnings")]
     return lines[0] if lines else type(error).__name__
 

@@ -86,7 +86,7 @@ def with_constraints(tp: Any) -> Any:
     """Return an annotation with its constraints of msgspec's as pydantic's.
 
     Raises:
-        UnknownConstraintError: Nobody knows one of them.
+        UnknownConstraintError: A constraint is unknown.
     """
     origin, arguments = typing.get_origin(tp), typing.get_args(tp)
     if origin is None or origin is typing.Literal:

@@ -11,20 +11,20 @@ from servey.codec.pydantic_schema import CoreSchema
 from servey.errors import InvalidError, Problem
 
 _MOST_ERRORS = 10_000
-"""Above this many errors of pydantic's their number is told, and nothing else."""
+"""Above this number of errors, only their number is reported."""
 _MOST_TRIED = 1000
 """After this many steps the first reading of a place is taken."""
 _NOTHING: Any = object()
 
 
 def told(error: Any) -> list[Any]:
-    """Return what pydantic has to say of a value.
+    """Return pydantic's errors for a value.
 
     Raises:
-        InvalidError: That is too much: pydantic can tell all of it or nothing, and millions of errors take gigabytes.
+        InvalidError: There are too many. pydantic returns all or none, and millions of errors take gigabytes.
     """
     if (count := error.error_count()) > _MOST_ERRORS:
-        raise InvalidError(errors=[Problem("", f"{count} problems, too many to tell")])
+        raise InvalidError(errors=[Problem("", f"{count} problems, too many to list")])
     return error.errors(include_url=False, include_context=False)
 
 
@@ -32,9 +32,9 @@ def problems(errors: list[Any], value: Any, schema: CoreSchema) -> list[Problem]
     """Return pydantic's errors as problems with JSON pointers.
 
     Args:
-        errors: What `told` returned.
-        value: What pydantic has read.
-        schema: By what.
+        errors: The errors of pydantic.
+        value: The value that pydantic has read.
+        schema: The core schema of the type.
     """
     found: dict[tuple[str, str], Problem] = {}
     for item in errors[:PROBLEM_LIMIT]:

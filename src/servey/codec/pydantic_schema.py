@@ -76,7 +76,7 @@ def parts(schema: Any, config: dict[str, Any], written: bool = False, at: str = 
 
 
 def check_parts(name: str, nodes: Sequence[Part], mode: SchemaMode) -> None:
-    """Refuse what pydantic lets a class be made of, and what cannot be served.
+    """Raise for parts that pydantic accepts and that cannot be served.
 
     Args:
         name: The type, for errors.
@@ -90,18 +90,20 @@ def check_parts(name: str, nodes: Sequence[Part], mode: SchemaMode) -> None:
     for node, own, written, at in nodes:
         if node["type"] == "bytes" and not written and own.get("val_json_bytes") != "base64":
             raise DefinitionError(
-                f"{name}{at}: pydantic would read bytes as UTF-8, and servey's bytes are base64",
+                f"{name}{at}: pydantic would read bytes as UTF-8, but servey's bytes are base64",
                 fix="model_config = ConfigDict(val_json_bytes='base64', ser_json_bytes='base64')",
             )
         if node["type"] == "generator":
             raise DefinitionError(
-                f"{name}{at}: pydantic checks the items of an iterable when they are read, which they can be once",
+                f"{name}{at}: pydantic checks the items of an Iterable only while they are iterated, which works once",
                 fix="use a list",
             )
         if mode == "output":
             continue
         if node.get("on_error") == "omit" and id(node) not in items:
-            raise DefinitionError(f"{name}{at}: there is nothing to omit it from", fix="use it in a list of a model")
+            raise DefinitionError(
+                f"{name}{at}: on_error='omit' works only for items of a list", fix="use it in a list of a model"
+            )
         if node["type"] == "function-plain" and node["function"]["function"].__name__ == "import_string":
             raise DefinitionError(
                 f"{name}{at}: an ImportString imports whatever module its caller names", fix="use an Enum or a Literal"
@@ -191,7 +193,9 @@ class CoreSchema:
         if not math.isfinite(number) or (
             "decimal" in kinds and "float" not in kinds and Decimal(repr(number)) != value
         ):
-            raise InvalidError(errors=[Problem(at, f"expected a number that a double holds, got {str(value)[:40]}")])
+            raise InvalidError(
+                errors=[Problem(at, f"expected a number that a double can represent, got {str(value)[:40]}")]
+            )
         return value
 
 
@@ -216,7 +220,7 @@ def closed(schema: Any, mode: SchemaMode) -> Any:
         if found.keys() & {"minLength", "maxLength"}:
             found |= base64_keywords(found.pop("minLength", None), found.pop("maxLength", None))
     if found.get("type") == "array" and mode == "input" and found.get("minItems", 0) < 2:
-        found.pop("uniqueItems", None)  # a set reads what is given twice once
+        found.pop("uniqueItems", None)  # duplicates in the input of a set are allowed
     if found.get("type") == "object" and "properties" in found:
         if mode == "input":  # extra="allow" is not followed
             found["additionalProperties"] = False

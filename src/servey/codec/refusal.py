@@ -16,7 +16,7 @@ from servey.codec.plan import Compiler
 from servey.errors import InvalidError, MalformedError, Problem
 
 EXPLAIN_LIMIT = 256 * 1024
-"""Above this many bytes only the first problem is told: the walk for all of them holds the loop."""
+"""For larger bodies (in bytes) only the first problem is reported: finding all would block the event loop."""
 
 REFUSALS = (msgspec.DecodeError, UnicodeDecodeError, IslandError, RecursionError)
 """What reading a text or a value raises when it is refused."""

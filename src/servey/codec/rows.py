@@ -1,4 +1,4 @@
-"""What may stand for an object of a class in a result: the one place that says which objects are rows.
+"""Define rows: the objects and mappings that an action can return in place of an object of a class.
 
 A row is anything with the class's attributes, or something that is read by names: a mapping, a row of sqlite3, of
 SQLAlchemy or asyncpg. Its names are those of JSON, or else those of the class's attributes.

@@ -159,7 +159,7 @@ class SchemaWriter(NodeVisitor[dict[str, Any]]):
     def visit_list(self, node: Node) -> dict[str, Any]:
         """Describe an array of members of one type."""
         schema: dict[str, Any] = {"type": "array", "items": self.of(node.items[0])}
-        # two objects of a set may be written alike; what is sent twice counts once, but not towards a least length
+        # different objects of a set may have equal JSON; duplicates in the input do not count for minItems
         unique = node.cls in (set, frozenset) and (
             node.items[0].kind == "leaf" if self.mode == "output" else (node.constraints.min_length or 0) > 1
         )

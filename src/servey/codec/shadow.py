@@ -35,7 +35,7 @@ _STRINGS = ("str", "bytes", "bytearray", "datetime", "date", "time", "timedelta"
 _VALUE_SHAPES: dict[type, set[str]] = {int: {"int", "number"}, str: {"string"}, type(None): {"null"}}
 _INT64 = 2**63
 _LAST_MOMENT = re.compile(r"^(23:59:59\.999999)[0-9]+")
-"""msgspec rounds it up to midnight, a day earlier."""
+"""msgspec rounds it up to 00:00:00, almost a day earlier."""
 _BUILDING = threading.RLock()
 
 
@@ -276,7 +276,7 @@ class Shadows(NodeVisitor[Any]):
             rename={field.name: field.wire for field in node.fields},
             tag=node.tag[1] if node.tag else None,
             tag_field=node.tag[0] if node.tag else None,
-            # what a row calls by its attribute's name would be passed over, where it may be left out
+            # otherwise an optional member that a row has under its attribute's name would be ignored
             forbid_unknown_fields=self.side == "in" or any(f.name != f.wire and not f.required for f in node.fields),
             kw_only=True,
             gc=False,

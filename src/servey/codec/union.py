@@ -171,7 +171,7 @@ class Union:
         return self.decode(whole)
 
     def _ways(self, cls: type) -> list[Plan | None]:
-        """Return how a scalar of a JSON type may be read, in order; None ends it: the value is taken as it is."""
+        """Return the plans that may read a scalar of a JSON type, in order; None means: take the value unchanged."""
         found: list[Plan | None] = []
         for member in self._members:
             if member.kind not in ("list", "tuple", "dict", "object") and cls in _taken(member):

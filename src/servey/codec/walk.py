@@ -61,7 +61,7 @@ _LISTS: dict[Any, type] = {
     abc.MutableSet: set,
 }
 _GROWTH = 4
-"""So often may a generic class be met inside of itself with larger arguments each time."""
+"""How often a generic class may contain itself with larger arguments each time."""
 _FOREIGN_TO_MSGSPEC = frozenset({deque, abc.Iterable, abc.Reversible})
 _DICTS: frozenset[Any] = frozenset({dict, abc.Mapping, abc.MutableMapping})
 
@@ -83,7 +83,7 @@ class Walk:
         where: The place in the user's source, for errors.
         engines: The plugins' engines, asked before servey's.
         otherwise: What else a class that is no data type could be meant for, added to the fix.
-        side: Which way the values go, which every type then has to be able to; default: it is not asked.
+        side: The direction that every type has to support; default: no check.
 
     Attributes:
         unreadable: Why the types cannot be read, where they are only written.
