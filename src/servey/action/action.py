@@ -12,7 +12,7 @@ from typing import Any, Literal, NoReturn, TypeVar, overload
 import msgspec
 
 from servey.action.batch_invoker import BatchInvoker
-from servey.action.callables import is_async, name_of, where_of
+from servey.action.callables import is_async, is_generator, name_of, where_of
 from servey.action.example import Example
 from servey.action.resource import defining_namespace
 from servey.errors import DefinitionError, ErrorMapping, located
@@ -223,7 +223,7 @@ def _check_function(function: Any) -> None:
         if not callable(function):
             fix = "name the argument, as in @action(triggers=(WEB_GET,))"
         raise DefinitionError(f"{function!r} is no function", fix=fix)
-    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+    if is_generator(function):
         raise DefinitionError(
             f"{name_of(function)} is a generator function",
             fix="return a list instead",

@@ -316,6 +316,16 @@ class Callable:
         return 1
 
 
+class Generating:
+    def __call__(self, x: int):
+        yield x
+
+
+class AsyncGenerating:
+    async def __call__(self, x: int):
+        yield x
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -339,6 +349,16 @@ def test_only_functions_are_actions(wrong):
     written = getattr(wrong, "__func__", wrong)
     expected = line_of(written) if inspect.isfunction(written) else line
     assert caught.value.where[0].endswith(f"test_action.py:{expected}")
+
+
+PARTIAL = [functools.partial(function, 1) for function in (generator, Generating())]
+
+
+@pytest.mark.parametrize("wrong", [Generating(), AsyncGenerating(), *PARTIAL])
+def test_what_is_called_is_no_generator_function(wrong):
+    with pytest.raises(DefinitionError) as caught:
+        action(wrong)
+    assert "list" in caught.value.fix
 
 
 def test_an_action_is_declared_once():
