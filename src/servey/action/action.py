@@ -255,7 +255,7 @@ def _check_action(declared: Action) -> None:
             f"the batch_invoker of {declared.name} is {invoker!r}", fix="give BatchInvoker(the_function)"
         )
     timeout: Any = declared.timeout
-    if timeout is not None and not (isinstance(timeout, int | float) and timeout > 0):
+    if timeout is not None and not (type(timeout) in (int, float) and timeout > 0):
         raise DefinitionError(f"the timeout of {declared.name} is {timeout!r}", fix="give seconds above 0, or math.inf")
     most: Any = declared.max_running
     if most is not None and (type(most) is not int or most < 1):

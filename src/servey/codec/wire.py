@@ -103,7 +103,7 @@ def _compound(value: Any) -> Any:
         return to_wire(value.model_dump(by_alias=True))
     if hasattr(kind, "__marshaller_factory__"):
         return to_wire(importlib.import_module("marshy").dump(value))
-    if dataclasses.is_dataclass(value):
+    if dataclasses.is_dataclass(kind):  # of a class itself it is true as well
         return _members(value, (field.name for field in dataclasses.fields(value)))
     if hasattr(kind, "__attrs_attrs__"):
         return _members(value, (field.name for field in kind.__attrs_attrs__))

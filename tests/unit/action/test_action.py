@@ -265,6 +265,7 @@ class Control:
         ({"timeout": 0}, "0"),
         ({"timeout": -1.5}, "-1.5"),
         ({"timeout": math.nan}, "nan"),
+        ({"timeout": True}, "True"),
         ({"timeout": timedelta(0)}, "0.0"),
         ({"timeout": "5"}, "'5'"),
         ({"status": 199}, "199"),
