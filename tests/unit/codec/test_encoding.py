@@ -366,3 +366,9 @@ def test_a_class_is_no_value(cls: type) -> None:
     for tp, value in ((Any, cls), (list[Any], [cls]), (dict[str, Any], {"a": cls})):
         with pytest.raises(ResultError):
             Codec(tp).encode_json(value)
+
+
+def test_no_member_is_lost_to_another_of_its_name() -> None:
+    assert Codec(Any).encode_json({1: "a", "2": "b"}) == b'{"1":"a","2":"b"}'
+    with pytest.raises(ResultError):
+        Codec(Any).encode_json({"within": {1: "a", "1": "b"}})
