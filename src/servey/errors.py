@@ -144,6 +144,28 @@ _PHRASES = {413: "Content Too Large", 414: "URI Too Long", 416: "Range Not Satis
 """The phrases of RFC 9110 that `http.HTTPStatus` has by their older names before Python 3.13."""
 
 
+_CODE = r"[a-z][a-z0-9_]*\Z"
+_CLOSE_CODES = frozenset((1001, 1002, 1003, *range(1007, 1015), *range(3000, 5000)))
+
+
+def _check_row(name: str, row: Any, *, registered: bool) -> None:
+    """Return when `row`, a `CallError` class or an `ErrorMapping`, can be an error's row of the one table.
+
+    Raises:
+        DefinitionError: It cannot.
+    """
+    status, statuses = row.status, "a registered status" if registered else "a status"
+    is_status = isinstance(status, int) and 400 <= status <= 599 and (not registered or phrase(status) != "")
+    for part, valid, fix in (
+        ("status", is_status, f"use {statuses} from 400 to 599"),
+        ("code", isinstance(row.code, str) and re.match(_CODE, row.code), "use snake case, as in 'parcel_lost'"),
+        ("exit_code", row.exit_code in range(1, 126), "use 1 to 125; sysexits.h has the usual ones"),
+        ("close_code", row.close_code in _CLOSE_CODES, "use 1008, or 4000 to 4999 for one of your own"),
+    ):
+        if not valid:
+            raise DefinitionError(f"the error {name} has the {part} {getattr(row, part)!r}, which cannot be", fix=fix)
+
+
 class ErrorParts(TypedDict, total=False):
     """The keyword arguments that every `CallError` takes."""
 
@@ -166,12 +188,18 @@ class CallError(ServeyError):
 
     Raises:
         ValueError: A header is not valid.
+        TypeError: One of `errors` is no pair of texts.
+        DefinitionError: For a subclass: a class attribute is none that an error can have, see `ErrorMapping`.
     """
 
     code: ClassVar[str] = "error"
     status: ClassVar[int] = 400
     exit_code: ClassVar[int] = _EX_DATAERR
     close_code: ClassVar[int] = 1008
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        _check_row(cls.__name__, cls, registered=False)
 
     def __init__(
         self,
@@ -181,8 +209,9 @@ class CallError(ServeyError):
         headers: Mapping[str, str] | None = None,
         data: Mapping[str, Any] | None = None,
     ) -> None:
-        self.detail = detail
-        self.errors = tuple(errors)
+        given: Any = detail  # people write `NotFoundError(error)`, too
+        self.detail = "" if given is None else str(given)
+        self.errors = tuple(map(_problem, errors))
         if self.status == 401:  # RFC 9110 §15.5.2: a 401 needs a challenge
             headers = _with_default(headers, "WWW-Authenticate", "Bearer")
         self.headers = checked_headers({name: _latin_1(value) for name, value in (headers or {}).items()})
@@ -215,6 +244,14 @@ class CallError(ServeyError):
         if request_id:
             members["request_id"] = request_id
         return members
+
+
+def _problem(told: Any) -> Problem:
+    match told:
+        case (str(path), str(message)):
+            return Problem(path, message)
+        case _:
+            raise TypeError(f"{told!r} is no Problem: a JSON pointer and what is wrong there")
 
 
 class MalformedError(CallError):
@@ -381,8 +418,6 @@ CALL_ERRORS: tuple[type[CallError], ...] = (
 
 
 # patterns are compiled when first used: compiling all of them takes longer than the rest of the import
-_CODE = r"[a-z][a-z0-9_]*\Z"
-_CLOSE_CODES = frozenset((1001, 1002, 1003, *range(1007, 1015), *range(3000, 5000)))
 
 
 class ErrorMapping(msgspec.Struct, frozen=True):
@@ -413,16 +448,7 @@ class ErrorMapping(msgspec.Struct, frozen=True):
             raise DefinitionError(f"{self.type!r} is no exception class", fix="name a subclass of Exception")
         if not self.code:
             msgspec.structs.force_setattr(self, "code", snake_case(self.type.__name__.removesuffix("Error") or "error"))
-        for name, valid, fix in (
-            ("status", phrase(self.status) and self.status >= 400, "use a registered status from 400 to 599"),
-            ("code", isinstance(self.code, str) and re.match(_CODE, self.code), "use snake case, as in 'parcel_lost'"),  # pyright: ignore[reportUnnecessaryIsInstance]
-            ("exit_code", self.exit_code in range(1, 126), "use 1 to 125; sysexits.h has the usual ones"),
-            ("close_code", self.close_code in _CLOSE_CODES, "use 1008, or 4000 to 4999 for one of your own"),
-        ):
-            if not valid:
-                raise DefinitionError(
-                    f"the error {self.type.__name__} has the {name} {getattr(self, name)!r}, which cannot be", fix=fix
-                )
+        _check_row(self.type.__name__, self, registered=True)
 
     @classmethod
     def of(cls, error: type[Exception] | ErrorMapping) -> ErrorMapping:

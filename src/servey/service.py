@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -485,12 +486,14 @@ def _open_to_all(operation: Operation, operations: Sequence[Operation], seen: se
 def _check_declared(functions: Iterable[Any], kind: str) -> None:
     problems = [
         DefinitionError(
-            f"{getattr(function, '__qualname__', repr(function))} is no {kind}",
+            f"{getattr(function, '__qualname__', repr(function))} is no {kind}"
+            + (", but a method that is bound to an object" if inspect.ismethod(function) else ""),
             where=where_of(function),
-            fix=f"put @{kind} above it",
+            fix=f"put @{kind} above "
+            + (f"a def around it, or declare {kind}(functools.partial(…))" if inspect.ismethod(function) else "it"),
         )
         for function in functions
-        if not hasattr(function, f"__servey_{kind}__")
+        if getattr(getattr(function, f"__servey_{kind}__", None), "fn", None) is not function
     ]
     if problems:
         raise DefinitionError.join(problems)

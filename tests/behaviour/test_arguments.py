@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
-from enum import Enum
+from enum import Enum, IntEnum, IntFlag
 from typing import Annotated, Any, Literal, NamedTuple
 from uuid import UUID
 
@@ -315,6 +315,61 @@ NOT_OF_THE_TYPE: list[tuple[Any, str]] = [
     (datetime, "0"),
     (datetime, "yesterday"),
 ]
+
+
+class Low(IntEnum):
+    ONE = 1
+
+
+class High(IntEnum):
+    TWO = 2
+
+
+class Bits(IntFlag):
+    A = 1
+    B = 2
+
+
+UNIONS: list[tuple[Any, list[tuple[Any, str]]]] = [
+    (Literal["x"] | Low, [(1, "<Low.ONE: 1>"), (1.0, "<Low.ONE: 1>"), ("x", "'x'")]),
+    (
+        Colour | High | None | Low,
+        [(1, "<Low.ONE: 1>"), (2, "<High.TWO: 2>"), (None, "None"), ("red", repr(Colour.RED))],
+    ),
+    (date | Low, [("2026-01-01", "datetime.date(2026, 1, 1)"), (1, "<Low.ONE: 1>")]),
+    (Bits | Literal["all"], [(3, "<Bits.A|B: 3>"), ("all", "'all'")]),
+    (Low | int, [(1.0, "<Low.ONE: 1>"), (2.0, "2")]),
+    (int | date, [(5.0, "5")]),
+    (Low | Decimal, [("1.10", "Decimal('1.10')")]),
+    (Literal[1, 2] | None, [(2.0, "2"), (None, "None")]),
+]
+
+
+@pytest.mark.parametrize(("tp", "rows"), UNIONS, ids=lambda part: str(part) if not isinstance(part, list) else "")
+def test_a_member_of_a_union_is_found_by_what_is_sent_as_json_or_as_text(
+    self_transport: Any, tp: Any, rows: list[tuple[Any, str]]
+) -> None:
+    def show(value: Any) -> str:
+        return repr(value)
+
+    show.__annotations__["value"] = tp
+    shown = action(triggers=WEB)(show)
+    outcomes = self_transport.call_all([shown], [[self_transport.Call("show", {"value": sent}) for sent, _ in rows]])
+    assert [outcome.result for outcome in outcomes[0]] == [expected for _, expected in rows]
+
+
+def test_a_text_that_is_no_value_of_the_others_is_a_str(text_transport: Any) -> None:
+    @action(triggers=WEB)
+    def show(value: Literal[1, 2] | Low | str) -> str:
+        return repr(value)
+
+    calls = [text_transport.Call("show", {"value": sent}) for sent in (1, 3, "1.0", "soon")]
+    assert [outcome.result for outcome in text_transport.call_all([show], [calls])[0]] == [
+        "1",
+        "'3'",
+        "'1.0'",
+        "'soon'",
+    ]
 
 
 def test_text_that_is_not_of_the_type_is_refused(text_transport: Any) -> None:

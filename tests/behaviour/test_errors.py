@@ -287,3 +287,21 @@ def test_a_bug_in_the_message_of_an_exception_does_not_leak_either(transport: An
     assert outcome.is_error(InternalError) or outcome.code == "unprintable"
     assert "swordfish" not in outcome.seen
     assert sys.exc_info() == (None, None, None)
+
+
+def test_an_error_that_is_made_wrongly_is_a_defect(transport: Any) -> None:
+    @action(triggers=WEB)
+    def fail() -> None:
+        raise InvalidError("no", errors=["the name is too long"])  # pyright: ignore[reportArgumentType]
+
+    assert transport.call([fail], "fail").is_error(InternalError)
+
+
+def test_an_exception_given_as_the_detail_is_told_in_its_words(transport: Any) -> None:
+    @action(triggers=WEB)
+    def fail() -> None:
+        raise NotFoundError(LookupError("no such parcel"))  # pyright: ignore[reportArgumentType]
+
+    outcome = transport.call([fail], "fail")
+    assert outcome.is_error(NotFoundError)
+    assert outcome.detail == "no such parcel"

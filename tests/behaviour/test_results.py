@@ -6,10 +6,11 @@ import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, time, timedelta, timezone
 from enum import Enum
 from typing import Any, NamedTuple
 
+import msgspec
 import pytest
 
 from servey import WEB_GET, WEB_POST, BigInt, Reply
@@ -233,3 +234,19 @@ def test_a_nested_action_is_called_on_the_self_that_is_sent(self_transport: Any,
     assert self_transport.call(actions, "times", {"self": {"value": 7}}).result == 14
     assert self_transport.call(actions, "number_stats_times", {"self": {"value": "x"}}).paths == {"/self/value"}
     assert self_transport.call(actions, "number_stats_times", {"factor": 3}).paths == {"/self"}
+
+
+class Both(msgspec.Struct):
+    """What Python's compiler reads as `fi` (NFKC) is another name to the class."""
+
+    @property
+    def fi(self) -> str:
+        return "another"
+
+
+Ligature: Any = msgspec.defstruct("Ligature", [("ﬁ", str), ("µ", time)], bases=(Both,))
+
+
+def test_a_member_is_the_one_of_that_name_and_no_other(transport: Any) -> None:
+    outcomes = each(transport, [(Ligature, Ligature("its own", time(12)))])
+    assert [outcome.result for outcome in outcomes] == [{"ﬁ": "its own", "µ": "12:00:00"}]

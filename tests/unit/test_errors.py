@@ -154,6 +154,36 @@ def test_a_class_of_ones_own_may_have_a_status_that_nobody_registered():
     assert OddError().problem() == {"type": "about:blank", "title": "Error", "status": 499, "code": "odd"}
 
 
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"status": 200},
+        {"status": 999},
+        {"status": None},
+        {"status": 404.0},
+        {"code": ""},
+        {"code": "Not so"},
+        {"exit_code": 0},
+        {"close_code": 1000},
+    ],
+)
+def test_a_class_of_ones_own_has_what_an_error_can_have(row):
+    with pytest.raises(DefinitionError) as caught:
+        type("OddError", (CallError,), row)
+    assert "OddError" in caught.value.message
+    assert caught.value.fix
+
+
+def test_a_detail_is_a_text():
+    assert NotFoundError(KeyError("a")).problem()["detail"] == "'a'"
+
+
+@pytest.mark.parametrize("wrong", ["name", ["name"], [("/name",)], [("/name", 5)], [("/name", "is wrong", 1)], [None]])
+def test_what_is_no_problem_is_refused_where_it_is_made(wrong):
+    with pytest.raises(TypeError):
+        InvalidError("no", errors=wrong)
+
+
 def test_no_token_is_challenged_without_an_error_code():
     assert UnauthorizedError("who are you?").headers == {"WWW-Authenticate": "Bearer"}
 

@@ -77,6 +77,25 @@ def test_an_action_that_is_given_twice_counts_once():
     assert list(Service([f, f]).operations) == ["f"]
 
 
+class Desk:
+    @action
+    def of_an_object(self: str) -> int:
+        return 1
+
+    @classmethod
+    @action
+    def of_the_class(cls: str) -> int:
+        return 1
+
+
+@pytest.mark.parametrize("method", [Desk().of_an_object, Desk.of_the_class])
+def test_no_action_that_is_given_is_left_out(method):
+    with pytest.raises(DefinitionError) as caught:
+        Service([method])
+    assert caught.value.where[0].endswith(f"test_service.py:{method.__code__.co_firstlineno}")
+    assert "partial" in caught.value.fix
+
+
 def test_actions_may_come_from_an_iterator():
     assert list(Service(named(name) for name in "ab").operations) == ["a", "b"]
 

@@ -12,7 +12,7 @@ from typing import Any, Literal, NoReturn, TypeVar, overload
 import msgspec
 
 from servey.action.batch_invoker import BatchInvoker
-from servey.action.callables import is_async, name_of, where_of
+from servey.action.callables import is_async, is_generator, name_of, where_of
 from servey.action.example import Example
 from servey.action.resource import defining_namespace
 from servey.errors import DefinitionError, ErrorMapping, located
@@ -223,7 +223,7 @@ def _check_function(function: Any) -> None:
         if not callable(function):
             fix = "name the argument, as in @action(triggers=(WEB_GET,))"
         raise DefinitionError(f"{function!r} is no function", fix=fix)
-    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+    if is_generator(function):
         raise DefinitionError(
             f"{name_of(function)} is a generator function",
             fix="return a list instead",
@@ -255,7 +255,7 @@ def _check_action(declared: Action) -> None:
             f"the batch_invoker of {declared.name} is {invoker!r}", fix="give BatchInvoker(the_function)"
         )
     timeout: Any = declared.timeout
-    if timeout is not None and not (isinstance(timeout, int | float) and timeout > 0):
+    if timeout is not None and not (type(timeout) in (int, float) and timeout > 0):
         raise DefinitionError(f"the timeout of {declared.name} is {timeout!r}", fix="give seconds above 0, or math.inf")
     most: Any = declared.max_running
     if most is not None and (type(most) is not int or most < 1):

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from servey.action.callables import is_async, name_of, parameters_of, source_of, where_of
+from servey.action.callables import is_async, is_generator, name_of, parameters_of, source_of, where_of
 from servey.errors import DefinitionError
 
 
@@ -66,7 +66,7 @@ def _check_function(argument: str, given: Any) -> None:
         raise DefinitionError(
             f"the {argument} of a BatchInvoker is {given!r}, not a function", fix="give a def or an async def"
         )
-    if inspect.isgeneratorfunction(given) or inspect.isasyncgenfunction(given):
+    if is_generator(given):
         raise DefinitionError(
             f"the {argument} {name_of(given)} is a generator function",
             where=where_of(given),

@@ -87,10 +87,19 @@ def docstring_of(fn: Any) -> str | None:
 
 def is_async(fn: Any) -> bool:
     """Return whether `fn` is a coroutine function, a partial of one, or an object whose ``__call__`` is one."""
+    return any(map(inspect.iscoroutinefunction, _called(fn)))
+
+
+def is_generator(fn: Any) -> bool:
+    """Return whether calling `fn` returns a generator, and runs nothing of what was written."""
+    return any(inspect.isgeneratorfunction(item) or inspect.isasyncgenfunction(item) for item in _called(fn))
+
+
+def _called(fn: Any) -> tuple[Any, Any]:
+    """Return what is called, past partial functions: a function, or an object and the method of its class."""
     while isinstance(fn, partial):
         fn = cast("Any", fn.func)
-    call = getattr(cast("Any", type(fn)), "__call__", None)  # noqa: B004 - the one of its class
-    return inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(call)
+    return fn, getattr(cast("Any", type(fn)), "__call__", None)  # noqa: B004 - the one of its class
 
 
 def may_return_awaitable(fn: Any) -> bool:

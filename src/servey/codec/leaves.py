@@ -38,6 +38,11 @@ def is_enum(cls: Any) -> bool:
     return isinstance(cls, type) and issubclass(cls, enum.Enum)
 
 
+def is_flag(cls: Any) -> bool:
+    """Whether a node's class is a Flag, whose values may be added."""
+    return isinstance(cls, type) and issubclass(cls, enum.Flag)
+
+
 def literal_values(node: Node) -> tuple[Any, ...]:
     """Return the values of a `Literal` node, whatever aliases and annotations are around it."""
     tp = node.type

@@ -138,7 +138,8 @@ class _Source(NodeVisitor[list[str]]):
 
 
 def _member(value: str, name: str) -> str:
-    return f"getattr({value}, {name!r})" if iskeyword(name) else f"{value}.{name}"
+    # the compiler reads a name that is not ASCII as its NFKC, which may be another one
+    return f"{value}.{name}" if name.isascii() and not iskeyword(name) else f"getattr({value}, {name!r})"
 
 
 def _under(head: str, body: list[str]) -> list[str]:

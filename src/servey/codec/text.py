@@ -5,15 +5,17 @@ Reading is all that happens here; what is read is then decoded exactly as JSON w
 
 from __future__ import annotations
 
+import datetime
 import math
 import re
+import uuid
 from collections.abc import Callable
 from typing import Any, Literal
 
 import msgspec
 
 from servey.codec.failure import shown
-from servey.codec.leaves import wire_values
+from servey.codec.leaves import is_flag, wire_values
 from servey.codec.node import Node
 from servey.codec.numbers import parse
 from servey.codec.union import ordered
@@ -24,6 +26,10 @@ Read = Callable[[str], Any]
 _INT = re.compile(r"-?[0-9]{1,4300}")
 _WHOLE = re.compile(r"(-?[0-9]{1,4300})(?:\.0+)?")
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+_NEVER_FRACTIONS: frozenset[Any] = frozenset(
+    {int, bool, type(None), datetime.datetime, datetime.date, datetime.time, datetime.timedelta, uuid.UUID}
+)
+"""The classes of which no value is a text like ``5.0``, but an int."""
 
 
 class TextError(ValueError):
@@ -171,9 +177,12 @@ def _null(text: str) -> None:
         raise TextError(f"expected null, got {shown(text)}")
 
 
-def _one_of(wires: list[Any]) -> Read:
-    reads: list[tuple[type, Read]] = [(type(None), _null), (bool, _bool), (int, _int), (float, _float)]
+def _one_of(wires: list[Any], *, takes_fractions: bool | None = None) -> Read:
+    """Read one of the values of an enum or a `Literal`; what is none of them is a text, and decoding tells of it."""
     kinds: set[Any] = {type(wire) for wire in wires}
+    fractions = float in kinds if takes_fractions is None else takes_fractions
+    whole = _int if fractions else _whole
+    reads: list[tuple[type, Read]] = [(type(None), _null), (bool, _bool), (int, whole), (float, _float)]
     parts = [read for kind, read in reads if kind in kinds]
 
     def read(text: str) -> Any:
@@ -184,24 +193,33 @@ def _one_of(wires: list[Any]) -> Read:
                 return part(text)
             except TextError:
                 continue
-        return text  # decoding tells which values there are
+        return text
 
     return read
 
 
 def _union(node: Node) -> Read:
-    """Read the first that fits: null, true or false, an int, a float, any other, text last."""
-    members = ordered(node)
-    rank = {type(None): 0, bool: 1, int: 2, float: 3, str: 9}
-    members.sort(key=lambda member: rank.get(member.cls, 5))
+    """Read the first that fits: null, true or false, an int, a float, one of the values of an enum, text last."""
+    members = [_bare(member) for member in ordered(node)]
+    rank = {type(None): 0, bool: 1, int: 2, float: 3}
+    members.sort(key=lambda member: rank.get(member.cls, 4))
     if any(member.cls is str for member in members):
         # for an optional str, "null" is a text like any other
         members = [member for member in members if member.cls is not type(None)]
-    whole = all(member.cls in (int, bool, type(None)) for member in members)
-    reads = [
-        _int if member.cls is int and not whole else _number if member.cls is float else reader(member)
-        for member in members
-    ]
+    takes_fractions = any(map(_takes_fractions, members))
+    whole = _int if takes_fractions else _whole
+    plain: dict[Any, Read] = {type(None): _null, bool: _bool, int: whole, float: _number}
+    reads: list[Read] = []
+    takes_text = False
+    for member in members:
+        wires = wire_values(member)
+        takes_text |= any(isinstance(wire, str) for wire in wires) if wires else member.cls not in plain
+        if is_flag(member.cls):
+            reads.append(whole)  # any sum of its values
+        elif wires:
+            reads.append(_known(wires, takes_fractions))
+        elif member.cls in plain:
+            reads.append(plain[member.cls])
 
     def read(text: str) -> Any:
         for part in reads:
@@ -209,7 +227,30 @@ def _union(node: Node) -> Read:
                 return part(text)
             except TextError:
                 continue
+        if takes_text:
+            return _str(text)  # decoding tells whether a member takes it
         raise TextError(f"expected {' or '.join(_name(m) for m in members)}, got {shown(text)}")
+
+    return read
+
+
+def _takes_fractions(member: Node) -> bool:
+    """Whether what has the form of a number with a fraction may be meant for a member that is no int."""
+    wires = wire_values(member)
+    if wires:
+        return any(isinstance(wire, float) or (isinstance(wire, str) and _NUMBER.fullmatch(wire)) for wire in wires)
+    return member.cls not in _NEVER_FRACTIONS
+
+
+def _known(wires: list[Any], takes_fractions: bool) -> Read:
+    """Return what reads the values of an enum or a `Literal`, and refuses others: they may be another member's."""
+    read_one = _one_of(wires, takes_fractions=takes_fractions)
+
+    def read(text: str) -> Any:
+        value = read_one(text)
+        if not any(value == wire and isinstance(value, bool) is isinstance(wire, bool) for wire in wires):
+            raise TextError
+        return value
 
     return read
 

@@ -29,7 +29,7 @@ def to_wire(value: Any) -> Any:
         value: A scalar, an enum, a dataclass, a model, a container of such.
 
     Raises:
-        ValueError: NaN, an infinity, or an object that has no JSON form.
+        ValueError: NaN, an infinity, an object that has no JSON form, or two keys that are one there.
     """
     kind: Any = value.__class__
     if kind in _SAME:
@@ -41,7 +41,7 @@ def to_wire(value: Any) -> Any:
     if kind is list or kind is tuple:
         return [to_wire(item) for item in value]
     if kind is dict:
-        return {_key(key): to_wire(item) for key, item in value.items()}
+        return _object(value)
     return _scalar(value) if isinstance(value, _SCALARS) or _is_string(value) else _compound(value)
 
 
@@ -103,13 +103,12 @@ def _compound(value: Any) -> Any:
         return to_wire(value.model_dump(by_alias=True))
     if hasattr(kind, "__marshaller_factory__"):
         return to_wire(importlib.import_module("marshy").dump(value))
-    if dataclasses.is_dataclass(value):
+    if dataclasses.is_dataclass(kind):  # of a class itself it is true as well
         return _members(value, (field.name for field in dataclasses.fields(value)))
     if hasattr(kind, "__attrs_attrs__"):
         return _members(value, (field.name for field in kind.__attrs_attrs__))
     if isinstance(value, Mapping):
-        members = cast("Mapping[Any, Any]", value)
-        return {_key(key): to_wire(item) for key, item in members.items()}
+        return _object(cast("Mapping[Any, Any]", value))
     if isinstance(value, Set):  # sorted, so that documents and answers are the same in every process
         return sorted((to_wire(item) for item in cast("Set[Any]", value)), key=msgspec.json.encode)
     if isinstance(value, (list, tuple, deque)):
@@ -121,6 +120,13 @@ def _compound(value: Any) -> Any:
     if builtins in ("NaN", "Infinity", "-Infinity", "sNaN", "-NaN", "-sNaN"):
         raise ValueError(f"{builtins} has no JSON form")
     return builtins
+
+
+def _object(members: Mapping[Any, Any]) -> dict[str, Any]:
+    found = {_key(key): to_wire(item) for key, item in members.items()}
+    if len(found) != len(members):  # 1 and "1"
+        raise ValueError("two keys are one in JSON")
+    return found
 
 
 def _members(value: Any, names: Iterable[str]) -> dict[str, Any]:

@@ -107,7 +107,9 @@ def reader_of(owner: Node, member: Member) -> Callable[..., Any]:
             value = member.default if member.factory is None else member.factory()
         return None if value is msgspec.UNSET or value is MISSING else value
 
-    if member.may_be_absent or not name.isidentifier() or keyword.iskeyword(name) or hasattr(dict, name):
+    # what is not ASCII, Python's compiler may take for another name (NFKC)
+    is_plain = name.isascii() and name.isidentifier() and not keyword.iskeyword(name)
+    if member.may_be_absent or not is_plain or hasattr(dict, name):
 
         def read_odd(source: Any, _info: Any = None) -> Any:
             return of_row(source)

@@ -21,7 +21,7 @@ class WebTriggerMethod(Enum):
     DELETE = "DELETE"
 
 
-_SEGMENT = r"(?:[A-Za-z0-9._~!$&'()*+,;=:@-]+|\{[A-Za-z_][A-Za-z0-9_]*\})\Z"
+_SEGMENT = r"(?!\.{1,2}\Z)(?:[A-Za-z0-9._~!$&'()*+,;=:@-]+|\{[A-Za-z_][A-Za-z0-9_]*\})\Z"
 
 
 class WebTrigger(msgspec.Struct, frozen=True):
@@ -62,7 +62,7 @@ class WebTrigger(msgspec.Struct, frozen=True):
         if first or not segments or not all(re.match(_SEGMENT, part) for part in segments):
             raise DefinitionError(
                 f"{self.path!r} is no path template",
-                fix="begin with a slash, no empty segment, a parameter is a whole segment: '/users/{id}'",
+                fix="begin with a slash, no segment is empty, . or .., a parameter is a whole segment: '/users/{id}'",
             )
         names = self.path_parameters
         if len(set(names)) < len(names):

@@ -265,6 +265,7 @@ class Control:
         ({"timeout": 0}, "0"),
         ({"timeout": -1.5}, "-1.5"),
         ({"timeout": math.nan}, "nan"),
+        ({"timeout": True}, "True"),
         ({"timeout": timedelta(0)}, "0.0"),
         ({"timeout": "5"}, "'5'"),
         ({"status": 199}, "199"),
@@ -316,6 +317,16 @@ class Callable:
         return 1
 
 
+class Generating:
+    def __call__(self, x: int):
+        yield x
+
+
+class AsyncGenerating:
+    async def __call__(self, x: int):
+        yield x
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -339,6 +350,16 @@ def test_only_functions_are_actions(wrong):
     written = getattr(wrong, "__func__", wrong)
     expected = line_of(written) if inspect.isfunction(written) else line
     assert caught.value.where[0].endswith(f"test_action.py:{expected}")
+
+
+PARTIAL = [functools.partial(function, 1) for function in (generator, Generating())]
+
+
+@pytest.mark.parametrize("wrong", [Generating(), AsyncGenerating(), *PARTIAL])
+def test_what_is_called_is_no_generator_function(wrong):
+    with pytest.raises(DefinitionError) as caught:
+        action(wrong)
+    assert "list" in caught.value.fix
 
 
 def test_an_action_is_declared_once():

@@ -113,6 +113,11 @@ def generator(items):
     yield items
 
 
+class Generating:
+    def __call__(self, items):
+        yield items
+
+
 def empty():
     pass
 
@@ -136,6 +141,7 @@ def good(items):
         (print,),
         (Stats,),
         (generator,),
+        (Generating(),),
         (empty,),
         (keywords,),
         (good, 0),

@@ -365,3 +365,21 @@ def test_a_naive_datetime_where_the_zone_has_seconds_is_written_as_its_instant(m
 def test_an_offset_with_seconds_at_the_end_of_time_is_refused(tp: Any) -> None:
     with pytest.raises(ResultError):
         Codec(tp).encode_json(dt.datetime(1, 1, 1, tzinfo=dt.timezone(dt.timedelta(seconds=1))))
+
+
+@dataclasses.dataclass
+class Preset:
+    at: int = 0
+
+
+@pytest.mark.parametrize("cls", [Preset, Shown, Stop, int])
+def test_a_class_is_no_value(cls: type) -> None:
+    for tp, value in ((Any, cls), (list[Any], [cls]), (dict[str, Any], {"a": cls})):
+        with pytest.raises(ResultError):
+            Codec(tp).encode_json(value)
+
+
+def test_no_member_is_lost_to_another_of_its_name() -> None:
+    assert Codec(Any).encode_json({1: "a", "2": "b"}) == b'{"1":"a","2":"b"}'
+    with pytest.raises(ResultError):
+        Codec(Any).encode_json({"within": {1: "a", "1": "b"}})

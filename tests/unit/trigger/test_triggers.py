@@ -51,7 +51,7 @@ def test_a_path_names_its_parameters(path, names):
 @pytest.mark.parametrize(
     "path",
     [
-        *("", "a", "a/b", "//", "/a/", "/a//b", "/a b", "/a?b", "/a#b", "/a%20b", "/a\n", "/ä"),
+        *("", "a", "a/b", "//", "/a/", "/a//b", "/a/../b", "/.", "/a b", "/a?b", "/a#b", "/a%20b", "/a\n", "/ä"),
         *("/x{id}", "/{id}x", "/{}", "/{1}", "/{a-b}", "/{id:int}", "/{a", "/a}", "/{a}/{a}"),
     ],
 )
