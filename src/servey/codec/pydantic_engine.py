@@ -84,7 +84,10 @@ def pydantic_type(tp: Any) -> ForeignType:
         try:
             return adapter.validate_json(text, strict=True, extra="forbid")
         except pydantic.ValidationError as error:
-            raise _Refused(told(error), parse(text)) from None
+            errors = told(error)
+            if errors[0]["type"] == "json_invalid":  # what servey has written can only be nested too deeply
+                raise RecursionError from None
+            raise _Refused(errors, parse(text)) from None
 
     def decode(builtins: Any) -> Any:
         try:

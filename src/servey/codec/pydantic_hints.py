@@ -13,6 +13,7 @@ from pydantic_core import PydanticUndefined
 
 from servey.codec.constraints import translate
 from servey.codec.engine import ForeignMember
+from servey.codec.pydantic_schema import read_names
 from servey.docstring.documentation import markdown_of
 from servey.errors import DefinitionError
 
@@ -135,12 +136,13 @@ def members_of(cls: Any) -> tuple[ForeignMember, ...]:
     for name, field in cls.__pydantic_fields__.items():
         got = None if field.exclude else field.serialization_alias or field.alias or name
         alias = field.validation_alias or field.alias
+        alias = alias if isinstance(alias, str) or alias is None else alias.convert_to_aliases()
         no_default = field.default is PydanticUndefined or field.default_factory is not None
         found.append(
             ForeignMember(
                 name,
                 _known(Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation),
-                alias if isinstance(alias, str) else name,
+                next(iter(read_names(name, alias)), name),
                 got,
                 required=field.is_required(),
                 default=msgspec.UNSET if no_default else field.default,

@@ -100,6 +100,17 @@ def check_parts(name: str, nodes: Sequence[Part], mode: SchemaMode) -> None:
             )
         if mode == "output":
             continue
+        for member, field in _fields(node):
+            alias = field.get("validation_alias")
+            if alias is not None and own.get("validate_by_alias") is False:
+                raise DefinitionError(
+                    f"{name}{at}.{member}: it has an alias, and validate_by_alias=False", fix="use serialization_alias"
+                )
+            if not read_names(member, alias):
+                raise DefinitionError(
+                    f"{name}{at}.{member}: an AliasPath reads from inside of another member, which no schema says",
+                    fix="declare the members as they are in JSON, and add a property",
+                )
         if node.get("on_error") == "omit" and id(node) not in items:
             raise DefinitionError(
                 f"{name}{at}: on_error='omit' works only for items of a list", fix="use it in a list of a model"
@@ -108,6 +119,25 @@ def check_parts(name: str, nodes: Sequence[Part], mode: SchemaMode) -> None:
             raise DefinitionError(
                 f"{name}{at}: an ImportString imports whatever module its caller names", fix="use an Enum or a Literal"
             )
+
+
+def read_names(name: str, alias: Any) -> list[str]:
+    """Return the names by which JSON may have a member of a class; the first one is documented.
+
+    Args:
+        name: The name of the member.
+        alias: Its alias for validation, as core schemas have it: a name, a path, or a list of paths.
+    """
+    if alias is None or isinstance(alias, str):
+        return [alias or name]
+    paths = alias if isinstance(alias[0], list) else [alias]
+    return [path[0] for path in typing.cast("list[Any]", paths) if len(path) == 1]
+
+
+def _fields(node: dict[str, Any]) -> list[tuple[str, Any]]:
+    """Return the members of a class, as (name, core schema)."""
+    fields: Any = node.get("fields", ())
+    return [*fields.items()] if isinstance(fields, dict) else [(field["name"], field) for field in fields]
 
 
 def is_same_in_json(nodes: Sequence[Part]) -> bool:
@@ -151,11 +181,11 @@ class CoreSchema:
         """Return the nodes that read a member of an object; None where no node has one of the name."""
         found: list[Any] = []
         for node in nodes:
-            fields: Any = node.get("fields", ())
-            named: list[tuple[str, Any]] = (
-                [*fields.items()] if isinstance(fields, dict) else [(f["name"], f) for f in fields]
-            )
-            found += [field["schema"] for own, field in named if name in (own, field.get("validation_alias"))]
+            found += [
+                field["schema"]
+                for own, field in _fields(node)
+                if name in (own, *read_names(own, field.get("validation_alias")))
+            ]
             if node["type"] in _OPEN:
                 found.append(node.get("values_schema", {"type": "any"}))
         return self._plain(found) if found else None

@@ -18,7 +18,7 @@ import pytest
 from typing_extensions import TypedDict
 
 from servey.codec import ArgumentsCodec, Codec, Parameter, ResultError
-from servey.errors import DefinitionError, InvalidError
+from servey.errors import DefinitionError, InvalidError, MalformedError
 
 
 class Cat(pydantic.BaseModel):
@@ -212,6 +212,44 @@ def test_a_serializer_of_ones_own_goes_before_serveys_forms() -> None:
     value = Event(at=noon, year=noon, lasts=lasts, zone=zoneinfo.ZoneInfo("UTC"), local=noon.replace(tzinfo=None))
     wire = {"at": "2026-01-01T12:00:00Z", "year": 2026, "lasts": "PT3600S", "zone": "UTC"}
     assert Codec(Event).encode(value) == {**wire, "local": "2026-01-01T12:00:00"}
+
+
+def test_a_member_is_documented_and_read_by_the_same_name() -> None:
+    class Order(pydantic.BaseModel):
+        price: Decimal = pydantic.Field(validation_alias=pydantic.AliasChoices("amount", "sum"))
+        count: int = pydantic.Field(1, validation_alias=pydantic.AliasChoices(pydantic.AliasPath("a", "b"), "number"))
+
+    codec = ArgumentsCodec([Parameter("v", Order)])
+    assert [*codec.json_schema()["$defs"]["Order"]["properties"]] == ["amount", "number"]
+    node = codec.root.fields[0].node
+    assert node.foreign is not None
+    assert node.foreign.members is not None
+    assert [member.sent for member in node.foreign.members()] == ["amount", "number"]
+    for name in ("amount", "sum"):
+        order = codec.decode_json(b'{"v": {"%s": 1.10, "number": 2}}' % name.encode()).v
+        assert (str(order.price), order.count) == ("1.10", 2)
+
+
+def test_names_by_which_no_schema_can_say_that_a_member_is_read_are_refused() -> None:
+    class Deep(pydantic.BaseModel):
+        price: int = pydantic.Field(validation_alias=pydantic.AliasPath("order", "price"))
+
+    class Named(pydantic.BaseModel):
+        model_config = pydantic.ConfigDict(validate_by_name=True, validate_by_alias=False)
+        price: int = pydantic.Field(alias="amount")
+
+    for model, member in ((Deep, "Deep.price"), (Named, "Named.price")):
+        assert Codec(model).json_schema("output")
+        with pytest.raises(DefinitionError, match=member):
+            ArgumentsCodec([Parameter("v", model)])
+
+
+def test_a_model_that_is_nested_too_deeply_is_malformed() -> None:
+    class Tree(pydantic.BaseModel):
+        below: list["Tree"] = []
+
+    with pytest.raises(MalformedError):
+        Codec(Tree).decode_json(b'{"below": [' * 300 + b"]}" * 300)
 
 
 def test_a_schema_says_of_what_a_function_writes_no_more_than_the_function_does() -> None:
