@@ -76,7 +76,8 @@ class Explainer(NodeVisitor[Any]):
         """Read a scalar."""
         if type(value) is node.cls and node.cls in _SIMPLE and not node.constraints:
             return value
-        if takes_int(node) and (number := whole_number(value)) is not None:
+        number = whole_number(value)
+        if number is not None and takes_int(node):
             value = number
         if needs_check(node) or is_decimal(node):
             return self._run(checking(self.compiler.shadows().bare(node), node.constraints), value, at)

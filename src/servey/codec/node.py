@@ -56,7 +56,10 @@ class Constraints(msgspec.Struct, frozen=True):
         return [(name, value) for name in self.__struct_fields__ if (value := getattr(self, name)) is not None]
 
     def __bool__(self) -> bool:
-        return any(getattr(self, name) is not None for name in self.__struct_fields__)
+        return self != _UNLIMITED
+
+
+_UNLIMITED = Constraints()
 
 
 class Field(msgspec.Struct, eq=False):

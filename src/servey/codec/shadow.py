@@ -107,7 +107,7 @@ def is_plain(node: Node) -> bool:
 
 def needs_check(node: Node) -> bool:
     """Whether the node's constraints are beyond msgspec's `Meta`."""
-    if node.kind not in ("leaf", "list", "dict"):
+    if node.kind not in ("leaf", "list", "dict") or not node.constraints:
         return False
     name = getattr(node.cls, "__name__", "")
     for key, value in node.constraints.items():
