@@ -85,7 +85,7 @@ def pydantic_type(tp: Any) -> ForeignType:
             return adapter.validate_json(text, strict=True, extra="forbid")
         except pydantic.ValidationError as error:
             errors = told(error)
-            if errors[0]["type"] == "json_invalid":  # what servey has written can only be nested too deeply
+            if errors[0]["type"] == "json_invalid" and errors[0]["input"] is text:  # JSON, but nested too deeply
                 raise RecursionError from None
             raise _Refused(errors, parse(text)) from None
 

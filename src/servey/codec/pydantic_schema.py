@@ -137,7 +137,9 @@ def read_names(name: str, alias: Any) -> list[str]:
 def _fields(node: dict[str, Any]) -> list[tuple[str, Any]]:
     """Return the members of a class, as (name, core schema)."""
     fields: Any = node.get("fields", ())
-    return [*fields.items()] if isinstance(fields, dict) else [(field["name"], field) for field in fields]
+    if isinstance(fields, dict):
+        return [*typing.cast("dict[str, Any]", fields).items()]
+    return [(field["name"], field) for field in fields if isinstance(field, dict)]  # a dataclass has their names, too
 
 
 def is_same_in_json(nodes: Sequence[Part]) -> bool:
