@@ -144,6 +144,7 @@ _PHRASES = {413: "Content Too Large", 414: "URI Too Long", 416: "Range Not Satis
 """The phrases of RFC 9110 that `http.HTTPStatus` has by their older names before Python 3.13."""
 
 
+# patterns are compiled when first used: compiling all of them takes longer than the rest of the import
 _CODE = r"[a-z][a-z0-9_]*\Z"
 _CLOSE_CODES = frozenset((1001, 1002, 1003, *range(1007, 1015), *range(3000, 5000)))
 
@@ -415,9 +416,6 @@ CALL_ERRORS: tuple[type[CallError], ...] = (
 
 `CallError.__subclasses__()` would depend on imports: it also has the users' classes that are imported.
 """
-
-
-# patterns are compiled when first used: compiling all of them takes longer than the rest of the import
 
 
 class ErrorMapping(msgspec.Struct, frozen=True):

@@ -140,7 +140,7 @@ def settled(value: Any, *, may_wait: bool = True) -> Any:
         ToAwait: The result is an awaitable, and the event loop can await it.
         TypeError: The result is an awaitable, and nothing can await it.
     """
-    if not _has_await(cast("Any", type(value))):
+    if not is_awaitable(value):
         return value
     if may_wait:
         raise ToAwait(value)

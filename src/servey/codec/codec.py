@@ -174,7 +174,8 @@ class Codec(Generic[T]):
         try:
             checked = adopted(self.root, checked)
             # encoded, too: only then msgspec says that a text is none (a lone surrogate)
-            if _is_finite(_encode(self._text_plan.reflect(checked))) or not self._has_decimals:
+            data = _encode(self._text_plan.reflect(checked))
+            if not self._has_decimals or _is_finite(data):
                 return checked
         except (InvalidError, *_REFUSED):
             pass

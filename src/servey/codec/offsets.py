@@ -16,6 +16,7 @@ from msgspec import UNSET
 
 from servey.codec.node import Node, NodeVisitor
 from servey.codec.shadow import is_island, reachable
+from servey.codec.wire import seconds_of_offset
 
 _MOMENTS: dict[Any, str] = {datetime.datetime: "datetime", datetime.time: "time"}
 _DEEP = 8
@@ -32,11 +33,6 @@ def offset_finder(root: Node, classes: Mapping[object, Any]) -> Callable[[Any], 
     return _Source(root, classes).compiled() if any(node.cls in _MOMENTS for node in reachable(root)) else None
 
 
-def _has_seconds(moment: Any) -> bool:
-    offset = moment.utcoffset()
-    return offset is not None and bool(offset.seconds % 60 or offset.microseconds)
-
-
 class _Source(NodeVisitor[list[str]]):
     """The source of the search: nested loops, and functions for what stands in several places or deep inside.
 
@@ -49,7 +45,7 @@ class _Source(NodeVisitor[list[str]]):
         self.names: dict[str, Any] = {
             "UTC": datetime.UTC,
             "UNSET": UNSET,
-            "has_seconds": _has_seconds,
+            "has_seconds": seconds_of_offset,
             "datetime": datetime.datetime,
             "time": datetime.time,
             "list": (list, set, frozenset),

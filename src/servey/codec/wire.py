@@ -147,6 +147,12 @@ def _key(key: Any) -> str:
     return wire if isinstance(wire, str) else msgspec.json.encode(wire).decode()
 
 
+def seconds_of_offset(moment: datetime.datetime | datetime.time) -> datetime.timedelta:
+    """Return what the offset of a datetime or a time has beyond whole minutes; nothing where there is no offset."""
+    offset = moment.utcoffset()
+    return datetime.timedelta(0) if offset is None else offset % datetime.timedelta(minutes=1)
+
+
 def exact_offset(value: Any) -> Any:
     """Return a datetime or a time with an offset of whole minutes, which RFC 3339 has (§5.6); other values as they are.
 
@@ -155,9 +161,7 @@ def exact_offset(value: Any) -> Any:
     Raises:
         ValueError: It would be in the year 0 or 10000 of UTC.
     """
-    offset = value.utcoffset() if isinstance(value, (datetime.datetime, datetime.time)) else None
-    seconds = datetime.timedelta(0) if offset is None else offset % datetime.timedelta(minutes=1)
-    if offset is None or not seconds:
+    if not isinstance(value, (datetime.datetime, datetime.time)) or not (seconds := seconds_of_offset(value)):
         return value
     if isinstance(value, datetime.datetime):
         try:
@@ -167,6 +171,7 @@ def exact_offset(value: Any) -> Any:
     day = datetime.datetime.combine(datetime.date(2000, 1, 1), value, None)
     if (day - seconds).date() != day.date():
         seconds -= datetime.timedelta(minutes=1)
+    offset = value.utcoffset() or datetime.timedelta(0)
     return (day - seconds).timetz().replace(tzinfo=datetime.timezone(offset - seconds))
 
 
