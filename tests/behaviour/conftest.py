@@ -25,9 +25,9 @@ from servey.action.context import new_request_id
 from servey.cli.main import run as run_program
 from servey.cli.project import Project
 from servey.errors import ErrorMapping, phrase
+from servey.http.request import AUTHORIZATION_KEY
 from servey.servey_direct import direct
 from servey.servey_starlette.app import create_app
-from servey.servey_starlette.request import AUTHORIZATION_KEY
 from servey.servey_strawberry.model import OutputField
 from servey.servey_strawberry.reading import read_model
 from servey.servey_test.client import client_of

@@ -30,8 +30,8 @@ from servey.cache_control.representation import Representation
 from servey.cache_control.result_store import Lookup, ResultKey
 from servey.cache_control.stores import open_store
 from servey.errors import SettingsError
+from servey.http.answer import Rendered
 from servey.ports import ResultStore
-from servey.servey_starlette.answer import Rendered
 from servey.settings import Settings
 from valkeys import valkey_server
 

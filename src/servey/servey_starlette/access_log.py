@@ -15,9 +15,9 @@ from typing import Any
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from servey.errors import count_of
+from servey.http.endpoint import CALL_KEY, OPERATIONS_KEY, Operations
 from servey.log import AccessRecord
 from servey.servey_starlette.app import LIVENESS_PATH, READINESS_PATH
-from servey.servey_starlette.endpoint import CALL_KEY, OPERATIONS_KEY, Operations
 
 _log = logging.getLogger("servey.access")
 

@@ -11,8 +11,8 @@ from typing import Any, Protocol, runtime_checkable
 from servey.action.current import CURRENT_REQUEST
 from servey.action.defect import defect
 from servey.errors import CALL_ERRORS, CallError, ForbiddenError, InternalError, MissingExtraError
+from servey.http.request import request_id_of
 from servey.log import replace_last_resort
-from servey.servey_starlette.request import request_id_of
 from servey.service import Service
 
 try:
@@ -31,13 +31,14 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from servey.http.current_request import CurrentRequestMiddleware
+from servey.http.problem import Problems
+from servey.http.routing_table import ActionTable
 from servey.servey_starlette.claims import check_claims, claims_of
-from servey.servey_starlette.current_request import CurrentRequestMiddleware
 from servey.servey_starlette.docs import DOCS_PATH, docs_routes
 from servey.servey_starlette.document import document_routes
-from servey.servey_starlette.problem import Problems
 from servey.servey_starlette.route_factory.authenticator_route_factory import login_routes
-from servey.servey_starlette.router import ActionRouter, ActionTable, Contained, actions_first
+from servey.servey_starlette.router import ActionRoute, ActionRouter, Contained, actions_first
 
 _log = logging.getLogger("servey.rest")
 
@@ -111,7 +112,7 @@ class ServiceApplication(Starlette):
     @property
     def routes(self) -> list[BaseRoute]:
         """The paths of the actions, then the other routes. It is a copy: add routes to `router.routes`."""
-        return [*self._table.routes, *self.router.routes]
+        return [*(ActionRoute(path, self._table) for path in self._table.paths), *self.router.routes]
 
     def build_middleware_stack(self) -> ASGIApp:
         """Return the stack: CORS, then the actions where no middleware stands before them, then Starlette's."""

@@ -24,9 +24,9 @@ from starlette.routing import Route
 from servey.action.context import CallContext, Origin
 from servey.cache_control.preconditions import EntityTags
 from servey.errors import CallError, DeadlineError, OverloadedError
+from servey.http.request import AUTHORIZATION_KEY, authorization_left_in, authorization_of, request_id_of
 from servey.schema.openapi import openapi_document
 from servey.security.authorization import Authorization
-from servey.servey_starlette.request import AUTHORIZATION_KEY, authorization_left_in, authorization_of, request_id_of
 from servey.service import Service
 
 DOCUMENT_PATH = "/openapi.json"

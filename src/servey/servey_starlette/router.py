@@ -1,50 +1,27 @@
-"""The routing fast path: method and path of every action in dicts and a tree, whatever their number.
-
-Starlette tries its routes one after another; a thousand actions would make every request slow. Here a plain path
-is one look-up, a template one look-up for each segment.
-"""
+"""Starlette's routing with the actions in front of its routes."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import Awaitable, MutableMapping
 from typing import Any
 
 from starlette.routing import BaseRoute, Match, Router
 from starlette.types import ASGIApp
 
 from servey.action.defect import as_exception, is_stop
-from servey.errors import MalformedError, MethodNotAllowedError, ServeyError
-from servey.inclusion import Inclusions
-from servey.servey_starlette.endpoint import action_endpoint, options_endpoint
-from servey.servey_starlette.problem import Endpoint, Problems
-from servey.servey_starlette.request import Receive, Scope, Send, unescape_segment
-from servey.service import Service
-
-Methods = dict[str, Endpoint]
-
-
-class _Segment:
-    """A node of the tree of templates: what may follow, and what is served when nothing does."""
-
-    __slots__ = ("fixed", "methods", "parameter", "templates")
-
-    def __init__(self) -> None:
-        self.fixed: dict[str, _Segment] = {}
-        self.parameter: _Segment | None = None
-        self.methods: _Methods | None = None
-        self.templates: dict[str, tuple[ActionRoute, tuple[str, ...]]] = {}
-        """The template of each method, with the names of its parameters."""
+from servey.errors import ServeyError
+from servey.http.request import Receive, Scope, Send
+from servey.http.routing_table import ActionPath, ActionTable
 
 
 class ActionRoute(BaseRoute):
-    """One path of actions as a Starlette route, for instrumentations such as those of OpenTelemetry and Prometheus.
+    """One path of actions as a Starlette route, for instrumentations that read the routes of an application.
 
-    They read the path template of a request from ``scope["route"]``, as for Starlette's own routes, or from the list of
-    routes of the application. Routing itself uses only the `ActionTable`.
+    Routing itself uses only the `ActionTable`.
 
     Args:
-        path: The path or path template, without the root path.
+        action_path: The path.
         table: Finds the endpoint of a request.
 
     Attributes:
@@ -53,10 +30,10 @@ class ActionRoute(BaseRoute):
         methods: The methods of the actions with this path.
     """
 
-    def __init__(self, path: str, table: ActionTable) -> None:
-        self.path = self.path_format = path
-        self.methods = {"OPTIONS"}
-        self._table = table
+    def __init__(self, action_path: ActionPath, table: ActionTable) -> None:
+        self.path = self.path_format = action_path.path
+        self.methods = action_path.methods
+        self._action_path, self._table = action_path, table
 
     def matches(self, scope: MutableMapping[str, Any]) -> tuple[Match, MutableMapping[str, Any]]:
         """Return whether a request is for this path, and for one of its methods."""
@@ -64,7 +41,7 @@ class ActionRoute(BaseRoute):
             return Match.NONE, {}
         looked = dict(scope)
         endpoint = self._table.find(looked)
-        if endpoint is None or looked.get("route") is not self:
+        if endpoint is None or looked.get("route") is not self._action_path:
             return Match.NONE, {}
         found = {"endpoint": endpoint, "path_params": looked.get("path_params", {})}
         return Match.FULL if scope["method"] in self.methods else Match.PARTIAL, found
@@ -72,142 +49,6 @@ class ActionRoute(BaseRoute):
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve what `matches` has matched."""
         await scope["endpoint"](scope, receive, send)
-
-
-class _Methods:
-    """The endpoints of one path, by method; any other method is answered too."""
-
-    __slots__ = ("_problems", "allowed", "get", "other", "route")
-
-    def __init__(self, problems: Problems, route: ActionRoute) -> None:
-        self._problems = problems
-        self.route = route
-        self.allowed: Methods = {}
-        self.get: Callable[[str], Endpoint | None] = self.allowed.get
-        self.other: Endpoint
-
-    def add(self, method: str, endpoint: Endpoint) -> None:
-        self.allowed[method] = endpoint
-        if method == "GET":
-            self.allowed["HEAD"] = endpoint
-        self.allowed.pop("OPTIONS", None)
-        allow = sorted([*self.allowed, "OPTIONS"])
-        self.allowed["OPTIONS"] = options_endpoint(", ".join(allow))
-        self.other = self._problems.endpoint(MethodNotAllowedError(allow))
-
-
-class ActionTable:
-    """Every web route of a service, to be looked up by method and path.
-
-    Args:
-        service: The service.
-        problems: Answers what goes wrong.
-        reserved: Paths that no template takes; a last ``*`` stands for all below.
-    """
-
-    def __init__(self, service: Service, problems: Problems, reserved: Sequence[str] = ()) -> None:
-        self._problems = problems
-        self._reserved = frozenset(reserved)
-        self._reserved_below = tuple(path[:-1] for path in reserved if path.endswith("*"))
-        self._routes: dict[str, ActionRoute] = {}
-        self._plain: dict[str, _Methods] = {}
-        self._root = _Segment()
-        self._has_templates = False
-        inclusions = Inclusions(service.operations.values(), service.settings)
-        for route in service.web_routes:
-            endpoint = action_endpoint(route, service, problems, inclusions)
-            shown = self._routes.setdefault(route.path, ActionRoute(route.path, self))
-            shown.methods |= {"GET", "HEAD"} if route.method == "GET" else {route.method}
-            if not route.trigger.path_parameters:
-                self._plain.setdefault(route.path, _Methods(problems, shown)).add(route.method, endpoint)
-                continue
-            self._has_templates = True
-            node = self._root
-            for segment in route.path.split("/")[1:]:
-                if segment.startswith("{"):
-                    node.parameter = node.parameter or _Segment()
-                    node = node.parameter
-                else:
-                    node = node.fixed.setdefault(segment, _Segment())
-            node.methods = node.methods or _Methods(problems, shown)
-            node.methods.add(route.method, endpoint)
-            node.templates[route.method] = shown, route.trigger.path_parameters
-
-    @property
-    def routes(self) -> list[BaseRoute]:
-        """All paths of actions, for the list of routes of the application."""
-        return list(self._routes.values())
-
-    def find(self, scope: Scope) -> Endpoint | None:
-        """Return what serves the path of an HTTP request (for a method not served, the 405), or None.
-
-        Sets ``route`` in the scope, and for a path template ``path_params``.
-        """
-        path: str = scope["path"]
-        root: str = scope.get("root_path", "")
-        # as Starlette does: what does not begin with the root path has been taken off it by a proxy already
-        if root and path.startswith(root) and path[len(root) : len(root) + 1] in ("", "/"):
-            path = path[len(root) :]
-        else:
-            root = ""
-        methods = self._plain.get(path)
-        if methods is not None:
-            raw: bytes | None = scope.get("raw_path")
-            if not raw or b"%" not in raw or b"%2F" not in raw.upper():  # an escaped slash divides no segments
-                scope["route"] = methods.route
-                return methods.get(scope["method"]) or methods.other
-        if self._has_templates and path not in self._reserved and not path.startswith(self._reserved_below):
-            return self._find_template(scope, root, path)
-        return None
-
-    def _find_template(self, scope: Scope, root: str, path: str) -> Endpoint | None:
-        raw: bytes = scope.get("raw_path") or b""
-        try:
-            if b"%" in raw:  # an escaped slash must not split a segment, nor a wrong escape pass
-                escaped = raw.decode("latin-1").partition("?")[0].split("/")[1 + root.count("/") :]
-                segments = [unescape_segment(segment) for segment in escaped]
-            else:
-                segments = path.split("/")[1:]
-        except MalformedError as error:
-            return self._problems.endpoint(error)
-        values: list[str] = []
-        node = _walk(self._root, segments, values)
-        if node is None or node.methods is None:
-            return None
-        method: str = scope["method"]
-        endpoint = node.methods.get(method)
-        if endpoint is None:
-            scope["route"] = node.methods.route
-            return node.methods.other
-        route, names = node.templates.get("GET" if method == "HEAD" else method, (node.methods.route, ()))
-        scope["route"], scope["path_params"] = route, dict(zip(names, values, strict=False))
-        return endpoint
-
-
-def _walk(root: _Segment, segments: list[str], values: list[str]) -> _Segment | None:
-    """Return the node that `segments` lead to, a fixed segment before a parameter; collect the parameters."""
-    node = root
-    turns: list[tuple[int, _Segment, int]] = []  # where a parameter could have been taken instead
-    at, end = 0, len(segments)
-    while True:
-        segment = segments[at] if at < end else None
-        if segment is None:
-            if node.methods is not None:
-                return node
-            following = None
-        elif (following := node.fixed.get(segment)) is not None:
-            if node.parameter is not None and segment:
-                turns.append((at, node.parameter, len(values)))
-        elif segment and (following := node.parameter) is not None:
-            values.append(segment)
-        if following is None:
-            if not turns:
-                return None
-            at, following, kept = turns.pop()
-            del values[kept:]
-            values.append(segments[at])
-        node = following
-        at += 1
 
 
 class Contained:

@@ -20,8 +20,8 @@ from servey.action.request_scope import RequestScope
 from servey.cache_control.cache_header import CacheHeader
 from servey.codec import to_wire
 from servey.errors import InternalError, InvalidError, Problem
+from servey.http.invalidation import forgetting
 from servey.security.authorization import Authorization
-from servey.servey_starlette.forgetting import forgetting
 from servey.servey_strawberry.model import InputField, InputType, OutputField
 from servey.service import Service
 
@@ -185,7 +185,7 @@ Changed = Callable[[Any], Awaitable[None]]
 
 def changing(operation: Operation, service: Service) -> Changed | None:
     """Return what makes untrue results be forgotten when a mutation has succeeded: those that a write over HTTP to the
-    action's path makes be forgotten, too (`servey.servey_starlette.forgetting`). None where there are none.
+    action's path makes be forgotten, too (`servey.http.invalidation`). None where there are none.
     """
     found = [
         (route.trigger.path_parameters, forget)

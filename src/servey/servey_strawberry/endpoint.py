@@ -23,11 +23,10 @@ from servey.errors import (
     MethodNotAllowedError,
     OverloadedError,
 )
-from servey.security.authorization import Authorization
-from servey.servey_starlette.answer import asked_of_cache, encoded
-from servey.servey_starlette.current import current_of
-from servey.servey_starlette.endpoint import CALL_KEY, OPERATIONS_KEY, Operations
-from servey.servey_starlette.request import (
+from servey.http.answer import asked_of_cache, encoded
+from servey.http.current_representation import current_of
+from servey.http.endpoint import CALL_KEY, OPERATIONS_KEY, Operations
+from servey.http.request import (
     AUTHORIZATION_KEY,
     Disconnected,
     Receive,
@@ -40,6 +39,7 @@ from servey.servey_starlette.request import (
     refuse_query,
     request_id_of,
 )
+from servey.security.authorization import Authorization
 from servey.servey_strawberry.calls import Calls
 from servey.servey_strawberry.documents import Document, DocumentError, Documents
 from servey.servey_strawberry.errors import error_of, execution_errors, request_errors

@@ -9,7 +9,7 @@ import msgspec
 
 from servey.codec.numbers import parse
 from servey.errors import ForbiddenError, MalformedError, TooLargeError
-from servey.servey_starlette.request import query_pairs
+from servey.http.request import query_pairs
 from servey.settings import Settings
 
 JSON, GRAPHQL = "application/json", "application/graphql-response+json"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from starlette.routing import BaseRoute, Route
 
-from servey.servey_starlette.request import Receive, Scope, Send
+from servey.http.request import Receive, Scope, Send
 from servey.servey_strawberry.examples import example_documents
 from servey.servey_strawberry.graphiql import graphiql_routes
 from servey.servey_strawberry.model import Model

@@ -12,8 +12,8 @@ from urllib.parse import quote, unquote, urlencode
 import msgspec
 
 from servey.codec import MISSING
+from servey.http.request import AUTHORIZATION_KEY
 from servey.security.authorization import Authorization
-from servey.servey_starlette.request import AUTHORIZATION_KEY
 from servey.trigger.web_route import WebRoute
 
 

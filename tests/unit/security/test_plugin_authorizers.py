@@ -12,12 +12,12 @@ import pytest
 from servey import WEB_GET, Authorization, ScopeAccessControl, UnauthorizedError
 from servey.action.action import action
 from servey.errors import ConflictError, ForbiddenError, InternalError
+from servey.http.request import AUTHORIZATION_KEY
 from servey.plugin import Plugin
 from servey.security.authorizer.configured import verified_before
 from servey.security.authorizer.fixed_keys import FixedKeys, secret_verification_key
 from servey.security.authorizer.jwt_authorizer import JwtAuthorizer
 from servey.servey_starlette.app import create_app
-from servey.servey_starlette.request import AUTHORIZATION_KEY
 from servey.servey_test.client import Client
 from servey.service import Service
 from servey.settings import Settings

@@ -15,10 +15,10 @@ import pytest
 from servey import WEB_GET, WEB_POST, Authorization, NotFoundError, ScopeAccessControl
 from servey import log as logs
 from servey.action.action import action
+from servey.http.request import AUTHORIZATION_KEY
 from servey.log import JsonFormatter
 from servey.servey_starlette.access_log import AccessLog, access_logged, query_names
 from servey.servey_starlette.app import create_app
-from servey.servey_starlette.request import AUTHORIZATION_KEY
 from servey.servey_test.client import client_of
 from servey.service import Service
 from servey.settings import Settings

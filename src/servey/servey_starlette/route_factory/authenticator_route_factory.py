@@ -21,11 +21,11 @@ from servey.action.defect import defect
 from servey.action.runtime import Runtime
 from servey.action.workers import Workers
 from servey.errors import CallError, OverloadedError, TooManyRequestsError
+from servey.http.request import client_of, request_id_of
 from servey.ports import Authenticator, TokenIssuer
 from servey.security.authenticator import DebugAuthenticator
 from servey.security.authorization import Authorization
 from servey.servey_starlette.banner import tell_made_up
-from servey.servey_starlette.request import client_of, request_id_of
 from servey.servey_starlette.route_factory.token_request import TokenError, TokenRequest, read_token_request
 from servey.service import Service
 from servey.settings import is_loopback

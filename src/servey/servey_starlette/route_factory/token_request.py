@@ -12,7 +12,7 @@ import msgspec
 from starlette.requests import Request
 
 from servey.errors import MalformedError
-from servey.servey_starlette.request import query_pairs
+from servey.http.request import query_pairs
 
 MAX_BODY = 16 * 1024
 """The largest token request, in bytes."""

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable
 
-from starlette.types import ASGIApp
-
 from servey.action.context import CallContext, Origin
 from servey.action.current import CURRENT_REQUEST, as_current_call
-from servey.security.authorization import Authorization
-from servey.servey_starlette.request import (
+from servey.http.request import (
     AUTHORIZATION_KEY,
+    Endpoint,
     Receive,
     Scope,
     Send,
@@ -19,6 +17,7 @@ from servey.servey_starlette.request import (
     client_of,
     request_id_of,
 )
+from servey.security.authorization import Authorization
 from servey.service import Service
 
 
@@ -66,7 +65,7 @@ class CurrentRequestMiddleware:
         service: Its service.
     """
 
-    def __init__(self, app: ASGIApp, service: Service) -> None:
+    def __init__(self, app: Endpoint, service: Service) -> None:
         self._app, self._service = app, service
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

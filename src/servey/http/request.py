@@ -25,6 +25,8 @@ from servey.security.authorizer.configured import authorize_by_first, verified_b
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Endpoint = Callable[[Scope, Receive, Send], Awaitable[None]]
+"""An ASGI application, or the part of one that serves a route."""
 
 AUTHORIZATION_KEY = "servey.authorization"
 """The ASGI scope key under which a middleware in front may leave an `Authorization` that it has verified."""

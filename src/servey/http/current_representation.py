@@ -10,7 +10,7 @@ from servey.action.operation import Operation
 from servey.cache_control.preconditions import Current
 from servey.cache_control.representation import Representation
 from servey.errors import CallError, InvalidError, MalformedError
-from servey.servey_starlette.request import Scope
+from servey.http.request import Scope
 from servey.trigger.web_route import WebRoute
 
 FindCurrent = Callable[[Any, CallContext, Scope], Awaitable[Current | None]]

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from urllib.parse import quote
 
 import msgspec
 
 from servey.action.context import RateLimitState
 from servey.errors import CallError
+from servey.http.request import Endpoint, Receive, Scope, Send, request_id_of
 from servey.problem_details import problem_details
 from servey.security.rate_limit.rate_limit_headers import rate_limit_headers
-from servey.servey_starlette.request import Receive, Scope, Send, request_id_of
 from servey.settings import Settings
-
-Endpoint = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _CONTENT_TYPE = (b"content-type", b"application/problem+json")
 

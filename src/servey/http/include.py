@@ -11,9 +11,9 @@ from servey.cache_control.answer_headers import private_headers
 from servey.cache_control.reply_headers import ReplyHeaders
 from servey.cache_control.representation import Fetched, Representation
 from servey.errors import InvalidError
+from servey.http.answer import Answer, answer_of, asked_of_cache, encoded, with_limits
+from servey.http.request import AUTHORIZATION_KEY, Scope, client_of
 from servey.inclusion import INCLUDE, Including, Inclusions, Tree, Whole
-from servey.servey_starlette.answer import Answer, answer_of, asked_of_cache, encoded, with_limits
-from servey.servey_starlette.request import AUTHORIZATION_KEY, Scope, client_of
 from servey.trigger.web_route import WebRoute
 
 Pairs = Sequence[tuple[str, str]]

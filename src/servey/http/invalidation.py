@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 
-from servey.servey_starlette.current import arguments_at
+from servey.http.current_representation import arguments_at
 from servey.trigger.web_route import WebRoute
 
 Forget = Callable[[Sequence[str]], Awaitable[None]]

@@ -12,14 +12,13 @@ from servey.action.deadlines import in_time
 from servey.action.defect import defect, is_stop
 from servey.action.operation import LARGE_BODY
 from servey.errors import CallError, OverloadedError
-from servey.inclusion import INCLUDE, Inclusions
-from servey.security.authorization import Authorization
-from servey.servey_starlette.answer import answering, privacy_of
-from servey.servey_starlette.including import answer_including
-from servey.servey_starlette.problem import Endpoint, Problems
-from servey.servey_starlette.request import (
+from servey.http.answer import answering, privacy_of
+from servey.http.include import answer_including
+from servey.http.problem import Problems
+from servey.http.request import (
     AUTHORIZATION_KEY,
     Disconnected,
+    Endpoint,
     Receive,
     Scope,
     Send,
@@ -31,6 +30,8 @@ from servey.servey_starlette.request import (
     refuse_query,
     request_id_of,
 )
+from servey.inclusion import INCLUDE, Inclusions
+from servey.security.authorization import Authorization
 from servey.service import Service
 from servey.trigger.web_route import WebRoute
 

@@ -1,0 +1,1 @@
+"""HTTP without a framework: the scope of an ASGI request in, the messages of its answer out."""
