@@ -8,10 +8,10 @@ from benchmarks.apps import things as models
 from benchmarks.apps.things import Place, Thing, home
 from servey.action.action import action
 from servey.action.batch_invoker import BatchInvoker
+from servey.schema.graphql.model_builder import read_model
 from servey.servey_starlette.app import create_app
 from servey.servey_strawberry.calls import Calls
 from servey.servey_strawberry.endpoint import GraphQLEndpoint
-from servey.servey_strawberry.reading import read_model
 from servey.service import Service
 from servey.settings import Settings
 from servey.trigger.web_trigger import WEB_GET

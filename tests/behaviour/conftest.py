@@ -26,10 +26,10 @@ from servey.cli.main import run as run_program
 from servey.cli.project import Project
 from servey.errors import ErrorMapping, phrase
 from servey.http.request import AUTHORIZATION_KEY
+from servey.schema.graphql.model import OutputField
+from servey.schema.graphql.model_builder import read_model
 from servey.servey_direct import direct
 from servey.servey_starlette.app import create_app
-from servey.servey_strawberry.model import OutputField
-from servey.servey_strawberry.reading import read_model
 from servey.servey_test.client import client_of
 from servey.service import Service
 from support.served import served_by_uvicorn

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from servey.servey_strawberry.examples import shown_ref
-from servey.servey_strawberry.model import (
+from servey.schema.graphql.examples import shown_ref
+from servey.schema.graphql.model import (
     NOTHING,
     EnumType,
     InputField,

@@ -12,8 +12,8 @@ from behaviour import graphql_call
 from servey import WEB_GET, WEB_POST, Authorization, CallContext, Example, InvalidError, UnauthorizedError, resource
 from servey.action.action import action
 from servey.action.batch_invoker import BatchInvoker
+from servey.schema.graphql.model_builder import read_model
 from servey.servey_starlette.banner import banner
-from servey.servey_strawberry.reading import read_model
 from servey.service import Service
 
 WEB = (WEB_GET, WEB_POST)

@@ -41,5 +41,12 @@ def test_an_import_loads_nothing_heavy(module):
     assert loaded_by(f"import {module}") & FORBIDDEN == set()
 
 
+@pytest.mark.parametrize("package", [name for name in ("http", "schema") if (SOURCE / "servey" / name).is_dir()])
+def test_a_core_package_loads_no_framework(package):
+    files = sorted((SOURCE / "servey" / package).rglob("*.py"))
+    names = [".".join(file.relative_to(SOURCE).with_suffix("").parts).removesuffix(".__init__") for file in files]
+    assert loaded_by(f"import {', '.join(names)}") & {"starlette", "strawberry", "graphql", "uvicorn"} == set()
+
+
 def test_a_forbidden_import_would_be_seen():
     assert loaded_by("import click") & FORBIDDEN == {"click"}

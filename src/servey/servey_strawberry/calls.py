@@ -21,8 +21,8 @@ from servey.cache_control.cache_header import CacheHeader
 from servey.codec import to_wire
 from servey.errors import InternalError, InvalidError, Problem
 from servey.http.invalidation import forgetting
+from servey.schema.graphql.model import InputField, InputType, OutputField
 from servey.security.authorization import Authorization
-from servey.servey_strawberry.model import InputField, InputType, OutputField
 from servey.service import Service
 
 _log = logging.getLogger("servey.graphql")

@@ -39,13 +39,13 @@ from servey.http.request import (
     refuse_query,
     request_id_of,
 )
+from servey.schema.graphql.model import Model
 from servey.security.authorization import Authorization
 from servey.servey_strawberry.calls import Calls
 from servey.servey_strawberry.documents import Document, DocumentError, Documents
 from servey.servey_strawberry.errors import error_of, execution_errors, request_errors
 from servey.servey_strawberry.execution import Execute, core_execution
 from servey.servey_strawberry.limits import called
-from servey.servey_strawberry.model import Model
 from servey.servey_strawberry.request import (
     GRAPHQL,
     JSON,
@@ -69,7 +69,7 @@ class GraphQLEndpoint:
 
     Args:
         service: The service.
-        model: What `servey_strawberry.reading.read_model` returned for it.
+        model: What `schema.graphql.model_builder.read_model` returned for it.
 
     Raises:
         SettingsError: The persisted documents are not good.

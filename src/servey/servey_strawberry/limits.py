@@ -23,7 +23,7 @@ from graphql import (
     get_named_type,
 )
 
-from servey.servey_strawberry.model import OutputField
+from servey.schema.graphql.model import OutputField
 from servey.settings import Settings
 
 FIELD_KEY = "servey-field"

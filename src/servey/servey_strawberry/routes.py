@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from starlette.routing import BaseRoute, Route
 
 from servey.http.request import Receive, Scope, Send
-from servey.servey_strawberry.examples import example_documents
+from servey.schema.graphql.examples import example_documents
+from servey.schema.graphql.model import Model
+from servey.schema.graphql.model_builder import read_model
 from servey.servey_strawberry.graphiql import graphiql_routes
-from servey.servey_strawberry.model import Model
-from servey.servey_strawberry.reading import read_model
 from servey.service import Service
 
 if TYPE_CHECKING:

@@ -37,7 +37,7 @@ from graphql.utilities.value_to_literal import default_scalar_value_to_literal
 from servey.codec import Codec, ResultError, to_wire
 from servey.codec.numbers import digits, whole_number
 from servey.errors import CallError
-from servey.servey_strawberry.model import CODED
+from servey.schema.graphql.model import CODED
 
 
 class _OwnScalar(GraphQLScalarType):

@@ -13,7 +13,7 @@ from typing import Any, cast
 from servey.codec.plan import Compiler
 from servey.codec.union import Chosen
 from servey.errors import MissingExtraError
-from servey.servey_strawberry.model import (
+from servey.schema.graphql.model import (
     NOTHING,
     EnumType,
     InputField,
@@ -26,7 +26,7 @@ from servey.servey_strawberry.model import (
     Scalar,
     UnionType,
 )
-from servey.servey_strawberry.reading import SERVICE, SERVICE_FIELD, read_model
+from servey.schema.graphql.model_builder import SERVICE, SERVICE_FIELD, read_model
 from servey.service import Service
 
 try:

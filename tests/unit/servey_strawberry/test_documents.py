@@ -28,12 +28,12 @@ from servey import (
 )
 from servey.action.action import action
 from servey.errors import SettingsError
+from servey.schema.graphql.examples import example_documents
+from servey.schema.graphql.model_builder import read_model
 from servey.servey_starlette.app import create_app
 from servey.servey_strawberry import documents
 from servey.servey_strawberry.documents import Documents
-from servey.servey_strawberry.examples import example_documents
 from servey.servey_strawberry.limits import Measure, Measurer
-from servey.servey_strawberry.reading import read_model
 from servey.servey_strawberry.schema import create_schema, graphql_schema
 from servey.servey_test.client import Client, Response, client_of
 from servey.service import Service

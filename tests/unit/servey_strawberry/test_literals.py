@@ -14,9 +14,9 @@ import pytest
 
 from servey import WEB_POST, BigInt
 from servey.action.action import action
+from servey.schema.graphql.examples import shown_ref
+from servey.schema.graphql.model_builder import read_model
 from servey.servey_starlette.app import create_app
-from servey.servey_strawberry.examples import shown_ref
-from servey.servey_strawberry.reading import read_model
 from servey.servey_test.client import Client, client_of
 from servey.service import Service
 from unit.servey_strawberry.asking import HEADERS

@@ -19,9 +19,9 @@ from servey.codec.union import flat
 from servey.docstring.documentation import Documentation
 from servey.errors import DefinitionError
 from servey.finder import nested_actions
-from servey.servey_strawberry.defaults import INT_LIMIT, default_of
-from servey.servey_strawberry.members import Member, encoded, is_class, members_of, reader_of
-from servey.servey_strawberry.model import (
+from servey.schema.graphql.defaults import INT_LIMIT, default_of
+from servey.schema.graphql.members import Member, encoded, is_class, members_of, reader_of
+from servey.schema.graphql.model import (
     JSON,
     NOTHING,
     EnumType,
@@ -37,7 +37,7 @@ from servey.servey_strawberry.model import (
     Scalar,
     UnionType,
 )
-from servey.servey_strawberry.names import ascii_name, camel_case, is_name, pascal_case
+from servey.schema.graphql.names import ascii_name, camel_case, is_name, pascal_case
 from servey.service import Service
 from servey.trigger.web_trigger import WebTrigger
 

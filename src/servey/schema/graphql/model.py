@@ -1,6 +1,6 @@
 """What a schema is made of: every type, field and argument, as data. It knows neither Strawberry nor graphql-core.
 
-`servey_strawberry.reading` makes it of a service's operations; `servey_strawberry.schema` renders it.
+`schema.graphql.model_builder` makes it of a service's operations; `servey_strawberry.schema` renders it.
 """
 
 from __future__ import annotations

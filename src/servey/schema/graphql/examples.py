@@ -9,9 +9,9 @@ import msgspec
 
 from servey.action.operation import CheckedExample
 from servey.schema.examples import shown
-from servey.servey_strawberry.defaults import variable_of
-from servey.servey_strawberry.model import NOTHING, InputField, Model, ObjectType, OutputField, Ref, UnionType
-from servey.servey_strawberry.names import camel_case
+from servey.schema.graphql.defaults import variable_of
+from servey.schema.graphql.model import NOTHING, InputField, Model, ObjectType, OutputField, Ref, UnionType
+from servey.schema.graphql.names import camel_case
 
 _DEEPEST = 4
 """How deep the fields of an example are nested, at most."""

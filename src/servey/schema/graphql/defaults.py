@@ -15,7 +15,7 @@ from typing import Any, cast
 from servey.codec import Codec
 from servey.codec.codec import is_text
 from servey.errors import CallError
-from servey.servey_strawberry.model import CODED, JSON, NOTHING, EnumType, InputType, Ref, Scalar
+from servey.schema.graphql.model import CODED, JSON, NOTHING, EnumType, InputType, Ref, Scalar
 
 INT_LIMIT = 2**31
 """An Int is at least ``-INT_LIMIT`` and less than ``INT_LIMIT``."""
