@@ -40,18 +40,23 @@ class Injector(msgspec.Struct, frozen=True):
             raise DefinitionError("an Injector takes a class and a function", fix="Injector(Tenant, tenant_of)")
 
 
+Start = Callable[["Service", Sequence[tuple["Operation", Any]]], AbstractAsyncContextManager[None]]
+
+
 class TriggerSupport(msgspec.Struct, frozen=True):
     """Serve a type of trigger.
 
     Args:
-        type: The trigger's class; subclasses are served too.
-        start: Begins to serve the operations that have such a trigger, for as long as the context is open; None
-            when something else does (a route, a cloud's scheduler).
+        type: The trigger's class, or a runtime-checkable Protocol that it has; subclasses are served too.
+        start: Begins calls of the operations that have such a trigger, for as long as the context is entered. It takes
+            the service, and each such trigger with its operation. It begins no more calls after
+            `Service.until_stopping` returns, and when it is left, it waits for those that it began. None when
+            something else begins the calls (a route, a cloud's scheduler).
         check: Raises `DefinitionError` when an operation cannot have the trigger.
     """
 
     type: type
-    start: Callable[[Sequence[Operation]], AbstractAsyncContextManager[None]] | None = None
+    start: Start | None = None
     check: Callable[[Operation, Any], None] | None = None
 
     def __post_init__(self) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -87,7 +87,7 @@ class Service:
             declared.resources,
             {item.type: item.provide for item in reversed(_flat(plugin.injectors() for plugin in self.plugins))},
         )
-        self._runtimes = Runtimes(self.settings.threads, self._opened)
+        self._runtimes = Runtimes(self.settings.threads, self._opened, self._started)
         self._call_counter: CallCounter | None = None
         self._result_store: ResultStore | None = None
         self._has_warned = False
@@ -272,42 +272,72 @@ class Service:
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[Service]:
-        """Open the service's resources and whatever plugins start; close them at the end.
+        """Open what calls need (resources, lifespans of plugins); close it at the end, when calls under way have ended.
 
         Every host enters this: the server, the command line, tests. It may be entered again while it is open.
 
         Raises:
             ResourceError: A resource cannot be opened.
         """
-        runtime = self._runtimes.current()
-        await runtime.enter()
+        lifecycle = self.runtime.lifecycle
+        await lifecycle.enter()
+        with self._as_running():
+            try:
+                yield self
+            finally:
+                await lifecycle.leave(self.settings.shutdown_timeout)
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncGenerator[Service]:
+        """Open what calls need, as `running`, and start the triggers that begin calls by themselves.
+
+        Only servers and workers enter this. A command, a test or a Lambda starts no schedule.
+
+        Raises:
+            ResourceError: A resource cannot be opened.
+        """
+        lifecycle = self.runtime.lifecycle
+        await lifecycle.enter_serving()
+        with self._as_running():
+            try:
+                yield self
+            finally:
+                await lifecycle.leave_serving(self.settings.shutdown_timeout)
+
+    @contextmanager
+    def _as_running(self) -> Generator[None]:
+        """Make this the current service for the code inside, until the service has closed."""
         token = RUNNING.set(self)
         try:
-            yield self
+            yield
         finally:
             with suppress(ValueError):  # it is left in another context than it was entered in
                 RUNNING.reset(token)
-            await runtime.leave(self.settings.shutdown_timeout)
 
     @property
     def ready(self) -> bool:
         """Whether the service is open in this event loop and not about to stop."""
-        return self._runtimes.current().started and not self.stopping
+        return self.runtime.lifecycle.is_ready
 
     @property
     def stopping(self) -> bool:
         """Whether the service is about to stop in this event loop."""
-        runtime = self._runtimes.current()
-        return runtime.stopping or runtime.stop_at is not None
+        return self.runtime.lifecycle.is_stopping
+
+    async def until_stopping(self) -> None:
+        """Return when the service begins to stop in this event loop, for code that holds connections open."""
+        await self.runtime.lifecycle.until_stopping()
 
     def stop_within(self, seconds: float) -> None:
-        """Say that the host begins to stop the service in this event loop.
+        """Begin to stop the service in this event loop; see `servey.action.lifecycle` for the order of a stop.
 
-        From now on it is not `ready`, and whatever the host waits for itself is taken off the time that calls under
-        way get when it leaves `running`.
+        A host calls this when it begins to stop. From now on the service is not `ready`, and triggers begin no more
+        calls.
+
+        Args:
+            seconds: How long the stop may take in all, from now.
         """
-        runtime = self._runtimes.current()
-        runtime.stop_at = runtime.loop.time() + seconds
+        self.runtime.lifecycle.begin_stop(seconds)
 
     def operation(self, name: str) -> Operation:
         """Return the operation called `name`; a nested action's bare function name will do where it is unique.
@@ -444,15 +474,25 @@ class Service:
             runtime.usable = True
             for lifespan in self._lifespans:
                 await stack.enter_async_context(lifespan(self))
+            yield
+
+    @asynccontextmanager
+    async def _started(self, runtime: Runtime) -> AsyncGenerator[None]:
+        """Start the triggers, each with the plugin that supports it."""
+        async with AsyncExitStack() as stack:
             for support in self._triggers:
                 if support.start is not None:
-                    served = [
-                        operation
-                        for operation in self.operations.values()
-                        if any(isinstance(trigger, support.type) for trigger in operation.action.triggers)
-                    ]
-                    await stack.enter_async_context(support.start(served))
+                    await stack.enter_async_context(support.start(self, self._triggered(support.type)))
             yield
+
+    def _triggered(self, kind: type) -> Sequence[tuple[Operation, Any]]:
+        """Return the triggers of a type, each with its operation."""
+        return [
+            (operation, trigger)
+            for operation in self.operations.values()
+            for trigger in operation.action.triggers
+            if isinstance(trigger, kind)
+        ]
 
     async def _close_call_counter(self) -> None:
         if self._call_counter is not None:

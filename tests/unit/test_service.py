@@ -245,8 +245,8 @@ def bells(events):
     class Bells(Plugin):
         def triggers(self):
             @asynccontextmanager
-            async def start(operations) -> AsyncIterator[None]:
-                events.append([operation.name for operation in operations])
+            async def start(service, triggered) -> AsyncIterator[None]:
+                events.append([(operation.name, type(trigger)) for operation, trigger in triggered])
                 yield
                 events.append("stop")
 
@@ -314,11 +314,23 @@ def test_a_plugin_serves_a_trigger_and_its_subclasses():
     service = Service(actions, plugins=[bells(events)])
 
     async def main():
+        async with service.serving():
+            events.append("serving")
+
+    asyncio.run(main())
+    assert events == [[("f", Bell), ("g", LoudBell)], "serving", "stop"]
+
+
+def test_a_service_that_only_runs_starts_no_triggers():
+    events = []
+    service = Service([named("f", Bell(), hint=None)], plugins=[bells(events)])
+
+    async def main():
         async with service.running():
             events.append("running")
 
     asyncio.run(main())
-    assert events == [["f", "g"], "running", "stop"]
+    assert events == ["running"]
 
 
 def test_a_plugin_refuses_an_action_for_its_trigger():

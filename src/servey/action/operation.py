@@ -345,9 +345,10 @@ class Operation:
         at = self.deadline(context, runtime)
         context.service, context.action = self._service, self.name
         token = CURRENT_CALL.set(context)
+        runtime.calls += 1
         try:
             if self._resources and not runtime.usable:
-                await runtime.start_for_a_call()
+                await runtime.lifecycle.open_for_a_call()
             if self._execute is not None:
                 try:
                     return await self._execute(arguments, context, runtime, finish)
@@ -361,6 +362,9 @@ class Operation:
             raise self._call_error(error, context) from error
         finally:
             CURRENT_CALL.reset(token)
+            runtime.calls -= 1
+            if runtime.idle is not None and not runtime.calls:
+                runtime.idle.set()
             if context.invalidated is not None:
                 await context.invalidated.again()
 

@@ -6,15 +6,18 @@ import asyncio
 import logging
 import os
 import threading
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager
 from typing import Any
 
+from servey.action.context import CURRENT_CALL
 from servey.action.deadlines import Deadlines
-from servey.action.tasks import contain_tasks
+from servey.action.lifecycle import Lifecycle
 from servey.action.workers import Workers
 
 _log = logging.getLogger("servey.runtime")
+
+OpenIn = Callable[["Runtime"], AbstractAsyncContextManager[None]]
 
 
 class Runtime:
@@ -23,15 +26,11 @@ class Runtime:
     Args:
         loop: The loop.
         threads: How many worker threads there are at most.
-        opened: Returns what is open while the service runs (resources, plugins' lifespans, triggers).
+        opened: Opens what calls need for as long as it is entered: resources and plugins' lifespans.
+        sources: Starts what begins calls by itself for as long as it is entered: triggers.
     """
 
-    def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        threads: int,
-        opened: Callable[[Runtime], AbstractAsyncContextManager[None]],
-    ) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, threads: int, opened: OpenIn, sources: OpenIn) -> None:
         self.loop = loop
         self.deadlines = Deadlines(loop)
         self.workers = Workers(loop, threads, self.deadlines)
@@ -40,78 +39,43 @@ class Runtime:
         self._keeper = Workers(loop, 1, self.deadlines)
         self.values: dict[type, Any] = {}
         self.usable = False
-        """Whether the service's resources are open: calls may run, those of a trigger that starts included."""
-        self.started = False
-        self.stopping = False
-        self.stop_at: float | None = None
-        """When calls under way have had their time, in the loop's time; None when nobody is about to stop."""
+        """Whether the service's resources are open, so that calls may run."""
+        self.calls = 0
+        """The number of calls under way, of `def` and `async def` alike."""
+        self.idle: asyncio.Event | None = None
+        """Set when no call is under way; None while nobody waits for that."""
         self.keepers: set[asyncio.Task[Any]] = set()
         """The tasks that keep resources of requests open; each ends when it has closed them."""
-        self._opened = opened
-        self._stack = AsyncExitStack()
-        self._changing = asyncio.Lock()
-        self._users = 0
-        self._release_tasks: Callable[[], None] = lambda: None
+        self.lifecycle = Lifecycle(loop, lambda: self._forgetting(opened), lambda: sources(self), self._drain)
 
-    async def start(self) -> None:
-        """Open what the service needs; at once when that is done already, and after it has closed when it stops."""
-        if self.started and not self.stopping:
-            return
-        async with self._changing:
-            if not self.started:
-                try:
-                    async with AsyncExitStack() as stack:
-                        await stack.enter_async_context(self._opened(self))
-                        self._stack = stack.pop_all()
-                except BaseException:
-                    self._forget()
-                    raise
-                self.started = True
-                self._release_tasks = contain_tasks(self.loop)
-
-    async def start_for_a_call(self) -> None:
-        """Start because a call needs it, nobody having entered before; nobody will close it, and the log says so."""
-        if not self._users:
-            _log.warning(
-                "the service was started by a call and nothing will close its resources; enter service.running() in "
-                "the lifespan of the application that it is mounted in"
-            )
-        await self.start()
-
-    async def enter(self) -> None:
-        """Start, and stay started until as many `leave` as `enter` were called."""
-        self._users += 1
+    @asynccontextmanager
+    async def _forgetting(self, opened: OpenIn) -> AsyncGenerator[None]:
+        """Open what calls need; forget it when it is closed."""
         try:
-            await self.start()
-        except BaseException:
-            self._users -= 1
-            raise
+            async with opened(self):
+                yield
+        finally:
+            self.usable = False
+            self.values.clear()
 
-    async def leave(self, grace: float) -> None:
-        """Let calls under way end, for at most `grace` seconds, and close everything."""
-        self._users -= 1
-        if self._users:
+    async def _drain(self, seconds: float) -> None:
+        """Wait until no call is under way, for at most `seconds`."""
+        until = self.loop.time() + seconds
+        await asyncio.gather(self.workers.drain(seconds), self.login_workers.drain(seconds), self._drain_calls(seconds))
+        if self.keepers:
+            await asyncio.wait(self.keepers, timeout=max(0.0, until - self.loop.time()))
+
+    async def _drain_calls(self, seconds: float) -> None:
+        if not self.calls or CURRENT_CALL.get(None) is not None:  # a call cannot wait for its own end
             return
-        self.stopping = True
-        if self.stop_at is not None:
-            grace = max(0.0, self.stop_at - self.loop.time())
-        async with self._changing:  # who enters now waits, and opens everything anew
-            try:
-                until = self.loop.time() + grace
-                await asyncio.gather(self.workers.drain(grace), self.login_workers.drain(grace))
-                if self.keepers:
-                    await asyncio.wait(self.keepers, timeout=max(0.0, until - self.loop.time()))
-            finally:
-                try:
-                    await self._stack.aclose()
-                finally:
-                    self._forget()
-
-    def _forget(self) -> None:
-        self.usable = self.started = self.stopping = False
-        self.stop_at = None
-        self._release_tasks()
-        self.values.clear()
+        self.idle = asyncio.Event()
+        try:
+            async with asyncio.timeout(seconds):
+                await self.idle.wait()
+        except TimeoutError:
+            _log.warning("%d calls did not end within the time of the stop", self.calls)
+        finally:
+            self.idle = None
 
     def on_loop(
         self, manager: AbstractContextManager[Any] | AbstractAsyncContextManager[Any], label: str, request_id: str
@@ -191,11 +155,12 @@ class Runtimes:
     Args:
         threads: How many worker threads each has at most.
         opened: As for `Runtime`.
+        sources: As for `Runtime`.
     """
 
-    def __init__(self, threads: int, opened: Callable[[Runtime], AbstractAsyncContextManager[None]]) -> None:
+    def __init__(self, threads: int, opened: OpenIn, sources: OpenIn) -> None:
         self._threads = threads
-        self._opened = opened
+        self._opened, self._sources = opened, sources
         self._last: Runtime | None = None
         self._lock = threading.Lock()
         self._by_loop: dict[asyncio.AbstractEventLoop, Runtime] = {}
@@ -211,6 +176,6 @@ class Runtimes:
             if runtime is None:
                 for closed in [other for other in self._by_loop if other.is_closed()]:
                     self._by_loop.pop(closed).close()
-                runtime = self._by_loop[loop] = Runtime(loop, self._threads, self._opened)
+                runtime = self._by_loop[loop] = Runtime(loop, self._threads, self._opened, self._sources)
         self._last = runtime
         return runtime

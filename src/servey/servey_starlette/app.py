@@ -146,12 +146,13 @@ def create_app(
     routes: Sequence[BaseRoute] = (),
     middleware: Sequence[Middleware] = (),
     lifespan: Lifespan | None = None,
+    serves: bool = False,
     debug: bool = False,
 ) -> Starlette:
     """Return the application that serves `service`: its actions, their documents, health checks, what plugins add.
 
     It works inside another application too, ``Mount("/api", create_app(service))``; as Starlette runs no lifespan
-    of a mounted application, enter ``service.running()`` in the outer one's.
+    of a mounted application, enter ``service.serving()`` in the outer one's.
 
     Args:
         service: The service.
@@ -159,6 +160,8 @@ def create_app(
             all other requests.
         middleware: Middleware around everything but CORS.
         lifespan: Your lifespan, entered when the service runs.
+        serves: Whether the application's lifespan also starts triggers that begin calls by themselves, such as
+            schedules: `Service.serving`. A server passes True; an application for tests does not.
         debug: Starlette's `debug`, for your routes; actions never show a traceback.
 
     Raises:
@@ -218,7 +221,7 @@ def create_app(
     @asynccontextmanager
     async def running(app: Any) -> AsyncGenerator[Any]:
         replace_last_resort()
-        async with service.running():
+        async with service.serving() if serves else service.running():
             if lifespan is None:
                 yield
             else:

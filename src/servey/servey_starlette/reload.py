@@ -274,7 +274,7 @@ def _child(settings: Settings, tell: Tell, channel: Connection, sockets: list[so
     if not failure:
         try:
             service = Service.from_settings(settings)
-            app = create_app(service)
+            app = create_app(service, serves=True)
             served = outline(service)
         except BaseException as error:  # noqa: BLE001 - the user's modules may raise anything, SystemExit too
             failure = tell(error)

@@ -50,7 +50,7 @@ def serve(settings: Settings, *, reload: bool = False, tell: Callable[[BaseExcep
         serve_reloading(settings, bind(settings), tell)
         return
     service = Service.from_settings(settings)
-    app = create_app(service)
+    app = create_app(service, serves=True)
     listening = bind(settings)
     with listening:
         say_hello(service, app, listening)

@@ -9,6 +9,6 @@ from servey.service import Service
 from servey.settings import Settings
 
 _service = Service.from_settings(Settings.from_environment().with_made_up())
-app = create_app(_service)
+app = create_app(_service, serves=True)
 if _service.settings.made_up:
     tell_made_up(_service)

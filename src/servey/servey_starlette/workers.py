@@ -121,7 +121,7 @@ class Worker(Process):
         threading.Thread(target=watch_lifeline, name="servey-lifeline", daemon=True).start()
         service = Service.from_settings(self._settings)
         self._server = server = Server(
-            uvicorn_config(create_app(service), self._settings),
+            uvicorn_config(create_app(service, serves=True), self._settings),
             service,
             stop,
             is_child=True,
