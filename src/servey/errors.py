@@ -560,3 +560,10 @@ def _latin_1(text: str) -> str:
 def _quoted(text: str) -> str:
     """Return `text` fit for an RFC 9110 quoted-string in a header: one line of ASCII, no quotes."""
     return re.sub(r"[^\x20-\x7e]|[\"\\]", "'", text)
+
+
+def summary(error: CallError) -> str:
+    """Return every problem of an error in one line."""
+    if error.errors:
+        return "; ".join(f"{path or 'the whole'}: {message}" for path, message in error.errors)
+    return str(error)

@@ -11,6 +11,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, cast
 
 import msgspec
@@ -22,6 +23,7 @@ from servey.action.operation import Operation
 from servey.action.reply import Reply
 from servey.action.request_scope import RequestScope
 from servey.cache_control.cache_header import CacheHeader
+from servey.cache_control.cached_operation import CachedOperation
 from servey.cache_control.reply_headers import ReplyHeaders
 from servey.codec import MISSING, ResultError
 from servey.codec.failure import PROBLEM_LIMIT, shown, unknown
@@ -66,9 +68,16 @@ class Inclusions:
     Args:
         operations: The service's operations.
         settings: The limits, which are those of GraphQL.
+        cached: The operations with a cache control, by name; only calls need them.
     """
 
-    def __init__(self, operations: Iterable[Operation], settings: Settings) -> None:
+    def __init__(
+        self,
+        operations: Iterable[Operation],
+        settings: Settings,
+        cached: Mapping[str, CachedOperation] = MappingProxyType({}),
+    ) -> None:
+        self.cached = cached
         self._by_action = {id(operation.action): operation for operation in operations}
         self._settings = settings
         self._of_classes: dict[type, Mapping[str, Operation]] = {}
@@ -248,7 +257,7 @@ class Including:
     Args:
         inclusions: What may be included.
         context: The call's surroundings.
-        max_age: How old kept results may be; see `Operation.fetch`.
+        max_age: How old kept results may be; see `CachedOperation.fetch`.
         store: Whether new ones may be kept.
     """
 
@@ -315,18 +324,20 @@ class Including:
             return msgspec.Raw(encoded.value if operation.signature.replies else encoded)
 
         def finish_represented(result: Any) -> Any:
-            made, value = operation.represented(result)
+            assert cached is not None
+            made, value = cached.represented(result)
             self._parts.append(made.cache)
             if is_whole:
                 self._reply = Reply(None, made.status, made.headers)
             return written(value)
 
-        if operation.action.cache_control is None:
+        cached = self._inclusions.cached.get(operation.name)
+        if cached is None:
             wire = await operation.run(arguments, context, finish)
-        elif tree and not operation.is_restorable:  # the JSON that is kept could be that of another class
+        elif tree and not cached.is_restorable:  # the JSON that is kept could be that of another class
             wire = await operation.run(arguments, context, finish_represented)
         else:
-            fetched = await operation.fetch(arguments, context, max_age=self._max_age, store=self._store)
+            fetched = await cached.fetch(arguments, context, max_age=self._max_age, store=self._store)
             kept = fetched.representation
             age = kept.cache.max_age
             left = None if age is None else max(0, age - fetched.age)
@@ -337,7 +348,7 @@ class Including:
                 return msgspec.Raw(kept.content)
             try:
                 # written anew: of a set, what was kept has another order
-                wire = written(operation.restore(kept))
+                wire = written(cached.restore(kept))
             except InternalError:  # a class whose JSON is for the way out alone
                 wire = await operation.run(arguments, context, finish)
         self._calls += len(found)

@@ -28,6 +28,7 @@ from servey.trigger.web_route import WebRoute, web_routes
 from servey.trigger.web_trigger import WebTrigger
 
 if TYPE_CHECKING:
+    from servey.cache_control.cached_operation import CachedOperation
     from servey.codec import Engine
     from servey.security.rate_limit.call_counter import CallCounter
 
@@ -91,7 +92,10 @@ class Service:
         self._call_counter: CallCounter | None = None
         self._result_store: ResultStore | None = None
         self._has_warned = False
+        self._cached: dict[str, CachedOperation] = {}
         self.operations: Mapping[str, Operation] = MappingProxyType(self._build(declared.actions))
+        self.cached: Mapping[str, CachedOperation] = MappingProxyType(self._cached)
+        """The operations with a cache control, by the names of the operations."""
         self.web_routes: tuple[WebRoute, ...] = web_routes(self.operations.values())
 
     @classmethod
@@ -399,8 +403,12 @@ class Service:
             timeout=self.settings.timeout,
             limiter=self._limiter(signature),
             service=self,
-            store=None if self.settings.result_cache == "off" else lambda: self.result_store,
         )
+        if action.cache_control is not None:
+            from servey.cache_control.cached_operation import CachedOperation  # not for actions without one
+
+            store = None if self.settings.result_cache == "off" else lambda: self.result_store
+            self._cached[operation.name] = CachedOperation(operation, store)
         for trigger in action.triggers:
             self._check_trigger(operation, trigger)
         return operation

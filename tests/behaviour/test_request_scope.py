@@ -630,7 +630,7 @@ def test_results_are_forgotten_after_the_commit_and_what_fails_there_is_the_fiel
         events.append("forget")
         raise SystemExit(1)
 
-    monkeypatch.setattr(service.operation("number").results, "ainvalidate", forget)
+    monkeypatch.setattr(service.cached["number"].results, "ainvalidate", forget)
 
     async def test(asker: Asker) -> None:
         told = await graphql(asker._client, "mutation { a: change b: change }")
@@ -1136,7 +1136,7 @@ def test_what_cannot_be_forgotten_after_a_field_of_a_mutation_fails_that_field(
 
     async def main() -> Any:
         service = Service([read, write, other])
-        monkeypatch.setattr(service.operation("read").results, "ainvalidate", broken)
+        monkeypatch.setattr(service.cached["read"].results, "ainvalidate", broken)
         async with client_of(create_app(service)) as client:
             body = {"query": "mutation { write(number: 1) other }"}
             answer = (await client.request("POST", "/graphql", json=body)).json()

@@ -6,14 +6,14 @@ import inspect
 import logging
 import math
 import typing
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from servey.action.action import Action
-from servey.action.callables import ToAwait, is_async, is_awaitable, may_return_awaitable, settled
+from servey.action.callables import ToAwait, is_awaitable, may_return_awaitable, settled
 from servey.action.context import CURRENT_CALL, CallContext, Origin
 from servey.action.deadlines import in_time
 from servey.action.defect import defect
@@ -22,21 +22,18 @@ from servey.action.injection import Injection, ResourceNode, Values, compile_cal
 from servey.action.opening import Hold, Opening, in_thread
 from servey.action.reply import Reply
 from servey.action.runtime import Runtime, Runtimes
-from servey.action.signature import ActionSignature, Injected
-from servey.cache_control.cache_header import CacheHeader
-from servey.cache_control.representation import Fetched, Representation
-from servey.cache_control.result_cache import ResultCache
+from servey.action.signature import ActionSignature
 from servey.codec import ArgumentsCodec, Codec, Engine, ResultError, to_wire
 from servey.errors import (
     CallError,
     DefinitionError,
     ErrorMapping,
     InternalError,
-    InvalidError,
     Problem,
     UnauthorizedError,
+    summary,
 )
-from servey.ports import RateLimiter, ResultStore
+from servey.ports import RateLimiter
 from servey.security.access_control import ALLOW_ALL, described
 from servey.security.authorization import Authorization
 
@@ -88,7 +85,6 @@ class Operation:
         timeout: Seconds a call over a network may take by default.
         limiter: Counts the calls over a network, where the action has a rate limit.
         service: The service that the action belongs to, for `servey.action.current.current_service`.
-        store: Returns where results are kept, for actions with a cache control; None when they are not.
 
     Raises:
         DefinitionError: A type cannot be served, or an example does not match the signature.
@@ -105,7 +101,6 @@ class Operation:
         timeout: float = 15.0,
         limiter: RateLimiter | None = None,
         service: Any = None,
-        store: Callable[[], ResultStore] | None = None,
     ) -> None:
         action = signature.action
         self.signature = signature
@@ -157,15 +152,11 @@ class Operation:
         """Whether `authorize` need not be called."""
         self.is_private = not self.is_open or bool(asked_of_call)
         """Whether results may differ between callers, so that none is ever given to another."""
-        if self.is_private and getattr(action.cache_control, "public", False) is True:
-            raise DefinitionError(
-                f"{self.name} tells its callers apart, and its cache control is public",
-                where=action.where,
-                fix="take public=True away; what is private may be kept by its caller",
-            )
+        self.depends_on_caller_alone = all(item.type is Authorization for item in asked_of_call)
+        """Whether the caller is all that the call itself injects: no `CallContext`, and nothing of a plugin."""
         self.limiter = limiter
         self._engines = engines
-        self._service = service
+        self.service = service
         self._network_timeout = _seconds(timeout if action.timeout is None else action.timeout)
         self._system_timeout = _seconds(action.timeout)
         self._current_runtime = runtimes.current
@@ -177,10 +168,6 @@ class Operation:
         if self._places is not None and action.run_in == "thread":
             self._call = self._places.holding(self._call)
         self._execute = self._compile_execute()
-        self.results: ResultCache | None = None
-        """The results that the server keeps; None for an action whose results it does not."""
-        if store is not None and self._may_keep_results(asked_of_call):
-            self.results = ResultCache(self, store, self._run_to_keep)
         self.examples = self._check_examples(action.examples)
 
     async def decode_in_thread(self, data: bytes, extra: Mapping[str, str], context: CallContext) -> Any:
@@ -268,21 +255,6 @@ class Operation:
                     "or CallContext",
                 )
 
-    def _may_keep_results(self, asked_of_call: Sequence[Injected]) -> bool:
-        """Return whether a call may be answered with what another call returned.
-
-        Not where no result is ever fresh, nor where the call changes something, as a cache control says that knows the
-        version before it. And of a `CallContext`, or of what a plugin injects, nobody knows when it is the same for two
-        calls.
-        """
-        caching = self.action.cache_control
-        return (
-            caching is not None
-            and getattr(caching, "may_be_fresh", True)
-            and not hasattr(caching, "current_etag")
-            and all(item.type is Authorization for item in asked_of_call)
-        )
-
     async def authorize(self, context: CallContext) -> None:
         """Return when the caller of `context` may run the action.
 
@@ -308,7 +280,7 @@ class Operation:
         """
         if self.needs_caller and context.authorization is None:
             raise UnauthorizedError
-        context.service, context.action = self._service, self.name
+        context.service, context.action = self.service, self.name
         token = CURRENT_CALL.set(context)
         try:
             outcome: Any = self.action.access_control.check(context.authorization)
@@ -343,7 +315,7 @@ class Operation:
         """
         runtime = self._current_runtime()
         at = self.deadline(context, runtime)
-        context.service, context.action = self._service, self.name
+        context.service, context.action = self.service, self.name
         token = CURRENT_CALL.set(context)
         runtime.calls += 1
         try:
@@ -367,126 +339,6 @@ class Operation:
                 runtime.idle.set()
             if context.invalidated is not None:
                 await context.invalidated.again()
-
-    def fetch(
-        self, arguments: Any, context: CallContext, *, max_age: int | None = None, store: bool = True
-    ) -> Coroutine[Any, Any, Fetched]:
-        """Resolve to the result of an action that has a cache control: one that was kept, or else a new one.
-
-        The caller of `context` was let in by `authorize` before.
-
-        Args:
-            arguments: What one of the decoders returned.
-            context: The call's surroundings, as for `run`.
-            max_age: Seconds that a kept result may be old (RFC 9111 §5.2.1.1); 0 for a new one, as ``no-cache`` asks.
-            store: Whether a new one may be kept (RFC 9111 §5.2.1.5).
-
-        Raises:
-            CallError: As for `run`.
-        """
-        if self.results is None:
-            return self.fetch_uncached(arguments, context)
-        return self.results.fetch(arguments, context, max_age, store)
-
-    def _run_to_keep(self, arguments: Any, context: CallContext) -> Awaitable[Representation]:
-        """Call the function, outside of the request scope, for a result that other requests may get as well.
-
-        Other requests may wait for it longer than this one, and its transaction must begin after the lookup in the
-        store.
-        """
-        if context.request_scope is not None:
-            context = msgspec.structs.replace(context, request_scope=None)
-        return self.run(arguments, context, self._represent)
-
-    async def fetch_uncached(self, arguments: Any, context: CallContext) -> Fetched:
-        """Call the function without using or filling the result cache; otherwise as `fetch`."""
-        return Fetched(await self.run(arguments, context, self._represent))
-
-    def _represent(self, result: Any) -> Representation:
-        """Return a result encoded, with what the action's cache control says of it."""
-        encoded = self.encode_json(result)
-        reply: Reply[bytes] = encoded if self.signature.replies else Reply(encoded)
-        value = result.value if self.signature.replies else result
-        caching = self.action.cache_control
-        try:
-            cache: Any = CacheHeader() if caching is None else caching.cache_header(value, reply.value)
-            if not isinstance(cache, CacheHeader):
-                raise TypeError(f"cache_header returned {cache!r}; it must return a CacheHeader")
-            return Representation.of(
-                reply.value, cache, private=self.is_private, status=reply.status, headers=reply.headers
-            )
-        except BaseException as error:
-            # here, and not where errors are mapped: whatever it raises, it is no answer to the caller
-            raise self._defect(error, CURRENT_CALL.get(), "the cache control failed") from error
-
-    def represented(self, result: Any) -> tuple[Representation, Any]:
-        """Return what the function returned as it is kept, and itself, checked; a last step of `run`."""
-        value = self.check(result)
-        replied = Reply(value, result.status, result.headers) if self.signature.replies else value
-        return self._represent(replied), value
-
-    @cached_property
-    def is_restorable(self) -> bool:
-        """Whether `restore` can rebuild results from their JSON.
-
-        It cannot if members of a union may have the same JSON, or if the result has a class that can only be written.
-        """
-        from servey.codec.ambiguity import is_ambiguous  # for kept results of which objects are made
-
-        return self.result.unreadable is None and not is_ambiguous(self.result.root)
-
-    def restore(self, representation: Representation) -> Any:
-        """Return the object that a kept result was made of, for who needs more of it than its JSON.
-
-        For actions alone that are `is_restorable`.
-
-        Args:
-            representation: What `fetch` returned.
-
-        Raises:
-            InternalError: The class takes no object like the one that was written.
-        """
-        try:
-            return self.result.decode_json(representation.content)
-        except CallError as error:  # which is no caller's mistake
-            _log.error(
-                "%s: a kept result cannot be read again: %s", self.name, _told(error), extra={"action": self.name}
-            )
-            raise InternalError from error
-
-    async def current_etag(self, arguments: Any, context: CallContext) -> str | None:
-        """Return the entity tag that the action's cache control knows of what a call is about to change.
-
-        Args:
-            arguments: What one of the decoders returned.
-            context: The call's surroundings.
-
-        Returns:
-            The tag without its quotes; None when there is nothing yet.
-
-        Raises:
-            CallError: What its method `current_etag` raised; an `InternalError` for what is none.
-        """
-        ask: Any = self.action.cache_control
-        given = {name: getattr(arguments, name) for name in self.arguments.parameters}
-        runtime = self._current_runtime()
-        at = self.deadline(context, runtime)
-        context.service, context.action = self._service, self.name
-        token = CURRENT_CALL.set(context)
-        try:
-            if is_async(ask.current_etag):
-                told: Any = ask.current_etag(given)
-            else:
-                told = await in_thread(lambda: ask.current_etag(given), self.name, context, runtime)
-            if inspect.isawaitable(told):
-                told = await in_time(told, at, runtime.deadlines)
-            return CacheHeader(etag=told).etag
-        except CallError:
-            raise
-        except BaseException as error:
-            raise self._defect(error, context, "the current_etag of the cache control failed") from error
-        finally:
-            CURRENT_CALL.reset(token)
 
     @property
     def runtime(self) -> Runtime:
@@ -681,20 +533,14 @@ class Operation:
             try:
                 self.decode(params)
             except CallError as error:
-                raise wrong(f"does not match the parameters: {_told(error)}") from error
+                raise wrong(f"does not match the parameters: {summary(error)}") from error
         if result is not NOT_GIVEN:
             try:
                 self.result.decode(result)
             except CallError as error:
-                raise wrong(f"does not match the result: {_told(error)}") from error
+                raise wrong(f"does not match the result: {summary(error)}") from error
         return CheckedExample(example, params, result)
 
 
 def _seconds(timeout: float | None) -> float | None:
     return None if timeout is None or math.isinf(timeout) else timeout
-
-
-def _told(error: CallError) -> str:
-    if isinstance(error, InvalidError) and error.errors:
-        return "; ".join(f"{path or 'the whole'}: {message}" for path, message in error.errors)
-    return str(error)

@@ -63,11 +63,13 @@ cache = Cache()
 
 def _meant(action: Callable[..., Any] | str, given: dict[str, Any]) -> tuple[Any, Any]:
     """Return the `ResultCache` of an action, None when nothing is kept, and the arguments as calls have them."""
-    operation = _operation(current_service(), action)
-    if operation.action.cache_control is None:
+    service = current_service()
+    operation = _operation(service, action)
+    cached = service.cached.get(operation.name)
+    if cached is None:
         raise ValueError(f"no results of {operation.name} are kept: it has no cache_control")
     if not given:
-        return operation.results, None
+        return cached.results, None
     parameters = operation.arguments.parameters
     for name in given:
         if name not in parameters:
@@ -88,7 +90,7 @@ def _meant(action: Callable[..., Any] | str, given: dict[str, Any]) -> tuple[Any
         raise ValueError(f"{operation.name} is never called so: {problems}") from error
     except (TypeError, ValueError, ResultError) as error:
         raise ValueError(f"{operation.name} is never called so: {error}") from error
-    return operation.results, decoded
+    return cached.results, decoded
 
 
 def _wire(value: Any) -> Any:

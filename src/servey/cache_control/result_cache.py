@@ -6,7 +6,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -44,18 +44,18 @@ class ResultCache:
     Args:
         operation: The action.
         store: Returns the store, which the actions of a service share.
-        call: Calls the action and returns its result encoded.
+        represent: Makes a representation of a result; the last step of `Operation.run`.
     """
 
     def __init__(
         self,
         operation: Operation,
         store: Callable[[], ResultStore],
-        call: Callable[[Any, CallContext], Awaitable[Representation]],
+        represent: Callable[[Any], Representation],
     ) -> None:
         self._operation = operation
         self._open = store
-        self._call = call
+        self._represent = represent
         self._store: ResultStore | None = None
         self._is_private, self._is_shared = operation.is_private, False
         self._shares_limited = operation.shares_limited
@@ -65,8 +65,10 @@ class ResultCache:
         """The runs under way, as they began."""
         self._lock = threading.Lock()  # for changes of it: there may be several event loops
 
-    async def fetch(self, arguments: Any, context: CallContext, max_age: int | None, store: bool) -> Fetched:
-        """Return a result; see `servey.action.operation.Operation.fetch`."""
+    async def fetch(
+        self, arguments: Any, context: CallContext, *, max_age: int | None = None, store: bool = True
+    ) -> Fetched:
+        """Return a result; see `servey.cache_control.cached_operation.CachedOperation.fetch`."""
         kept = self._store
         if kept is None:
             kept = self._opened()
@@ -76,8 +78,8 @@ class ResultCache:
             if self._is_private:
                 identity = NOBODY if context.authorization is None else context.authorization.identity
         except UnkeyableError:
-            made = await self._operation.fetch_uncached(arguments, context)
-            return Fetched(made.representation, 0, "fwd=bypass; detail=unkeyable")
+            made = await self._operation.run(arguments, context, self._represent)
+            return Fetched(made, 0, "fwd=bypass; detail=unkeyable")
         key = self._scope, arguments_key, identity
         lookup: Any = kept.get(key)
         if self._is_shared:
@@ -143,7 +145,7 @@ class ResultCache:
         """Return the result of a run: one that began already, unless the caller wants its own, or a new one."""
         assert self._store is not None
         if context.request_scope is not None and self._shares_limited:
-            return await self._operation.fetch_uncached(arguments, context)
+            return Fetched(await self._operation.run(arguments, context, self._represent))
         runtime = self._operation.runtime
         while True:
             run = self._runs.get(key, _NONE)[-1]
@@ -196,8 +198,12 @@ class ResultCache:
         return Fetched(representation, 0, f"{status}{'; stored' if run.kept else ''}")
 
     async def _run(self, key: ResultKey, arguments: Any, context: CallContext, run: _Run) -> Representation:
+        if context.request_scope is not None:
+            # Outside of the request scope: other requests may wait longer than this one, and the transaction must begin
+            # after the lookup in the store.
+            context = msgspec.structs.replace(context, request_scope=None)
         try:
-            representation = run.representation = await self._call(arguments, context)
+            representation = run.representation = await self._operation.run(arguments, context, self._represent)
             if run.keep and not run.is_old and may_be_kept(representation, self._operation.action.status):
                 assert self._store is not None
                 for other in self._runs.get(key, ()):  # those that began before have nothing newer

@@ -13,6 +13,7 @@ from servey.action.context import CallContext
 from servey.action.operation import Operation
 from servey.action.reply import Reply
 from servey.cache_control.answer_headers import NOT_MODIFIED, PRIVATE, answer_headers, private_headers
+from servey.cache_control.cached_operation import CachedOperation
 from servey.cache_control.preconditions import Conditions, Current, Outcome, is_conditional
 from servey.cache_control.reply_headers import ReplyHeaders, cache_directives, seconds_in
 from servey.cache_control.representation import Fetched, Representation
@@ -84,18 +85,23 @@ def privacy_of(operation: Operation) -> tuple[Lines, Lines]:
     return tuple(encoded(PRIVATE[False])), tuple(encoded(PRIVATE[True]))
 
 
-def answering(route: WebRoute) -> Answering | None:
-    """Return how the answers of `route` are made; None where the operation's result is all of it."""
+def answering(route: WebRoute, cached: Mapping[str, CachedOperation]) -> Answering | None:
+    """Return how the answers of `route` are made; None where the operation's result is all of it.
+
+    Args:
+        route: The route.
+        cached: `Service.cached`.
+    """
     operation = route.operation
-    if operation.action.cache_control is not None:
-        answer = _cached(route)
+    if (caching := cached.get(operation.name)) is not None:
+        answer = _cached(route, caching)
     elif operation.signature.replies:
         answer = _replied(operation)
     else:
         answer = None
-    if (find := find_current(route)) is not None:
+    if (find := find_current(route, cached)) is not None:
         answer = _conditional(answer or _plain(operation), find)
-    if (forget := forgetting(route)) is not None:
+    if (forget := forgetting(route, cached)) is not None:
         answer = _forgetting(answer or _plain(operation), forget)
     if operation.limiter is not None:
         answer = _counted(answer or _plain(operation))
@@ -131,8 +137,8 @@ def _replied(operation: Operation) -> Answering:
     return answer
 
 
-def _cached(route: WebRoute) -> Answering:
-    fetch, default = route.operation.fetch, route.operation.action.status
+def _cached(route: WebRoute, cached: CachedOperation) -> Answering:
+    fetch, default = cached.fetch, route.operation.action.status
     reads = route.trigger.method is WebTriggerMethod.GET
 
     async def answer(arguments: Any, context: CallContext, scope: Scope, headers: Mapping[bytes, bytes]) -> Answer:

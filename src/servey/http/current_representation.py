@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from servey.action.context import CallContext
 from servey.action.operation import Operation
+from servey.cache_control.cached_operation import CachedOperation
 from servey.cache_control.preconditions import Current
 from servey.cache_control.representation import Representation
 from servey.errors import CallError, InvalidError, MalformedError
@@ -22,7 +23,7 @@ def current_of(representation: Representation) -> Current:
     return Current(representation.entity_tag, representation.last_modified)
 
 
-def find_current(route: WebRoute) -> FindCurrent | None:
+def find_current(route: WebRoute, cached: Mapping[str, CachedOperation]) -> FindCurrent | None:
     """Return how the present state is found of what a route changes, for the conditions of its requests.
 
     It is what the action's own cache control says of it, in a method `current_etag`; otherwise the answer of the
@@ -33,10 +34,11 @@ def find_current(route: WebRoute) -> FindCurrent | None:
     if source is None:
         return None
     if source is not route:
-        return _asking(source, operation)
+        return _asking(source, cached[source.operation.name], operation)
+    current_etag = cached[operation.name].current_etag
 
     async def ask(arguments: Any, context: CallContext, scope: Scope) -> Current | None:
-        told = await operation.current_etag(arguments, context)
+        told = await current_etag(arguments, context)
         return None if told is None else Current(f'"{told}"')
 
     return ask
@@ -59,7 +61,7 @@ def parameters_of(scope: Scope) -> Sequence[str]:
     return tuple(scope.get("path_params", {}).values())
 
 
-def _asking(route: WebRoute, write: Operation) -> FindCurrent:
+def _asking(route: WebRoute, cached: CachedOperation, write: Operation) -> FindCurrent:
     operation = route.operation
 
     async def ask(arguments: Any, context: CallContext, scope: Scope) -> Current | None:
@@ -72,7 +74,7 @@ def _asking(route: WebRoute, write: Operation) -> FindCurrent:
         if (given := arguments_at(route, parameters_of(scope))) is None:
             return None
         try:
-            fetched = await operation.fetch(given, asked, max_age=0)  # kept, for who reads again after a 412
+            fetched = await cached.fetch(given, asked, max_age=0)  # kept, for who reads again after a 412
         except CallError as error:
             if error.status in (404, 410):
                 return None

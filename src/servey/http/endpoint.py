@@ -80,7 +80,7 @@ def action_endpoint(route: WebRoute, service: Service, problems: Problems, inclu
     max_query, max_body = settings.max_query_size, settings.max_body_size
     ignore_unknown = settings.unknown_query == "ignore"
     name, send_problem = operation.name, problems.send
-    answer, (privacy, privacy_by_cookie) = answering(route), privacy_of(operation)
+    answer, (privacy, privacy_by_cookie) = answering(route, service.cached), privacy_of(operation)
     including = answer_including(route, inclusions, ignore_unknown=ignore_unknown)
 
     async def within_deadline(awaited: Awaitable[Authorization], context: CallContext) -> Authorization:

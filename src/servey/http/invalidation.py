@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
+from servey.cache_control.cached_operation import CachedOperation
+from servey.cache_control.result_cache import ResultCache
 from servey.http.current_representation import arguments_at
 from servey.trigger.web_route import WebRoute
 
@@ -11,7 +13,7 @@ Forget = Callable[[Sequence[str]], Awaitable[None]]
 """Takes the parameters in the path of what has been changed; returns when what is not true any more is gone."""
 
 
-def forgetting(route: WebRoute) -> Forget | None:
+def forgetting(route: WebRoute, cached: Mapping[str, CachedOperation]) -> Forget | None:
     """Return what forgets the kept results of the action that serves GET at the path of a change.
 
     Where the path says all of its arguments, those of that path; where there are others, of which a change says
@@ -19,7 +21,7 @@ def forgetting(route: WebRoute) -> Forget | None:
     so that it changes nothing.
     """
     read = route.read
-    if read is None or route.operation.results is not None or (results := read.operation.results) is None:
+    if read is None or _results(route, cached) is not None or (results := _results(read, cached)) is None:
         return None
     names = read.trigger.path_parameters
     is_all = bool(names) and set(read.operation.arguments.parameters) == set(names)
@@ -30,3 +32,8 @@ def forgetting(route: WebRoute) -> Forget | None:
             await results.ainvalidate(given)
 
     return forget
+
+
+def _results(route: WebRoute, cached: Mapping[str, CachedOperation]) -> ResultCache | None:
+    found = cached.get(route.operation.name)
+    return None if found is None else found.results

@@ -89,7 +89,7 @@ class ActionTable:
         self._plain: dict[str, _Methods] = {}
         self._root = _Segment()
         self._has_templates = False
-        inclusions = Inclusions(service.operations.values(), service.settings)
+        inclusions = Inclusions(service.operations.values(), service.settings, service.cached)
         for route in service.web_routes:
             endpoint = action_endpoint(route, service, problems, inclusions)
             shown = self._paths.setdefault(route.path, ActionPath(route.path))

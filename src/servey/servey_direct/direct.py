@@ -107,8 +107,9 @@ async def call(
                 await operation.authorize(context)
                 arguments = _decoded(operation, event, texts)
                 finish = operation.encode if isinstance(event, Mapping) else operation.encode_json
-                if cached:
-                    content = (await operation.fetch(arguments, context)).representation.content
+                caching = service.cached.get(operation.name) if cached else None
+                if caching is not None:
+                    content = (await caching.fetch(arguments, context)).representation.content
                     return msgspec.json.decode(content) if isinstance(event, Mapping) else content
                 result = await operation.run(arguments, context, finish)
         except asyncio.CancelledError:  # `ErrorBoundary` lets only a stop pass

@@ -186,7 +186,7 @@ def create_app(
 
     service.check_keys()
     service.warn_of_resources()
-    if any(operation.results is not None for operation in service.operations.values()):
+    if any(cached.results is not None for cached in service.cached.values()):
         _ = service.result_store  # what is not installed is told now, and not to the first caller
     described = [*document_routes(service), *docs_routes(service)] if service.settings.docs else []
     login = login_routes(service)

@@ -115,14 +115,15 @@ def _answered_without(service: Service, names: Collection[str]) -> list[str]:
         f"{route.method} {route.path} may be answered without a call, from results that are kept: "
         f"{route.operation.name} has a cache_control"
         for route in service.web_routes
-        if route.operation.name in names and route.operation.results is not None and route.method != "GET"
+        if route.operation.name in names and route.method != "GET"
+        if (cached := service.cached.get(route.operation.name)) is not None and cached.results is not None
     ]
 
 
 def _kept_apart(service: Service) -> list[str]:
     """Return a line on results that every worker keeps for itself."""
     settings = service.settings
-    keeping = [name for name, operation in service.operations.items() if operation.results is not None]
+    keeping = [name for name, cached in service.cached.items() if cached.results is not None]
     if not keeping or settings.workers == 1 or settings.result_cache != "memory":
         return []
     return [

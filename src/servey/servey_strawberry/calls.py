@@ -18,6 +18,7 @@ from servey.action.defect import ErrorBoundary
 from servey.action.operation import Operation
 from servey.action.request_scope import RequestScope
 from servey.cache_control.cache_header import CacheHeader
+from servey.cache_control.cached_operation import CachedOperation
 from servey.codec import to_wire
 from servey.errors import InternalError, InvalidError, Problem
 from servey.http.invalidation import forgetting
@@ -95,7 +96,14 @@ class Calls:
         if not field.operation.is_unguarded:
             await field.operation.authorize(self._context())
 
-    async def call(self, field: OutputField, source: Any, wire: dict[str, Any], changed: Changed | None = None) -> Any:
+    async def call(
+        self,
+        field: OutputField,
+        source: Any,
+        wire: dict[str, Any],
+        changed: Changed | None = None,
+        cached: CachedOperation | None = None,
+    ) -> Any:
         """Return what the action of a field returns, checked against its type.
 
         Args:
@@ -103,6 +111,7 @@ class Calls:
             source: The object that a nested action is of.
             wire: The arguments as JSON values.
             changed: What `changing` returned for the action.
+            cached: The operation in `Service.cached`.
 
         Raises:
             CallError: The caller may not, the arguments are wrong, or the action failed.
@@ -114,8 +123,8 @@ class Calls:
             if not operation.is_unguarded:
                 await operation.authorize(context)
             arguments = self._decoded(field, operation, source, wire)
-            if self.reads and operation.action.cache_control is not None:
-                value = await self._fetch(operation, arguments, context)
+            if self.reads and cached is not None:
+                value = await self._fetch(cached, arguments, context)
             else:
                 value = await operation.run(arguments, context, operation.check)
                 self._made_of(CacheHeader(), private=operation.is_private)
@@ -135,12 +144,12 @@ class Calls:
                 error.detail, errors=[_renamed(item, field.arguments) for item in error.errors]
             ) from None
 
-    async def _fetch(self, operation: Operation, arguments: Any, context: CallContext) -> Any:
-        if not operation.is_restorable:  # the JSON that is kept could be that of another class
-            made, value = await operation.run(arguments, context, operation.represented)
+    async def _fetch(self, cached: CachedOperation, arguments: Any, context: CallContext) -> Any:
+        if not cached.is_restorable:  # the JSON that is kept could be that of another class
+            made, value = await cached.operation.run(arguments, context, cached.represented)
             self._made_of(made.cache, private=made.private)
             return value
-        fetched = await operation.fetch(arguments, context, max_age=self.max_age, store=self.store)
+        fetched = await cached.fetch(arguments, context, max_age=self.max_age, store=self.store)
         representation = fetched.representation
         cache = representation.cache
         if cache.max_age is not None and fetched.age:
@@ -152,9 +161,9 @@ class Calls:
             )
         self._made_of(cache, private=representation.private)
         try:
-            return operation.restore(representation)
+            return cached.restore(representation)
         except InternalError:  # a class whose JSON is for the way out alone
-            return await operation.run(arguments, context, operation.check)
+            return await cached.operation.run(arguments, context, cached.operation.check)
 
     def _made_of(self, cache: CacheHeader, *, private: bool) -> None:
         self.parts.append(cache)
@@ -190,7 +199,7 @@ def changing(operation: Operation, service: Service) -> Changed | None:
     found = [
         (route.trigger.path_parameters, forget)
         for route in service.web_routes
-        if route.operation is operation and (forget := forgetting(route)) is not None
+        if route.operation is operation and (forget := forgetting(route, service.cached)) is not None
     ]
     if not found:
         return None

@@ -316,13 +316,13 @@ def _constant(value: Any) -> Callable[..., Any]:
 def _calling(field: OutputField, service: Service, leave_out: _LeaveOut | None) -> Callable[..., Any]:
     operation, is_nested = field.operation, field.nested
     assert operation is not None
-    changed = changing(operation, service)
+    changed, cached = changing(operation, service), service.cached.get(operation.name)
 
     # by position alone, since an argument may be called `source` or `info`
     def resolve(source: Any, info: GraphQLResolveInfo[Any], /, **arguments: Any) -> Any:
         if leave_out is not None:
             leave_out(arguments)
-        return calls_of(info).call(field, source if is_nested else None, arguments, changed)
+        return calls_of(info).call(field, source if is_nested else None, arguments, changed, cached)
 
     return resolve
 

@@ -678,7 +678,7 @@ def test_what_a_batch_invalidates_is_forgotten_again_when_its_resources_are_clos
     service = Service([stats, count], resources=[session])
 
     async def main():
-        counted = service.operations["count"]
+        counted = service.cached["count"]
         context = CallContext(Origin.NETWORK, "test", "r")
         put = []
 
@@ -690,12 +690,12 @@ def test_what_a_batch_invalidates_is_forgotten_again_when_its_resources_are_clos
             return invalidate(*key)
 
         store.invalidate = seen
-        await counted.fetch(counted.decode({}), context)
+        await counted.fetch(counted.operation.decode({}), context)
         operation = service.operations["stats_f"]
         given = CallContext(Origin.NETWORK, "test", "r", group=CallGroup())
         async with service.running():
             await operation.run(operation.decode_for(Stats(1), {}), given)
-            again = await counted.fetch(counted.decode({}), context)
+            again = await counted.fetch(counted.operation.decode({}), context)
         return put, again.cache_status
 
     put, status = asyncio.run(main())

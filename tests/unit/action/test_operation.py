@@ -13,7 +13,6 @@ from servey.action.action import action
 from servey.action.context import CURRENT_CALL, CallContext, Origin, new_request_id
 from servey.action.example import NOT_GIVEN, Example
 from servey.action.reply import Reply
-from servey.cache_control.ttl_cache_control import TtlCacheControl
 from servey.errors import (
     CallError,
     ConflictError,
@@ -368,49 +367,6 @@ def test_a_result_that_is_not_as_declared_passes_no_check(value, caplog):
     with pytest.raises(InternalError):
         run(operation, finish=operation.check)
     assert defects(caplog) == [("f", "r-1", False)]
-
-
-def test_a_kept_result_can_be_had_as_an_object_again():
-    @dataclass
-    class Pair:
-        a: int
-        b: str
-
-    @action(cache_control=TtlCacheControl(30))
-    def f() -> list[Pair]:
-        return [Pair(1, "x")]
-
-    operation = operation_of(f)
-
-    async def main():
-        return await operation.fetch(operation.decode({}), context())
-
-    assert operation.restore(asyncio.run(main()).representation) == [Pair(1, "x")]
-
-
-def test_a_kept_result_that_its_class_does_not_take_is_a_defect(caplog):
-    @dataclass
-    class Even:
-        number: int
-
-        def __post_init__(self):
-            if self.number % 2:
-                raise ValueError("odd")
-
-    @action(cache_control=TtlCacheControl(30))
-    def f() -> Even:
-        even = Even(2)
-        even.number = 3
-        return even
-
-    operation = operation_of(f)
-
-    async def main():
-        return await operation.fetch(operation.decode({}), context())
-
-    with pytest.raises(InternalError):
-        operation.restore(asyncio.run(main()).representation)
-    assert [record.action for record in caplog.records if record.name == "servey.operation"] == ["f"]
 
 
 # --- the arguments of a nested action, for an object that is here already ---------------------------------------------

@@ -47,7 +47,7 @@ def run(service: Service, main: Callable[[], Coroutine[Any, Any, None]]) -> None
 
 async def fetch(service: Service, name: str, /, who: Authorization | None = None, **arguments: Any) -> Fetched:
     operation = service.operations[name]
-    return await operation.fetch(
+    return await service.cached[name].fetch(
         operation.decode(arguments), CallContext(Origin.NETWORK, "rest", new_request_id(), who)
     )
 

@@ -130,7 +130,7 @@ def test_a_result_is_not_replaced_by_one_whose_call_began_before() -> None:
             (b"1", "fwd=uri-miss"),
             (b"2", "hit"),
         ]
-        assert service.operations["f"].results._runs == {}  # type: ignore[union-attr]
+        assert service.cached["f"].results._runs == {}  # type: ignore[union-attr]
 
     run(service, main)
 
@@ -182,7 +182,7 @@ def test_whoever_waited_for_a_call_that_failed_finds_its_request_in_the_log(capl
     async def main() -> None:
         operation = service.operations["f"]
         contexts = [context() for _ in range(3)]
-        asking = [asyncio.create_task(operation.fetch(operation.decode({}), each)) for each in contexts]
+        asking = [asyncio.create_task(service.cached["f"].fetch(operation.decode({}), each)) for each in contexts]
         await waiting_for(*asking)
         calls.go.set()
         assert [type(error) for error in await asyncio.gather(*asking, return_exceptions=True)] == [InternalError] * 3

@@ -90,7 +90,7 @@ async def fetch(
 ) -> Fetched:
     operation = service.operations[name]
     decoded = operation.decode(arguments)
-    return await operation.fetch(decoded, context(as_, within), max_age=max_age, store=store)
+    return await service.cached[name].fetch(decoded, context(as_, within), max_age=max_age, store=store)
 
 
 def told(*fetched: Fetched) -> list[tuple[bytes, str]]:
@@ -238,12 +238,7 @@ def test_an_action_without_a_cache_control_keeps_nothing() -> None:
     async def f() -> int:
         return 1
 
-    service = Service([f])
-
-    async def main() -> None:
-        assert told(await fetch(service), await fetch(service)) == [(b"1", "")] * 2
-
-    run(service, main)
+    assert dict(Service([f]).cached) == {}
 
 
 @pytest.mark.parametrize(
@@ -264,7 +259,7 @@ def test_the_cache_is_not_asked_where_nothing_is_ever_fresh(control: Any, kept: 
     def count() -> int:
         return 1
 
-    assert (Service([count]).operation("count").results is not None) is kept
+    assert (Service([count]).cached["count"].results is not None) is kept
 
 
 def test_the_cache_can_be_off() -> None:
@@ -356,7 +351,8 @@ def test_the_results_of_nested_actions_are_kept_apart_by_whatever_their_objects_
         full, other = Full(1), Box(1)
         vars(full)["_content"], vars(other)["_content"] = "gold", "silver"
         found = [
-            await operation.fetch(operation.decode_for(owner, {}), context()) for owner in (Box(1), full, other, Box(1))
+            await service.cached["box_content"].fetch(operation.decode_for(owner, {}), context())
+            for owner in (Box(1), full, other, Box(1))
         ]
         assert told(*found) == [
             (b'"nothing"', "fwd=uri-miss; stored"),
@@ -758,7 +754,7 @@ def test_a_run_has_the_context_of_whoever_began_it(threaded: bool) -> None:
         variable.set("set")
         operation = service.operations["f"]
         mine = context()
-        await operation.fetch(operation.decode({}), mine)
+        await service.cached["f"].fetch(operation.decode({}), mine)
         assert seen == [("set", mine.request_id)]
         assert CURRENT_CALL.get(None) is None
 

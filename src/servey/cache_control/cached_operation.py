@@ -1,0 +1,177 @@
+"""An operation with a cache control: its result comes from the result cache, or from a new call."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Callable, Coroutine
+from functools import cached_property
+from typing import Any
+
+from servey.action.callables import is_async
+from servey.action.context import CURRENT_CALL, CallContext
+from servey.action.current import as_current_call
+from servey.action.deadlines import in_time
+from servey.action.defect import defect
+from servey.action.opening import in_thread
+from servey.action.operation import Operation
+from servey.action.reply import Reply
+from servey.cache_control.cache_header import CacheHeader
+from servey.cache_control.representation import Fetched, Representation
+from servey.cache_control.result_cache import ResultCache
+from servey.errors import CallError, DefinitionError, InternalError, summary
+from servey.ports import ResultStore
+
+_log = logging.getLogger("servey.operation")
+
+
+class CachedOperation:
+    """An operation and its cached results. A transport calls `fetch` where it would call `Operation.run`.
+
+    The operation does not know about it.
+
+    Args:
+        operation: An operation whose action has a cache control.
+        store: Returns the result store of the service; None if the service has none.
+
+    Attributes:
+        operation: The operation.
+        results: The result cache; None if results of the action are never cached.
+
+    Raises:
+        DefinitionError: The cache control is public, but results may differ between callers.
+    """
+
+    results: ResultCache | None = None
+
+    def __init__(self, operation: Operation, store: Callable[[], ResultStore] | None = None) -> None:
+        self.operation = operation
+        self._control: Any = operation.action.cache_control
+        if operation.is_private and getattr(self._control, "public", False) is True:
+            raise DefinitionError(
+                f"{operation.name} tells its callers apart, and its cache control is public",
+                where=operation.action.where,
+                fix="take public=True away; what is private may be kept by its caller",
+            )
+        if store is not None and self._may_cache_results():
+            self.results = ResultCache(operation, store, self.represent)
+            self.fetch = self.results.fetch  # saves a call in each request
+
+    def _may_cache_results(self) -> bool:
+        """Return whether the result of one call may answer another one.
+
+        It may not if no result is ever fresh, or if the call changes something: a cache control with a `current_etag`
+        says so.
+        """
+        return (
+            getattr(self._control, "may_be_fresh", True)
+            and not hasattr(self._control, "current_etag")
+            and self.operation.depends_on_caller_alone
+        )
+
+    def fetch(
+        self, arguments: Any, context: CallContext, *, max_age: int | None = None, store: bool = True
+    ) -> Coroutine[Any, Any, Fetched]:
+        """Resolve to a cached result, or else to a new one.
+
+        Call `Operation.authorize` before.
+
+        Args:
+            arguments: What one of the decoders returned.
+            context: The call's surroundings, as for `Operation.run`.
+            max_age: The highest age of a cached result, in seconds (RFC 9111 §5.2.1.1); 0 for a new result, as
+                ``no-cache`` asks.
+            store: Whether a new result may be cached (RFC 9111 §5.2.1.5).
+
+        Raises:
+            CallError: As for `Operation.run`.
+        """
+        return self._fetch_uncached(arguments, context)
+
+    async def _fetch_uncached(self, arguments: Any, context: CallContext) -> Fetched:
+        return Fetched(await self.operation.run(arguments, context, self.represent))
+
+    def represent(self, result: Any) -> Representation:
+        """Encode a result, and add what the cache control says of it; a last step of `Operation.run`."""
+        operation = self.operation
+        encoded = operation.encode_json(result)
+        reply: Reply[bytes] = encoded if operation.signature.replies else Reply(encoded)
+        value = result.value if operation.signature.replies else result
+        try:
+            cache: Any = self._control.cache_header(value, reply.value)
+            if not isinstance(cache, CacheHeader):
+                raise TypeError(f"cache_header returned {cache!r}; it must return a CacheHeader")
+            return Representation.of(
+                reply.value, cache, private=operation.is_private, status=reply.status, headers=reply.headers
+            )
+        except BaseException as error:
+            # here, because the error mappings of the action are for its own exceptions
+            raise self._defect(error, CURRENT_CALL.get(), "the cache control failed") from error
+
+    def represented(self, result: Any) -> tuple[Representation, Any]:
+        """Return the representation of a result, and the checked result itself; a last step of `Operation.run`."""
+        value = self.operation.check(result)
+        replied = Reply(value, result.status, result.headers) if self.operation.signature.replies else value
+        return self.represent(replied), value
+
+    @cached_property
+    def is_restorable(self) -> bool:
+        """Whether `restore` can rebuild results from their JSON.
+
+        It cannot if members of a union may have the same JSON, or if the result has a class that can only be written.
+        """
+        from servey.codec.ambiguity import is_ambiguous  # only GraphQL and `?include=` need the objects
+
+        result = self.operation.result
+        return result.unreadable is None and not is_ambiguous(result.root)
+
+    def restore(self, representation: Representation) -> Any:
+        """Rebuild the result object from its JSON; only for actions that are `is_restorable`.
+
+        Args:
+            representation: What `fetch` returned.
+
+        Raises:
+            InternalError: The class refuses the JSON of its own object.
+        """
+        try:
+            return self.operation.result.decode_json(representation.content)
+        except CallError as error:
+            name = self.operation.name
+            _log.error("%s: a kept result cannot be read again: %s", name, summary(error), extra={"action": name})
+            raise InternalError from error
+
+    async def current_etag(self, arguments: Any, context: CallContext) -> str | None:
+        """Return the current entity tag of what a call is about to change, which the cache control knows.
+
+        Args:
+            arguments: What one of the decoders returned.
+            context: The call's surroundings.
+
+        Returns:
+            The tag without its quotes; None if nothing exists yet.
+
+        Raises:
+            CallError: The error of the method `current_etag`; an `InternalError` for any other exception.
+        """
+        operation, ask = self.operation, self._control.current_etag
+        given = {name: getattr(arguments, name) for name in operation.arguments.parameters}
+        runtime = operation.runtime
+        deadline = operation.deadline(context, runtime)
+        context.service, context.action = operation.service, operation.name
+        with as_current_call(context):
+            try:
+                if is_async(ask):
+                    etag: Any = ask(given)
+                else:
+                    etag = await in_thread(lambda: ask(given), operation.name, context, runtime)
+                if inspect.isawaitable(etag):
+                    etag = await in_time(etag, deadline, runtime.deadlines)
+                return CacheHeader(etag=etag).etag
+            except CallError:
+                raise
+            except BaseException as error:
+                raise self._defect(error, context, "the current_etag of the cache control failed") from error
+
+    def _defect(self, error: BaseException, context: CallContext, message: str) -> InternalError:
+        return defect(error, message, log=_log, request_id=context.request_id, action=self.operation.name)
