@@ -13,7 +13,7 @@ from servey import WEB_GET, WEB_POST, Authorization, CallContext, Example, Inval
 from servey.action.action import action
 from servey.action.batch_invoker import BatchInvoker
 from servey.schema.graphql.model_builder import read_model
-from servey.servey_starlette.banner import banner
+from servey.servey_uvicorn.banner import banner
 from servey.service import Service
 
 WEB = (WEB_GET, WEB_POST)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import click
 import msgspec
 
@@ -36,11 +38,12 @@ def serve(context: click.Context, host: str | None, port: int | None, workers: i
     Everything else is set by environment variables; `servey config` lists them.
     """
     settings = project_of(context).settings
-    from servey.servey_starlette import server  # raises MissingExtraError without the extra
+    from servey.servey_starlette.app import create_app  # raises MissingExtraError without the extra
+    from servey.servey_uvicorn import server
 
     given = {"server_host": host, "server_port": port, "workers": workers}
     settings = msgspec.structs.replace(settings, **{key: value for key, value in given.items() if value is not None})
-    server.serve(settings, reload=_reloads(settings, reload), tell=tell)
+    server.serve(settings, partial(create_app, serves=True), reload=_reloads(settings, reload), tell=tell)
 
 
 def tell(error: BaseException) -> str:

@@ -32,6 +32,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from servey.http.current_request import CurrentRequestMiddleware
+from servey.http.health import LIVENESS_PATH, READINESS_PATH
 from servey.http.problem import Problems
 from servey.http.routing_table import ActionTable
 from servey.servey_starlette.claims import check_claims, claims_of
@@ -43,8 +44,6 @@ from servey.servey_starlette.router import ActionRoute, ActionRouter, Contained,
 _log = logging.getLogger("servey.rest")
 
 Lifespan = Callable[[Any], AbstractAsyncContextManager[Any]]
-
-LIVENESS_PATH, READINESS_PATH = "/livez", "/readyz"
 
 _CORS_TAKEN = (
     *("Authorization", "Cache-Control", "Content-Type", "If-Match", "If-Modified-Since", "If-None-Match"),

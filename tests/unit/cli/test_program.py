@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import click
 import pytest
 
-import servey.servey_starlette
+import servey.servey_uvicorn
 from servey.action.action import action
 from servey.cli import main as cli_main
 from servey.cli.main import run, words
@@ -232,7 +232,7 @@ class Served(list[Settings]):
         super().__init__()
         self.reload: list[bool] = []
 
-    def serve(self, settings: Settings, *, reload: bool, tell: object) -> None:
+    def serve(self, settings: Settings, create_app: object, *, reload: bool, tell: object) -> None:
         self.append(settings)
         self.reload.append(reload)
 
@@ -241,8 +241,8 @@ class Served(list[Settings]):
 def served(monkeypatch) -> Served:
     called = Served()
     fake = SimpleNamespace(serve=called.serve)
-    monkeypatch.setitem(sys.modules, "servey.servey_starlette.server", fake)
-    monkeypatch.setattr(servey.servey_starlette, "server", fake, raising=False)
+    monkeypatch.setitem(sys.modules, "servey.servey_uvicorn.server", fake)
+    monkeypatch.setattr(servey.servey_uvicorn, "server", fake, raising=False)
     return called
 
 
@@ -311,7 +311,9 @@ def test_without_the_extra_serve_says_how_to_install_it(monkeypatch, capsys):
         monkeypatch.delitem(sys.modules, name)
     for name in [name for name in sys.modules if name.startswith("servey.servey_starlette.")]:
         monkeypatch.delitem(sys.modules, name)
-    monkeypatch.delattr(servey.servey_starlette, "server", raising=False)
+    import servey.servey_starlette
+
+    monkeypatch.delattr(servey.servey_starlette, "app", raising=False)
     monkeypatch.setattr(sys, "meta_path", [NoStarlette(), *sys.meta_path])
     assert run(["serve"], project=Project(settings=Settings())) == 69
     assert "pip install 'servey[server]'" in capsys.readouterr().err

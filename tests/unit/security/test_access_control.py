@@ -14,7 +14,7 @@ from servey.errors import DefinitionError, ForbiddenError, InternalError, Unauth
 from servey.ports import AccessControl
 from servey.security.access_control import ALLOW_ALL, ALLOW_NONE, AllOf, AnyOf, ScopeAccessControl, described
 from servey.security.authorization import Authorization
-from servey.servey_starlette.banner import banner, outline
+from servey.servey_uvicorn.banner import banner, outline
 from servey.service import Service
 
 ME = Authorization("me")

@@ -28,7 +28,7 @@ from servey.security.authorizer.fixed_keys import pem_verification_keys
 from servey.security.authorizer.unverified_token import MAX_TOKEN
 from servey.security.authorizer.verified_tokens import VerifiedTokens
 from servey.servey_starlette.app import create_app
-from servey.servey_starlette.banner import token_lines
+from servey.servey_uvicorn.banner import token_lines
 from servey.service import Service
 from servey.settings import Settings
 

@@ -11,7 +11,7 @@ from servey.action.action import action
 from servey.cache_control import TtlCacheControl
 from servey.errors import MissingExtraError
 from servey.servey_starlette.app import create_app
-from servey.servey_starlette.banner import banner
+from servey.servey_uvicorn.banner import banner
 from servey.service import Service
 from servey.settings import Settings
 

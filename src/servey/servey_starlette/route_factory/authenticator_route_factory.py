@@ -25,7 +25,7 @@ from servey.http.request import client_of, request_id_of
 from servey.ports import Authenticator, TokenIssuer
 from servey.security.authenticator import DebugAuthenticator
 from servey.security.authorization import Authorization
-from servey.servey_starlette.banner import tell_made_up
+from servey.security.generated_secrets import warn_of_generated
 from servey.servey_starlette.route_factory.token_request import TokenError, TokenRequest, read_token_request
 from servey.service import Service
 from servey.settings import is_loopback
@@ -86,7 +86,7 @@ class Login:
         status = 200
         if self._untold:
             self._untold = False
-            tell_made_up(self._service)
+            warn_of_generated(self._service.settings, self._service.authenticator)
         try:
             answer = await self._answer(Request(scope, receive), request_id)
         except TokenError as error:

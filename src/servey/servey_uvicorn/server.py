@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Any
 
 from servey.errors import MissingExtraError, SettingsError
-from servey.servey_starlette.app import create_app
 from servey.service import Service
 from servey.settings import Settings
 
@@ -20,20 +19,27 @@ except ModuleNotFoundError as error:
         raise
     raise MissingExtraError("uvicorn", "server") from error
 
-from servey.servey_starlette.access_log import access_logged
-from servey.servey_starlette.banner import banner, named
-from servey.servey_starlette.graceful import Server, Stop
+from servey.servey_uvicorn.access_log import access_logged
+from servey.servey_uvicorn.banner import banner, named
+from servey.servey_uvicorn.graceful import Server, Stop
 
 _log = logging.getLogger("servey.server")
 
 
-def serve(settings: Settings, *, reload: bool = False, tell: Callable[[BaseException], str] = str) -> None:
+CreateApp = Callable[[Service], Any]
+"""Makes the ASGI application of a service; picklable, as worker processes call it, too."""
+
+
+def serve(
+    settings: Settings, create_app: CreateApp, *, reload: bool = False, tell: Callable[[BaseException], str] = str
+) -> None:
     """Find what `settings` name and serve it over HTTP until a signal ends it.
 
     Without `reload`, the service is built first: a wrong declaration is raised before any port is taken.
 
     Args:
         settings: The address to bind, the number of processes, and all the rest.
+        create_app: Makes the application of the service.
         reload: Whether to load the service again whenever a file of Python code changes, or is mended. For
             development: errors are shown to who asks.
         tell: With `reload`, shows an error of the user's modules, and returns it as text; it has to be picklable.
@@ -45,19 +51,19 @@ def serve(settings: Settings, *, reload: bool = False, tell: Callable[[BaseExcep
     """
     settings = settings.with_made_up()  # before there are several processes: what one signs, another verifies
     if reload:
-        from servey.servey_starlette.reload import serve_reloading
+        from servey.servey_uvicorn.reload import serve_reloading
 
-        serve_reloading(settings, bind(settings), tell)
+        serve_reloading(settings, create_app, bind(settings), tell)
         return
     service = Service.from_settings(settings)
-    app = create_app(service, serves=True)
+    app = create_app(service)
     listening = bind(settings)
     with listening:
         say_hello(service, app, listening)
         if settings.workers > 1:
-            from servey.servey_starlette.workers import serve_with_workers
+            from servey.servey_uvicorn.workers import serve_with_workers
 
-            serve_with_workers(settings, listening)
+            serve_with_workers(settings, create_app, listening)
             return
         config = uvicorn_config(app, settings)
         Server(config, service, Stop.of(settings), started=lambda: say_where(listening)).run(sockets=[listening])

@@ -17,9 +17,9 @@ from servey import log as logs
 from servey.action.action import action
 from servey.http.request import AUTHORIZATION_KEY
 from servey.log import JsonFormatter
-from servey.servey_starlette.access_log import AccessLog, access_logged, query_names
 from servey.servey_starlette.app import create_app
 from servey.servey_test.client import client_of
+from servey.servey_uvicorn.access_log import AccessLog, access_logged, query_names
 from servey.service import Service
 from servey.settings import Settings
 

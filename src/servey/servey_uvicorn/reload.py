@@ -27,11 +27,10 @@ from uvicorn.supervisors.basereload import BaseReload
 
 from servey import log
 from servey.errors import SettingsError, located
-from servey.servey_starlette.app import create_app
-from servey.servey_starlette.banner import changed, outline, reloaded
-from servey.servey_starlette.error_page import ErrorPage
-from servey.servey_starlette.graceful import NotOpenedError, Server, Stop
-from servey.servey_starlette.processes import (
+from servey.servey_uvicorn.banner import changed, outline, reloaded
+from servey.servey_uvicorn.error_page import ErrorPage
+from servey.servey_uvicorn.graceful import NotOpenedError, Server, Stop
+from servey.servey_uvicorn.processes import (
     deaf_to_interrupts,
     end_with_parent,
     how_it_ended,
@@ -39,8 +38,8 @@ from servey.servey_starlette.processes import (
     raise_again,
     stop_this_process,
 )
-from servey.servey_starlette.server import say_hello, say_where, uvicorn_config
-from servey.servey_starlette.watch import Changes, directories_of
+from servey.servey_uvicorn.server import CreateApp, say_hello, say_where, uvicorn_config
+from servey.servey_uvicorn.watch import Changes, directories_of
 from servey.service import Service
 from servey.settings import Settings
 
@@ -73,28 +72,36 @@ class Order(msgspec.Struct, frozen=True):
     failure: str = ""
 
 
-def serve_reloading(settings: Settings, listening: socket.socket, tell: Tell) -> None:
+def serve_reloading(settings: Settings, create_app: CreateApp, listening: socket.socket, tell: Tell) -> None:
     """Serve what `settings` name, and again after each change, until a signal comes.
 
     Args:
         settings: The settings.
+        create_app: As for `servey.servey_uvicorn.server.serve`.
         listening: The bound socket.
-        tell: As for `servey.servey_starlette.server.serve`.
+        tell: As for `servey.servey_uvicorn.server.serve`.
 
     Raises:
         SettingsError: The files cannot be watched.
     """
     with listening:
         listening.listen(BACKLOG)
-        Reloader(settings, listening, tell).run()
+        Reloader(settings, create_app, listening, tell).run()
 
 
 class _Child:
     """A process that serves when it is told to."""
 
-    def __init__(self, config: uvicorn.Config, listening: socket.socket, settings: Settings, tell: Tell) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        listening: socket.socket,
+        settings: Settings,
+        create_app: CreateApp,
+        tell: Tell,
+    ) -> None:
         self.channel, theirs = Pipe()
-        self.process = get_subprocess(config, partial(_child, settings, tell, theirs), [listening])
+        self.process = get_subprocess(config, partial(_child, settings, create_app, tell, theirs), [listening])
         self.served: dict[str, str] | None = None
         self.settled = False
         with deaf_to_interrupts():
@@ -125,6 +132,7 @@ class Reloader(BaseReload):
 
     Args:
         settings: The settings.
+        create_app: Makes the application.
         listening: The socket, which listens already.
         tell: Shows an error, and returns it as text.
 
@@ -132,7 +140,7 @@ class Reloader(BaseReload):
         SettingsError: The files cannot be watched.
     """
 
-    def __init__(self, settings: Settings, listening: socket.socket, tell: Tell) -> None:
+    def __init__(self, settings: Settings, create_app: CreateApp, listening: socket.socket, tell: Tell) -> None:
         # what uvicorn's supervisor has to say is said here
         config = uvicorn.Config(
             "", log_config=None, log_level="error", workers=1, forwarded_allow_ips=[], reload_delay=0
@@ -140,6 +148,7 @@ class Reloader(BaseReload):
         super().__init__(config, lambda sockets: None, [listening])  # the target is each child's own
         logging.getLogger("watchfiles").setLevel(logging.WARNING)
         self._settings = settings
+        self._create_app = create_app
         self._tell = tell
         self._signals: list[int] = []
         self._changed: set[Path] = set()
@@ -223,7 +232,7 @@ class Reloader(BaseReload):
         return self._child
 
     def _spawn(self) -> _Child:
-        return _Child(self.config, self.sockets[0], self._settings, self._tell)
+        return _Child(self.config, self.sockets[0], self._settings, self._create_app, self._tell)
 
     def _end_standby(self) -> None:
         if self._standby is not None:
@@ -259,7 +268,9 @@ class Reloader(BaseReload):
         self._take_over(now, f"The process {how}.")
 
 
-def _child(settings: Settings, tell: Tell, channel: Connection, sockets: list[socket.socket]) -> None:
+def _child(
+    settings: Settings, create_app: CreateApp, tell: Tell, channel: Connection, sockets: list[socket.socket]
+) -> None:
     """Stand by, and serve when told to: the life of the process that serves."""
     end_with_parent(partial(stop_this_process, QUICK.seconds + 1.0))
     ignore_interrupts()
@@ -274,7 +285,7 @@ def _child(settings: Settings, tell: Tell, channel: Connection, sockets: list[so
     if not failure:
         try:
             service = Service.from_settings(settings)
-            app = create_app(service, serves=True)
+            app = create_app(service)
             served = outline(service)
         except BaseException as error:  # noqa: BLE001 - the user's modules may raise anything, SystemExit too
             failure = tell(error)

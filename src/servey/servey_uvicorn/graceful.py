@@ -18,7 +18,7 @@ import msgspec
 import uvicorn
 
 from servey.errors import ServeyError, count_of
-from servey.servey_starlette.draining import busy, idle, refuse_beginnings, unread, waiting
+from servey.servey_uvicorn.draining import busy, idle, refuse_beginnings, unread, waiting
 from servey.service import Service
 from servey.settings import Settings
 

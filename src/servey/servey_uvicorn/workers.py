@@ -22,17 +22,16 @@ from uvicorn.config import Config
 from uvicorn.supervisors.multiprocess import Multiprocess, Process
 
 from servey import log
-from servey.servey_starlette.app import create_app
-from servey.servey_starlette.draining import refuse_beginnings
-from servey.servey_starlette.graceful import EX_UNAVAILABLE, NotOpenedError, Server, Stop, tell_not_opened
-from servey.servey_starlette.processes import (
+from servey.servey_uvicorn.draining import refuse_beginnings
+from servey.servey_uvicorn.graceful import EX_UNAVAILABLE, NotOpenedError, Server, Stop, tell_not_opened
+from servey.servey_uvicorn.processes import (
     deaf_to_interrupts,
     how_it_ended,
     ignore_interrupts,
     raise_again,
     stop_this_process,
 )
-from servey.servey_starlette.server import say_where, uvicorn_config
+from servey.servey_uvicorn.server import CreateApp, say_where, uvicorn_config
 from servey.service import Service
 from servey.settings import MOST_WORKERS, Settings
 
@@ -48,11 +47,12 @@ STABLE_SECONDS = 10.0
 """How long a worker has to have lived for its death to be no failure to start."""
 
 
-def serve_with_workers(settings: Settings, listening: socket.socket) -> None:
+def serve_with_workers(settings: Settings, create_app: CreateApp, listening: socket.socket) -> None:
     """Serve what `settings` name with several processes, until a signal comes.
 
     Args:
         settings: The settings, with the number of processes.
+        create_app: As for `servey.servey_uvicorn.server.serve`.
         listening: The bound socket.
 
     Raises:
@@ -61,7 +61,7 @@ def serve_with_workers(settings: Settings, listening: socket.socket) -> None:
     listening.listen(Config("").backlog)
     config = uvicorn_config("", settings)
     config.workers = settings.workers
-    Workers(config, listening, settings).run()
+    Workers(config, listening, settings, create_app).run()
 
 
 class Worker(Process):
@@ -71,12 +71,21 @@ class Worker(Process):
         config: The supervisor's configuration.
         listening: The socket.
         settings: The settings.
+        create_app: Makes the application.
         lifeline: A pipe that is closed when all workers stop, or the supervisor has died.
     """
 
-    def __init__(self, config: Config, listening: socket.socket, settings: Settings, lifeline: Connection) -> None:
+    def __init__(
+        self,
+        config: Config,
+        listening: socket.socket,
+        settings: Settings,
+        create_app: CreateApp,
+        lifeline: Connection,
+    ) -> None:
         super().__init__(config, [listening])
         self._settings = settings
+        self._create_app = create_app
         self._lifeline = lifeline
         self.serves = False
         self.began = self.heard = time.monotonic()
@@ -121,7 +130,7 @@ class Worker(Process):
         threading.Thread(target=watch_lifeline, name="servey-lifeline", daemon=True).start()
         service = Service.from_settings(self._settings)
         self._server = server = Server(
-            uvicorn_config(create_app(service, serves=True), self._settings),
+            uvicorn_config(self._create_app(service), self._settings),
             service,
             stop,
             is_child=True,
@@ -143,19 +152,21 @@ class Workers(Multiprocess):
         config: uvicorn's configuration, with the number of workers.
         listening: The socket, which listens already.
         settings: The settings.
+        create_app: Makes the application.
     """
 
     processes: list[Worker]  # pyright: ignore[reportIncompatibleVariableOverride]
     processes_num: int
     sockets: list[socket.socket]
 
-    def __init__(self, config: Config, listening: socket.socket, settings: Settings) -> None:
+    def __init__(self, config: Config, listening: socket.socket, settings: Settings, create_app: CreateApp) -> None:
         self._woken, self._wakes = socket.socketpair()
         for end in (self._woken, self._wakes):
             end.setblocking(False)
         super().__init__(config, [listening])
         signal.set_wakeup_fd(self._wakes.fileno(), warn_on_full_buffer=False)
         self._settings = settings
+        self._create_app = create_app
         self._stop = Stop.of(settings)
         self._lifeline, self._holds = Pipe(duplex=False)
         self._retired: list[Worker] = []
@@ -332,7 +343,7 @@ class Workers(Multiprocess):
         return [*self.processes, *self._retired, *filter(None, [self._successor])]
 
     def _worker(self) -> Worker:
-        worker = Worker(self.config, self.sockets[0], self._settings, self._lifeline)
+        worker = Worker(self.config, self.sockets[0], self._settings, self._create_app, self._lifeline)
         worker.start()
         return worker
 

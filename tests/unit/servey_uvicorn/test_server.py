@@ -12,8 +12,8 @@ import pytest
 from servey import WEB_GET, Authorization, ScopeAccessControl
 from servey.action.action import action
 from servey.errors import SettingsError
-from servey.servey_starlette.banner import banner, reloaded
-from servey.servey_starlette.server import bind
+from servey.servey_uvicorn.banner import banner, reloaded
+from servey.servey_uvicorn.server import bind
 from servey.service import Service
 from servey.settings import Settings
 
@@ -246,7 +246,7 @@ def test_a_reload_tells_what_came_changed_and_went() -> None:
 def test_an_outline_is_the_same_in_another_process_and_other_for_another_signature(tmp_path: Path) -> None:
     source = NO_DATABASE.replace("(pool: Pool)", "(pool: Pool, n: int = 5)")
     program = (
-        "from servey.service import Service; from servey.servey_starlette.banner import outline; "
+        "from servey.service import Service; from servey.servey_uvicorn.banner import outline; "
         "print(outline(Service.from_settings()))"
     )
 

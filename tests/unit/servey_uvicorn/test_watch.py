@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from servey.servey_starlette.watch import Changes, directories_of, trees
+from servey.servey_uvicorn.watch import Changes, directories_of, trees
 
 
 @pytest.fixture

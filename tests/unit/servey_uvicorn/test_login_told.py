@@ -9,8 +9,8 @@ import pytest
 from servey import Authorization
 from servey.plugin import Plugin
 from servey.servey_starlette.app import create_app
-from servey.servey_starlette.banner import banner
 from servey.servey_test.client import client_of
+from servey.servey_uvicorn.banner import banner
 from servey.service import Service
 from servey.settings import Settings
 

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Collection, Mapping
-from multiprocessing import parent_process
 from typing import cast
 
 from servey.errors import count_of, located
 from servey.ports import Authorizer
-from servey.security.authenticator import DebugAuthenticator
 from servey.security.authorizer.jwt_authorizer import JwtAuthorizer
+from servey.security.generated_secrets import login_hints
 from servey.service import Service
-
-_log = logging.getLogger("servey.server")
 
 PAGES = {
     "/docs": "try the actions in a browser",
@@ -39,7 +35,9 @@ def banner(service: Service, port: int, paths: Collection[str] = ()) -> list[str
     mode = "production" if settings.production else "development"
     workers = f", {settings.workers} workers" if settings.workers > 1 else ""
     lines = [f"{mode}: {count_of(count, 'action')}{workers}", *_routes(service, at, service.operations)]
-    lines += [f"  {'POST':6} {at}/login  {how}" for how in login_of(service) if "/login" in paths]
+    lines += [
+        f"  {'POST':6} {at}/login  {how}" for how in login_hints(settings, service.authenticator) if "/login" in paths
+    ]
     lines += [f"  {'':6} {at}{path}  {what}" for path, what in PAGES.items() if path in paths]
     lines += token_lines(service)
     if not count:
@@ -69,32 +67,6 @@ def _routes(service: Service, at: str, names: Collection[str]) -> list[str]:
         if operation.name in names:
             lines.append(f"  {route.method:6} {at}{route.path}  ({operation.access})")
     return lines
-
-
-def tell_made_up(service: Service) -> None:
-    """Log what a service has made up itself: no banner has, and a password that nobody is told is of no use."""
-    for how in login_of(service):
-        _log.warning("POST /login: %s", how)
-    if service.settings.workers > 1 or parent_process() is not None:  # another server's worker, or what it reloads
-        names = service.settings.made_up
-        _log.warning(
-            "%s made up by this process, and otherwise by every other one of the server, so that a token or a password "
-            "of one is refused by the next: set them, and SERVEY_ENV",
-            " and ".join(names) + (" were" if len(names) > 1 else " was"),
-        )
-
-
-def login_of(service: Service) -> list[str]:
-    """Return how one logs in: with the name, and with the password where it was made up. Empty where nobody does."""
-    authenticator = service.authenticator
-    if authenticator is None:
-        return []
-    if not isinstance(authenticator, DebugAuthenticator):
-        return ["log in for a token"]
-    settings = service.settings
-    if settings.variables()["debug_authenticator_password"].name not in settings.made_up:
-        return [f"log in as {authenticator.username}, with the password in the settings"]
-    return [f"log in as {authenticator.username}, with the password {settings.debug_authenticator_password}"]
 
 
 def _counted_apart(service: Service) -> list[str]:

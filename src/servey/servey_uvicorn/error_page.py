@@ -10,9 +10,9 @@ from html import escape
 from starlette.types import Receive, Scope, Send
 
 from servey.errors import CallError, InternalError
+from servey.http.health import LIVENESS_PATH, READINESS_PATH
 from servey.http.problem import Problems
 from servey.http.request import request_id_of
-from servey.servey_starlette.app import LIVENESS_PATH, READINESS_PATH
 from servey.settings import Settings, is_loopback
 
 _STYLE = """

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 import uvicorn
 
-from servey.servey_starlette.workers import Workers
+from servey.servey_starlette.app import create_app
+from servey.servey_uvicorn.workers import Workers
 from servey.settings import Settings
 
 
@@ -48,7 +49,7 @@ def workers() -> Iterator[Recorded]:
     handlers = {number: signal.getsignal(number) for number in numbers}
     with socket.socket() as listening:
         config = uvicorn.Config("", workers=8, log_config=None, forwarded_allow_ips=[])
-        made = Recorded(config, listening, Settings(workers=8))
+        made = Recorded(config, listening, Settings(workers=8), create_app)
         made._has_served = True
         yield made
     signal.set_wakeup_fd(-1)

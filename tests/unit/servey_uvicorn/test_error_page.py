@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from servey.servey_starlette.error_page import ErrorPage
 from servey.servey_test.client import client_of
+from servey.servey_uvicorn.error_page import ErrorPage
 from servey.settings import Settings
 
 ERROR = "Traceback …\nValueError: <script>alert('x')</script> & \udc80"

@@ -1,0 +1,36 @@
+"""Tell users which secrets the settings generated: a password that nobody sees is of no use."""
+
+from __future__ import annotations
+
+import logging
+from multiprocessing import parent_process
+
+from servey.ports import Authenticator
+from servey.security.authenticator import DebugAuthenticator
+from servey.settings import Settings
+
+_log = logging.getLogger("servey.server")
+
+
+def warn_of_generated(settings: Settings, authenticator: Authenticator | None) -> None:
+    """Log the generated password where no banner shows it, and the secrets that other processes do not share."""
+    for hint in login_hints(settings, authenticator):
+        _log.warning("POST /login: %s", hint)
+    if settings.workers > 1 or parent_process() is not None:  # a worker of another server, or of its reloader
+        names = settings.made_up
+        _log.warning(
+            "%s made up by this process, and otherwise by every other one of the server, so that a token or a password "
+            "of one is refused by the next: set them, and SERVEY_ENV",
+            " and ".join(names) + (" were" if len(names) > 1 else " was"),
+        )
+
+
+def login_hints(settings: Settings, authenticator: Authenticator | None) -> list[str]:
+    """Return how to log in: the name, and the password if it was generated. Empty if nobody can log in."""
+    if authenticator is None:
+        return []
+    if not isinstance(authenticator, DebugAuthenticator):
+        return ["log in for a token"]
+    if settings.variables()["debug_authenticator_password"].name not in settings.made_up:
+        return [f"log in as {authenticator.username}, with the password in the settings"]
+    return [f"log in as {authenticator.username}, with the password {settings.debug_authenticator_password}"]
