@@ -40,7 +40,7 @@ from servey.trigger.web_trigger import (
     WebTriggerMethod,
 )
 
-__version__ = "0.1.0"
+__version__ = "6.0.0"
 
 __all__ = [
     "ALLOW_ALL",

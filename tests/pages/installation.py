@@ -14,6 +14,7 @@ from packaging.requirements import Requirement
 ROOT = Path(__file__).parents[2]
 EXTRAS = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"])
 PIP_OPTIONS = {"--no-cache-dir", "--upgrade"}
+PIP_OPTIONS_WITH_A_VALUE = {"--find-links"}
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,9 @@ def check_install(command: str, directory: Path) -> None:
     """Check a ``pip install`` without installing: what it names is here, in a version that it allows."""
     words = iter(shlex.split(command)[2:])
     for word in words:
-        if word == "-r":
+        if word in PIP_OPTIONS_WITH_A_VALUE:
+            next(words)
+        elif word == "-r":
             for line in (directory / next(words)).read_text(encoding="utf-8").splitlines():
                 if line and not line.startswith("#"):
                     check_requirement(line)

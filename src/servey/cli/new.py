@@ -145,15 +145,14 @@ def package_name(name: str) -> str:
 
 
 def requirement(version: str) -> str:
-    """Return what a project made by this version depends on. Before 1.0 a minor release may break it, then a major.
+    """Return what a project made by this version depends on: this version, up to the next major one.
 
     Example:
-        >>> requirement("0.1.3"), requirement("2.4.0.dev1")
-        ('servey[server]>=0.1.3,<0.2', 'servey[server]>=2.4.0.dev1,<3')
+        >>> requirement("6.4.0.dev1")
+        'servey[server]>=6.4.0.dev1,<7'
     """
-    major, minor = map(int, re.findall(r"\d+", version)[:2])
-    below = f"{major + 1}" if major else f"0.{minor + 1}"
-    return f"servey[server]>={version},<{below}"
+    major = int(version.partition(".")[0])
+    return f"servey[server]>={version},<{major + 1}"
 
 
 def _move_all(source: Path, target: Path) -> None:
