@@ -20,6 +20,7 @@ from servey.action.defect import defect
 from servey.action.example import NOT_GIVEN, Example
 from servey.action.injection import Injection, ResourceNode, Values, compile_call
 from servey.action.opening import Hold, Opening, in_thread
+from servey.action.python_call import bind
 from servey.action.reply import Reply
 from servey.action.runtime import Runtime, Runtimes
 from servey.action.signature import ActionSignature
@@ -219,6 +220,20 @@ class Operation:
             for name in codec.parameters:
                 given[name] = getattr(others, name)
         return self.arguments.struct(**given)
+
+    def bind(_operation, /, *args: Any, **kwargs: Any) -> Any:
+        """Return the decoded arguments of a call as Python writes it, without injected ones.
+
+        Args:
+            *args: The arguments by position; of a nested action, ``self`` first.
+            **kwargs: The arguments by name.
+
+        Raises:
+            ValueError: An argument is missing, unknown or not of its type.
+        """
+        codec = _operation.arguments
+        by_position = [name for name, by_name in _operation.signature.order if not by_name and name in codec.parameters]
+        return bind(_operation.name, codec, by_position, args, kwargs)
 
     def _object_of(self, row: Any) -> Any:
         """Return the object that a dict stands for, which was returned in its place, and has no methods."""

@@ -7,18 +7,20 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
+from msgspec import UNSET
 
 from servey.codec.defaults import fresh
 from servey.codec.engine import Engine, SchemaMode
-from servey.codec.failure import PROBLEM_LIMIT, IslandError, below, step, unknown
+from servey.codec.failure import PROBLEM_LIMIT, IslandError, ResultError, below, step, unknown
 from servey.codec.node import MISSING, Field, Node
 from servey.codec.numbers import whole_value
 from servey.codec.plan import Compiler, Plan, Quick
 from servey.codec.refusal import REFUSALS, parsed, parsed_again, refused_value
-from servey.codec.shadow import hook
+from servey.codec.shadow import hook, reachable
 from servey.codec.text import Read, TextError, TextKind, list_reader, reader, text_kind
 from servey.codec.walk import Walk
-from servey.errors import DefinitionError, InvalidError, Problem
+from servey.codec.writer import Writer
+from servey.errors import DefinitionError, InvalidError, MalformedError, Problem
 
 
 class Parameter(msgspec.Struct, frozen=True):
@@ -85,7 +87,7 @@ class ArgumentsCodec:
         if refused:
             raise DefinitionError.join(refused)
         self._classes = tuple(walk.classes)
-        self._compiler = Compiler()
+        self._compiler = Compiler(writes_input=True)
         self.root = self._root()
         self._quick = Quick.of(self.root)
         try:
@@ -219,6 +221,93 @@ class ArgumentsCodec:
         schema = {"$schema": DIALECT, **writer.object(self.root.fields)}
         return {**schema, "$defs": writer.definitions} if writer.definitions else schema
 
+    def encode_json(self, arguments: Any, *, is_sorted: bool = False) -> bytes:
+        """Return the JSON object from which `decode_json` reads equal arguments.
+
+        A datetime without an offset stays without one. A default that has no JSON of its parameter's type is left out.
+        An undecoded ``self`` of a nested action is projected on its class: members that the class does not declare are
+        lost. A ``__post_init__`` or a converter runs again when the arguments are read.
+
+        Args:
+            arguments: What one of the decoders returned.
+            is_sorted: Whether the members of objects and sets are sorted, so that equal arguments have one text.
+
+        Raises:
+            ResultError: An argument is not of its type, or another value would be read: a secret that pydantic masks,
+                an object of the second of two classes that look alike.
+        """
+        told = self._sayable(arguments)
+        data = self._writer.encode_sorted(told) if is_sorted else self._writer.encode_json(told)
+        if not self._is_faithful:
+            self._compare(arguments, lambda: self.decode_json(data))
+        return data
+
+    def encode(self, arguments: Any) -> Any:
+        """Return the JSON values from which `decode` reads equal arguments, by the rules of `encode_json`.
+
+        Raises:
+            ResultError: As for `encode_json`.
+        """
+        builtins = self._writer.encode(self._sayable(arguments))
+        if not self._is_faithful:
+            self._compare(arguments, lambda: self.decode(builtins))
+        return builtins
+
+    @functools.cached_property
+    def _writer(self) -> Writer[Any]:
+        return Writer(self.label, self.root, self._compiler, self._quick)
+
+    @functools.cached_property
+    def _is_faithful(self) -> bool:
+        """Whether the types alone guarantee that equal arguments are read: no engine, no unions of look-alikes."""
+        from servey.codec.ambiguity import is_ambiguous  # for arguments that are written
+
+        return not is_ambiguous(self.root) and all(node.flavor != "foreign" for node in reachable(self.root))
+
+    @functools.cached_property
+    def _unsayable_defaults(self) -> dict[str, Any]:
+        """The defaults that have no JSON of their parameter's type."""
+        return {
+            name: parameter.default
+            for name, (parameter, node) in self.parameters.items()
+            if parameter.default is not MISSING and not self._is_sayable(node, parameter.default)
+        }
+
+    def _is_sayable(self, node: Node, default: Any) -> bool:
+        writer: Writer[Any] = Writer(self.label, node, self._compiler, self._quick)
+        try:
+            read = self._compiler.plan(node).attempt(writer.encode(default))
+        except (ResultError, *REFUSALS):
+            return False
+        return type(read) is type(default) and bool(read == default)
+
+    def _sayable(self, arguments: Any) -> Any:
+        """Return the arguments without the defaults that JSON cannot say."""
+        left_out = {
+            name: UNSET
+            for name, default in self._unsayable_defaults.items()
+            if _is_same(getattr(arguments, name), default)
+        }
+        return msgspec.structs.replace(arguments, **left_out) if left_out else arguments
+
+    def _compare(self, arguments: Any, read: Callable[[], Any]) -> None:
+        """Return when the same arguments are read again.
+
+        Raises:
+            ResultError: Others are, or none.
+        """
+        try:
+            found = read()
+        except (InvalidError, MalformedError) as error:
+            raise ResultError(self.label, error.errors) from None
+        changed = [
+            Problem(step("", name), "another value is read from its JSON")
+            for name in self.parameters
+            if not _is_same(getattr(arguments, name), getattr(found, name))
+        ]
+        if changed:
+            raise ResultError(self.label, changed)
+
     @functools.cached_property
     def _from_values(self) -> _Shape:
         if not self._quick.is_quick:
@@ -341,6 +430,10 @@ _LEFT_OUT: Any = object()
 
 def _same(default: Any) -> Any:
     return default
+
+
+def _is_same(value: Any, other: Any) -> bool:
+    return value is other or (type(value) is type(other) and bool(value == other))
 
 
 class _Arguments:

@@ -5,29 +5,24 @@ from __future__ import annotations
 import functools
 import typing
 from collections.abc import Iterator, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import msgspec
 
 from servey.codec.engine import Engine, SchemaMode
-from servey.codec.failure import IslandError, ResultError
 from servey.codec.node import Node
 from servey.codec.numbers import whole_value
-from servey.codec.plan import Compiler, Plan, Quick
+from servey.codec.plan import Compiler, Quick
 from servey.codec.refusal import REFUSALS, parsed, parsed_again, refused_value
 from servey.codec.shadow import hook
 from servey.codec.walk import Walk, shown_type
-from servey.errors import DefinitionError, InvalidError, Problem
+from servey.codec.writer import REFUSED, T, Writer, is_finite
+from servey.errors import DefinitionError, InvalidError
 
-T = TypeVar("T")
-
-_IDENTICAL = frozenset({str, int, bool, type(None)})
 _encode = msgspec.json.Encoder().encode
-_REFUSED = (msgspec.ValidationError, IslandError, TypeError, ValueError, OverflowError, RecursionError)
-"""The exceptions for a value that does not match its type."""
 
 
-class Codec(Generic[T]):
+class Codec(Writer[T]):
     """Reads and writes the values of one declared type.
 
     Everything is decided when the codec is made; a type that cannot be served is refused then.
@@ -48,23 +43,16 @@ class Codec(Generic[T]):
 
     def __init__(self, tp: Any, *, where: str = "", label: str = "the value", engines: Sequence[Engine] = ()) -> None:
         self.type = tp
-        self.label = label
         walk = Walk(label, where, engines, side="output")
-        self.root: Node = walk.node(tp, shown_type(tp))
+        root = walk.node(tp, shown_type(tp))
+        super().__init__(label, root, Compiler(), Quick.of(root))
         self.unreadable = walk.unreadable
         """Why values of the type can be written and not be read; None where they can be read."""
         self._classes = tuple(walk.classes)
-        self._compiler = Compiler()
-        self._quick = Quick.of(self.root)
-        self._plan: Plan = self._compiler.plan(self.root)
-        self._text_plan: Plan = self._compiler.plan(self.root, self._quick.is_quick)
         try:
             msgspec.json.Decoder(self._text_plan.mirror)
         except (TypeError, ValueError) as error:
             raise DefinitionError(f"{label}: {shown_type(tp)}: {error}", where=where, fix="use another type") from error
-        simple = self.root.kind == "leaf" and not self.root.constraints and self.root.cls in _IDENTICAL
-        self._has_decimals = self._quick.has_decimals
-        self._identical: type = self.root.cls if simple else _Nothing
 
     @functools.cached_property
     def _decoder(self) -> Any:
@@ -115,48 +103,6 @@ class Codec(Generic[T]):
                 return self.decode(whole)
             raise refused_value(self._compiler, self.root, builtins, error, "/0") from None
 
-    def encode_json(self, value: T) -> bytes:
-        """Return the JSON text of a value, projected on the declared type.
-
-        Args:
-            value: What the user's code returned.
-
-        Raises:
-            ResultError: It is not of the type.
-        """
-        try:
-            data = _encode(value if type(value) is self._identical else self._text_plan.reflect(value))
-            if not self._has_decimals or _is_finite(data):
-                return data
-        except _REFUSED:
-            pass
-        return self._written(self._projected(value))
-
-    def _written(self, value: Any) -> bytes:
-        try:
-            return _encode(value)
-        except (TypeError, ValueError, OverflowError, RecursionError) as error:  # a lone surrogate, a long int
-            raise ResultError(self.label, [Problem("", str(error))]) from None
-
-    def encode(self, value: T) -> Any:
-        """Return the JSON values of a value, projected on the declared type.
-
-        Args:
-            value: What the user's code returned.
-
-        Raises:
-            ResultError: It is not of the type.
-        """
-        if type(value) is self._identical and (not isinstance(value, str) or value.isascii()):
-            return value
-        try:
-            builtins = self._plan.to_builtins(value)
-        except _REFUSED:
-            return self._projected(value)
-        if isinstance(builtins, str) and not is_text(builtins):
-            return self._projected(value)
-        return builtins
-
     def check(self, value: T) -> T:
         """Return a value itself, if `encode_json` would write it.
 
@@ -175,9 +121,9 @@ class Codec(Generic[T]):
             checked = adopted(self.root, checked)
             # encoded, too: only then msgspec says that a text is none (a lone surrogate)
             data = _encode(self._text_plan.reflect(checked))
-            if not self._has_decimals or _is_finite(data):
+            if not self._has_decimals or is_finite(data):
                 return checked
-        except (InvalidError, *_REFUSED):
+        except (InvalidError, *REFUSED):
             pass
         self._projected(checked, lazy=True)
         return checked
@@ -200,22 +146,6 @@ class Codec(Generic[T]):
             return list(typing.cast("Iterator[Any]", value))
         return value  # pyright: ignore[reportUnknownVariableType]
 
-    def _projected(self, value: Any, *, lazy: bool = False) -> Any:
-        from servey.codec.project import Projector  # for results that are not as declared
-
-        projector = Projector(self._compiler, lazy)
-        try:
-            builtins = projector.visit(self.root, value, "")
-        except RecursionError:
-            raise ResultError(self.label, [Problem("", "nested too deeply, or in a circle")]) from None
-        if projector.problems:
-            raise ResultError(self.label, projector.problems)
-        return builtins
-
-
-class _Nothing:
-    """No value is of this type."""
-
 
 def adopted(node: Node, value: Any) -> Any:
     """Return a value, or a list, with the objects of engines' classes for rows."""
@@ -229,17 +159,3 @@ def adopted(node: Node, value: Any) -> Any:
     if node.foreign is not None and node.foreign.adopt is not None:
         return node.foreign.adopt(value)
     return value
-
-
-def _is_finite(data: bytes) -> bool:
-    """Whether a text has no NaN nor Infinity, which a quick plan writes for a `Decimal`."""
-    return b"NaN" not in data and b"Infinity" not in data
-
-
-def is_text(text: str) -> bool:
-    """Whether a str can be written in UTF-8: one with a lone surrogate cannot."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

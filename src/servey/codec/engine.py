@@ -53,6 +53,7 @@ class ForeignType(msgspec.Struct, frozen=True):
         like: Returns the type that has the same JSON form, where that is a scalar, for reading text and naming it.
         adopt: Makes an object of the class from a row (see `servey.codec.rows`), for code that reads its members.
         are_instances: Whether its values are instances of the class, where it is one.
+        encode_input: Makes parsed JSON that `decode` reads as the same value, where `encode` may not.
     """
 
     decode: Callable[[Any], Any]
@@ -65,6 +66,7 @@ class ForeignType(msgspec.Struct, frozen=True):
     like: Callable[[SchemaMode], Any] | None = None
     adopt: Callable[[Any], Any] | None = None
     are_instances: bool = True
+    encode_input: Callable[[Any], Any] | None = None
 
 
 class Engine(Protocol):

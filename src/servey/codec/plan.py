@@ -137,9 +137,14 @@ class Plan:
 
 
 class Compiler:
-    """Makes the plans of one codec, sharing the generated classes."""
+    """Makes the plans of one codec, sharing the generated classes.
 
-    def __init__(self) -> None:
+    Args:
+        writes_input: Whether values are written to be read again: a datetime without an offset stays without one.
+    """
+
+    def __init__(self, writes_input: bool = False) -> None:
+        self.writes_input = writes_input
         self._shadows: dict[tuple[bool, bool], Shadows] = {}
         self._mirrors: dict[bool, Shadows] = {}
         self._plans: dict[tuple[int, bool], Plan] = {}
@@ -163,7 +168,7 @@ class Compiler:
     def mirrors(self, is_quick: bool = False) -> Shadows:
         """Return what makes the mirrors; see `Shadows`."""
         if is_quick not in self._mirrors:
-            self._mirrors[is_quick] = Shadows("out", False, lambda node: self.foreign(node).encode, is_quick)
+            self._mirrors[is_quick] = Shadows("out", False, self.encode, is_quick, self.writes_input)
         return self._mirrors[is_quick]
 
     def foreign(self, node: Node) -> ForeignType:
@@ -177,6 +182,11 @@ class Compiler:
         foreign = self.foreign(node)
         decode = foreign.decode
         return decode if foreign.takes_decimals else lambda builtins: decode(plain(builtins))
+
+    def encode(self, node: Node) -> Callable[[Any], Any]:
+        """Return what makes parsed JSON for a node that msgspec does not know."""
+        foreign = self.foreign(node)
+        return foreign.encode_input or foreign.encode if self.writes_input else foreign.encode
 
     def union(self, node: Node) -> Union:
         """Return what reads and writes a union."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime
 import typing
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from typing import Any
 
 import msgspec
@@ -48,7 +48,7 @@ class Projector(NodeVisitor[Any]):
 
     def visit_other(self, node: Node, value: Any, at: str) -> Any:
         """Write what its engine knows, or anything."""
-        return self._written(self._run(self.compiler.foreign(node).encode, value, at), at)
+        return self._written(self._run(self.compiler.encode(node), value, at), at)
 
     def add(self, at: str, message: str) -> Any:
         """Keep a problem, and return the mark of a bad value."""
@@ -77,7 +77,7 @@ class Projector(NodeVisitor[Any]):
         if node.cls is datetime.datetime and isinstance(value, datetime.datetime) and value.tzinfo is None:
             if node.constraints.tz is True:
                 return self.add(at, f"expected an offset, got {shown(value)}")
-            value = localized(value)
+            value = value if self.compiler.writes_input else localized(value)
         try:
             value = exact_offset(value)
         except ValueError as error:
@@ -107,6 +107,8 @@ class Projector(NodeVisitor[Any]):
         items = [self.visit(node.items[0], item, f"{at}/{index}") for index, item in enumerate(values)]
         if wrong := violated(node.constraints, items):
             return self.add(at, f"{wrong}, got {len(items)}")
+        if isinstance(value, Set) and not self.problems:
+            items.sort(key=msgspec.json.encode)  # the same in every process
         return items
 
     def visit_dict(self, node: Node, value: Any, at: str) -> Any:

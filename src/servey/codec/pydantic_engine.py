@@ -100,17 +100,16 @@ def pydantic_type(tp: Any) -> ForeignType:
         except _Refused as refused:
             raise InvalidError(errors=problems(refused.errors, refused.value, nodes)) from None
 
-    def write(value: Any) -> Any:
+    def write(value: Any, is_input: bool) -> Any:
         if value is None:  # which pydantic writes for any type
             read(None)
-        wire = adapter.dump_python(value, mode="json", by_alias=True, warnings="error", fallback=to_wire)
-        if same:
-            return wire
-        return _merged(adapter.dump_python(value, by_alias=True, warnings=False), wire, nodes.keeps_naive)
+        dump = functools.partial(adapter.dump_python, value, by_alias=True, round_trip=is_input)
+        wire = dump(mode="json", warnings="error", fallback=to_wire)
+        return wire if same else _merged(dump(warnings=False), wire, is_input or nodes.keeps_naive)
 
-    def encode(value: Any) -> Any:
+    def encode(value: Any, is_input: bool = False) -> Any:
         try:
-            return write(adopt(value) if is_class else value)
+            return write(adopt(value) if is_class else value, is_input)
         except pydantic_core.PydanticSerializationError as error:
             raise ValueError(_first(error)) from None
         except _Refused as refused:
@@ -161,6 +160,7 @@ def pydantic_type(tp: Any) -> ForeignType:
         adopt=adopt if is_class else None,
         are_instances=is_class,
         takes_decimals=True,
+        encode_input=functools.partial(encode, is_input=True),
     )
 
 

@@ -174,15 +174,22 @@ class Shadows(NodeVisitor[Any]):
         run: Returns what a marker does for a node that msgspec does not know.
         is_quick: Whether `Decimal` and, on the way in, `Any` are msgspec's own: it lets through NaN and Infinity,
             `Decimal` where a float is meant, and any depth. Whoever uses them has made sure that none is there.
+        allows_naive: Whether a mirror takes datetimes without an offset.
     """
 
     def __init__(
-        self, side: str, defaults: bool, run: Callable[[Node], Callable[[Any], Any]], is_quick: bool = False
+        self,
+        side: str,
+        defaults: bool,
+        run: Callable[[Node], Callable[[Any], Any]],
+        is_quick: bool = False,
+        allows_naive: bool = False,
     ) -> None:
         self.side = side
         self.defaults = defaults
         self.run = run
         self.is_quick = is_quick
+        self.allows_naive = allows_naive
         self.structs: dict[object, Any] = {}
         self._markers: dict[int, tuple[Node, type]] = {}
 
@@ -231,7 +238,7 @@ class Shadows(NodeVisitor[Any]):
                 limits["ge"] = max(limits.get("ge", -_MOST), -_MOST)
             if "lt" not in limits:
                 limits["le"] = min(limits.get("le", _MOST), _MOST)
-        elif node.cls is datetime.datetime and self.side == "out":
+        elif node.cls is datetime.datetime and self.side == "out" and not self.allows_naive:
             limits.setdefault("tz", True)
         elif self.side == "in" and is_guarded_set(node):
             limits = {}  # they are the set's, which is not made yet

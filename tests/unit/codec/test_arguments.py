@@ -8,7 +8,7 @@ import msgspec
 import pydantic
 import pytest
 
-from servey.codec import ArgumentsCodec, Parameter
+from servey.codec import ArgumentsCodec, Parameter, ResultError
 from servey.errors import InvalidError, MalformedError
 
 
@@ -203,3 +203,62 @@ def test_a_text_cannot_say_null_where_leaving_it_out_does(tp: Any, text: str, to
     assert arguments.decode_json(b'{"v": null}').v is None
     assert ArgumentsCodec([Parameter("v", tp, msgspec.UNSET)]).decode_text([("v", "null")]).v is None
     assert ArgumentsCodec([Parameter("v", tp)]).decode_text([("v", "null")]).v is None
+
+
+def test_defaults_are_written_unless_json_cannot_say_them() -> None:
+    arguments = ArgumentsCodec(
+        [
+            Parameter("n", int, 5),
+            Parameter("user", User, None),
+            Parameter("other", int, object()),
+            Parameter("tags", tuple[str, ...], ["a"]),
+        ]
+    )
+    found = arguments.decode({})
+    assert arguments.encode_json(found) == b'{"n":5}'
+    again = arguments.decode_json(arguments.encode_json(found))
+    assert (again.n, again.user, again.other, again.tags) == (5, None, found.other, ["a"])
+    given = arguments.decode({"user": {"name": "a"}, "tags": ["a"]})
+    assert arguments.encode(given) == {"n": 5, "user": {"name": "a"}, "tags": ["a"]}
+
+
+def test_sorted_arguments_have_one_text() -> None:
+    arguments = codec(table=dict[str, int], names=set[str], pairs=frozenset[tuple[int, int | None]])
+    texts = {
+        arguments.encode_json(arguments.decode(sent), is_sorted=True)
+        for sent in (
+            {"table": {"a": 1, "b": 2}, "names": ["x", "y", "z"], "pairs": [[1, 2], [1, None]]},
+            {"pairs": [[1, None], [1, 2]], "names": ["z", "y", "x"], "table": {"b": 2, "a": 1}},
+        )
+    }
+    assert texts == {b'{"names":["x","y","z"],"pairs":[[1,2],[1,null]],"table":{"a":1,"b":2}}'}
+
+
+def test_arguments_of_which_json_would_say_something_else_are_not_written() -> None:
+    class Login(pydantic.BaseModel):
+        password: pydantic.SecretStr
+
+    @dataclasses.dataclass
+    class Animal:
+        name: str
+
+    secret = codec(login=Login)
+    with pytest.raises(ResultError) as caught:
+        secret.encode_json(secret.decode({"login": {"password": "abc"}}))
+    assert [problem.path for problem in caught.value.errors] == ["/login"]
+    assert "abc" not in str(caught.value)
+    alike = codec(who=User | Animal)
+    assert alike.encode(alike.decode({"who": {"name": "a"}})) == {"who": {"name": "a"}}
+    with pytest.raises(ResultError):
+        alike.encode(alike.struct(who=Animal("a")))
+
+
+def test_an_object_that_was_never_json_is_projected_on_its_class() -> None:
+    @dataclasses.dataclass
+    class Row(User):
+        secret: str
+
+    arguments = codec(self=User)
+    assert arguments.encode_json(arguments.struct(self=Row("a", "b"))) == b'{"self":{"name":"a"}}'
+    with pytest.raises(ResultError):
+        arguments.encode_json(arguments.struct(self="no user"))

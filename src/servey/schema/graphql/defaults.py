@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from servey.codec import Codec
-from servey.codec.codec import is_text
+from servey.codec.writer import is_text
 from servey.errors import CallError
 from servey.schema.graphql.model import CODED, JSON, NOTHING, EnumType, InputType, Ref, Scalar
 

@@ -1,0 +1,113 @@
+"""Calls as Python writes them: an action by its function or its name, and its arguments as Python objects."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+import msgspec
+
+from servey.codec import MISSING, ArgumentsCodec, ResultError, to_wire
+from servey.errors import InvalidError, nearest
+
+if TYPE_CHECKING:
+    from servey.action.operation import Operation
+
+
+class MissingArgumentsError(ValueError):
+    """A call leaves out an argument that has no default."""
+
+
+class Operations(Protocol):
+    """A `servey.service.Service`, as far as finding its operations goes."""
+
+    @property
+    def operations(self) -> Mapping[str, Operation]:
+        """The operations, by name."""
+        ...
+
+    def operation(self, name: str) -> Operation:
+        """Return the operation of a name, which may be short; raises `KeyError`."""
+        ...
+
+
+def operation_of(service: Operations, action: Callable[..., Any] | str) -> Operation:
+    """Return the operation of an action.
+
+    Args:
+        service: The service that has the action.
+        action: The decorated function, or the action's name.
+
+    Raises:
+        LookupError: The service has no such action.
+    """
+    if isinstance(action, str):
+        try:
+            return service.operation(action)
+        except KeyError:
+            near = nearest(action, service.operations)
+            hint = f"; did you mean {near!r}?" if near else ""
+            raise LookupError(f"the service has no action {action!r}{hint}") from None
+    declared = getattr(action, "__servey_action__", None)
+    if declared is None:
+        raise LookupError(f"{getattr(action, '__qualname__', repr(action))} is no action: put @action above it")
+    for operation in service.operations.values():
+        if operation.action is declared:
+            return operation
+    raise LookupError(f"the service that is running does not serve {declared.name}")
+
+
+def bind(
+    name: str, codec: ArgumentsCodec, positional: Sequence[str], args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> Any:
+    """Return the arguments of a call, decoded as a transport decodes them.
+
+    Args:
+        name: The action's name, for errors.
+        codec: The codec of its arguments.
+        positional: The names of the parameters that may be given by position.
+        args: The arguments by position.
+        kwargs: The arguments by name.
+
+    Raises:
+        MissingArgumentsError: An argument without a default is not given.
+        ValueError: An argument is unknown, given twice or not of its type.
+    """
+    given = dict(zip(positional, args, strict=False))
+    if len(args) > len(positional):
+        raise ValueError(f"{name} takes {len(positional)} arguments by position, got {len(args)}")
+    for key in kwargs:
+        if key in given:
+            raise ValueError(f"{name} is given {key!r} twice")
+        if key not in codec.parameters:
+            near = nearest(key, codec.parameters)
+            raise ValueError(f"{name} has no parameter {key!r}" + (f"; did you mean {near!r}?" if near else ""))
+    given.update(kwargs)
+    missing = [key for key, (item, _) in codec.parameters.items() if item.default is MISSING and key not in given]
+    if missing:
+        raise MissingArgumentsError(f"{name}: {', '.join(missing)} must be given, too")
+    try:
+        return codec.decode({key: _jsonable(value) for key, value in given.items()})
+    except InvalidError as error:
+        problems = "; ".join(f"{path}: {message}" for path, message in error.errors)
+        raise ValueError(f"{name} is never called so: {problems}") from error
+    except (TypeError, ValueError, ResultError) as error:
+        raise ValueError(f"{name} is never called so: {error}") from error
+
+
+def _jsonable(value: Any) -> Any:
+    """Return the JSON values of an argument; a datetime without an offset stays without one, as callers send it."""
+    kind = cast(Any, type(value))
+    if kind is datetime.datetime:
+        return to_wire(value) if value.tzinfo is not None else value.isoformat()
+    if kind is list or kind is tuple:
+        return [_jsonable(item) for item in value]
+    if kind is dict and all(type(name) is str for name in value):
+        return {name: _jsonable(item) for name, item in value.items()}
+    if hasattr(kind, "__dataclass_fields__") and not hasattr(kind, "__marshaller_factory__"):
+        from dataclasses import fields  # a dataclass has imported it; `import servey` need not
+
+        members = {field.name: getattr(value, field.name) for field in fields(cast(Any, kind))}
+        return {name: _jsonable(member) for name, member in members.items() if member is not msgspec.UNSET}
+    return to_wire(value)
