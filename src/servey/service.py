@@ -10,15 +10,19 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from servey.action.action import Action
+from servey.action.call import by_name, make_call
 from servey.action.callables import name_of, qualified_name_of, source_of, where_of
+from servey.action.context import CallContext
 from servey.action.current import RUNNING, set_service_of_process
 from servey.action.injection import Injection
 from servey.action.operation import Operation
 from servey.action.runtime import Runtime, Runtimes
 from servey.action.signature import ActionSignature
 from servey.builtin import built_in_plugins, load_plugin
-from servey.errors import DefinitionError, ErrorMapping, ResourceError, SettingsError, raised_in
+from servey.errors import DefinitionError, ErrorMapping, NotFoundError, ResourceError, SettingsError, nearest, raised_in
 from servey.finder import Declarations, find_declarations, nested_actions
 from servey.plugin import Plugin, TriggerSupport
 from servey.ports import Authenticator, Authorizer, RateLimiter, ResultStore, TokenIssuer
@@ -355,6 +359,56 @@ class Service:
         if len(nested) == 1:
             return nested[0]
         raise KeyError(name)
+
+    async def call(
+        self,
+        name: str,
+        event: bytes | Mapping[str, Any] | None,
+        context: CallContext,
+        *,
+        texts: Sequence[tuple[str, str]] = (),
+        cached: bool = False,
+    ) -> Any:
+        """Call an action, for every transport whose arguments are one JSON object. The service must be `running`.
+
+        Args:
+            name: The action; a nested action's bare function name if that is unique.
+            event: The arguments by name: JSON, or a mapping of parsed JSON.
+            context: The context of the call, with its verified caller.
+            texts: Further arguments as text, such as command line flags; not together with a mapping.
+            cached: Whether a cached result may be returned; otherwise the action runs.
+
+        Returns:
+            The result without the `Reply` around it: JSON if `event` is, or else the values that JSON can hold.
+
+        Raises:
+            CallError: The call failed, or there is no such action.
+        """
+        operation = self._called(name)
+        caching = self.cached.get(operation.name) if cached else None
+        parsed = isinstance(event, Mapping)
+
+        def decode() -> Any:
+            if isinstance(event, Mapping):
+                return operation.decode(event)
+            return operation.decode_text(texts) if event is None else operation.decode_json(event, by_name(texts))
+
+        async def execute(arguments: Any) -> Any:
+            if caching is not None:
+                content = (await caching.fetch(arguments, context)).representation.content
+                return msgspec.json.decode(content) if parsed else content
+            result = await operation.run(arguments, context, operation.encode if parsed else operation.encode_json)
+            return result.value if operation.signature.replies else result
+
+        return await make_call(operation, context, decode, execute)
+
+    def _called(self, name: str) -> Operation:
+        try:
+            return self.operation(name)
+        except KeyError:
+            near = nearest(name, self.operations)
+            hint = f"; did you mean {near}?" if near else ""
+            raise NotFoundError(f"there is no action {name!r}{hint}") from None
 
     def _build(self, actions: Sequence[Action]) -> dict[str, Operation]:
         """Compile `actions` and the nested actions on what they return, and on what those return."""

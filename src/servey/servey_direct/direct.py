@@ -14,13 +14,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, TypeVar, overload
 
-import msgspec
-
 from servey.action.context import CallContext, Origin, new_request_id
 from servey.action.current import current_context
-from servey.action.defect import ErrorBoundary
-from servey.action.operation import Operation
-from servey.errors import NotFoundError, nearest
 from servey.service import Service
 
 T = TypeVar("T")
@@ -94,7 +89,6 @@ async def call(
         >>> asyncio.run(call(Service([say_hello]), "say_hello", b'{"name": "World"}'))
         b'"Hello World!"'
     """
-    operation = _operation(service, name)
     if as_system and context is not None:
         raise ValueError("give context or as_system, not both: a context has its own caller")
     if context is None:
@@ -103,19 +97,10 @@ async def call(
         )
     async with service.running():
         try:
-            with ErrorBoundary("the call failed", log=_log, request_id=context.request_id, action=operation.name):
-                await operation.authorize(context)
-                arguments = _decoded(operation, event, texts)
-                finish = operation.encode if isinstance(event, Mapping) else operation.encode_json
-                caching = service.cached.get(operation.name) if cached else None
-                if caching is not None:
-                    content = (await caching.fetch(arguments, context)).representation.content
-                    return msgspec.json.decode(content) if isinstance(event, Mapping) else content
-                result = await operation.run(arguments, context, finish)
-        except asyncio.CancelledError:  # `ErrorBoundary` lets only a stop pass
+            return await service.call(name, event, context, texts=texts, cached=cached)
+        except asyncio.CancelledError:
             _log.info("%s is given up; what it began gets %g s", name, service.settings.shutdown_timeout)
             raise
-    return result.value if operation.signature.replies else result
 
 
 def run(coroutine: Coroutine[Any, Any, T]) -> T:
@@ -170,23 +155,3 @@ def _cancelled_by_sigterm(received: list[int]) -> Generator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
-def _operation(service: Service, name: str) -> Operation:
-    try:
-        return service.operation(name)
-    except KeyError:
-        near = nearest(name, service.operations)
-        hint = f"; did you mean {near}?" if near else ""
-        raise NotFoundError(f"there is no action {name!r}{hint}") from None
-
-
-def _decoded(operation: Operation, event: bytes | Mapping[str, Any] | None, texts: Texts) -> Any:
-    if isinstance(event, Mapping):
-        return operation.decode(event)
-    if event is None:
-        return operation.decode_text(texts)
-    by_name: dict[str, list[str]] = {}
-    for name, text in texts:
-        by_name.setdefault(name, []).append(text)
-    return operation.decode_json(event, by_name)

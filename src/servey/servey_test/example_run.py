@@ -88,9 +88,7 @@ class ExampleRun:
         unreachable = operation.action.access_control is ALLOW_NONE and example.error is None
         context = CallContext(Origin.SYSTEM if unreachable else Origin.NETWORK, "direct", new_request_id())
         context.authorization = operation.example_authorization(example)
-        await operation.authorize(context)
-        value = await operation.run(operation.decode(self.checked.params), context, operation.encode)
-        return value.value if operation.signature.replies else value
+        return await self.service.call(operation.name, self.checked.params, context)
 
     def _error(self, problem: dict[str, Any]) -> dict[str, Any]:
         if problem["code"] == self.checked.example.error:
