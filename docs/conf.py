@@ -30,7 +30,7 @@ project_copyright = f"{author}. MIT license"
 
 extensions = ["myst_parser"]
 root_doc = "docs/index"
-include_patterns = ["*.md", "docs/*.md", "examples/tour/README.md"]
+include_patterns = ["*.md", "docs/*.md", "docs/decisions/*.md", "examples/tour/README.md"]
 exclude_patterns = ["build", "dist", ".*", "src", "tests", "web", "benchmarks", "docs/_static"]
 nitpicky = True
 suppress_warnings = ["misc.highlighting_failure"]  # an ellipsis stands for what is left out, in JSON as well
@@ -74,11 +74,13 @@ def entries() -> list[Entry]:
 
 
 def prepare(app: Sphinx, page: str, content: list[str]) -> None:
-    """Add the navigation to the index, and to each block that is a file its name."""
+    """Add the navigation to the index and the list of decisions, and a caption to each block that is a file."""
     if page == root_doc:
         for part in dict.fromkeys(entry.part for entry in entries()):
             lines = [f"{entry.title} <{entry.page}>" for entry in entries() if entry.part == part]
             content[0] += "\n".join(["", "```{toctree}", ":hidden:", f":caption: {part}", "", *lines, "```", ""])
+    if page == "docs/decisions":
+        content[0] += "\n```{toctree}\n:hidden:\n:glob:\n\ndecisions/*\n```\n"
     content[0] = NAMED.sub(r"```{code-block} \2\n:caption: \1\n\n", content[0])
 
 

@@ -17,7 +17,7 @@ from servey.settings import Settings
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 README = ROOT / "README.md"
-PAGES = [README, ROOT / "CHANGELOG.md", *sorted(DOCS.glob("*.md")), ROOT / "examples" / "tour" / "README.md"]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted(DOCS.rglob("*.md")), ROOT / "examples" / "tour" / "README.md"]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
@@ -91,6 +91,11 @@ def test_every_extension_point_is_documented():
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_links_resolve(page):
     assert broken_links(page) == []
+
+
+def test_the_list_of_decisions_leads_to_each():
+    decisions = DOCS / "decisions.md"
+    assert {(DOCS / link).resolve() for link in links(decisions)} >= {*(DOCS / "decisions").glob("*.md")}
 
 
 def test_the_readme_leads_to_the_index_and_that_to_every_page():

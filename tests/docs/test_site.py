@@ -19,7 +19,7 @@ from playwright.sync_api import sync_playwright
 from servey import errors
 
 ROOT = Path(__file__).parents[2]
-SOURCES = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "examples" / "tour" / "README.md"]
+SOURCES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "examples" / "tour" / "README.md"]
 LOADING = {"script", "img", "iframe", "source", "video", "audio", "embed", "object"}
 RELATIONS = {"stylesheet", "icon", "preload", "modulepreload", "manifest", "prefetch", "preconnect", "dns-prefetch"}
 

@@ -80,7 +80,7 @@ def test_the_sdist_has_what_a_wheel_is_built_from_and_the_pages_that_the_readme_
     tops = {name.split("/")[0] for name in in_sdist}
     assert tops == {
         *("src", "web", "docs", "examples", "hatch_build.py", "pyproject.toml", "PKG-INFO", ".gitignore"),
-        *("README.md", "ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE"),
+        *("README.md", "ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "LICENSE"),
     }
     assert {path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").glob("*.md")} <= set(in_sdist)
     assert "examples/tour/README.md" in in_sdist
