@@ -22,12 +22,13 @@ from servey.action.operation import Operation
 from servey.action.runtime import Runtime, Runtimes
 from servey.action.signature import ActionSignature
 from servey.builtin import built_in_plugins, load_plugin
-from servey.errors import DefinitionError, ErrorMapping, NotFoundError, ResourceError, SettingsError, nearest, raised_in
+from servey.errors import DefinitionError, ErrorMapping, NotFoundError, ResourceError, nearest, raised_in
 from servey.finder import Declarations, find_declarations, nested_actions
 from servey.plugin import Plugin, TriggerSupport
-from servey.ports import Authenticator, Authorizer, RateLimiter, ResultStore, TokenIssuer
-from servey.security.access_control import ALLOW_ALL, ALLOW_NONE
-from servey.settings import HOW_TO_MAKE_A_SECRET, Settings
+from servey.ports import RateLimiter, ResultStore
+from servey.security.access_control import ALLOW_ALL
+from servey.security.authentication import Authentication
+from servey.settings import Settings
 from servey.trigger.web_route import WebRoute, web_routes
 from servey.trigger.web_trigger import WebTrigger
 
@@ -83,8 +84,6 @@ class Service:
         """The built-in plugins, which come after the user's."""
         self.plugins: tuple[Plugin, ...] = (*plugins, *self.own_plugins)
         self._triggers: tuple[TriggerSupport, ...] = _flat(plugin.triggers() for plugin in self.plugins)
-        self._own_authorizers: tuple[Authorizer, ...] = _flat(plugin.authorizers() for plugin in self.plugins)
-        self.authenticators: tuple[Authenticator, ...] = _flat(plugin.authenticators() for plugin in self.plugins)
         self.engines: tuple[Engine, ...] = _flat(plugin.engines() for plugin in self.plugins)
         self._errors: tuple[ErrorMapping, ...] = _flat(plugin.errors() for plugin in self.plugins)
         self._lifespans = _flat(plugin.lifespans() for plugin in self.plugins)
@@ -101,6 +100,15 @@ class Service:
         self.cached: Mapping[str, CachedOperation] = MappingProxyType(self._cached)
         """The operations with a cache control, by the names of the operations."""
         self.web_routes: tuple[WebRoute, ...] = web_routes(self.operations.values())
+        self.authentication = Authentication(
+            self.settings,
+            authorizers=_flat(plugin.authorizers() for plugin in self.plugins),
+            authenticators=_flat(plugin.authenticators() for plugin in self.plugins),
+            operations=self.operations.values(),
+            routes=self.web_routes,
+            runtimes=self._runtimes,
+        )
+        self.authenticate = self.authentication.authenticate
 
     @classmethod
     def from_settings(cls, settings: Settings | None = None) -> Service:
@@ -137,46 +145,6 @@ class Service:
                 )
         return service
 
-    def check_keys(self) -> None:
-        """Return when the keys that tokens are verified with are there and good enough; every server calls it.
-
-        The command line does not: it verifies no token, unless it is given one.
-
-        Raises:
-            SettingsError: A key cannot be read; or this is production, and the secret is too short, or there is
-                nothing to verify tokens with, and an action or a login needs it.
-        """
-        from servey.security.authorizer.fixed_keys import MIN_SECRET, FixedKeys
-        from servey.security.authorizer.jwt_authorizer import JwtAuthorizer
-
-        secret = self.settings.jwt_secret_key
-        size = len(secret.encode())
-        if secret and size < MIN_SECRET:
-            told = (
-                f"JWT_SECRET_KEY has {size} bytes, and {MIN_SECRET} are needed (RFC 7518 §3.2): {HOW_TO_MAKE_A_SECRET}"
-            )
-            if self.settings.production:
-                raise SettingsError(told)
-            _log.warning("%s; in production the service would not start", told)
-        if self.token_issuer is None and (self.authenticators or self.settings.debug_authenticator):
-            raise SettingsError(
-                "there is a login, and nothing signs its tokens: set JWT_SECRET_KEY "
-                f"({HOW_TO_MAKE_A_SECRET}) or SERVEY_JWT_PRIVATE_KEY"
-            )
-        if not self.authorizers and self.settings.production and (needed_by := self._needs_tokens()):
-            raise SettingsError(
-                f"nothing verifies tokens, and {needed_by} needs it: set JWT_SECRET_KEY ({HOW_TO_MAKE_A_SECRET}), "
-                "SERVEY_JWT_PRIVATE_KEY, SERVEY_JWT_PUBLIC_KEY, SERVEY_JWKS_URL or SERVEY_OIDC_ISSUER"
-            )
-        for authorizer in self.authorizers:
-            if not isinstance(authorizer, JwtAuthorizer):
-                continue
-            if not isinstance(authorizer.keys, FixedKeys):
-                if not authorizer.issuer:
-                    _log.warning("tokens are verified by %s: whoever it lets in is let in here", authorizer.origin)
-            elif "JWT_SECRET_KEY" not in self.settings.made_up:  # that is good, and jwt not needed yet
-                _ = authorizer.keys.ring
-
     def warn_of_resources(self) -> None:
         """Log a warning, once, for each resource that a request may open once per object. Servers call this."""
         if self._has_warned:
@@ -195,55 +163,10 @@ class Service:
                     extra={"action": operation.name},
                 )
 
-    def _needs_tokens(self) -> str:
-        """Return the name of what cannot be used without a token; empty where nothing is."""
-        guarded = (
-            route.operation.name
-            for route in self.web_routes
-            if not route.operation.is_open and route.operation.action.access_control is not ALLOW_NONE
-        )
-        return next(guarded, "")
-
-    @cached_property
-    def authorizers(self) -> tuple[Authorizer, ...]:
-        """What verifies tokens, in the order in which they are asked: plugins', then those of the settings."""
-        plugins = self._own_authorizers
-        if not self.settings.has_keys or (plugins and "JWT_SECRET_KEY" in self.settings.made_up):
-            return plugins
-        from servey.security.authorizer.configured import configured_authorizers  # not for a call without a token
-
-        return (*plugins, *configured_authorizers(self.settings))
-
     @cached_property
     def commands(self) -> tuple[Any, ...]:
         """The commands that plugins add to the ``servey`` program."""
         return _flat(plugin.commands() for plugin in self.plugins)
-
-    @cached_property
-    def token_issuer(self) -> TokenIssuer | None:
-        """What signs the tokens of ``/login``: the first authorizer that can."""
-        return next((item for item in self.authorizers if isinstance(item, TokenIssuer)), None)
-
-    @cached_property
-    def authenticator(self) -> Authenticator | None:
-        """Who says who somebody is at ``/login``: a plugin's, or in development the debug one; None: there is none."""
-        if self.token_issuer is None:
-            return None
-        if self.authenticators:
-            return self.authenticators[0]
-        settings = self.settings
-        if settings.production or settings.debug_authenticator is False:
-            return None
-        if settings.debug_authenticator is None and any(route.path == "/login" for route in self.web_routes):
-            return None  # an action is the login
-        from servey.security.authenticator.debug_authenticator import DebugAuthenticator, named_scopes
-
-        controls = (operation.action.access_control for operation in self.operations.values())
-        return DebugAuthenticator(
-            settings.debug_authenticator_username,
-            settings.debug_authenticator_password,
-            named_scopes(controls) | {"root"},
-        )
 
     @property
     def runtime(self) -> Runtime:
@@ -518,12 +441,7 @@ class Service:
     async def _opened(self, runtime: Runtime) -> AsyncGenerator[None]:
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._close_call_counter)
-            if self.settings.jwks_urls or self.settings.oidc_issuers:  # others have nothing to keep up to date
-                from servey.security.authorizer.jwt_authorizer import JwtAuthorizer
-
-                for authorizer in self.authorizers:
-                    if isinstance(authorizer, JwtAuthorizer):
-                        await stack.enter_async_context(authorizer.running())
+            await stack.enter_async_context(self.authentication.running())
             stack.push_async_callback(self._close_result_store)
             for node in self._injection.service_resources:
                 try:

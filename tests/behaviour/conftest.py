@@ -25,7 +25,7 @@ from servey.action.context import new_request_id
 from servey.cli.main import run as run_program
 from servey.cli.project import Project
 from servey.errors import ErrorMapping, phrase
-from servey.http.request import AUTHORIZATION_KEY
+from servey.http.bearer import AUTHORIZATION_KEY
 from servey.schema.graphql.model import OutputField
 from servey.schema.graphql.model_builder import read_model
 from servey.servey_direct import direct

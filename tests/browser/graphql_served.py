@@ -50,7 +50,7 @@ class Query:
         scheme, _, token = info.context["request"].headers.get("authorization", "").partition(" ")
         if scheme != "Bearer":
             raise PermissionError("log in first")
-        for authorizer in service.authorizers:
+        for authorizer in service.authentication.authorizers:
             found = await authorizer.authorize(token)
             if found is not None:
                 return f"for {found.subject}"

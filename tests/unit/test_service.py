@@ -403,7 +403,7 @@ def test_what_a_plugin_adds_is_taken():
     service = Service([f], plugins=[Adding()])
     assert asyncio.run(call(service, "f", {})) == "Tenant"
     assert service.operations["f"].errors == (mapping,)
-    assert (service.commands, service.authorizers) == ((command,), (authorizer,))
+    assert (service.commands, service.authentication.authorizers) == ((command,), (authorizer,))
 
 
 # --- from the settings ----------------------------------------------------------------------------------------------

@@ -23,7 +23,6 @@ from servey.docstring.documentation import plain_of, summary_of
 from servey.errors import CallError, DefinitionError, nearest
 from servey.security.access_control import ScopeAccessControl
 from servey.security.authorization import Authorization
-from servey.security.authorizer.configured import authorize_by_first
 from servey.servey_direct import direct
 
 _LINES = re.compile(r"^(?: {2}|(?:[-*+|]|\d+[.)]) )", re.MULTILINE)
@@ -213,7 +212,8 @@ class ActionCommand(click.Command):
                 return await call_it()
             async with service.running():
                 if bearer is not None:
-                    context.authorization = await authorize_by_first(bearer, service.authorizers)
+                    deadline = self.operation.deadline(context, self.operation.runtime)
+                    context.authorization = await service.authenticate(bearer, context, deadline)
                 await self.operation.check_access(context)
                 return await call_it()
 

@@ -45,14 +45,14 @@ def print_token(
     nobody else's: log in there, or set JWT_SECRET_KEY for both.
     """
     service = project_of(context).service
-    issuer = service.token_issuer
+    issuer = service.authentication.token_issuer
     if issuer is None or (isinstance(issuer, JwtIssuer) and "JWT_SECRET_KEY" in service.settings.made_up):
         raise CommandError(
             f"there is no key to sign with: set JWT_SECRET_KEY ({HOW_TO_MAKE_A_SECRET}) for the server and "
             "for this command, or SERVEY_JWT_PRIVATE_KEY",
             EX_CONFIG,
         )
-    service.check_keys()  # a token that no server takes, since none starts with such a key, is of no use
+    service.authentication.check_keys()  # a token that no server takes, since none starts with such a key, is of no use
     lifetime = None if expires_in is None else datetime.now(UTC) + timedelta(seconds=expires_in)
     authorization = Authorization(
         subject=subject,

@@ -18,9 +18,10 @@ from servey.cache_control.preconditions import Conditions, Current, Outcome, is_
 from servey.cache_control.reply_headers import ReplyHeaders, cache_directives, seconds_in
 from servey.cache_control.representation import Fetched, Representation
 from servey.errors import PreconditionError
+from servey.http.bearer import AUTHORIZATION_KEY
 from servey.http.current_representation import FindCurrent, current_of, find_current, parameters_of
 from servey.http.invalidation import Forget, forgetting
-from servey.http.request import AUTHORIZATION_KEY, Scope
+from servey.http.request import Scope
 from servey.security.rate_limit.rate_limit_headers import rate_limit_headers
 from servey.trigger.web_route import WebRoute
 from servey.trigger.web_trigger import WebTriggerMethod

@@ -2,21 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
-
 from servey.action.context import CallContext, Origin
-from servey.action.current import CURRENT_REQUEST, as_current_call
-from servey.http.request import (
-    AUTHORIZATION_KEY,
-    Endpoint,
-    Receive,
-    Scope,
-    Send,
-    authorization_left_in,
-    authorization_of,
-    client_of,
-    request_id_of,
-)
+from servey.action.current import CURRENT_REQUEST
+from servey.http.bearer import authenticated
+from servey.http.request import Endpoint, Receive, Scope, Send, client_of, request_id_of
 from servey.security.authorization import Authorization
 from servey.service import Service
 
@@ -47,14 +36,9 @@ class ScopedRequest:
 
     async def caller(self) -> Authorization | None:
         """Return the caller that a middleware has verified, or else the one of the token."""
-        if AUTHORIZATION_KEY in self._scope:
-            return authorization_left_in(self._scope)
-        return await authorization_of(self._scope, self._service.authorizers, self._in_time)
-
-    async def _in_time(self, awaited: Awaitable[Authorization]) -> Authorization:
-        runtime = self._service.runtime
-        with as_current_call(CallContext(Origin.NETWORK, "rest", self.request_id, client=self.client)):
-            return await runtime.deadlines.run(awaited, runtime.loop.time() + self._service.settings.timeout)
+        context = CallContext(Origin.NETWORK, "rest", self.request_id, client=self.client)
+        deadline = self._service.runtime.loop.time() + self._service.settings.timeout
+        return await authenticated(self._scope, self._service, context, deadline)
 
 
 class CurrentRequestMiddleware:

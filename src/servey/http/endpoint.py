@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Mapping
+from collections.abc import Mapping
 
 from servey.action.context import CallContext, Origin, new_request_id
-from servey.action.current import as_current_call
-from servey.action.deadlines import in_time
 from servey.action.defect import defect, is_stop
 from servey.action.operation import LARGE_BODY
 from servey.errors import CallError, OverloadedError
 from servey.http.answer import answering, privacy_of
+from servey.http.bearer import AUTHORIZATION_KEY, authenticated, authorization_left_in
 from servey.http.include import answer_including
 from servey.http.problem import Problems
 from servey.http.request import (
-    AUTHORIZATION_KEY,
     Disconnected,
     Endpoint,
     Receive,
     Scope,
     Send,
-    authorization_left_in,
-    authorization_of,
     client_of,
     query_pairs,
     read_json,
@@ -31,7 +27,6 @@ from servey.http.request import (
     request_id_of,
 )
 from servey.inclusion import INCLUDE, Inclusions
-from servey.security.authorization import Authorization
 from servey.service import Service
 from servey.trigger.web_route import WebRoute
 
@@ -68,7 +63,7 @@ _BODILESS = frozenset({204, 205, 304})
 def action_endpoint(route: WebRoute, service: Service, problems: Problems, inclusions: Inclusions) -> Endpoint:
     """Return the endpoint of `route`; everything that can be decided before a request is decided here."""
     operation, settings = route.operation, service.settings
-    authorizers, is_unguarded, is_limited = service.authorizers, operation.is_unguarded, operation.limiter is not None
+    is_unguarded, is_limited = operation.is_unguarded, operation.limiter is not None
     decode_text, decode_json, run, encode = (
         operation.decode_text,
         operation.decode_json,
@@ -83,11 +78,6 @@ def action_endpoint(route: WebRoute, service: Service, problems: Problems, inclu
     answer, (privacy, privacy_by_cookie) = answering(route, service.cached), privacy_of(operation)
     including = answer_including(route, inclusions, ignore_unknown=ignore_unknown)
 
-    async def within_deadline(awaited: Awaitable[Authorization], context: CallContext) -> Authorization:
-        runtime = operation.runtime
-        with as_current_call(context):
-            return await in_time(awaited, operation.deadline(context, runtime), runtime.deadlines)
-
     async def endpoint(scope: Scope, receive: Receive, send: Send) -> None:
         headers: dict[bytes, bytes] = dict(scope["headers"])
         context = CallContext(
@@ -99,9 +89,8 @@ def action_endpoint(route: WebRoute, service: Service, problems: Problems, inclu
             if AUTHORIZATION_KEY in scope:
                 context.authorization, extra = authorization_left_in(scope), privacy_by_cookie
             elif b"authorization" in headers:
-                context.authorization = await authorization_of(
-                    scope, authorizers, lambda awaited: within_deadline(awaited, context)
-                )
+                deadline = operation.deadline(context, operation.runtime)
+                context.authorization = await authenticated(scope, service, context, deadline)
             if not is_unguarded:
                 if is_limited:
                     context.client = client_of(scope)

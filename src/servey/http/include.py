@@ -12,7 +12,8 @@ from servey.cache_control.reply_headers import ReplyHeaders
 from servey.cache_control.representation import Fetched, Representation
 from servey.errors import InvalidError
 from servey.http.answer import Answer, answer_of, asked_of_cache, encoded, with_limits
-from servey.http.request import AUTHORIZATION_KEY, Scope, client_of
+from servey.http.bearer import AUTHORIZATION_KEY
+from servey.http.request import Scope, client_of
 from servey.inclusion import INCLUDE, Including, Inclusions, Tree, Whole
 from servey.trigger.web_route import WebRoute
 

@@ -1,4 +1,4 @@
-"""Reading an ASGI request: query string, body, request id and bearer token. Nothing here knows an action."""
+"""Reading an ASGI request: query string, body and request id. Nothing here knows an action."""
 
 from __future__ import annotations
 
@@ -14,22 +14,15 @@ from servey.errors import (
     MalformedError,
     Problem,
     TooLargeError,
-    UnauthorizedError,
     UnsupportedMediaError,
     UriTooLongError,
 )
-from servey.ports import Authorizer
-from servey.security.authorization import Authorization, checked_authorization
-from servey.security.authorizer.configured import authorize_by_first, verified_before
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Endpoint = Callable[[Scope, Receive, Send], Awaitable[None]]
 """An ASGI application, or the part of one that serves a route."""
-
-AUTHORIZATION_KEY = "servey.authorization"
-"""The ASGI scope key under which a middleware in front may leave an `Authorization` that it has verified."""
 
 _MAX_FIELDS = 1000
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
@@ -160,55 +153,6 @@ async def _whole_body(first: bytes, receive: Receive, limit: int) -> bytes:
         size += len(parts[-1])
         more = message.get("more_body", False)
     return b"".join(parts)
-
-
-def authorization_left_in(scope: Scope) -> Authorization | None:
-    """Return whom a middleware in front has verified: what it left under `AUTHORIZATION_KEY`.
-
-    Raises:
-        TypeError: It is neither an `Authorization` nor None.
-    """
-    given = scope[AUTHORIZATION_KEY]
-    return None if given is None else checked_authorization(given, f"the scope key {AUTHORIZATION_KEY}")
-
-
-async def authorization_of(
-    scope: Scope,
-    authorizers: Sequence[Authorizer],
-    in_time: Callable[[Awaitable[Authorization]], Awaitable[Authorization]] | None = None,
-) -> Authorization | None:
-    """Return the verified caller of a request that has an ``Authorization`` header (RFC 6750 §2.1).
-
-    Args:
-        scope: The request's.
-        authorizers: Those of the service.
-        in_time: Awaits what it is given within the call's deadline; default: without one. A token that was verified a
-            moment ago does not need it.
-
-    Raises:
-        DeadlineError: The authorizers take too long.
-        UnauthorizedError: The header is not one bearer token, or no authorizer takes the token.
-        OverloadedError: The keys to verify it with are not there yet.
-    """
-    given: bytes | None = None
-    for name, value in scope["headers"]:
-        if name == b"authorization":
-            if given is not None:
-                raise UnauthorizedError("there is more than one Authorization header", error="invalid_request")
-            given = value
-    if given is None:
-        return None
-    scheme, _, token = given.decode("latin-1").strip().partition(" ")
-    if scheme.lower() != "bearer":
-        raise UnauthorizedError("send a bearer token: Authorization: Bearer …")  # RFC 6750 §3: without an error code
-    token = token.strip()
-    if not token:
-        raise UnauthorizedError("send a bearer token: Authorization: Bearer …", error="invalid_request")
-    known = verified_before(token, authorizers)
-    if known is not None:
-        return known
-    found = authorize_by_first(token, authorizers)
-    return await (found if in_time is None else in_time(found))
 
 
 def refuse_query(query: bytes, limit: int) -> None:

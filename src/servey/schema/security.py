@@ -77,7 +77,7 @@ class SecurityWriter:
 def _schemes(service: Service, operations: Sequence[Operation]) -> dict[str, Any]:
     """Return the security schemes (OpenAPI 3.1 §4.8.27)."""
     found: dict[str, Any] = {}
-    if service.authenticator is not None:
+    if service.authentication.authenticator is not None:
         # beside the document, wherever that is
         flow = {"tokenUrl": "login", "scopes": _scopes(operations)}
         found[LOGIN] = {

@@ -183,7 +183,7 @@ def create_app(
             return JSONResponse({"status": "ready"})
         return JSONResponse({"status": "not ready"}, status_code=503, headers={"Retry-After": "1"})
 
-    service.check_keys()
+    service.authentication.check_keys()
     service.warn_of_resources()
     if any(cached.results is not None for cached in service.cached.values()):
         _ = service.result_store  # what is not installed is told now, and not to the first caller

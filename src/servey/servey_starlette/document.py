@@ -24,9 +24,9 @@ from starlette.routing import Route
 from servey.action.context import CallContext, Origin
 from servey.cache_control.preconditions import EntityTags
 from servey.errors import CallError, DeadlineError, OverloadedError
-from servey.http.request import AUTHORIZATION_KEY, authorization_left_in, authorization_of, request_id_of
+from servey.http.bearer import AUTHORIZATION_KEY, authenticated
+from servey.http.request import request_id_of
 from servey.schema.openapi import openapi_document
-from servey.security.authorization import Authorization
 from servey.service import Service
 
 DOCUMENT_PATH = "/openapi.json"
@@ -161,18 +161,11 @@ async def _visible(service: Service, request: Request) -> frozenset[str]:
         UnauthorizedError: The token is not good.
         DeadlineError: The authorizers or the access controls take too long to say.
     """
-    authorization: Authorization | None
-    if AUTHORIZATION_KEY in request.scope:  # who stands in front has said who it is, or that it is nobody
-        authorization = authorization_left_in(request.scope)
-    else:
-        runtime = service.runtime
-        at = runtime.loop.time() + service.settings.timeout
-        authorization = await authorization_of(
-            request.scope, service.authorizers, lambda awaited: runtime.deadlines.run(awaited, at)
-        )
     request_id = request_id_of(dict(request.scope["headers"]))
     # one for all, so that all of them together have the time that one call has
-    context = CallContext(Origin.NETWORK, "rest", request_id, authorization)
+    context = CallContext(Origin.NETWORK, "rest", request_id)
+    deadline = service.runtime.loop.time() + service.settings.timeout
+    context.authorization = await authenticated(request.scope, service, context, deadline)
     visible: set[str] = set()
     routed = [route.operation for route in service.web_routes]  # an action may have many routes
     nested = [operation for operation in service.operations.values() if operation.signature.owner is not None]

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 from graphql import GraphQLError, OperationType
 
 from servey.action.context import CallContext, Origin, new_request_id
-from servey.action.current import as_current_call
 from servey.action.defect import defect, is_stop
 from servey.cache_control.answer_headers import answer_headers
 from servey.cache_control.preconditions import Conditions, Outcome, is_conditional
@@ -24,21 +23,10 @@ from servey.errors import (
     OverloadedError,
 )
 from servey.http.answer import asked_of_cache, encoded
+from servey.http.bearer import AUTHORIZATION_KEY, authenticated
 from servey.http.current_representation import current_of
 from servey.http.endpoint import CALL_KEY, OPERATIONS_KEY, Operations
-from servey.http.request import (
-    AUTHORIZATION_KEY,
-    Disconnected,
-    Receive,
-    Scope,
-    Send,
-    authorization_left_in,
-    authorization_of,
-    client_of,
-    read_json,
-    refuse_query,
-    request_id_of,
-)
+from servey.http.request import Disconnected, Receive, Scope, Send, client_of, read_json, refuse_query, request_id_of
 from servey.schema.graphql.model import Model
 from servey.security.authorization import Authorization
 from servey.servey_strawberry.calls import Calls
@@ -126,12 +114,8 @@ class GraphQLEndpoint:
     async def _answer(
         self, scope: Scope, receive: Receive, headers: Mapping[bytes, bytes], context: CallContext, answer: _Answer
     ) -> None:
-        if AUTHORIZATION_KEY in scope:
-            context.authorization = authorization_left_in(scope)
-        elif b"authorization" in headers:
-            context.authorization = await authorization_of(
-                scope, self._service.authorizers, lambda awaited: self._in_time(awaited, context)
-            )
+        deadline = self._service.runtime.loop.time() + self._settings.timeout
+        context.authorization = await authenticated(scope, self._service, context, deadline)
         context.client = client_of(scope)
         reads = scope["method"] != "POST"
         if reads:
@@ -160,11 +144,6 @@ class GraphQLEndpoint:
         else:
             private = calls is not None and calls.private
             await answer.send(content, status, [("cache-control", "private, no-store" if private else "no-store")])
-
-    async def _in_time(self, awaited: Awaitable[Authorization], context: CallContext) -> Authorization:
-        runtime = self._service.runtime
-        with as_current_call(context):
-            return await runtime.deadlines.run(awaited, runtime.loop.time() + self._settings.timeout)
 
     async def _body_of(
         self, request: GraphQLRequest, context: CallContext, scope: Scope, answer: _Answer

@@ -83,7 +83,7 @@ class _GraphiQL:
             {"title": example.title, "query": example.query, "variables": example.variables}
             for example in self._examples(service)
         ]
-        has_login = service.authenticator is not None and service.token_issuer is not None
+        has_login = service.authentication.authenticator is not None and service.authentication.token_issuer is not None
         parts = {
             "title": escape(service.settings.api_title),
             "examples": escape(msgspec.json.encode(offered).decode()),

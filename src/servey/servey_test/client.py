@@ -12,7 +12,7 @@ from urllib.parse import quote, unquote, urlencode
 import msgspec
 
 from servey.codec import MISSING
-from servey.http.request import AUTHORIZATION_KEY
+from servey.http.bearer import AUTHORIZATION_KEY
 from servey.security.authorization import Authorization
 from servey.trigger.web_route import WebRoute
 

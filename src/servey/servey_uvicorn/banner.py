@@ -36,7 +36,9 @@ def banner(service: Service, port: int, paths: Collection[str] = ()) -> list[str
     workers = f", {settings.workers} workers" if settings.workers > 1 else ""
     lines = [f"{mode}: {count_of(count, 'action')}{workers}", *_routes(service, at, service.operations)]
     lines += [
-        f"  {'POST':6} {at}/login  {how}" for how in login_hints(settings, service.authenticator) if "/login" in paths
+        f"  {'POST':6} {at}/login  {how}"
+        for how in login_hints(settings, service.authentication.authenticator)
+        if "/login" in paths
     ]
     lines += [f"  {'':6} {at}{path}  {what}" for path, what in PAGES.items() if path in paths]
     lines += token_lines(service)
@@ -107,8 +109,8 @@ def _kept_apart(service: Service) -> list[str]:
 def token_lines(service: Service) -> list[str]:
     """Return what verifies tokens, and what signs them."""
     lines: list[str] = []
-    issuer = cast("Authorizer | None", service.token_issuer)
-    for authorizer in service.authorizers:
+    issuer = cast("Authorizer | None", service.authentication.token_issuer)
+    for authorizer in service.authentication.authorizers:
         what = authorizer.origin if isinstance(authorizer, JwtAuthorizer) else f"a plugin's {type(authorizer).__name__}"
         signs = "; new ones are signed with it" if authorizer is issuer else ""
         lines.append(f"tokens: {what}{signs}")

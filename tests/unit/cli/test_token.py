@@ -54,7 +54,7 @@ def test_what_it_prints_is_taken(servey):
     token = servey("token", "--subject=ada", **WITH_KEY).out.strip()
     from servey.service import Service
 
-    (authorizer,) = Service(**WITH_KEY).authorizers
+    (authorizer,) = Service(**WITH_KEY).authentication.authorizers
     assert asyncio.run(authorizer.authorize(token)).subject == "ada"
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from servey import WEB_DELETE, WEB_GET, WEB_PATCH, WEB_POST, WEB_PUT, Authorization, CallContext, UnauthorizedError
 from servey.action.action import action
-from servey.http.request import AUTHORIZATION_KEY
+from servey.http.bearer import AUTHORIZATION_KEY
 from servey.plugin import Plugin
 from servey.security.access_control import ScopeAccessControl
 from servey.servey_starlette.app import create_app

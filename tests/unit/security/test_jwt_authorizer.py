@@ -20,10 +20,11 @@ from cryptography.hazmat.primitives.serialization import (
 
 from servey import ALLOW_NONE, WEB_GET, Authorization, ScopeAccessControl, UnauthorizedError
 from servey.action.action import action
+from servey.action.context import CallContext, Origin
 from servey.errors import SettingsError
 from servey.plugin import Plugin
 from servey.ports import TokenIssuer
-from servey.security.authorizer.configured import authorize_by_first, configured_authorizers, verified_before
+from servey.security.authorizer.configured import configured_authorizers
 from servey.security.authorizer.fixed_keys import pem_verification_keys
 from servey.security.authorizer.unverified_token import MAX_TOKEN
 from servey.security.authorizer.verified_tokens import VerifiedTokens
@@ -298,25 +299,28 @@ class OneToken(Plugin):
         return Authorization("plugin")
 
 
+def caller_of(service, given):
+    return asyncio.run(service.authenticate(given, CallContext(Origin.NETWORK, "rest", "r1"), None))
+
+
 def test_a_plugin_is_asked_first_and_the_others_take_what_it_does_not():
     plugin = OneToken()
     service = Service(plugins=[plugin], settings=Settings(jwt_secret_key=SECRET))
-    assert asyncio.run(authorize_by_first("one", service.authorizers)) == Authorization("plugin")
+    assert caller_of(service, "one") == Authorization("plugin")
     good = token()
     for count in (2, 3):
-        assert verified_before(good, service.authorizers) is None
-        assert asyncio.run(authorize_by_first(good, service.authorizers)).subject == "me"
+        assert caller_of(service, good).subject == "me"
         assert plugin.asked == count
     with pytest.raises(UnauthorizedError, match="a plugin does not know it"):
-        asyncio.run(authorize_by_first("two", service.authorizers))
+        caller_of(service, "two")
     with pytest.raises(UnauthorizedError, match="expired"):
-        asyncio.run(authorize_by_first(token(exp=1), service.authorizers))
+        caller_of(service, token(exp=1))
 
 
 def test_no_secret_is_made_up_beside_a_plugin():
     service = Service(plugins=[OneToken()])
-    assert [type(item) for item in service.authorizers] == [OneToken]
-    assert service.token_issuer is None
+    assert [type(item) for item in service.authentication.authorizers] == [OneToken]
+    assert service.authentication.token_issuer is None
 
 
 def test_they_are_asked_in_order_and_the_private_key_signs():
@@ -329,13 +333,13 @@ def test_they_are_asked_in_order_and_the_private_key_signs():
             oidc_issuers=("https://b.example",),
         )
     )
-    assert [item.origin for item in service.authorizers] == [
+    assert [item.origin for item in service.authentication.authorizers] == [
         "the keys of https://b.example (SERVEY_OIDC_ISSUER)",
         "the keys at https://a.example/keys (SERVEY_JWKS_URL) for https://a.example",
         "the keys of SERVEY_JWT_PRIVATE_KEY",
         "HS256 with JWT_SECRET_KEY",
     ]
-    assert service.token_issuer is service.authorizers[2]
+    assert service.authentication.token_issuer is service.authentication.authorizers[2]
 
 
 # --- what a start needs ---------------------------------------------------------------------------------------------
@@ -401,8 +405,8 @@ def test_a_short_secret_stops_production_and_is_warned_of_in_development(caplog)
     (warning,) = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert "31 bytes" in warning
     assert short not in caplog.text
-    issued = service.token_issuer.issue(Authorization("ada"))
-    assert authorized(service.authorizers[0], issued).subject == "ada"
+    issued = service.authentication.token_issuer.issue(Authorization("ada"))
+    assert authorized(service.authentication.authorizers[0], issued).subject == "ada"
 
 
 def test_the_start_says_what_verifies_tokens_and_not_the_secret():

@@ -12,7 +12,7 @@ import pytest
 from servey import WEB_GET, Authorization, ScopeAccessControl, UnauthorizedError
 from servey.action.action import action
 from servey.errors import ConflictError, ForbiddenError, InternalError
-from servey.http.request import AUTHORIZATION_KEY
+from servey.http.bearer import AUTHORIZATION_KEY
 from servey.plugin import Plugin
 from servey.security.authorizer.configured import verified_before
 from servey.security.authorizer.fixed_keys import FixedKeys, secret_verification_key

@@ -22,8 +22,8 @@ from jwt.algorithms import get_default_algorithms
 
 from servey import WEB_GET, Authorization, OverloadedError, ScopeAccessControl, UnauthorizedError
 from servey.action.action import action
+from servey.action.context import CallContext, Origin
 from servey.errors import SettingsError
-from servey.security.authorizer.configured import authorize_by_first
 from servey.security.authorizer.json_fetch import MAX_BYTES, FetchError, fetch_json
 from servey.security.authorizer.jwt_authorizer import JwtAuthorizer
 from servey.security.authorizer.published_keys import PublishedKeys, keys_of
@@ -310,7 +310,8 @@ def test_no_keys_yet_is_503_and_not_401(publisher):
             publisher.start()
             publisher.pages["/keys"] = jwks("one")
             headers = [("authorization", f"Bearer {token(scope='root')}")]
-            await until(lambda: service.authorizers[0].keys.ring.keys if service.authorizers[0].keys._ring else False)
+            (authorizer,) = service.authentication.authorizers
+            await until(lambda: authorizer.keys.ring.keys if authorizer.keys._ring else False)
             assert (await client.request("GET", "/actions/guarded", headers=headers)).json() == "in"
 
     asyncio.run(main())
@@ -685,18 +686,19 @@ def test_keys_without_an_issuer_speak_for_nobody_of_another(publisher, own):
         "SERVEY_JWKS_ISSUER": ISSUER,
     }
     service = Service(settings=Settings.from_environment({own: value, **others}))
+    call = CallContext(Origin.NETWORK, "rest", "r1")
 
     async def main():
         for issuer in (publisher.url, ISSUER):
-            assert (await authorize_by_first(token(iss=issuer), service.authorizers)).issuer == issuer
+            assert (await service.authenticate(token(iss=issuer), call, None)).issuer == issuer
             with pytest.raises(UnauthorizedError):
-                await authorize_by_first(token(kid, key, algorithm, iss=issuer), service.authorizers)
+                await service.authenticate(token(kid, key, algorithm, iss=issuer), call, None)
         for issuer in ("https://elsewhere.example", None):
             own_token = token(kid, key, algorithm, iss=issuer)
-            assert (await authorize_by_first(own_token, service.authorizers)).issuer == issuer
+            assert (await service.authenticate(own_token, call, None)).issuer == issuer
         listed = jwt.PyJWS().encode(json.dumps({"iss": [ISSUER], "exp": 2**33}).encode(), key, algorithm)
         with pytest.raises(UnauthorizedError, match="iss is no text"):
-            await authorize_by_first(listed, service.authorizers)
+            await service.authenticate(listed, call, None)
 
     asyncio.run(main())
 
@@ -722,7 +724,10 @@ def test_without_an_issuer_any_is_taken_and_the_start_says_so(publisher, caplog)
     service = Service(settings=Settings(jwks_urls=(f"{publisher.url}/keys",)))
     create_app(service)
     assert "SERVEY_JWKS_ISSUER not being set" in caplog.text
-    assert asyncio.run(service.authorizers[0].authorize(token(iss="https://whoever.example"))).subject == "me"
+    assert (
+        asyncio.run(service.authentication.authorizers[0].authorize(token(iss="https://whoever.example"))).subject
+        == "me"
+    )
 
 
 def test_a_service_stops_though_its_publisher_hangs(publisher):

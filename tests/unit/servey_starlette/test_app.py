@@ -18,7 +18,7 @@ from starlette.routing import Mount, Route
 from servey import WEB_GET, WEB_POST, Authorization, ConflictError, WebTrigger, WebTriggerMethod, resource
 from servey.action.action import action
 from servey.errors import SettingsError
-from servey.http.request import AUTHORIZATION_KEY
+from servey.http.bearer import AUTHORIZATION_KEY
 from servey.plugin import Plugin
 from servey.security.access_control import ScopeAccessControl
 from servey.servey_starlette.app import create_app

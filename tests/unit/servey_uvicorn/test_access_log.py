@@ -15,7 +15,7 @@ import pytest
 from servey import WEB_GET, WEB_POST, Authorization, NotFoundError, ScopeAccessControl
 from servey import log as logs
 from servey.action.action import action
-from servey.http.request import AUTHORIZATION_KEY
+from servey.http.bearer import AUTHORIZATION_KEY
 from servey.log import JsonFormatter
 from servey.servey_starlette.app import create_app
 from servey.servey_test.client import client_of

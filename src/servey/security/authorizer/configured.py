@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from servey.errors import CallError, UnauthorizedError
-from servey.ports import Authorizer
-from servey.security.authorization import Authorization, checked_authorization
 from servey.security.authorizer.fixed_keys import (
     FixedKeys,
     pem_signing_key,
@@ -16,7 +11,6 @@ from servey.security.authorizer.fixed_keys import (
 )
 from servey.security.authorizer.jwt_authorizer import JwtAuthorizer, JwtIssuer
 from servey.security.authorizer.published_keys import PublishedKeys
-from servey.security.authorizer.unverified_token import RefusedTokenError
 from servey.settings import Settings, shown_url
 
 
@@ -87,50 +81,3 @@ def configured_authorizers(settings: Settings) -> tuple[JwtAuthorizer, ...]:
             )
         )
     return tuple(found)
-
-
-def verified_before(token: str, authorizers: Sequence[Authorizer]) -> Authorization | None:
-    """Return whom a token speaks for that one of the first authorizers has verified a moment ago; otherwise None.
-
-    Any other one, a plugin's, has to be asked before those that follow: it may take the token, or refuse again what it
-    has taken.
-    """
-    for authorizer in authorizers:
-        if not isinstance(authorizer, JwtAuthorizer) or type(authorizer).authorize is not JwtAuthorizer.authorize:
-            return None
-        if (known := authorizer.verified(token)) is not None:
-            return known
-    return None
-
-
-async def authorize_by_first(token: str, authorizers: Sequence[Authorizer]) -> Authorization:
-    """Return whom a token speaks for, by the first authorizer that takes it.
-
-    One that returns None does not know the token, and one that raises an error for callers refuses it: the next is
-    asked. When none takes it, the error is that of the one that has recognised most of it: a right signature, or else
-    something else to say than that the token is not good (the keys are not there yet, somebody is shut out), or else
-    a known key. Of equals, it is the first one's.
-
-    Raises:
-        UnauthorizedError: No authorizer takes it.
-        OverloadedError: The keys of one that might are not there yet.
-        CallError: What else a plugin's authorizer has against it.
-        TypeError: What a plugin's authorizer returned is no `Authorization`.
-    """
-    most: CallError | None = None
-    for authorizer in authorizers:
-        try:
-            found: object = await authorizer.authorize(token)
-        except CallError as error:
-            if most is None or _recognition(error) > _recognition(most):
-                most = error
-        else:
-            if found is not None:
-                return checked_authorization(found, type(authorizer).__name__)
-    raise most or UnauthorizedError("the service has nothing to verify the token with", error="invalid_token")
-
-
-def _recognition(error: CallError) -> float:
-    if isinstance(error, RefusedTokenError):
-        return error.recognition
-    return RefusedTokenError.FOREIGN if isinstance(error, UnauthorizedError) else RefusedTokenError.KNOWN_KEY + 0.5

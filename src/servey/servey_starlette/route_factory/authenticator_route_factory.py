@@ -40,9 +40,10 @@ LOGIN_PATH = "/login"
 
 def login_routes(service: Service) -> Sequence[BaseRoute]:
     """Return the route of ``/login``; none where the service lets nobody log in."""
-    if service.authenticator is None or service.token_issuer is None:
+    authenticator, issuer = service.authentication.authenticator, service.authentication.token_issuer
+    if authenticator is None or issuer is None:
         return ()
-    return (Route(LOGIN_PATH, Login(service, service.authenticator, service.token_issuer)),)
+    return (Route(LOGIN_PATH, Login(service, authenticator, issuer)),)
 
 
 class Login:
