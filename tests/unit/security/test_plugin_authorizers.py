@@ -11,10 +11,10 @@ import pytest
 
 from servey import WEB_GET, Authorization, ScopeAccessControl, UnauthorizedError
 from servey.action.action import action
+from servey.action.context import CallContext, Origin
 from servey.errors import ConflictError, ForbiddenError, InternalError
 from servey.http.bearer import AUTHORIZATION_KEY
 from servey.plugin import Plugin
-from servey.security.authorizer.configured import verified_before
 from servey.security.authorizer.fixed_keys import FixedKeys, secret_verification_key
 from servey.security.authorizer.jwt_authorizer import JwtAuthorizer
 from servey.servey_starlette.app import create_app
@@ -154,7 +154,16 @@ def test_what_an_authorizer_adds_to_the_usual_one_is_asked_for_every_request():
                 raise UnauthorizedError("it is revoked", error="invalid_token")
             return await super().authorize(token)
 
-    by, given = Revoking(FixedKeys(lambda: (secret_verification_key(SECRET),))), token()
-    assert asyncio.run(by.authorize(given)).subject == "me"
+    class Keys(Plugin):
+        def authorizers(self):
+            return (Revoking(FixedKeys(lambda: (secret_verification_key(SECRET),))),)
+
+    service, given = Service(plugins=[Keys()]), token()
+
+    async def caller():
+        return await service.authenticate(given, CallContext(Origin.NETWORK, "rest", "r1"), None)
+
+    assert asyncio.run(caller()).subject == "me"
     revoked.add(given)
-    assert verified_before(given, [by]) is None
+    with pytest.raises(UnauthorizedError, match="revoked"):
+        asyncio.run(caller())
