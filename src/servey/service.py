@@ -151,7 +151,7 @@ class Service:
             return
         self._has_warned = True
         for operation in self.operations.values():
-            for node in operation.opened_for_each:
+            for node in operation.execution.opened_per_object:
                 _log.warning(
                     "%s (%s) opens %s once for every object in a request: write "
                     '@resource(scope="request") at %s (several threads then use a sync one, one after another), '

@@ -6,25 +6,25 @@ import inspect
 import logging
 import math
 import typing
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from servey.action.action import Action
-from servey.action.callables import ToAwait, is_awaitable, may_return_awaitable, settled
+from servey.action.callables import ToAwait
+from servey.action.checked_example import check_examples
 from servey.action.context import CURRENT_CALL, CallContext, Origin
 from servey.action.deadlines import in_time
 from servey.action.defect import defect
-from servey.action.example import NOT_GIVEN, Example
-from servey.action.injection import Injection, ResourceNode, Values, compile_call
-from servey.action.opening import Hold, Opening, in_thread
+from servey.action.example import Example
+from servey.action.execution import Execution, Finish
+from servey.action.injection import Injection
+from servey.action.nested_arguments import NestedArguments
+from servey.action.opening import in_thread
 from servey.action.python_call import bind
 from servey.action.reply import Reply
 from servey.action.runtime import Runtime, Runtimes
 from servey.action.signature import ActionSignature
-from servey.codec import ArgumentsCodec, Codec, Engine, ResultError, to_wire
+from servey.codec import ArgumentsCodec, Codec, Engine, ResultError
 from servey.errors import (
     CallError,
     DefinitionError,
@@ -32,43 +32,22 @@ from servey.errors import (
     InternalError,
     Problem,
     UnauthorizedError,
-    summary,
 )
 from servey.ports import RateLimiter
 from servey.security.access_control import ALLOW_ALL, described
 from servey.security.authorization import Authorization
 
 if TYPE_CHECKING:
-    from servey.action.batch import Batch
-    from servey.action.places import Places
+    pass
 
 _log = logging.getLogger("servey.operation")
 
 LARGE_BODY = 64 * 1024
 """Larger bodies (in bytes) are decoded in a worker thread, so that other requests do not wait."""
 
-Finish = Callable[[Any], Any]
-Execute = Callable[[Any, CallContext, Runtime, Finish], Awaitable[Any]]
-Way = Callable[..., Awaitable[Any]]
-"""An `Execute` with one more optional argument, the `Hold` of the call."""
-
 
 def _same(value: Any) -> Any:
     return value
-
-
-class CheckedExample(msgspec.Struct, frozen=True):
-    """An example whose values fit the signature.
-
-    Args:
-        example: The declaration.
-        params: The arguments as JSON values.
-        result: The result as JSON values, or `NOT_GIVEN`.
-    """
-
-    example: Example
-    params: Mapping[str, Any]
-    result: Any
 
 
 class Operation:
@@ -130,18 +109,8 @@ class Operation:
         self.encode: Finish = self._encoder(self.result.encode)
         self.check: Finish = self._checker()
         self.errors = (*action.errors, *errors)
-        self._places: Places | None = None
-        if action.max_running is not None:
-            from servey.action.places import Places  # few actions have a limit
-
-            self._places = Places(action.max_running)
-        self._batch: Batch | None = None
-        if action.batch_invoker is not None:
-            from servey.action.batch import Batch  # which most actions have not
-
-            self._batch = Batch(signature, injection, self._call_error, self._places)
-        injected = (*signature.injected, *(() if self._batch is None else self._batch.injected))
-        asked_of_call = injection.asked_of_calls(injected)
+        self.execution = Execution(signature, injection, self._call_error)
+        asked_of_call = injection.asked_of_calls(self.execution.injected)
         callers = [item for item in asked_of_call if item.type is Authorization]
         self.takes_caller = bool(callers)
         """Whether the function, its batch function or one of their resources gets the caller."""
@@ -156,20 +125,14 @@ class Operation:
         self.depends_on_caller_alone = all(item.type is Authorization for item in asked_of_call)
         """Whether the caller is all that the call itself injects: no `CallContext`, and nothing of a plugin."""
         self.limiter = limiter
-        self._engines = engines
         self.service = service
         self._network_timeout = _seconds(timeout if action.timeout is None else action.timeout)
         self._system_timeout = _seconds(action.timeout)
         self._current_runtime = runtimes.current
-        self._resources = injection.needed(injected)
-        self._opening = Opening(signature.injected, injection, self._call_error)
-        self._call = compile_call(
-            action.fn, signature.order, {item.name: item for item in signature.injected}, injection
-        )
-        if self._places is not None and action.run_in == "thread":
-            self._call = self._places.holding(self._call)
-        self._execute = self._compile_execute()
-        self.examples = self._check_examples(action.examples)
+        self._needs_resources = bool(self.execution.resources)
+        self._call, self._execute = self.execution.call, self.execution.execute
+        self._nested = NestedArguments(signature, self.arguments, engines)
+        self.examples = check_examples(self)
 
     async def decode_in_thread(self, data: bytes, extra: Mapping[str, str], context: CallContext) -> Any:
         """Decode a large JSON object in a worker thread, as `decode_json` does on the event loop.
@@ -188,20 +151,6 @@ class Operation:
         self.deadline(context, runtime)
         return await in_thread(lambda: self.decode_json(data, extra), self.name, context, runtime)
 
-    @property
-    def shares_limited(self) -> bool:
-        """Whether the action needs a limited resource of scope ``"request"``.
-
-        A request that has the resource must not wait for a call of another request, which may wait for the resource.
-        """
-        return any(node.resource.scope == "request" and node.resource.limit is not None for node in self._resources)
-
-    @property
-    def opened_for_each(self) -> Sequence[ResourceNode]:
-        """The resources that a request opens once per object: those of a nested action without a batch invoker."""
-        nested = self.signature.owner is not None and self._batch is None
-        return self._opening.own if nested else ()
-
     def decode_for(self, owner: Any, builtins: Any) -> Any:
         """Return the arguments of a nested action whose ``self`` is here already, and is not decoded.
 
@@ -213,13 +162,7 @@ class Operation:
             MalformedError: They are nested too deeply.
             InvalidError: Some argument is wrong, missing or unknown; has every problem.
         """
-        codec = self._other_arguments
-        given = {self.signature.parameters[0].name: self._object_of(owner) if isinstance(owner, dict) else owner}
-        if builtins or codec.parameters:
-            others = codec.decode(builtins)
-            for name in codec.parameters:
-                given[name] = getattr(others, name)
-        return self.arguments.struct(**given)
+        return self._nested.decode(owner, builtins)
 
     def bind(_operation, /, *args: Any, **kwargs: Any) -> Any:
         """Return the decoded arguments of a call as Python writes it, without injected ones.
@@ -234,30 +177,6 @@ class Operation:
         codec = _operation.arguments
         by_position = [name for name, by_name in _operation.signature.order if not by_name and name in codec.parameters]
         return bind(_operation.name, codec, by_position, args, kwargs)
-
-    def _object_of(self, row: Any) -> Any:
-        """Return the object that a dict stands for, which was returned in its place, and has no methods."""
-        try:
-            return self._owner.decode(self._owner.encode(row))
-        except (CallError, ResultError) as error:
-            _log.error("%s: no object can be made of a dict: %s", self.name, error, extra={"action": self.name})
-            raise InternalError from error
-
-    @cached_property
-    def _owner(self) -> Codec[Any]:
-        """Reads and writes the objects that a nested action is of; made when first needed."""
-        label, (_, node) = next(iter(self.arguments.parameters.items()))
-        return Codec(node.type, where=self.action.where, label=label, engines=self._engines)
-
-    @cached_property
-    def _other_arguments(self) -> ArgumentsCodec:
-        """Reads the arguments of a nested action without ``self``; made when first needed."""
-        return ArgumentsCodec(
-            self.signature.parameters[1:],
-            where=self.action.where,
-            label=f"the arguments of {self.name}",
-            engines=self._engines,
-        )
 
     def _refuse_invented_callers(self) -> None:
         """Refuse an `Authorization` or a `CallContext` as a part of what a caller sends."""
@@ -334,7 +253,7 @@ class Operation:
         token = CURRENT_CALL.set(context)
         runtime.calls += 1
         try:
-            if self._resources and not runtime.usable:
+            if self._needs_resources and not runtime.usable:
                 await runtime.lifecycle.open_for_a_call()
             if self._execute is not None:
                 try:
@@ -384,103 +303,6 @@ class Operation:
             return "any token"
         return described(self.action.access_control)
 
-    # --- how a call is executed, decided once -----------------------------------------------------------------
-
-    def _compile_execute(self) -> Execute | None:
-        """Return how a call is executed; None for an async function without resources, which `run` awaits itself."""
-        in_thread = self.action.run_in == "thread" and self._opening.fits_a_thread
-        if self._opening.alone and may_return_awaitable(self.action.fn):
-            in_thread = False  # the event loop must await the result while the resources are open
-        self._way: Way = self._in_thread if in_thread else self._with_resources
-        alone = self._compile_alone()
-        if self._places is not None:
-            # A call takes its place last, so that a call with a place never waits. A request keeps its shared resources
-            # until its last call ends: a call that waited for them with a place could block the others.
-            if self._opening.may_hold:
-                self._way = self._places.limited(self._way)
-            else:
-                alone = self._places.limited(alone or self._awaited)
-        return alone if self._batch is None else self._compile_batched(self._batch, alone or self._awaited)
-
-    def _compile_batched(self, batch: Batch, alone: Execute) -> Execute:
-        def execute(arguments: Any, context: CallContext, runtime: Runtime, finish: Finish) -> Awaitable[Any]:
-            if context.group is None:
-                return alone(arguments, context, runtime, finish)
-            return context.group.call_batched(batch, batch.item(arguments), context, runtime, finish)
-
-        return execute
-
-    def _compile_alone(self) -> Execute | None:
-        in_thread = self.action.run_in == "thread"
-        if self._opening.may_hold:
-            return self._holding
-        if self._opening.alone:
-            return self._way
-        if in_thread:
-            return self._in_thread
-        return None if self.action.is_async else self._at_once
-
-    def _holding(self, arguments: Any, context: CallContext, runtime: Runtime, finish: Finish) -> Awaitable[Any]:
-        """Call the function, after waiting for shared and limited resources if the call needs any."""
-        if self._opening.holds(context):
-            return self._held(arguments, context, runtime, finish)
-        return self._way(arguments, context, runtime, finish)
-
-    async def _held(self, arguments: Any, context: CallContext, runtime: Runtime, finish: Finish) -> Any:
-        async with self._opening.hold(context, runtime) as hold:
-            try:
-                return await self._way(arguments, context, runtime, finish, hold)
-            except ToAwait as returned:
-                return finish(await in_time(returned.awaitable, context.deadline, runtime.deadlines))
-
-    async def _awaited(self, arguments: Any, context: CallContext, runtime: Runtime, finish: Finish) -> Any:
-        """Do what `run` does itself for other actions."""
-        called = self._call(arguments, context, runtime.values)
-        return finish(await in_time(called, context.deadline, runtime.deadlines))
-
-    async def _at_once(self, arguments: Any, context: CallContext, runtime: Runtime, finish: Finish) -> Any:
-        """Call a `def` that never blocks, on the loop."""
-        value = self._call(arguments, context, runtime.values)
-        return finish(await in_time(value, context.deadline, runtime.deadlines) if is_awaitable(value) else value)
-
-    def _in_thread(
-        self, arguments: Any, context: CallContext, runtime: Runtime, finish: Finish, hold: Hold | None = None
-    ) -> Awaitable[Any]:
-        nodes, values = (self._opening.alone, runtime.values) if hold is None else (hold.nodes, hold.values)
-
-        def made(opened: Values) -> Any:
-            return finish(settled(self._call(arguments, context, opened), may_wait=not self._opening.alone))
-
-        def call() -> Any:
-            try:
-                return self._opening.around(nodes, context, values, made)
-            finally:
-                # here, because `run` does not wait after the deadline; for a shared resource, `_Keeper` does it
-                if context.invalidated is not None and (hold is None or hold.turn is None):
-                    context.invalidated.again_here()
-
-        if hold is None and context.group is not None:
-            return context.group.call_in_thread(call, context, runtime, self.name)
-        return in_thread(call, self.name, context, runtime, hold)
-
-    def _with_resources(
-        self, arguments: Any, context: CallContext, runtime: Runtime, finish: Finish, hold: Hold | None = None
-    ) -> Awaitable[Any]:
-        async def call(values: Values) -> Any:
-            if self.action.run_in == "loop":
-                value = self._call(arguments, context, values)
-            else:
-                value = await in_thread(
-                    lambda: self._call(arguments, context, values), self.name, context, runtime, hold
-                )
-            return finish(await value if is_awaitable(value) else value)
-
-        nodes, values = (self._opening.alone, runtime.values) if hold is None else (hold.nodes, hold.values)
-        called = self._opening.around_on_loop(nodes, context, runtime, values, call)
-        return in_time(called, context.deadline, runtime.deadlines)
-
-    # --- results, errors, examples ----------------------------------------------------------------------------
-
     def _encoder(self, encode: Finish) -> Finish:
         if not self.signature.replies:
             return encode
@@ -516,45 +338,6 @@ class Operation:
 
     def _defect(self, error: BaseException | None, context: CallContext, message: str) -> InternalError:
         return defect(error, message, log=_log, request_id=context.request_id, action=self.name)
-
-    def _check_examples(self, examples: Sequence[Example]) -> tuple[CheckedExample, ...]:
-        checked: list[CheckedExample] = []
-        problems: list[DefinitionError] = []
-        for example in examples:
-            try:
-                checked.append(self._check_example(example))
-            except DefinitionError as error:
-                problems.append(error)
-        if problems:
-            raise DefinitionError.join(problems)
-        return tuple(checked)
-
-    def _check_example(self, example: Example) -> CheckedExample:
-        def wrong(what: str) -> DefinitionError:
-            return DefinitionError(
-                f"the example {example.name!r} of {self.name} {what}",
-                where=self.action.where,
-                fix="correct the example, or the signature",
-            )
-
-        if example.error is not None and example.result is not NOT_GIVEN:
-            raise wrong("has a result and an error; a call has one of them")
-        try:
-            params = {name: to_wire(value) for name, value in example.params.items()}
-            result = NOT_GIVEN if example.result is NOT_GIVEN else to_wire(example.result)
-        except (TypeError, ValueError, ResultError) as error:
-            raise wrong(f"has a value that JSON cannot hold: {error}") from error
-        if example.error != "invalid":
-            try:
-                self.decode(params)
-            except CallError as error:
-                raise wrong(f"does not match the parameters: {summary(error)}") from error
-        if result is not NOT_GIVEN:
-            try:
-                self.result.decode(result)
-            except CallError as error:
-                raise wrong(f"does not match the result: {summary(error)}") from error
-        return CheckedExample(example, params, result)
 
 
 def _seconds(timeout: float | None) -> float | None:

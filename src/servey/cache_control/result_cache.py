@@ -58,7 +58,7 @@ class ResultCache:
         self._represent = represent
         self._store: ResultStore | None = None
         self._is_private, self._is_shared = operation.is_private, False
-        self._shares_limited = operation.shares_limited
+        self._shares_limited = operation.execution.shares_limited
         self._scope = operation.name
         self._key_of: Callable[[Any], bytes] = lambda arguments: b""
         self._runs: dict[ResultKey, tuple[_Run, ...]] = {}

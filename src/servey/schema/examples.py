@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from servey.action.operation import CheckedExample
+from servey.action.checked_example import CheckedExample
 from servey.docstring.documentation import summary_of
 
 

@@ -10,8 +10,9 @@ import msgspec
 
 from servey.action.action import Action
 from servey.action.callables import module_of
+from servey.action.checked_example import CheckedExample
 from servey.action.example import NOT_GIVEN
-from servey.action.operation import CheckedExample, Operation
+from servey.action.operation import Operation
 from servey.codec.node import MISSING, Field, Node
 from servey.codec.schema import Names
 from servey.errors import InvalidError

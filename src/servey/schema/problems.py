@@ -7,7 +7,8 @@ from typing import Any
 
 import msgspec
 
-from servey.action.operation import CheckedExample, Operation
+from servey.action.checked_example import CheckedExample
+from servey.action.operation import Operation
 from servey.docstring.documentation import Documentation
 from servey.errors import (
     CALL_ERRORS,

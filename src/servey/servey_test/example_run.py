@@ -10,9 +10,10 @@ from typing import Any
 
 import msgspec
 
+from servey.action.checked_example import CheckedExample
 from servey.action.context import CallContext, Origin, new_request_id
 from servey.action.example import NOT_GIVEN
-from servey.action.operation import CheckedExample, Operation
+from servey.action.operation import Operation
 from servey.errors import CallError
 from servey.security.access_control import ALLOW_NONE
 from servey.service import Service

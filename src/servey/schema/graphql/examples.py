@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from servey.action.operation import CheckedExample
+from servey.action.checked_example import CheckedExample
 from servey.schema.examples import shown
 from servey.schema.graphql.defaults import variable_of
 from servey.schema.graphql.model import NOTHING, InputField, Model, ObjectType, OutputField, Ref, UnionType

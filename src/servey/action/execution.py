@@ -1,0 +1,178 @@
+"""How the function of an action is executed: on the event loop or in a thread, with which resources and locks.
+
+Everything that does not depend on a single call is decided once, when the service is built.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from servey.action.callables import ToAwait, is_awaitable, may_return_awaitable, settled
+from servey.action.context import CallContext
+from servey.action.deadlines import in_time
+from servey.action.injection import Injection, ResourceNode, Values, compile_call
+from servey.action.opening import Hold, Opening, in_thread
+from servey.action.request_scope import CallErrorOf
+from servey.action.runtime import Runtime
+from servey.action.signature import ActionSignature, Injected
+
+if TYPE_CHECKING:
+    from servey.action.batch import Batch
+    from servey.action.places import Places
+
+Finish = Callable[[Any], Any]
+"""The last step of a call, such as the encoding of its result."""
+
+Execute = Callable[[Any, CallContext, Runtime, Finish], Awaitable[Any]]
+"""Takes the arguments, the context, the runtime and the last step of a call."""
+
+Executor = Callable[..., Awaitable[Any]]
+"""An `Execute` with one more optional argument, the `Hold` of the call."""
+
+
+class Execution:
+    """The function of an action, compiled for its calls.
+
+    Args:
+        signature: The signature of the action.
+        injection: Provides the injected parameters and opens the resources.
+        call_error: Returns the error for callers that stands for an exception; logs a defect.
+
+    Attributes:
+        call: Calls the function with the arguments, the context and the values of resources.
+        execute: Executes a call. None for an `async def` without resources: awaiting `call` is all of it.
+        injected: The injected parameters of the function and of its batch function.
+    """
+
+    def __init__(self, signature: ActionSignature, injection: Injection, call_error: CallErrorOf) -> None:
+        action = signature.action
+        self._action, self._name, self._is_nested = action, signature.name, signature.owner is not None
+        self._places: Places | None = None
+        if action.max_running is not None:
+            from servey.action.places import Places  # few actions have a limit
+
+            self._places = Places(action.max_running)
+        self._batch: Batch | None = None
+        if action.batch_invoker is not None:
+            from servey.action.batch import Batch  # few actions have one
+
+            self._batch = Batch(signature, injection, call_error, self._places)
+        self.injected: Sequence[Injected] = (
+            *signature.injected,
+            *(() if self._batch is None else self._batch.injected),
+        )
+        self.resources = injection.needed(self.injected)
+        self._opening = Opening(signature.injected, injection, call_error)
+        self.call = compile_call(
+            action.fn, signature.order, {item.name: item for item in signature.injected}, injection
+        )
+        if self._places is not None and action.run_in == "thread":
+            self.call = self._places.holding(self.call)
+        self.execute = self._compile()
+
+    @property
+    def shares_limited(self) -> bool:
+        """Whether the action needs a limited resource of scope ``"request"``.
+
+        A request that has the resource must not wait for a call of another request, which may wait for the resource.
+        """
+        return any(node.resource.scope == "request" and node.resource.limit is not None for node in self.resources)
+
+    @property
+    def opened_per_object(self) -> Sequence[ResourceNode]:
+        """The resources that a request opens once per object: those of a nested action without a batch invoker."""
+        return self._opening.own if self._is_nested and self._batch is None else ()
+
+    def _compile(self) -> Execute | None:
+        """Return how a call is executed; None for an async function without resources, which `run` awaits itself."""
+        in_thread = self._action.run_in == "thread" and self._opening.fits_a_thread
+        if self._opening.alone and may_return_awaitable(self._action.fn):
+            in_thread = False  # the event loop must await the result while the resources are open
+        self._executor: Executor = self._in_thread if in_thread else self._with_resources
+        alone = self._compile_alone()
+        if self._places is not None:
+            # A call takes its place last, so that a call with a place never waits. A request keeps its shared resources
+            # until its last call ends: a call that waited for them with a place could block the others.
+            if self._opening.may_hold:
+                self._executor = self._places.limited(self._executor)
+            else:
+                alone = self._places.limited(alone or self._awaited)
+        return alone if self._batch is None else self._compile_batched(self._batch, alone or self._awaited)
+
+    def _compile_batched(self, batch: Batch, alone: Execute) -> Execute:
+        def execute(arguments: Any, context: CallContext, runtime: Runtime, finish: Finish) -> Awaitable[Any]:
+            if context.group is None:
+                return alone(arguments, context, runtime, finish)
+            return context.group.call_batched(batch, batch.item(arguments), context, runtime, finish)
+
+        return execute
+
+    def _compile_alone(self) -> Execute | None:
+        in_thread = self._action.run_in == "thread"
+        if self._opening.may_hold:
+            return self._holding
+        if self._opening.alone:
+            return self._executor
+        if in_thread:
+            return self._in_thread
+        return None if self._action.is_async else self._at_once
+
+    def _holding(self, arguments: Any, context: CallContext, runtime: Runtime, finish: Finish) -> Awaitable[Any]:
+        """Call the function, after waiting for shared and limited resources if the call needs any."""
+        if self._opening.holds(context):
+            return self._held(arguments, context, runtime, finish)
+        return self._executor(arguments, context, runtime, finish)
+
+    async def _held(self, arguments: Any, context: CallContext, runtime: Runtime, finish: Finish) -> Any:
+        async with self._opening.hold(context, runtime) as hold:
+            try:
+                return await self._executor(arguments, context, runtime, finish, hold)
+            except ToAwait as returned:
+                return finish(await in_time(returned.awaitable, context.deadline, runtime.deadlines))
+
+    async def _awaited(self, arguments: Any, context: CallContext, runtime: Runtime, finish: Finish) -> Any:
+        """Do what `run` does itself for other actions."""
+        called = self.call(arguments, context, runtime.values)
+        return finish(await in_time(called, context.deadline, runtime.deadlines))
+
+    async def _at_once(self, arguments: Any, context: CallContext, runtime: Runtime, finish: Finish) -> Any:
+        """Call a `def` that never blocks, on the loop."""
+        value = self.call(arguments, context, runtime.values)
+        return finish(await in_time(value, context.deadline, runtime.deadlines) if is_awaitable(value) else value)
+
+    def _in_thread(
+        self, arguments: Any, context: CallContext, runtime: Runtime, finish: Finish, hold: Hold | None = None
+    ) -> Awaitable[Any]:
+        nodes, values = (self._opening.alone, runtime.values) if hold is None else (hold.nodes, hold.values)
+
+        def made(opened: Values) -> Any:
+            return finish(settled(self.call(arguments, context, opened), may_wait=not self._opening.alone))
+
+        def call() -> Any:
+            try:
+                return self._opening.around(nodes, context, values, made)
+            finally:
+                # here, because `run` does not wait after the deadline; for a shared resource, `_Keeper` does it
+                if context.invalidated is not None and (hold is None or hold.turn is None):
+                    context.invalidated.again_here()
+
+        if hold is None and context.group is not None:
+            return context.group.call_in_thread(call, context, runtime, self._name)
+        return in_thread(call, self._name, context, runtime, hold)
+
+    def _with_resources(
+        self, arguments: Any, context: CallContext, runtime: Runtime, finish: Finish, hold: Hold | None = None
+    ) -> Awaitable[Any]:
+        async def call(values: Values) -> Any:
+            if self._action.run_in == "loop":
+                value = self.call(arguments, context, values)
+            else:
+                value = await in_thread(
+                    lambda: self.call(arguments, context, values), self._name, context, runtime, hold
+                )
+            return finish(await value if is_awaitable(value) else value)
+
+        nodes, values = (self._opening.alone, runtime.values) if hold is None else (hold.nodes, hold.values)
+        called = self._opening.around_on_loop(nodes, context, runtime, values, call)
+        return in_time(called, context.deadline, runtime.deadlines)
