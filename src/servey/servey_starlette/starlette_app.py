@@ -11,4 +11,4 @@ from servey.settings import Settings
 _service = Service.from_settings(Settings.from_environment().with_made_up())
 app = create_app(_service, serves=True)
 if _service.settings.made_up:
-    warn_of_generated(_service.settings, _service.authenticator)
+    warn_of_generated(_service.settings, _service.authentication.authenticator)

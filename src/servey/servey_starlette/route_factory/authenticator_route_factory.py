@@ -87,7 +87,7 @@ class Login:
         status = 200
         if self._untold:
             self._untold = False
-            warn_of_generated(self._service.settings, self._service.authenticator)
+            warn_of_generated(self._service.settings, self._service.authentication.authenticator)
         try:
             answer = await self._answer(Request(scope, receive), request_id)
         except TokenError as error:
