@@ -29,7 +29,7 @@ from servey.codec import MISSING, ResultError
 from servey.codec.failure import PROBLEM_LIMIT, shown, unknown
 from servey.codec.node import Node
 from servey.codec.plan import Compiler
-from servey.errors import InternalError, InvalidError, Problem
+from servey.errors import InvalidError, Problem
 from servey.finder import nested_actions
 from servey.settings import Settings
 
@@ -323,34 +323,20 @@ class Including:
             encoded = operation.encode_json(result)
             return msgspec.Raw(encoded.value if operation.signature.replies else encoded)
 
-        def finish_represented(result: Any) -> Any:
-            assert cached is not None
-            made, value = cached.represented(result)
-            self._parts.append(made.cache)
-            if is_whole:
-                self._reply = Reply(None, made.status, made.headers)
-            return written(value)
-
         cached = self._inclusions.cached.get(operation.name)
         if cached is None:
             wire = await operation.run(arguments, context, finish)
-        elif tree and not cached.is_restorable:  # the JSON that is kept could be that of another class
-            wire = await operation.run(arguments, context, finish_represented)
         else:
-            fetched = await cached.fetch(arguments, context, max_age=self._max_age, store=self._store)
-            kept = fetched.representation
-            age = kept.cache.max_age
-            left = None if age is None else max(0, age - fetched.age)
-            self._parts.append(msgspec.structs.replace(kept.cache, max_age=left))
+            if tree:
+                wire, fetched = await cached.fetch_object(
+                    arguments, context, written, max_age=self._max_age, store=self._store
+                )
+            else:
+                fetched = await cached.fetch(arguments, context, max_age=self._max_age, store=self._store)
+                wire = msgspec.Raw(fetched.representation.content)
+            self._parts.append(fetched.cache)
             if is_whole:
-                self._reply = Reply(None, kept.status, kept.headers)
-            if not tree:
-                return msgspec.Raw(kept.content)
-            try:
-                # written anew: of a set, what was kept has another order
-                wire = written(cached.restore(kept))
-            except InternalError:  # a class whose JSON is for the way out alone
-                wire = await operation.run(arguments, context, finish)
+                self._reply = Reply(None, fetched.representation.status, fetched.representation.headers)
         self._calls += len(found)
         if self._calls > MOST_CALLS:
             raise InvalidError(

@@ -34,6 +34,7 @@ from servey.trigger.web_trigger import WebTrigger
 
 if TYPE_CHECKING:
     from servey.cache_control.cached_operation import CachedOperation
+    from servey.cache_control.invalidation import Invalidate
     from servey.codec import Engine
     from servey.security.rate_limit.call_counter import CallCounter
 
@@ -162,6 +163,15 @@ class Service:
                     node.resource.where,
                     extra={"action": operation.name},
                 )
+
+    @cached_property
+    def invalidations(self) -> Mapping[str, Invalidate]:
+        """What to call after a successful write, by the name of its operation; see `invalidations`."""
+        if not self.cached:
+            return MappingProxyType({})
+        from servey.cache_control.invalidation import invalidations
+
+        return MappingProxyType(invalidations(self.web_routes, self.cached))
 
     @cached_property
     def commands(self) -> tuple[Any, ...]:

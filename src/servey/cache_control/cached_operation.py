@@ -14,7 +14,7 @@ from servey.action.current import as_current_call
 from servey.action.deadlines import in_time
 from servey.action.defect import defect
 from servey.action.opening import in_thread
-from servey.action.operation import Operation
+from servey.action.operation import Finish, Operation
 from servey.action.reply import Reply
 from servey.cache_control.cache_header import CacheHeader
 from servey.cache_control.representation import Fetched, Representation
@@ -23,6 +23,10 @@ from servey.errors import CallError, DefinitionError, InternalError, summary
 from servey.ports import ResultStore
 
 _log = logging.getLogger("servey.operation")
+
+
+def _same(value: Any) -> Any:
+    return value
 
 
 class CachedOperation:
@@ -108,28 +112,61 @@ class CachedOperation:
             # here, because the error mappings of the action are for its own exceptions
             raise self._defect(error, CURRENT_CALL.get(), "the cache control failed") from error
 
-    def represented(self, result: Any) -> tuple[Representation, Any]:
-        """Return the representation of a result, and the checked result itself; a last step of `Operation.run`."""
-        value = self.operation.check(result)
-        replied = Reply(value, result.status, result.headers) if self.operation.signature.replies else value
-        return self.represent(replied), value
+    async def fetch_object(
+        self,
+        arguments: Any,
+        context: CallContext,
+        finish: Finish = _same,
+        *,
+        max_age: int | None = None,
+        store: bool = True,
+    ) -> tuple[Any, Fetched]:
+        """Return the result as a checked object, for transports that need more of it than its JSON.
+
+        Args:
+            arguments: As for `fetch`.
+            context: As for `fetch`.
+            finish: The last step, which takes the object; default: none. After a call it runs while the resources of
+                the call are open.
+            max_age: As for `fetch`.
+            store: As for `fetch`.
+
+        Returns:
+            The object, or what `finish` made of it; and the representation of the result.
+
+        Raises:
+            CallError: As for `fetch`.
+        """
+        operation = self.operation
+
+        def represented(result: Any) -> tuple[Any, Fetched]:
+            value = operation.check(result)
+            checked = Reply(value, result.status, result.headers) if operation.signature.replies else value
+            representation = self.represent(checked)
+            return finish(value), Fetched(representation)
+
+        if not self._is_restorable:
+            return await operation.run(arguments, context, represented)
+        fetched = await self.fetch(arguments, context, max_age=max_age, store=store)
+        try:
+            value = self._restored(fetched.representation)
+        except InternalError:  # the class refuses the JSON of its own object
+            return await operation.run(arguments, context, lambda result: finish(operation.check(result))), fetched
+        return finish(value), fetched
 
     @cached_property
-    def is_restorable(self) -> bool:
-        """Whether `restore` can rebuild results from their JSON.
+    def _is_restorable(self) -> bool:
+        """Whether results can be rebuilt from their JSON.
 
-        It cannot if members of a union may have the same JSON, or if the result has a class that can only be written.
+        They cannot if members of a union may have the same JSON, or if the result has a class that can only be written.
         """
         from servey.codec.ambiguity import is_ambiguous  # only GraphQL and `?include=` need the objects
 
         result = self.operation.result
         return result.unreadable is None and not is_ambiguous(result.root)
 
-    def restore(self, representation: Representation) -> Any:
-        """Rebuild the result object from its JSON; only for actions that are `is_restorable`.
-
-        Args:
-            representation: What `fetch` returned.
+    def _restored(self, representation: Representation) -> Any:
+        """Return the result object, rebuilt from its JSON.
 
         Raises:
             InternalError: The class refuses the JSON of its own object.
@@ -138,7 +175,7 @@ class CachedOperation:
             return self.operation.result.decode_json(representation.content)
         except CallError as error:
             name = self.operation.name
-            _log.error("%s: a kept result cannot be read again: %s", name, summary(error), extra={"action": name})
+            _log.error("%s: a cached result cannot be read: %s", name, summary(error), extra={"action": name})
             raise InternalError from error
 
     async def current_etag(self, arguments: Any, context: CallContext) -> str | None:

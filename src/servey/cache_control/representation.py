@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 
 from servey.cache_control.cache_header import CacheHeader
+from servey.cache_control.entity_tag import etag_of
 from servey.cache_control.reply_headers import ReplyHeaders
-from servey.cache_control.secure_hash_cache_control import etag_of
 
 
 class Representation(msgspec.Struct, frozen=True, dict=True):
@@ -90,9 +90,17 @@ class Fetched(msgspec.Struct, frozen=True):
         representation: The result.
         age: Whole seconds since it was made (RFC 9111 §5.1).
         cache_status: The parameters of the ``Cache-Status`` header (RFC 9211), as in ``hit; ttl=25`` or
-            ``fwd=uri-miss; stored``; empty where no cache was asked.
+            ``fwd=uri-miss; stored``; empty if no cache was used.
     """
 
     representation: Representation
     age: int = 0
     cache_status: str = ""
+
+    @property
+    def cache(self) -> CacheHeader:
+        """The `CacheHeader` of the representation, with the `max_age` that is left."""
+        cache = self.representation.cache
+        if cache.max_age is None or not self.age:
+            return cache
+        return msgspec.structs.replace(cache, max_age=max(0, cache.max_age - self.age))

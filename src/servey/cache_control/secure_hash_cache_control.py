@@ -7,6 +7,7 @@ from typing import Any
 
 from servey.cache_control.cache_header import CacheHeader
 from servey.cache_control.combined_cache_control import Combinable, check_public, seconds_of
+from servey.cache_control.entity_tag import etag_of
 
 
 class SecureHashCacheControl(Combinable):
@@ -36,15 +37,3 @@ class SecureHashCacheControl(Combinable):
     def __repr__(self) -> str:
         given = [*([] if self.ttl is None else [str(self.ttl)]), *(["public=True"] if self.public else [])]
         return f"SecureHashCacheControl({', '.join(given)})"
-
-
-def etag_of(content: bytes, rest: bytes = b"") -> str:
-    """Return a strong entity tag of content, without quotes: 128 bits of its SHA-256.
-
-    Args:
-        content: The content.
-        rest: What besides it makes this another representation.
-    """
-    from hashlib import sha256  # for those that have a cache control
-
-    return sha256(b"\0".join((rest, content)) if rest else content).hexdigest()[:32]

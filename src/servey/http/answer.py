@@ -14,13 +14,13 @@ from servey.action.operation import Operation
 from servey.action.reply import Reply
 from servey.cache_control.answer_headers import NOT_MODIFIED, PRIVATE, answer_headers, private_headers
 from servey.cache_control.cached_operation import CachedOperation
+from servey.cache_control.invalidation import Invalidate
 from servey.cache_control.preconditions import Conditions, Current, Outcome, is_conditional
 from servey.cache_control.reply_headers import ReplyHeaders, cache_directives, seconds_in
 from servey.cache_control.representation import Fetched, Representation
 from servey.errors import PreconditionError
 from servey.http.bearer import AUTHORIZATION_KEY
-from servey.http.current_representation import FindCurrent, current_of, find_current, parameters_of
-from servey.http.invalidation import Forget, forgetting
+from servey.http.current_representation import FindCurrent, current_of, find_current
 from servey.http.request import Scope
 from servey.security.rate_limit.rate_limit_headers import rate_limit_headers
 from servey.trigger.web_route import WebRoute
@@ -86,12 +86,15 @@ def privacy_of(operation: Operation) -> tuple[Lines, Lines]:
     return tuple(encoded(PRIVATE[False])), tuple(encoded(PRIVATE[True]))
 
 
-def answering(route: WebRoute, cached: Mapping[str, CachedOperation]) -> Answering | None:
+def answering(
+    route: WebRoute, cached: Mapping[str, CachedOperation], invalidate: Invalidate | None = None
+) -> Answering | None:
     """Return how the answers of `route` are made; None where the operation's result is all of it.
 
     Args:
         route: The route.
         cached: `Service.cached`.
+        invalidate: What the operation invalidates; from `Service.invalidations`.
     """
     operation = route.operation
     if (caching := cached.get(operation.name)) is not None:
@@ -102,8 +105,8 @@ def answering(route: WebRoute, cached: Mapping[str, CachedOperation]) -> Answeri
         answer = None
     if (find := find_current(route, cached)) is not None:
         answer = _conditional(answer or _plain(operation), find)
-    if (forget := forgetting(route, cached)) is not None:
-        answer = _forgetting(answer or _plain(operation), forget)
+    if route.method != "GET" and invalidate is not None:
+        answer = _invalidating(answer or _plain(operation), invalidate)
     if operation.limiter is not None:
         answer = _counted(answer or _plain(operation))
     return answer
@@ -195,13 +198,13 @@ def _conditional(answer: Answering, find: FindCurrent) -> Answering:
     return under_conditions
 
 
-def _forgetting(answer: Answering, forget: Forget) -> Answering:
-    """Return `answer`, and before it goes out, forget what a change that succeeded has made untrue."""
+def _invalidating(answer: Answering, invalidate: Invalidate) -> Answering:
+    """Invalidate cached results after a successful write, before its answer goes out."""
 
     async def changed(arguments: Any, context: CallContext, scope: Scope, headers: Mapping[bytes, bytes]) -> Answer:
         made = await answer(arguments, context, scope, headers)
         if made[1] < 400:
-            await forget(parameters_of(scope))
+            await invalidate(arguments)
         return made
 
     return changed

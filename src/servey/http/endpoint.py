@@ -75,7 +75,8 @@ def action_endpoint(route: WebRoute, service: Service, problems: Problems, inclu
     max_query, max_body = settings.max_query_size, settings.max_body_size
     ignore_unknown = settings.unknown_query == "ignore"
     name, send_problem = operation.name, problems.send
-    answer, (privacy, privacy_by_cookie) = answering(route, service.cached), privacy_of(operation)
+    answer = answering(route, service.cached, service.invalidations.get(name))
+    privacy, privacy_by_cookie = privacy_of(operation)
     including = answer_including(route, inclusions, ignore_unknown=ignore_unknown)
 
     async def endpoint(scope: Scope, receive: Receive, send: Send) -> None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
-import msgspec
 from graphql import GraphQLResolveInfo
 
 from servey.action.call_group import CallGroup
@@ -19,12 +18,10 @@ from servey.action.operation import Operation
 from servey.action.request_scope import RequestScope
 from servey.cache_control.cache_header import CacheHeader
 from servey.cache_control.cached_operation import CachedOperation
-from servey.codec import to_wire
-from servey.errors import InternalError, InvalidError, Problem
-from servey.http.invalidation import forgetting
+from servey.cache_control.invalidation import Invalidate
+from servey.errors import InvalidError, Problem
 from servey.schema.graphql.model import InputField, InputType, OutputField
 from servey.security.authorization import Authorization
-from servey.service import Service
 
 _log = logging.getLogger("servey.graphql")
 
@@ -101,7 +98,7 @@ class Calls:
         field: OutputField,
         source: Any,
         wire: dict[str, Any],
-        changed: Changed | None = None,
+        invalidate: Invalidate | None = None,
         cached: CachedOperation | None = None,
     ) -> Any:
         """Return what the action of a field returns, checked against its type.
@@ -110,7 +107,7 @@ class Calls:
             field: The field.
             source: The object that a nested action is of.
             wire: The arguments as JSON values.
-            changed: What `changing` returned for the action.
+            invalidate: What the action invalidates; from `Service.invalidations`.
             cached: The operation in `Service.cached`.
 
         Raises:
@@ -128,11 +125,11 @@ class Calls:
             else:
                 value = await operation.run(arguments, context, operation.check)
                 self._made_of(CacheHeader(), private=operation.is_private)
-                if changed is not None and not self.reads:
+                if invalidate is not None and not self.reads:
                     if self.request_scope is None:
-                        await changed(arguments)
+                        await invalidate(arguments)
                     else:
-                        self.request_scope.then(partial(changed, arguments))
+                        self.request_scope.then(partial(invalidate, arguments))
             return value if field.read is None or value is None else field.read(value)
 
     @staticmethod
@@ -145,25 +142,9 @@ class Calls:
             ) from None
 
     async def _fetch(self, cached: CachedOperation, arguments: Any, context: CallContext) -> Any:
-        if not cached.is_restorable:  # the JSON that is kept could be that of another class
-            made, value = await cached.operation.run(arguments, context, cached.represented)
-            self._made_of(made.cache, private=made.private)
-            return value
-        fetched = await cached.fetch(arguments, context, max_age=self.max_age, store=self.store)
-        representation = fetched.representation
-        cache = representation.cache
-        if cache.max_age is not None and fetched.age:
-            cache = CacheHeader(
-                max_age=max(0, cache.max_age - fetched.age),
-                last_modified=cache.last_modified,
-                public=cache.public,
-                no_store=cache.no_store,
-            )
-        self._made_of(cache, private=representation.private)
-        try:
-            return cached.restore(representation)
-        except InternalError:  # a class whose JSON is for the way out alone
-            return await cached.operation.run(arguments, context, cached.operation.check)
+        value, fetched = await cached.fetch_object(arguments, context, max_age=self.max_age, store=self.store)
+        self._made_of(fetched.cache, private=fetched.representation.private)
+        return value
 
     def _made_of(self, cache: CacheHeader, *, private: bool) -> None:
         self.parts.append(cache)
@@ -186,34 +167,6 @@ def calls_of(info: GraphQLResolveInfo[Any]) -> Calls:
     if isinstance(info.context, Calls):
         return info.context
     return Calls(reads=info.operation.operation.value == "query")
-
-
-Changed = Callable[[Any], Awaitable[None]]
-"""Takes the arguments of a call that has changed something."""
-
-
-def changing(operation: Operation, service: Service) -> Changed | None:
-    """Return what makes untrue results be forgotten when a mutation has succeeded: those that a write over HTTP to the
-    action's path makes be forgotten, too (`servey.http.invalidation`). None where there are none.
-    """
-    found = [
-        (route.trigger.path_parameters, forget)
-        for route in service.web_routes
-        if route.operation is operation and (forget := forgetting(route, service.cached)) is not None
-    ]
-    if not found:
-        return None
-
-    async def changed(arguments: Any) -> None:
-        for names, forget in found:
-            await forget([_in_path(getattr(arguments, name)) for name in names])
-
-    return changed
-
-
-def _in_path(value: Any) -> str:
-    wire = to_wire(value)
-    return wire if isinstance(wire, str) else msgspec.json.encode(wire).decode()
 
 
 def _renamed(problem: Problem, arguments: tuple[InputField, ...]) -> Problem:

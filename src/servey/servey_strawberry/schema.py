@@ -67,7 +67,7 @@ from strawberry.types.scalar import ScalarDefinition
 from strawberry.types.union import StrawberryUnion
 from strawberry.types.unset import UNSET
 
-from servey.servey_strawberry.calls import calls_of, changing
+from servey.servey_strawberry.calls import calls_of
 from servey.servey_strawberry.limits import FIELD_KEY
 from servey.servey_strawberry.scalars import scalars
 
@@ -316,13 +316,14 @@ def _constant(value: Any) -> Callable[..., Any]:
 def _calling(field: OutputField, service: Service, leave_out: _LeaveOut | None) -> Callable[..., Any]:
     operation, is_nested = field.operation, field.nested
     assert operation is not None
-    changed, cached = changing(operation, service), service.cached.get(operation.name)
+    invalidate = service.invalidations.get(operation.name)
+    cached = service.cached.get(operation.name)
 
     # by position alone, since an argument may be called `source` or `info`
     def resolve(source: Any, info: GraphQLResolveInfo[Any], /, **arguments: Any) -> Any:
         if leave_out is not None:
             leave_out(arguments)
-        return calls_of(info).call(field, source if is_nested else None, arguments, changed, cached)
+        return calls_of(info).call(field, source if is_nested else None, arguments, invalidate, cached)
 
     return resolve
 

@@ -183,11 +183,11 @@ def test_results_that_are_kept_are_made_together(jobs):
 
     async def main(group):
         async def fetched(n):
-            return await service.cached["f"].fetch(operation.decode({"n": n}), grouped(group))
+            return await service.cached["f"].fetch_object(operation.decode({"n": n}), grouped(group))
 
         first = await asyncio.gather(*map(fetched, range(10)))
         again = await asyncio.gather(*map(fetched, range(10)))
-        return [[service.cached["f"].restore(item.representation) for item in found] for found in (first, again)]
+        return [[value for value, _ in found] for found in (first, again)]
 
     assert run(service, main) == [list(range(10))] * 2
     assert jobs == ["f"]

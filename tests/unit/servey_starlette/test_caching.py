@@ -29,8 +29,8 @@ from servey import (
 )
 from servey.action.action import action
 from servey.cache_control import CacheHeader, SecureHashCacheControl, TimestampCacheControl, TtlCacheControl
+from servey.cache_control.entity_tag import etag_of
 from servey.cache_control.representation import Representation
-from servey.cache_control.secure_hash_cache_control import etag_of
 from servey.http.answer import Rendered, asked_of_cache
 from servey.servey_starlette.app import create_app
 from servey.servey_test.client import Client, Response
