@@ -16,7 +16,7 @@ from typing import Any, cast
 
 import msgspec
 
-from servey.action.call_group import CallGroup
+from servey.action.batch_loader import BatchLoader
 from servey.action.context import CallContext
 from servey.action.defect import ErrorBoundary
 from servey.action.operation import Operation
@@ -284,7 +284,7 @@ class Including:
             CallError: One of the calls failed, or its caller may not make it; none of the others goes on.
         """
         context = self._context
-        context.group, context.started = CallGroup(), operation.runtime.loop.time()
+        context.batch_loader, context.started = BatchLoader(), operation.runtime.loop.time()
         async with RequestScope(all_or_none=True) as context.request_scope:
             wire = await self._result(operation, arguments, context, tree, is_whole=True)
         context.request_scope = None
@@ -353,7 +353,7 @@ class Including:
             outer.request_id,
             outer.authorization,
             client=outer.client,
-            group=outer.group,
+            batch_loader=outer.batch_loader,
             request_scope=outer.request_scope,
             started=outer.started,
         )

@@ -12,7 +12,7 @@ import pytest
 
 from servey import WEB_GET, WEB_POST, Authorization, BatchInvoker, CallContext, Origin, OverloadedError
 from servey.action.action import action
-from servey.action.places import Places
+from servey.action.capacity_limiter import CapacityLimiter
 from servey.cache_control.ttl_cache_control import TtlCacheControl
 from servey.errors import DeadlineError, DefinitionError
 from servey.plugin import Plugin
@@ -203,15 +203,15 @@ def test_who_is_cancelled_while_waiting_leaves_the_place_to_the_next() -> None:
 def test_a_place_that_is_given_to_a_call_that_is_cancelled_at_once_is_given_on() -> None:
     async def main() -> list[Any]:
         runtime = Service().runtime
-        places = Places(1)
-        first = await places.take(None, runtime)
-        waiting = [asyncio.ensure_future(places.take(None, runtime)) for _ in range(2)]
+        places = CapacityLimiter(1)
+        first = await places.acquire(None, runtime)
+        waiting = [asyncio.ensure_future(places.acquire(None, runtime)) for _ in range(2)]
         await asyncio.sleep(0)
         first.leave()  # gives the place to the first that waits, in the next turn of the loop
         waiting[0].cancel()
         second = await asyncio.wait_for(waiting[1], BOUND)
         second.leave()
-        third = await asyncio.wait_for(places.take(None, runtime), BOUND)
+        third = await asyncio.wait_for(places.acquire(None, runtime), BOUND)
         return [waiting[0].cancelled(), third is not None]
 
     assert asyncio.run(main()) == [True, True]

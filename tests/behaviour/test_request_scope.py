@@ -29,7 +29,7 @@ from servey import (
     resource,
 )
 from servey.action.action import action
-from servey.action.call_group import CallGroup
+from servey.action.batch_loader import BatchLoader
 from servey.action.request_scope import RequestScope
 from servey.cache_control.ttl_cache_control import TtlCacheControl
 from servey.errors import InternalError
@@ -1004,7 +1004,7 @@ def test_a_call_with_one_of_so_many_places_never_waits_for_a_request(
                 return await operation.run(operation.decode({"self": {"number": 3}}), context)
 
             async def batched() -> Any:
-                context = CallContext(Origin.SYSTEM, "direct", "1", group=CallGroup())
+                context = CallContext(Origin.SYSTEM, "direct", "1", batch_loader=BatchLoader())
                 return await operation.run(operation.decode({"self": {"number": 3}}), context)
 
             first = asyncio.ensure_future(query("rows"))
@@ -1056,7 +1056,7 @@ def test_a_def_that_returns_something_awaitable_does_the_same_in_a_request_and_a
         got: list[Any] = []
         async with asyncio.timeout(BOUND), service.running():
             for scope in (None, RequestScope()):
-                context = CallContext(Origin.SYSTEM, "direct", "1", group=CallGroup(), request_scope=scope)
+                context = CallContext(Origin.SYSTEM, "direct", "1", batch_loader=BatchLoader(), request_scope=scope)
                 try:
                     async with scope or RequestScope():
                         got.append(await operation.run(operation.decode({"self": {"number": 1}}), context))

@@ -13,8 +13,9 @@ from typing import Any, cast
 
 import msgspec
 
+from servey.action.call_resources import CallLocks, CallResources, in_thread
 from servey.action.callables import (
-    ToAwait,
+    AwaitableReturned,
     hints_of,
     is_async,
     is_awaitable,
@@ -24,12 +25,11 @@ from servey.action.callables import (
     settled,
     where_of,
 )
+from servey.action.capacity_limiter import CURRENT_SLOT, CapacityLimiter
 from servey.action.context import CURRENT_CALL, CallContext
 from servey.action.deadlines import in_time
 from servey.action.defect import is_stop
 from servey.action.injection import Injection, Values, compile_call
-from servey.action.opening import Hold, Opening, in_thread
-from servey.action.places import CURRENT_PLACE, Places
 from servey.action.runtime import Runtime
 from servey.action.signature import ActionSignature, Injected, asked_for
 from servey.codec import ResultError
@@ -83,7 +83,7 @@ class Batch:
         signature: The action's signature.
         injection: What fills the parameters of the batch function.
         call_error: Returns what an exception means to callers; tells the log of a defect.
-        places: Those of the action, if it has a `max_running`; one call of the batch function takes one place.
+        limiter: Of the action, if it has a `max_running`; one call of the batch function takes one slot.
 
     Raises:
         DefinitionError: The action is no nested one, or the function asks for what nobody gives.
@@ -94,7 +94,7 @@ class Batch:
         signature: ActionSignature,
         injection: Injection,
         call_error: Callable[[BaseException, CallContext], CallError],
-        places: Places | None = None,
+        limiter: CapacityLimiter | None = None,
     ) -> None:
         action = signature.action
         assert action.batch_invoker is not None
@@ -122,12 +122,14 @@ class Batch:
         self.injected = self._injected(signature, rest, injection)
         order = [(item.name, item.kind is item.KEYWORD_ONLY) for item in (self._first, *rest)]
         self._call = compile_call(self._fn, order, {item.name: item for item in self.injected}, injection)
-        self._places = places
-        if places is not None:
-            self._call = places.holding(self._call)
-        self._opening = Opening(self.injected, injection, call_error)
+        self._limiter = limiter
+        if limiter is not None:
+            self._call = limiter.holding(self._call)
+        self._call_resources = CallResources(self.injected, injection, call_error)
         self._is_async = is_async(self._fn)
-        self._in_thread = not self._is_async and not may_return_awaitable(self._fn) and self._opening.fits_a_thread
+        self._in_thread = (
+            not self._is_async and not may_return_awaitable(self._fn) and self._call_resources.fits_a_thread
+        )
 
     def _injected(
         self, signature: ActionSignature, parameters: Sequence[inspect.Parameter], injection: Injection
@@ -165,10 +167,10 @@ class Batch:
         context = _context_of_all(calls)
         CURRENT_CALL.set(context)
         try:
-            if self._opening.holds(context):
-                async with self._opening.hold(context, runtime) as hold:
-                    await self._call_in_place(calls, context, runtime, hold)
-                    self._tell_failures(calls, hold)
+            if self._call_resources.must_lock(context):
+                async with self._call_resources.locks(context, runtime) as locks:
+                    await self._call_in_place(calls, context, runtime, locks)
+                    self._tell_failures(calls, locks)
             else:
                 await self._call_in_place(calls, context, runtime)
         except BaseException as error:  # noqa: BLE001 - raised again in each of the calls
@@ -183,42 +185,42 @@ class Batch:
         for call in calls:
             call.error = meant
 
-    def _tell_failures(self, calls: Sequence[BatchedCall], hold: Hold) -> None:
+    def _tell_failures(self, calls: Sequence[BatchedCall], locks: CallLocks) -> None:
         """Report to shared resources the errors of single calls, although the batch function returned."""
         for call in calls:
-            if call.error is not None and hold.turn is not None:
-                call.error = cast("Exception", hold.turn.fail(call.error))
+            if call.error is not None and locks.lease is not None:
+                call.error = cast("Exception", locks.lease.fail(call.error))
 
     async def _call_in_place(
-        self, calls: Sequence[BatchedCall], context: CallContext, runtime: Runtime, hold: Hold | None = None
+        self, calls: Sequence[BatchedCall], context: CallContext, runtime: Runtime, locks: CallLocks | None = None
     ) -> None:
-        """Make the calls with one of the action's places, which is taken last, as in `Operation`."""
-        if self._places is None:
-            return await self._call_all(calls, context, runtime, hold)
-        place = await self._places.take(context.deadline, runtime)
-        token = CURRENT_PLACE.set(place)
+        """Make the calls with one of the action's limiter, which is taken last, as in `Operation`."""
+        if self._limiter is None:
+            return await self._call_all(calls, context, runtime, locks)
+        slot = await self._limiter.acquire(context.deadline, runtime)
+        token = CURRENT_SLOT.set(slot)
         try:
-            await self._call_all(calls, context, runtime, hold)
+            await self._call_all(calls, context, runtime, locks)
         finally:
-            CURRENT_PLACE.reset(token)
-            place.leave()
+            CURRENT_SLOT.reset(token)
+            slot.leave()
 
     async def _call_all(
-        self, calls: Sequence[BatchedCall], context: CallContext, runtime: Runtime, hold: Hold | None
+        self, calls: Sequence[BatchedCall], context: CallContext, runtime: Runtime, locks: CallLocks | None
     ) -> None:
         """Call the batch function, with its resources open."""
-        nodes, values = (self._opening.alone, runtime.values) if hold is None else (hold.nodes, hold.values)
+        nodes, values = (self._call_resources.nodes, runtime.values) if locks is None else (locks.nodes, locks.values)
         items = SimpleNamespace(**{self._first.name: [call.item for call in calls]})
 
         def around(opened: Values) -> None:
-            self._take(calls, settled(self._call(items, context, opened), may_wait=not self._opening.alone))
+            self._take(calls, settled(self._call(items, context, opened), may_wait=not self._call_resources.nodes))
 
         def here() -> None:
             try:
-                self._opening.around(nodes, context, values, around)
+                self._call_resources.around(nodes, context, values, around)
             finally:
                 # here, because `run` does not wait after the deadline; for a shared resource, `_Keeper` does it
-                if context.invalidated is not None and (hold is None or hold.turn is None):
+                if context.invalidated is not None and (locks is None or locks.lease is None):
                     context.invalidated.again_here()
 
         async def on_loop(opened: Values) -> None:
@@ -226,17 +228,17 @@ class Batch:
                 results = self._call(items, context, opened)
             else:
                 results = await in_thread(
-                    lambda: self._call(items, context, opened), self._name, context, runtime, hold
+                    lambda: self._call(items, context, opened), self._name, context, runtime, locks
                 )
             self._take(calls, await results if is_awaitable(results) else results)
 
         if not self._in_thread:
-            called = self._opening.around_on_loop(nodes, context, runtime, values, on_loop)
+            called = self._call_resources.around_on_loop(nodes, context, runtime, values, on_loop)
             await in_time(called, context.deadline, runtime.deadlines)
             return
         try:
-            await in_thread(here, self._name, context, runtime, hold)
-        except ToAwait as returned:
+            await in_thread(here, self._name, context, runtime, locks)
+        except AwaitableReturned as returned:
             self._take(calls, await in_time(returned.awaitable, context.deadline, runtime.deadlines))
 
     def _take(self, calls: Sequence[BatchedCall], results: Any) -> None:
@@ -286,5 +288,5 @@ def _extractor(owner: str, others: Sequence[str], extract: Callable[..., Any] | 
 def _context_of_all(calls: Sequence[BatchedCall]) -> CallContext:
     deadlines = [call.context.deadline for call in calls if call.context.deadline is not None]
     return msgspec.structs.replace(
-        calls[0].context, deadline=min(deadlines, default=None), invalidated=None, group=None
+        calls[0].context, deadline=min(deadlines, default=None), invalidated=None, batch_loader=None
     )

@@ -107,7 +107,7 @@ def may_return_awaitable(fn: Any) -> bool:
     return not is_async(fn) and any(is_async(item) for item in chain(fn))
 
 
-class ToAwait(Exception):
+class AwaitableReturned(Exception):
     """A function in a worker thread returned an awaitable, which the event loop must await.
 
     Args:
@@ -137,13 +137,13 @@ def settled(value: Any, *, may_wait: bool = True) -> Any:
         may_wait: Whether the event loop can await the result. It cannot while resources are open in the thread.
 
     Raises:
-        ToAwait: The result is an awaitable, and the event loop can await it.
+        AwaitableReturned: The result is an awaitable, and the event loop can await it.
         TypeError: The result is an awaitable, and nothing can await it.
     """
     if not is_awaitable(value):
         return value
     if may_wait:
-        raise ToAwait(value)
+        raise AwaitableReturned(value)
     if inspect.iscoroutine(value):
         value.close()
     raise TypeError(

@@ -55,8 +55,8 @@ class CallContext(msgspec.Struct, gc=False):
         limits: What is left of the rate limit of the action, where it has one; set when the call was counted.
         service: The `servey.service.Service` whose action is called; set when it runs.
         invalidated: The `servey.cache_control.invalidated.Invalidated` of the call, once it has invalidated results.
-        group: The `servey.action.call_group.CallGroup` of the request, whose calls may be made together; None for a
-            call that comes alone.
+        batch_loader: The `servey.action.batch_loader.BatchLoader` of the request, which makes calls together; None for
+            a single call.
         action: The name of the action; set when its access is checked or it runs. Empty before.
         request_scope: The `servey.action.request_scope.RequestScope` that the calls of the request share; None for a
             request of one call.
@@ -73,7 +73,7 @@ class CallContext(msgspec.Struct, gc=False):
     limits: RateLimitState | None = None
     service: Any = None
     invalidated: Any = None
-    group: Any = None
+    batch_loader: Any = None
     request_scope: Any = None
     started: float | None = None
     action: str = ""

@@ -1,4 +1,4 @@
-"""Turn unexpected exceptions of a call into its error, so that none of them ends the process.
+"""Lease unexpected exceptions of a call into its error, so that none of them ends the process.
 
 asyncio passes a `SystemExit` or `KeyboardInterrupt` of a task out of the event loop, which ends the server. Therefore
 each task of servey, and each adapter around a call, catches `BaseException` and calls `defect`. Only a stop from

@@ -16,7 +16,7 @@ from servey.errors import DefinitionError
 from servey.security.authorization import Authorization
 
 if TYPE_CHECKING:
-    from servey.action.places import Places
+    from servey.action.capacity_limiter import CapacityLimiter
 
 Values = Mapping[type, Any]
 """The values of the resources that are open, by their types."""
@@ -30,13 +30,13 @@ class ResourceNode(msgspec.Struct, frozen=True):
         resource: The declaration.
         type: What it yields.
         injected: Its parameters.
-        places: The `Places` of a resource with a `limit`; None for any number.
+        limiter: The `CapacityLimiter` of a resource with a `limit`; None for any number.
     """
 
     resource: Resource
     type: type
     injected: tuple[Injected, ...]
-    places: Places | None = None
+    limiter: CapacityLimiter | None = None
 
     @property
     def label(self) -> str:
@@ -82,7 +82,7 @@ class Injection:
             declared[provided] = resource
         for provided, resource in declared.items():
             parameters = tuple(self._parameters(resource, declared))
-            self._nodes[provided] = ResourceNode(resource, provided, parameters, _places_of(resource))
+            self._nodes[provided] = ResourceNode(resource, provided, parameters, _limiter_of(resource))
         self.ordered = self._ordered(self._nodes)
 
     @property
@@ -166,12 +166,12 @@ class Injection:
         return tuple(done.values())
 
 
-def _places_of(resource: Resource) -> Places | None:
+def _limiter_of(resource: Resource) -> CapacityLimiter | None:
     if resource.limit is None:
         return None
-    from servey.action.places import Places  # few resources have a limit
+    from servey.action.capacity_limiter import CapacityLimiter  # few resources have a limit
 
-    return Places(resource.limit, "a resource that the call needs was in use")
+    return CapacityLimiter(resource.limit, "a resource that the call needs was in use")
 
 
 def compile_call(

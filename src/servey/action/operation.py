@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from servey.action.action import Action
-from servey.action.callables import ToAwait
+from servey.action.call_resources import in_thread
+from servey.action.callables import AwaitableReturned
 from servey.action.checked_example import check_examples
 from servey.action.context import CURRENT_CALL, CallContext, Origin
 from servey.action.deadlines import in_time
@@ -19,7 +20,6 @@ from servey.action.example import Example
 from servey.action.execution import Execution, Finish
 from servey.action.injection import Injection
 from servey.action.nested_arguments import NestedArguments
-from servey.action.opening import in_thread
 from servey.action.python_call import bind
 from servey.action.reply import Reply
 from servey.action.runtime import Runtime, Runtimes
@@ -258,7 +258,7 @@ class Operation:
             if self._execute is not None:
                 try:
                     return await self._execute(arguments, context, runtime, finish)
-                except ToAwait as returned:
+                except AwaitableReturned as returned:
                     return finish(await in_time(returned.awaitable, context.deadline, runtime.deadlines))
             called = self._call(arguments, context, runtime.values)
             return finish(await (called if at is None else runtime.deadlines.run(called, at)))

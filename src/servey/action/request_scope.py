@@ -60,7 +60,7 @@ class RequestScope:
         context: CallContext,
         runtime: Runtime,
         call_error: CallErrorOf,
-    ) -> Turn:
+    ) -> Lease:
         """Wait until no other call uses the resources, open them if needed, and reserve them for this call.
 
         Args:
@@ -95,7 +95,7 @@ class RequestScope:
                 await call()
 
 
-class Turn:
+class Lease:
     """The exclusive use of open resources by one call, until it gives them back.
 
     Args:
@@ -116,7 +116,7 @@ class Turn:
         return self._keeper.values
 
     def fail(self, error: BaseException) -> BaseException:
-        """Report the failure of the call, and return the error to raise in its place."""
+        """Report the failure of the call, and return the error to raise in its slot."""
         return self._keeper.fail(error, self._context)
 
     def outlast(self) -> None:
@@ -142,7 +142,9 @@ class _Keeper:
         self.values: dict[type, Any] = dict(runtime.values)
         self.outlasting = 0
         self._injection, self._runtime, self._call_error = injection, runtime, call_error
-        self._context = msgspec.structs.replace(context, group=None, limits=None, invalidated=None, request_scope=None)
+        self._context = msgspec.structs.replace(
+            context, batch_loader=None, limits=None, invalidated=None, request_scope=None
+        )
         self._turns: dict[type, asyncio.Lock] = {}
         self._unopened: dict[type, CallError] = {}
         self._wanted: asyncio.Queue[_Wanted | None] = asyncio.Queue()
@@ -160,7 +162,7 @@ class _Keeper:
         runtime.keepers.add(self._task)
         self._task.add_done_callback(runtime.keepers.discard)
 
-    async def take(self, nodes: Sequence[ResourceNode], context: CallContext) -> Turn:
+    async def take(self, nodes: Sequence[ResourceNode], context: CallContext) -> Lease:
         """See `RequestScope.take`."""
         taken: list[ResourceNode] = []
         self._using += 1
@@ -180,16 +182,16 @@ class _Keeper:
         deadline = context.deadline
         if deadline is not None:
             self._until = deadline if self._until is None else max(self._until, deadline)
-        return Turn(self, nodes, context)
+        return Lease(self, nodes, context)
 
     def give_back(self, nodes: Sequence[ResourceNode], context: CallContext) -> None:
-        """See `Turn.give_back`."""
+        """See `Lease.give_back`."""
         if context.invalidated is not None:
             self._invalidated.append(context.invalidated)
         self._release(nodes)
 
     def fail(self, error: BaseException, context: CallContext) -> BaseException:
-        """See `Turn.fail`."""
+        """See `Lease.fail`."""
         is_meant = isinstance(error, CallError) or is_stop(error)
         meant = error if is_meant else self._call_error(error, context)
         if self._failure is None:
@@ -198,7 +200,7 @@ class _Keeper:
         return meant
 
     async def close(self, error: BaseException | None, *, all_or_none: bool) -> None:
-        """Close everything; raise the error that the request has in place of its result, if any."""
+        """Close everything; raise the error that the request has in slot of its result, if any."""
         self._is_closing = True
         if error is not None and self._failure is None:
             self._failure = error
@@ -243,10 +245,10 @@ class _Keeper:
         """Let the task open a resource; if it fails, later calls get the same error without another attempt."""
         if (known := self._unopened.get(node.type)) is not None:
             raise known
-        place = None if node.places is None else await node.places.take(context.deadline, self._runtime)
+        slot = None if node.limiter is None else await node.limiter.acquire(context.deadline, self._runtime)
         opened = self._runtime.loop.create_future()
         opened.add_done_callback(self._opened)
-        self._wanted.put_nowait(_Wanted(node, place, opened))
+        self._wanted.put_nowait(_Wanted(node, slot, opened))
         try:
             await in_time(opened, context.deadline, self._runtime.deadlines)
         except Exception as error:
@@ -288,8 +290,8 @@ class _Keeper:
     async def _enter(self, wanted: _Wanted, stack: AsyncExitStack) -> None:
         task = self._task
         async with AsyncExitStack() as entering:
-            if wanted.place is not None:
-                entering.callback(wanted.place.leave)
+            if wanted.slot is not None:
+                entering.callback(wanted.slot.leave)
             if wanted.opened.done():
                 return
             self._opening = wanted.opened
@@ -318,10 +320,10 @@ class _Keeper:
 
 
 class _Wanted(msgspec.Struct, frozen=True):
-    """A resource that a call waits for; its `place` is freed when the resource is closed."""
+    """A resource that a call waits for; its `slot` is freed when the resource is closed."""
 
     node: Any
-    place: Any
+    slot: Any
     opened: asyncio.Future[None]
 
 

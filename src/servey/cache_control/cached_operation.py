@@ -8,13 +8,14 @@ from collections.abc import Callable, Coroutine
 from functools import cached_property
 from typing import Any
 
+from servey.action.call_resources import in_thread
 from servey.action.callables import is_async
 from servey.action.context import CURRENT_CALL, CallContext
 from servey.action.current import as_current_call
 from servey.action.deadlines import in_time
 from servey.action.defect import defect
-from servey.action.opening import in_thread
-from servey.action.operation import Finish, Operation
+from servey.action.execution import Finish
+from servey.action.operation import Operation
 from servey.action.reply import Reply
 from servey.cache_control.cache_header import CacheHeader
 from servey.cache_control.representation import Fetched, Representation

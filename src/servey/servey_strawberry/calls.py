@@ -11,7 +11,7 @@ from typing import Any
 
 from graphql import GraphQLResolveInfo
 
-from servey.action.call_group import CallGroup
+from servey.action.batch_loader import BatchLoader
 from servey.action.context import CallContext, Origin, new_request_id
 from servey.action.defect import ErrorBoundary
 from servey.action.operation import Operation
@@ -53,7 +53,7 @@ class Calls:
         self.client = client
         self.reads = reads
         self.max_age, self.store = max_age, store
-        self.group = CallGroup()
+        self.batch_loader = BatchLoader()
         self.request_scope: RequestScope | None = None
         """The scope of the current calls: those of a query, or of one root field of a mutation."""
         self.started = asyncio.get_running_loop().time()
@@ -69,7 +69,7 @@ class Calls:
             self.request_id,
             self.authorization,
             client=self.client,
-            group=self.group,
+            batch_loader=self.batch_loader,
             request_scope=self.request_scope,
             started=self.started,
         )

@@ -13,7 +13,7 @@ import pytest
 
 from servey import WEB_GET, BatchInvoker, Reply, cache, resource
 from servey.action.action import action, get_action
-from servey.action.call_group import CallGroup
+from servey.action.batch_loader import BatchLoader
 from servey.action.context import CURRENT_CALL, CallContext, Origin
 from servey.cache_control.ttl_cache_control import TtlCacheControl
 from servey.errors import (
@@ -65,10 +65,10 @@ def together(service, operation, owners, arguments=None, finish=None, **given):
     """The results or errors of one call for each of the owners, in one request."""
 
     async def main():
-        group = CallGroup()
+        group = BatchLoader()
 
         async def call(owner):
-            context = CallContext(Origin.NETWORK, "test", f"r-{owner.value}", group=group, **given)
+            context = CallContext(Origin.NETWORK, "test", f"r-{owner.value}", batch_loader=group, **given)
             await operation.authorize(context)
             decoded = operation.decode_for(owner, arguments or {})
             return await operation.run(decoded, context, finish or operation.check)
@@ -363,11 +363,11 @@ def test_a_batch_function_has_the_context_variables_of_its_first_call_and_leaves
     service, operation, cls = service_of(BatchInvoker(afn if asynchronous else fn))
 
     async def main():
-        group = CallGroup()
+        group = BatchLoader()
 
         async def call(n):
             variable.set(f"v-{n}")
-            context = CallContext(Origin.NETWORK, "test", "r", group=group)
+            context = CallContext(Origin.NETWORK, "test", "r", batch_loader=group)
             return await operation.run(operation.decode_for(cls(n), {}), context), variable.get()
 
         async with service.running():
@@ -406,7 +406,7 @@ def test_a_batch_starts_the_service_whose_resources_it_needs():
     _, operation, cls = service_of(BatchInvoker(fn), resources=[session])
 
     async def main():
-        context = CallContext(Origin.NETWORK, "test", "r", group=CallGroup())
+        context = CallContext(Origin.NETWORK, "test", "r", batch_loader=BatchLoader())
         return await operation.run(operation.decode_for(cls(1), {}), context)
 
     assert asyncio.run(main()) == 5
@@ -422,8 +422,8 @@ def test_callers_are_not_mixed_in_one_batch():
     _service, operation, cls = service_of(BatchInvoker(fn))
 
     async def main():
-        group = CallGroup()
-        contexts = [CallContext(Origin.NETWORK, "test", "r", who, group=group) for who in (ME, None, ME)]
+        group = BatchLoader()
+        contexts = [CallContext(Origin.NETWORK, "test", "r", who, batch_loader=group) for who in (ME, None, ME)]
         calls = [operation.run(operation.decode_for(cls(n), {}), c) for n, c in enumerate(contexts)]
         return await asyncio.gather(*calls)
 
@@ -563,7 +563,7 @@ def test_a_batch_that_finds_no_thread_until_its_deadline_is_not_made():
         held = asyncio.create_task(service.operations["hold"].run(None, CallContext(Origin.SYSTEM, "test", "h")))
         await asyncio.to_thread(begun.wait, BOUND)
         operation = service.operations["stats_f"]
-        context = CallContext(Origin.NETWORK, "test", "r", group=CallGroup())
+        context = CallContext(Origin.NETWORK, "test", "r", batch_loader=BatchLoader())
         try:
             with pytest.raises(OverloadedError):
                 await operation.run(operation.decode_for(Stats(1), {}), context)
@@ -593,10 +593,12 @@ def test_who_leaves_does_not_disturb_the_others_and_the_last_one_ends_the_batch(
             return [item.value for item in items]
 
         _service, operation, cls = service_of(BatchInvoker(fn))
-        group = CallGroup()
+        group = BatchLoader()
         tasks = [
             asyncio.create_task(
-                operation.run(operation.decode_for(cls(n), {}), CallContext(Origin.NETWORK, "test", "r", group=group))
+                operation.run(
+                    operation.decode_for(cls(n), {}), CallContext(Origin.NETWORK, "test", "r", batch_loader=group)
+                )
             )
             for n in range(3)
         ]
@@ -625,10 +627,12 @@ def test_who_left_before_the_batch_is_no_item_of_it():
     _service, operation, cls = service_of(BatchInvoker(fn))
 
     async def main():
-        group = CallGroup()
+        group = BatchLoader()
         tasks = [
             asyncio.create_task(
-                operation.run(operation.decode_for(cls(n), {}), CallContext(Origin.NETWORK, "test", "r", group=group))
+                operation.run(
+                    operation.decode_for(cls(n), {}), CallContext(Origin.NETWORK, "test", "r", batch_loader=group)
+                )
             )
             for n in range(3)
         ]
@@ -692,7 +696,7 @@ def test_what_a_batch_invalidates_is_forgotten_again_when_its_resources_are_clos
         store.invalidate = seen
         await counted.fetch(counted.operation.decode({}), context)
         operation = service.operations["stats_f"]
-        given = CallContext(Origin.NETWORK, "test", "r", group=CallGroup())
+        given = CallContext(Origin.NETWORK, "test", "r", batch_loader=BatchLoader())
         async with service.running():
             await operation.run(operation.decode_for(Stats(1), {}), given)
             again = await counted.fetch(counted.operation.decode({}), context)
@@ -740,7 +744,7 @@ def test_what_a_batch_invalidates_after_its_deadline_is_forgotten_again_all_the_
         invalidate = store.invalidate
         store.invalidate = lambda *key: (events.append("invalidated"), invalidate(*key))
         operation = service.operations["stats_f"]
-        given = CallContext(Origin.NETWORK, "test", "r", group=CallGroup())
+        given = CallContext(Origin.NETWORK, "test", "r", batch_loader=BatchLoader())
         async with service.running():
             with pytest.raises(DeadlineError):
                 await operation.run(operation.decode_for(Stats(1), {}), given)

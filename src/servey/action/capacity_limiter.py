@@ -1,7 +1,7 @@
 """Limit the calls of an action that run at a time, `@action(max_running=4)`, and the open instances of a resource,
 `@resource(limit=4)`, in this process: a semaphore for calls of several event loops, with their deadlines.
 
-A call that waits for a place waits on its event loop, without a worker thread.
+A call that waits for a slot waits on its event loop, without a worker thread.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from contextvars import ContextVar
 from functools import partial
 from typing import Any
 
-from servey.action.callables import ToAwait
+from servey.action.callables import AwaitableReturned
 from servey.action.context import CallContext
 from servey.action.deadlines import in_time
 from servey.action.runtime import Runtime
 from servey.errors import OverloadedError
 
 
-class Places:
-    """The places of one action or resource. Calls get them in the order of their arrival.
+class CapacityLimiter:
+    """The slots of one action or resource. Calls get them in the order of their arrival.
 
     Args:
-        count: The number of places.
-        reason: What to tell a caller who got no place before the deadline.
+        count: The number of slots.
+        reason: What to tell a caller who got no slot before the deadline.
     """
 
     def __init__(self, count: int, reason: str = "too many calls of the action were running") -> None:
@@ -35,8 +35,8 @@ class Places:
         self._free = count
         self._waiting: OrderedDict[_Waiting, None] = OrderedDict()
 
-    async def take(self, deadline: float | None, runtime: Runtime) -> Place:
-        """Wait for a free place, and take it.
+    async def acquire(self, deadline: float | None, runtime: Runtime) -> Slot:
+        """Wait for a free slot, and take it.
 
         Args:
             deadline: When to give up, in the event loop's time (seconds); None for never.
@@ -48,7 +48,7 @@ class Places:
         with self._lock:
             if self._free:
                 self._free -= 1
-                return Place(self)
+                return Slot(self)
             waiting = _Waiting(runtime.loop)
             self._waiting[waiting] = None
         if deadline is not None:
@@ -65,43 +65,43 @@ class Places:
             runtime.deadlines.discard(waiting)
         if not is_free:
             raise OverloadedError(f"{self._reason} until the call's deadline")
-        return Place(self)
+        return Slot(self)
 
     def limited(self, execute: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-        """Return `execute` with a place taken around it."""
+        """Return `execute` with a slot taken around it."""
 
         async def limited(
             arguments: Any, context: CallContext, runtime: Runtime, finish: Callable[[Any], Any], *hold: Any
         ) -> Any:
-            place = await self.take(context.deadline, runtime)
-            token = CURRENT_PLACE.set(place)
+            slot = await self.acquire(context.deadline, runtime)
+            token = CURRENT_SLOT.set(slot)
             try:
                 return await execute(arguments, context, runtime, finish, *hold)
-            except ToAwait as returned:
+            except AwaitableReturned as returned:
                 return finish(await in_time(returned.awaitable, context.deadline, runtime.deadlines))
             finally:
-                CURRENT_PLACE.reset(token)
-                place.leave()
+                CURRENT_SLOT.reset(token)
+                slot.leave()
 
         return limited
 
     @staticmethod
     def holding(call: Callable[..., Any]) -> Callable[..., Any]:
-        """Return `call` for a thread, which holds the place as well: a call that was given up keeps it until then."""
+        """Return `call` for a thread, which holds the slot as well: a call that was given up keeps it until then."""
 
         def held(*arguments: Any) -> Any:
-            place = CURRENT_PLACE.get()
-            if not place.hold():
+            slot = CURRENT_SLOT.get()
+            if not slot.hold():
                 raise OverloadedError("the call was given up before it began")
             try:
                 return call(*arguments)
             finally:
-                place.leave()
+                slot.leave()
 
         return held
 
     def free(self) -> None:
-        """Give a free place to the call that has waited longest, if any."""
+        """Give a free slot to the call that has waited longest, if any."""
         with self._lock:
             while self._waiting:
                 waiting, _ = self._waiting.popitem(last=False)
@@ -121,7 +121,7 @@ class Places:
 
     def _expire(self, waiting: _Waiting) -> None:
         with self._lock:
-            if waiting not in self._waiting:  # it has a place
+            if waiting not in self._waiting:  # it has a slot
                 return
             del self._waiting[waiting]
         if not waiting.future.done():
@@ -129,7 +129,7 @@ class Places:
 
 
 class _Waiting:
-    """A call that waits for a place."""
+    """A call that waits for a slot."""
 
     __slots__ = ("future", "is_given", "loop")
 
@@ -139,22 +139,22 @@ class _Waiting:
         self.is_given = False
 
 
-class Place:
-    """One taken place, with a count of its holders: the call, and the thread in which it runs.
+class Slot:
+    """One taken slot, with a count of its holders: the call, and the thread in which it runs.
 
     Args:
-        places: The places that it belongs to.
+        limiter: The limiter that it belongs to.
     """
 
-    __slots__ = ("_holders", "_lock", "_places")
+    __slots__ = ("_holders", "_limiter", "_lock")
 
-    def __init__(self, places: Places) -> None:
-        self._places = places
+    def __init__(self, limiter: CapacityLimiter) -> None:
+        self._limiter = limiter
         self._lock = threading.Lock()
         self._holders = 1
 
     def hold(self) -> bool:
-        """Add a holder; return False if the place is free already."""
+        """Add a holder; return False if the slot is free already."""
         with self._lock:
             if not self._holders:
                 return False
@@ -162,13 +162,13 @@ class Place:
             return True
 
     def leave(self) -> None:
-        """Remove a holder; the last one frees the place."""
+        """Remove a holder; the last one frees the slot."""
         with self._lock:
             self._holders -= 1
             is_left = not self._holders
         if is_left:
-            self._places.free()
+            self._limiter.free()
 
 
-CURRENT_PLACE: ContextVar[Place] = ContextVar("servey_place")
-"""The place of the current call, if its action has a `max_running`."""
+CURRENT_SLOT: ContextVar[Slot] = ContextVar("servey_slot")
+"""The slot of the current call, if its action has a `max_running`."""

@@ -14,12 +14,12 @@ from typing import Any
 
 from servey.action.batch import Batch, BatchedCall
 from servey.action.context import CallContext
-from servey.action.hop import Hop
 from servey.action.runtime import Runtime
+from servey.action.thread_batch import ThreadBatch
 from servey.action.workers import Job
 
 
-class CallGroup:
+class BatchLoader:
     """The calls of one request; belongs to the event loop that the request runs in.
 
     A transport makes one for a request that is many calls, and puts it into the `CallContext` of each.
@@ -31,7 +31,7 @@ class CallGroup:
         self._batched: dict[tuple[Batch, int, int], list[BatchedCall]] = {}
         self._chunks: dict[BatchedCall, _Chunk] = {}
         self._threaded: list[tuple[Job[Any], float | None]] = []
-        self._hops: dict[Job[Any], Hop] = {}
+        self._thread_batches: dict[Job[Any], ThreadBatch] = {}
         self._context = Context()  # of whoever joins first, nothing should stay with what serves all
 
     async def call_batched(
@@ -86,11 +86,11 @@ class CallGroup:
         try:
             failure = await job.future
         except BaseException:
-            if (hop := self._hops.get(job)) is not None:
-                hop.leave(job)
+            if (thread_batch := self._thread_batches.get(job)) is not None:
+                thread_batch.leave(job)
             raise
         finally:
-            self._hops.pop(job, None)
+            self._thread_batches.pop(job, None)
             runtime.deadlines.discard(job)
         return job.outcome(failure)
 
@@ -111,8 +111,8 @@ class CallGroup:
         batched, self._batched = self._batched, {}
         threaded = [(job, deadline) for job, deadline in threaded if not job.future.done()]
         if threaded:
-            hop = Hop(threaded, runtime)
-            self._hops.update((job, hop) for job, _ in threaded)
+            thread_batch = ThreadBatch(threaded, runtime)
+            self._thread_batches.update((job, thread_batch) for job, _ in threaded)
         for (batch, *_), calls in batched.items():
             waiting = [call for call in calls if not call.future.done()]
             size = batch.max_size or len(waiting)

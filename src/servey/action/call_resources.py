@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from servey.action.context import CallContext
 from servey.action.injection import Injection, ResourceNode, Values
-from servey.action.request_scope import CallErrorOf, RequestScope, Turn
+from servey.action.request_scope import CallErrorOf, Lease, RequestScope
 from servey.action.runtime import Runtime
 from servey.action.signature import Injected
 
 if TYPE_CHECKING:
-    from servey.action.places import Place
+    from servey.action.capacity_limiter import Slot
 
 T = TypeVar("T")
 
 
-class Opening:
+class CallResources:
     """The resources that are opened around the calls of one function.
 
     Args:
@@ -29,36 +29,36 @@ class Opening:
         call_error: Returns the error for callers that stands for an exception; logs a defect.
 
     Attributes:
-        alone: The resources of a call outside of a request scope, in the order in which they are opened.
-        own: The resources of a call in a request scope: those of scope ``"call"``.
-        shared: The resources of scope ``"request"``, which the calls of a request scope share.
-        fits_a_thread: Whether all resources are sync, so that they can be opened in the thread of the call. `alone`
+        nodes: The resources of a call outside of a request scope, in the order in which they are opened.
+        per_call: The resources of a call in a request scope: those of scope ``"call"``.
+        per_request: The resources of scope ``"request"``, which the calls of a request scope share.
+        fits_a_thread: Whether all resources are sync, so that they can be opened in the thread of the call. `nodes`
             decides, so that a function runs in the same way inside and outside of a request scope.
     """
 
     def __init__(self, injected: Iterable[Injected], injection: Injection, call_error: CallErrorOf) -> None:
         needed = injection.needed(injected)
-        self.own = tuple(node for node in needed if node.resource.scope == "call")
-        self.shared = tuple(node for node in needed if node.resource.scope == "request")
+        self.per_call = tuple(node for node in needed if node.resource.scope == "call")
+        self.per_request = tuple(node for node in needed if node.resource.scope == "request")
         # Always the same order, to avoid deadlocks: resources of requests first, also outside of a request scope. A
         # request keeps them while its calls wait for resources of scope "call", so no call may wait the other way.
-        self.alone = (*self.shared, *self.own)
-        self.fits_a_thread = not any(node.resource.is_async for node in self.alone)
-        self._is_limited = any(node.resource.limit is not None for node in self.alone)
+        self.nodes = (*self.per_request, *self.per_call)
+        self.fits_a_thread = not any(node.resource.is_async for node in self.nodes)
+        self._is_limited = any(node.resource.limit is not None for node in self.nodes)
         self._injection, self.call_error = injection, call_error
 
     @property
-    def may_hold(self) -> bool:
-        """Whether some calls must wait for others; such a call enters `hold`."""
-        return self._is_limited or bool(self.shared)
+    def may_lock(self) -> bool:
+        """Whether some calls must wait for others; such a call enters `locks`."""
+        return self._is_limited or bool(self.per_request)
 
-    def holds(self, context: CallContext) -> bool:
+    def must_lock(self, context: CallContext) -> bool:
         """Whether a call must wait for others: for a shared resource, or for a limited one."""
-        return self._is_limited or (bool(self.shared) and context.request_scope is not None)
+        return self._is_limited or (bool(self.per_request) and context.request_scope is not None)
 
-    def hold(self, context: CallContext, runtime: Runtime) -> Hold:
+    def locks(self, context: CallContext, runtime: Runtime) -> CallLocks:
         """Return the context manager that waits for shared and limited resources."""
-        return Hold(self, self._injection, context, runtime)
+        return CallLocks(self, self._injection, context, runtime)
 
     def around(
         self, nodes: Sequence[ResourceNode], context: CallContext, values: Values, call: Callable[[Values], T]
@@ -91,7 +91,7 @@ class Opening:
 
 
 def in_thread(
-    call: Callable[[], T], label: str, context: CallContext, runtime: Runtime, hold: Hold | None = None
+    call: Callable[[], T], label: str, context: CallContext, runtime: Runtime, locks: CallLocks | None = None
 ) -> Awaitable[T]:
     """Run `call` in a worker thread, and return its result; see `servey.action.workers.Workers.run`.
 
@@ -100,21 +100,21 @@ def in_thread(
         label: The name of the job, for the log.
         context: The context of the call, with the deadline.
         runtime: The runtime of the event loop.
-        hold: The `Hold` of the call, which it keeps until the thread ends; None for a call without one.
+        locks: The `CallLocks` of the call, which it keeps until the thread ends; None for a call without one.
     """
-    if hold is not None:
-        return hold.in_thread(call, label)
+    if locks is not None:
+        return locks.in_thread(call, label)
     return runtime.workers.run(call, deadline=context.deadline, label=label, request_id=context.request_id)
 
 
-class Hold:
-    """The locks of one call: its exclusive use of shared resources, and its places of limited resources.
+class CallLocks:
+    """The locks of one call: its exclusive use of shared resources, and its slots of limited resources.
 
     It releases them when the call ends. A function in a thread may end later than its caller waits; then the thread
     releases them.
 
     Args:
-        opening: The resources of the function.
+        resources: The resources of the function.
         injection: Opens the resources.
         context: The context of the call.
         runtime: The runtime of the event loop.
@@ -122,33 +122,33 @@ class Hold:
     Attributes:
         nodes: The resources that must still be opened around the call.
         values: The values of the resources that are open already.
-        turn: The call's use of shared resources; None if it shares none.
+        lease: The call's use of shared resources; None if it shares none.
     """
 
-    def __init__(self, opening: Opening, injection: Injection, context: CallContext, runtime: Runtime) -> None:
-        self._opening, self._injection = opening, injection
+    def __init__(self, resources: CallResources, injection: Injection, context: CallContext, runtime: Runtime) -> None:
+        self._resources, self._injection = resources, injection
         self._context, self._runtime = context, runtime
         self.values: Values = runtime.values
         shares = context.request_scope is not None
-        self.nodes = opening.own if shares else opening.alone
-        self._shared = opening.shared if shares else ()
-        self.turn: Turn | None = None
-        self._places: list[Place] = []
+        self.nodes = resources.per_call if shares else resources.nodes
+        self._shared = resources.per_request if shares else ()
+        self.lease: Lease | None = None
+        self._slots: list[Slot] = []
         self._lock = threading.Lock()
         # with the lock held
         self._is_left = self._runs = False
 
-    async def __aenter__(self) -> Hold:
+    async def __aenter__(self) -> CallLocks:
         context, runtime = self._context, self._runtime
         try:
             if self._shared:
                 scope: RequestScope = context.request_scope
-                call_error = self._opening.call_error
-                self.turn = await scope.take(self._shared, self._injection, context, runtime, call_error)
-                self.values = self.turn.values
+                call_error = self._resources.call_error
+                self.lease = await scope.take(self._shared, self._injection, context, runtime, call_error)
+                self.values = self.lease.values
             for node in self.nodes:
-                if node.places is not None:
-                    self._places.append(await node.places.take(context.deadline, runtime))
+                if node.limiter is not None:
+                    self._slots.append(await node.limiter.acquire(context.deadline, runtime))
         except BaseException:
             self._give_back()
             raise
@@ -161,12 +161,12 @@ class Hold:
             self._is_left = True
             runs = self._runs
         meant = error
-        if error is not None and self.turn is not None:
-            meant = self.turn.fail(error)
+        if error is not None and self.lease is not None:
+            meant = self.lease.fail(error)
         if not runs:
             self._give_back()
-        elif self.turn is not None:
-            self.turn.outlast()
+        elif self.lease is not None:
+            self.lease.outlast()
         if meant is not None and meant is not error:
             raise meant from error
 
@@ -191,7 +191,7 @@ class Hold:
         return await in_thread(run, label, self._context, self._runtime)
 
     def _give_back(self) -> None:
-        if self.turn is not None:
-            self.turn.give_back()
-        for place in self._places:
-            place.leave()
+        if self.lease is not None:
+            self.lease.give_back()
+        for slot in self._slots:
+            slot.leave()

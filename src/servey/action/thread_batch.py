@@ -22,10 +22,10 @@ PATIENCE_SECONDS = 0.01
 """For how long the first thread works alone."""
 
 MOST_THREADS = 8
-"""So many threads work for one hop at most: the others are for other requests."""
+"""At most so many threads work for one batch: the others are for other requests."""
 
 
-class Hop:
+class ThreadBatch:
     """Calls that share worker threads; used in the thread of its event loop.
 
     Args:

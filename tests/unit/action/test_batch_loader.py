@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import pytest
 
 from servey import BatchInvoker, resource
-from servey.action import hop as hops
+from servey.action import thread_batch
 from servey.action.action import action
-from servey.action.call_group import CallGroup
+from servey.action.batch_loader import BatchLoader
 from servey.action.context import CURRENT_CALL, CallContext, Origin
 from servey.action.workers import Job, Workers
 from servey.cache_control.ttl_cache_control import TtlCacheControl
@@ -26,7 +26,7 @@ BOUND = 60.0
 @pytest.fixture
 def jobs(monkeypatch):
     """The labels of the jobs that worker threads were given; none to help, however slow the machine is."""
-    monkeypatch.setattr(hops, "PATIENCE_SECONDS", BOUND)
+    monkeypatch.setattr(thread_batch, "PATIENCE_SECONDS", BOUND)
     labels = []
     run = Workers.run
 
@@ -41,11 +41,11 @@ def jobs(monkeypatch):
 @pytest.fixture
 def impatient(monkeypatch):
     """More threads help at once."""
-    monkeypatch.setattr(hops, "PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(thread_batch, "PATIENCE_SECONDS", 0.0)
 
 
 def grouped(group, deadline=None, request_id="r"):
-    return CallContext(Origin.NETWORK, "test", request_id, group=group, deadline=deadline)
+    return CallContext(Origin.NETWORK, "test", request_id, batch_loader=group, deadline=deadline)
 
 
 def call(service, name, group, deadline=None, **arguments):
@@ -57,7 +57,7 @@ def call(service, name, group, deadline=None, **arguments):
 def run(service, main):
     async def running():
         async with service.running(), asyncio.timeout(BOUND):
-            return await main(CallGroup())
+            return await main(BatchLoader())
 
     return asyncio.run(running())
 
@@ -117,7 +117,7 @@ def test_calls_of_several_actions_share_a_job_and_those_of_other_requests_do_not
 
     async def main(group):
         both = (call(service, "f", group, n=1), call(service, "g", group), call(service, "f", group, n=2))
-        return await asyncio.gather(*both, call(service, "g", CallGroup()))
+        return await asyncio.gather(*both, call(service, "g", BatchLoader()))
 
     assert run(service, main) == [1, "g", 2, "g"]
     assert sorted(jobs) == ["f, g", "g"]
@@ -273,15 +273,15 @@ def test_one_request_has_so_many_threads_at_most_and_the_rest_is_for_others(impa
 
     async def main(group):
         held = [call(service, "hold", group, n=n) for n in range(20)]
-        await until(lambda: len(inside) == hops.MOST_THREADS)
+        await until(lambda: len(inside) == thread_batch.MOST_THREADS)
         for _ in range(50):
             await asyncio.sleep(0)
-        found = await call(service, "other", CallGroup())
+        found = await call(service, "other", BatchLoader())
         begun = sorted(inside)
         gate.opened.set()
         return found, begun, await asyncio.gather(*held)
 
-    assert run(service, main) == ("other", list(range(hops.MOST_THREADS)), list(range(20)))
+    assert run(service, main) == ("other", list(range(thread_batch.MOST_THREADS)), list(range(20)))
 
 
 def test_the_result_of_a_quick_call_does_not_wait_for_a_slow_one_in_its_thread():
@@ -404,7 +404,7 @@ def test_what_needs_asynchronous_resources_goes_its_own_way(jobs):
 
 
 def test_at_the_deadline_what_is_done_has_its_result_and_the_rest_is_late(monkeypatch, caplog):
-    monkeypatch.setattr(hops, "PATIENCE_SECONDS", BOUND)  # nobody helps, and nothing is given out early
+    monkeypatch.setattr(thread_batch, "PATIENCE_SECONDS", BOUND)  # nobody helps, and nothing is given out early
     gate = Gate()
     made = []
 
@@ -479,7 +479,7 @@ def test_calls_that_no_thread_will_make_are_told_so():
 
 
 def test_a_call_that_nobody_waits_for_any_more_is_not_begun(monkeypatch):
-    monkeypatch.setattr(hops, "PATIENCE_SECONDS", BOUND)
+    monkeypatch.setattr(thread_batch, "PATIENCE_SECONDS", BOUND)
     gate, made = Gate(), []
 
     @action
@@ -530,7 +530,7 @@ def test_a_request_that_nobody_waits_for_gives_its_place_for_a_thread_back():
 
 
 def test_to_give_up_all_calls_at_once_takes_no_longer_for_each_than_to_give_up_one(monkeypatch):
-    monkeypatch.setattr(hops, "PATIENCE_SECONDS", BOUND)
+    monkeypatch.setattr(thread_batch, "PATIENCE_SECONDS", BOUND)
     gate, asked = Gate(), []
 
     class Future(asyncio.Future):
@@ -546,7 +546,7 @@ def test_to_give_up_all_calls_at_once_takes_no_longer_for_each_than_to_give_up_o
 
     async def main(group):
         calls = jobs_of(service, 200)
-        hop = hops.Hop(calls, service.runtime)
+        hop = thread_batch.ThreadBatch(calls, service.runtime)
         await until(gate.begun.is_set)
         asked.clear()
         for job, _ in calls:
