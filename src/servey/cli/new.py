@@ -15,7 +15,7 @@ import servey
 from servey.cli.errors import CommandError
 
 EX_CANTCREAT = 73
-"""Of ``sysexits.h``: what is to be written cannot be."""
+"""Of ``sysexits.h``: a file cannot be written."""
 
 FILES = (
     "actions.py",
@@ -28,11 +28,11 @@ FILES = (
     ".dockerignore",
     ".gitignore",
 )
-"""What a new project has. The template of each is a file of the same name, without a leading dot, that ends in .in"""
+"""The files of a new project. The template of each has the same name without a leading dot, and ends in .in"""
 
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,98}[A-Za-z0-9])?")
 _ALLOWED = {".git"}
-"""What a directory may have and still be empty: a repository may be there first."""
+"""Entries of a directory that counts as empty: it may already be a repository."""
 
 
 @click.command("new")
@@ -57,7 +57,7 @@ def new(name: str) -> None:
 
 
 def next_steps(name: str) -> list[tuple[str, str]]:
-    """Return the commands that a user runs next, each with what it does."""
+    """Return the next commands for the user, each with a comment."""
     enter = [] if Path(name) == Path() else [(f"cd {shlex.quote(name)}", "")]
     return [
         *enter,
@@ -67,11 +67,11 @@ def next_steps(name: str) -> list[tuple[str, str]]:
 
 
 def checked(name: str) -> Path:
-    """Return the absolute path of the directory to make.
+    """Return the absolute path of the new directory.
 
     Raises:
-        CommandError: It is there and has something in it, or there is nowhere to make it.
-        click.BadParameter: The last part of `name` is no good name.
+        CommandError: It exists and is not empty, or its parent does not exist.
+        click.BadParameter: The last part of `name` is not a valid name.
     """
     given = Path(name)
     directory = given.resolve() if given.name in ("", "..") else given.absolute()
@@ -102,7 +102,7 @@ def make(directory: Path) -> None:
     """Write the project: all of it, or nothing.
 
     Args:
-        directory: Where; one that is empty, or not there.
+        directory: An empty directory, or one that does not exist.
 
     Raises:
         OSError: It cannot be written.
@@ -145,7 +145,7 @@ def package_name(name: str) -> str:
 
 
 def requirement(version: str) -> str:
-    """Return what a project made by this version depends on: this version, up to the next major one.
+    """Return the requirement of a project made by this version: this version, up to the next major one.
 
     Example:
         >>> requirement("6.4.0.dev1")

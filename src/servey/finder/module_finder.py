@@ -21,12 +21,12 @@ _HOME = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
 
 class Declarations(msgspec.Struct, frozen=True):
-    """What was found, in the order of the modules and of the declarations in them.
+    """The actions and resources of some modules, in the order of their declaration.
 
     Args:
-        actions: The actions; one that several modules name counts once.
+        actions: The actions; an action in several modules counts once.
         resources: The resources, likewise.
-        nested: The actions on methods of classes; they are served where an action returns the class.
+        nested: The actions on methods of classes; they are served if an action returns the class.
     """
 
     actions: tuple[Action, ...]
@@ -35,7 +35,7 @@ class Declarations(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, values: Sequence[Any]) -> Declarations:
-        """Return what is declared among `values`.
+        """Return the declarations among `values`.
 
         Raises:
             DefinitionError: Another decorator stands above ``@action`` or ``@resource``: calls would bypass it.
@@ -48,7 +48,7 @@ class Declarations(msgspec.Struct, frozen=True):
             if isinstance(value, type):
                 nested += [action for method in vars(value).values() if (action := get_action(method)) is not None]
                 continue
-            # static: a proxy of another framework in the user's module may raise whatever it is asked for
+            # static: a proxy of another framework in the user's module may raise at any attribute
             action = getattr_static(value, "__servey_action__", None)
             resource = getattr_static(value, "__servey_resource__", None)
             declared = action if isinstance(action, Action) else resource
@@ -72,7 +72,7 @@ def find_declarations(path: str) -> Declarations:
     """Import the modules named by `path`, with all their submodules, and return what they declare.
 
     Args:
-        path: Names of modules or packages, with commas between them.
+        path: Names of modules or packages, separated by commas.
 
     Raises:
         DefinitionError: There is no such module. An error inside a module is raised as it is.
@@ -94,7 +94,7 @@ def _modules(name: str) -> Iterator[ModuleType]:
         module = _imported(name)
     except ModuleNotFoundError as error:
         if not is_missing(name, error):
-            raise  # something that the user's module imports is missing
+            raise  # an import of the user's module is missing
         raise DefinitionError(f"there is no module {name!r} to find actions in", fix=_fix_for_missing(name)) from error
     yield module
     import pkgutil  # a service built of functions needs no search
@@ -105,7 +105,7 @@ def _modules(name: str) -> Iterator[ModuleType]:
 
 
 def _imported(name: str) -> ModuleType:
-    """Import a module; a wrong declaration that knows no place of its own gets that of the user's line."""
+    """Import a module; a definition error without a place gets the place of the user's line."""
     try:
         return import_module(name)
     except DefinitionError as error:

@@ -33,7 +33,7 @@ def nested_actions(classes: Iterable[type]) -> Iterator[tuple[type, Action]]:
 
 
 def _inner(value: Any) -> Any:
-    """Return the function inside a descriptor: what ``@classmethod`` and ``@property`` stand above."""
+    """Return the function inside a descriptor, such as ``@classmethod`` or ``@property``."""
     descriptors: Any = (classmethod, staticmethod, property, cached_property)
     for attribute in ("__func__", "fget", "func"):
         if isinstance(value, descriptors) and hasattr(value, attribute):

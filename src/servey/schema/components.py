@@ -1,4 +1,4 @@
-"""The schemas of one document: one for each class where what is sent and what is got agree, else two."""
+"""The schemas of one document: one for each class, or two if its input and output differ."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _SENT = "#/components/sent/"
 class Components:
     """Collects the schemas that a document refers to.
 
-    A class whose two sides differ, because a default may be left out or a number stands for a string, is called by its
-    name where it is got, and by its name and ``Input`` where it is sent.
+    If input and output of a class differ (a default may be left out, a number replaces a string), the output schema has
+    the name of the class, and the input schema the name with ``Input``.
 
     Args:
-        own: The schemas of the document's own, by name; a class of such a name gets another one.
+        own: The document's own schemas, by name; a class with such a name gets another name.
     """
 
     def __init__(self, own: Mapping[str, Any]) -> None:
@@ -35,11 +35,11 @@ class Components:
         }
 
     def writer(self, mode: SchemaMode) -> SchemaWriter:
-        """Return what writes the schemas of one side; references are final after `resolved`."""
+        """Return the writer for schemas of input or of output; references are final after `resolved`."""
         return self._writers[mode]
 
     def resolved(self, document: Mapping[str, Any]) -> dict[str, Any]:
-        """Return a document, written with these writers, with its schemas and with every reference in place."""
+        """Return a document of these writers with its schemas and final references."""
         sent, got = self._writers["input"].definitions, self._writers["output"].definitions
         apart = _apart(sent, got)
         names = {name: self._names.of(("input", name), f"{name}Input") if name in apart else name for name in sent}
@@ -49,7 +49,7 @@ class Components:
 
 
 def _apart(sent: Mapping[str, Any], got: Mapping[str, Any]) -> set[str]:
-    """Return the names whose two schemas differ, or refer to one whose do."""
+    """Return the names whose two schemas differ, directly or through a reference."""
     both = sent.keys() & got.keys()
     same = {_SENT + name: PREFIX + name for name in sent}
     apart = {name for name in both if replaced(sent[name], same) != got[name]}

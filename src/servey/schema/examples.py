@@ -10,7 +10,7 @@ from servey.docstring.documentation import summary_of
 
 
 def shown(item: CheckedExample) -> bool:
-    """Return whether an example is for the document."""
+    """Return whether the document shows an example."""
     return item.example.include_in_schema
 
 
@@ -23,5 +23,5 @@ def example_objects(values: Iterable[tuple[CheckedExample, Any]]) -> dict[str, A
 
 
 def filled(members: dict[str, Any]) -> dict[str, Any]:
-    """Return an object of the document without the members that say nothing; a schema always says something."""
+    """Return an object of the document without its empty members, schemas excepted."""
     return {key: value for key, value in members.items() if value or key == "schema"}

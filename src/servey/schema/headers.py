@@ -1,4 +1,4 @@
-"""The headers of answers in a document."""
+"""The response headers in a document."""
 
 from __future__ import annotations
 
@@ -53,12 +53,12 @@ _CACHING: Headers = {
 
 
 def result_headers(operation: Operation, *, reads: bool, not_modified: bool = False) -> Headers:
-    """Return the headers of a result; or of the answer that it has not changed.
+    """Return the headers of a result, or of a 304.
 
     Args:
         operation: The operation.
         reads: Whether the method is GET; answers to others have no validators (RFC 9110 §8.8).
-        not_modified: Whether it is the answer that it has not changed.
+        not_modified: Whether the answer is a 304.
     """
     cached = _NOT_MODIFIED if not_modified else _CACHING if reads else _KEPT
     return {
@@ -76,7 +76,7 @@ def error_headers(operation: Operation, status: int, codes: Sequence[str]) -> He
         codes: The codes of the errors that have this status.
     """
     if status == UnauthorizedError.status:
-        always = list(codes) == [UnauthorizedError.code]  # an error of the user's own has the headers that it has
+        always = list(codes) == [UnauthorizedError.code]  # a user's own error may set other headers
         examples = ("Bearer", 'Bearer error="invalid_token", error_description="the token has expired"')
         return {"WWW-Authenticate": _header("How to authenticate (RFC 6750 §3).", _TEXT, *examples, required=always)}
     if status == ForbiddenError.status:

@@ -1,4 +1,4 @@
-"""The parameter ``include`` in a document: what it takes, and what results may have in them by it."""
+"""The parameter ``include`` in a document, and the members that it adds to results."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MOST_LISTED = 50
 
 
 class IncludeWriter:
-    """Writes what callers of some routes may have included in results.
+    """Writes the includable nested actions of some routes.
 
     Args:
         service: The service.
@@ -49,15 +49,15 @@ class IncludeWriter:
         return list(dict.fromkeys(operation for found in self._of.values() for operation in found))
 
     def of(self, route: WebRoute) -> Sequence[Operation]:
-        """Return the nested actions that callers of a route may ask for."""
+        """Return the nested actions that callers of a route may include."""
         return self._of.get(route.operation.name, ()) if route.method == "GET" else ()
 
     def members(self, node: Node) -> Sequence[Field]:
-        """Return what objects of a class may have besides its own members."""
+        """Return the members that ``include`` may add to objects of a class."""
         return self._classes.get(node.cls, ())
 
     def parameters(self, route: WebRoute) -> list[dict[str, Any]]:
-        """Return the parameter object (OpenAPI 3.1 §4.8.12) of a route where there is something to include."""
+        """Return the parameter object (OpenAPI 3.1 §4.8.12) of a route with includable actions."""
         if not self.of(route):
             return []
         root = route.operation.result.root

@@ -42,7 +42,7 @@ def openapi_document(
     root_path: str = "",
     visible: Container[str] | None = None,
 ) -> dict[str, Any]:
-    """Return the OpenAPI document of a service; for one service it is always the same.
+    """Return the OpenAPI document of a service. The same service gives the same document.
 
     Args:
         service: The service; an action with ``include_in_schema=False`` is left out.
@@ -73,7 +73,7 @@ def openapi_document(
     )
     writer = _OperationWriter(components, security, included, settings, root_path)
     paths: dict[str, dict[str, Any]] = {}
-    for route in whole:  # an action's first route has its name, whatever the others are called
+    for route in whole:  # the first route of an action keeps the action's name
         names.of(route.operation.name, route.operation.name)
     named: set[str] = set()
     for route in whole:
@@ -103,18 +103,18 @@ def openapi_document(
 
 
 def _utf8(document: dict[str, Any]) -> dict[str, Any]:
-    """Return a document that UTF-8 can write: without lone surrogates, which a text of the user's may have."""
+    """Return a document without lone surrogates, which UTF-8 cannot encode."""
     text = json.dumps(document, ensure_ascii=False)
     return document if text.isascii() else json.loads(encodable_text(text))
 
 
 class _OperationWriter:
-    """Writes what one method of one path does.
+    """Writes the operation objects: one for each method of a path.
 
     Args:
         components: Where the schemas of classes go.
-        security: What operations require of their callers.
-        included: What callers may ask for besides results.
+        security: Writes the security requirements.
+        included: Writes the parameter ``include`` and its members.
         settings: The settings of the service.
         root_path: The path that the service is mounted at.
     """
@@ -196,7 +196,7 @@ class _OperationWriter:
         if place == "path" and schema.get("type") == "string":
             schema.setdefault("minLength", 1)  # an empty segment is another path
         if kind == "list" and required and schema.get("maxItems") != 0:
-            schema["minItems"] = max(1, schema.get("minItems", 0))  # a list of nothing cannot be said
+            schema["minItems"] = max(1, schema.get("minItems", 0))  # a query string cannot express an empty list
         values = [(item, item.params[field.name]) for item in examples if item.params.get(field.name) is not None]
         found: dict[str, Any] = {"name": field.wire, "in": place, "required": required}
         if field.description:
@@ -205,7 +205,7 @@ class _OperationWriter:
             return {**found, "content": {_JSON: filled({"schema": schema, "examples": example_objects(values)})}}
         if required:
             return filled({**found, "schema": schema, "examples": example_objects(values)})
-        # a filter that is shown as a parameter's example is filled in by tools, all of them at once
+        # tools fill in every example of a parameter, so filters would all apply at once
         told = _distinct([value for _, value in values])
         return {**found, "schema": {**schema, "examples": told} if told else schema}
 
@@ -264,7 +264,7 @@ _BODILESS = frozenset({204, 205})
 def _as_text(schema: dict[str, Any], *, says_null: bool) -> dict[str, Any]:
     """Return the schema of a value in a path or a query string.
 
-    A number in a text is a text that looks like one, so of a Decimal's two forms the string is left.
+    In text, a number is also a string, so of a Decimal's two forms only the string remains.
 
     Args:
         schema: The schema of the JSON value.

@@ -1,7 +1,7 @@
 """OpenAPI 3.0 for readers that do not know 3.1, whose schemas are JSON Schema of 2020.
 
-3.0 has its own dialect (https://spec.openapis.org/oas/v3.0.4.html, §4.7.24): null is a flag, a bound is exclusive by a
-flag, nothing stands beside a reference, and what it has no word for is left out.
+3.0 has its own dialect (https://spec.openapis.org/oas/v3.0.4.html, §4.7.24): null and exclusive bounds are flags, a
+reference has no siblings, and other keywords are left out.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def as_openapi_30(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _walk(value: Any) -> Any:
-    """Copy what is no schema; rewrite the schemas in it."""
+    """Copy a part of a document, and rewrite the schemas in it."""
     if isinstance(value, list):
         return [_walk(item) for item in typing.cast("list[Any]", value)]
     if not isinstance(value, dict):
@@ -80,7 +80,7 @@ def _parts(found: dict[str, Any]) -> None:
 
 
 def _kinds(found: dict[str, Any]) -> None:
-    """Say null by a flag."""
+    """Replace the type null by a flag."""
     kinds: Any = found.get("type")
     if kinds == "null":
         found.update({"type": "string", "nullable": True, "enum": [None]})  # the flag needs a type beside it

@@ -1,4 +1,4 @@
-"""The errors of an operation in a document: which there are, what they mean, and what is answered."""
+"""The errors of an operation in a document, with their meaning and their responses."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class _Error(msgspec.Struct, frozen=True):
         return cls(error.status, error.code, Documentation.of_class(error).lead)
 
     def problem(self, types: str) -> dict[str, Any]:
-        """Return the problem details that every answer with this error has."""
+        """Return the problem details of every answer with this error."""
         kind = f"{types}{self.code}" if types else "about:blank"
         return {"type": kind, "title": phrase(self.status), "status": self.status, "code": self.code}
 
@@ -86,10 +86,10 @@ def problem_responses(
 
     Args:
         operation: The operation.
-        types: What the ``type`` of a problem begins with.
-        takes_tokens: Whether callers of the service have tokens; a bad one is refused by open actions, too.
+        types: The beginning of the ``type`` of a problem.
+        takes_tokens: Whether callers of the service have tokens; open actions refuse a bad one, too.
         takes_conditions: Whether requests may have conditions (RFC 9110 §13).
-        included: The nested actions whose results callers may ask for as well; their errors are the operation's.
+        included: The nested actions that callers may include; their errors are the operation's.
     """
     by_status: dict[int, dict[str, _Error]] = {}
     for error in _errors(operation, takes_tokens, takes_conditions, included):
@@ -114,8 +114,8 @@ def problem_responses(
 def _errors(
     operation: Operation, takes_tokens: bool, takes_conditions: bool, included: Sequence[Operation]
 ) -> Iterable[_Error]:
-    """Yield the errors that callers have to expect."""
-    # an action without parameters refuses what it is given as well
+    """Yield the possible errors of an operation."""
+    # an action without parameters refuses arguments, too
     yield from (_Error.of(MalformedError), _Error.of(InvalidError))
     if takes_tokens:
         yield _Error.of(UnauthorizedError)
@@ -134,7 +134,7 @@ def _errors(
 
 
 def _answer(operation: Operation, item: CheckedExample, error: _Error, types: str) -> dict[str, Any]:
-    """Return what is answered to an example of an error, as far as that is known without a call."""
+    """Return the answer to an example of an error, as far as it is known without a call."""
     if error.code == InvalidError.code:
         try:
             operation.decode(item.params)

@@ -1,6 +1,6 @@
-"""Sample values where a document has none.
+"""Sample values for schemas without examples.
 
-Tools make values up from patterns, and a price of sixty digits helps nobody.
+Otherwise tools generate values from patterns, such as a price with sixty digits.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _FIXED = {TIME: "09:30:00", DURATION: "PT1H30M"}
 
 
 def with_samples(value: Any) -> Any:
-    """Return a copy of a document in which decimals, times and durations have an example each."""
+    """Return a copy of a document in which every decimal, time and duration has an example."""
     if isinstance(value, list):
         return [with_samples(item) for item in typing.cast("list[Any]", value)]
     if not isinstance(value, dict):
@@ -42,7 +42,7 @@ def _sample(schema: dict[str, Any]) -> str:
         return ""
     if schema.get("format") != "decimal":
         return _FIXED.get(pattern, "")
-    # a pattern is made of its bounds' digits, so that one of these is within them, or next to one
+    # the pattern has the digits of the bounds, so one of these is within the bounds, or next to one
     bounds = [Decimal(text) for text in re.findall(r"-?[0-9]+", pattern)[:20] if len(text) < 20]
     near = [f"{bound + step:f}" for bound in bounds for step in (Decimal(0), Decimal(1), Decimal("0.5"))]
     return next((text for text in (*_DECIMALS, *near) if re.fullmatch(pattern, text)), "")

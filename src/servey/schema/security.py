@@ -1,4 +1,4 @@
-"""Who may call what, in a document: security schemes, and what each operation requires of a caller."""
+"""Security in a document: security schemes, and the requirements of each operation."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Requirements = list[dict[str, list[str]]]
 
 
 def required_scopes(operation: Operation) -> tuple[frozenset[str], ...]:
-    """Return what an operation takes, as alternatives: sets of scopes, each of which is enough."""
+    """Return the alternatives of an operation: sets of scopes, each of which is enough."""
     ask = getattr(operation.action.access_control, "required_scopes", None)
     return tuple(ask()) if ask is not None else ()
 
@@ -33,9 +33,9 @@ class SecurityWriter:
 
     Args:
         service: The service.
-        operations: The operations of the whole document. Where none of them takes a caller, there are no schemes.
-        visible: The names of the operations to show: no scope is told that others alone need. None for all.
-        names_roles: Whether scopes may be named for any scheme; OpenAPI 3.0 has them for OAuth 2.0 alone.
+        operations: The operations of the whole document. If none of them takes a caller, there are no schemes.
+        visible: The names of the operations to show; scopes of others are left out. None for all.
+        names_roles: Whether every scheme may name scopes; in OpenAPI 3.0 only OAuth 2.0 may.
     """
 
     def __init__(
@@ -56,11 +56,11 @@ class SecurityWriter:
     def requirements(self, operation: Operation, included: Iterable[Operation] = ()) -> Requirements:
         """Return the security requirements of an operation (OpenAPI 3.1 §4.8.30): any of them is enough.
 
-        One without a member is of who sends no token.
+        ``{}`` means that no token is needed.
 
         Args:
             operation: The operation.
-            included: The nested actions that its callers may ask for as well, and may need a token for.
+            included: The nested actions that its callers may include, which may need a token.
         """
         if not takes_caller(operation) and not any(map(takes_caller, included)):
             return []
@@ -78,7 +78,7 @@ def _schemes(service: Service, operations: Sequence[Operation]) -> dict[str, Any
     """Return the security schemes (OpenAPI 3.1 §4.8.27)."""
     found: dict[str, Any] = {}
     if service.authentication.authenticator is not None:
-        # beside the document, wherever that is
+        # relative to the document
         flow = {"tokenUrl": "login", "scopes": _scopes(operations)}
         found[LOGIN] = {
             "type": "oauth2",
@@ -102,7 +102,7 @@ def _schemes(service: Service, operations: Sequence[Operation]) -> dict[str, Any
 
 
 def _scopes(operations: Sequence[Operation]) -> dict[str, str]:
-    """Return every scope that an operation needs, with what it is needed for."""
+    """Return every scope that an operation needs, with its purpose."""
     users: dict[str, list[str]] = {}
     for operation in operations:
         for scope in sorted({scope for scopes in required_scopes(operation) for scope in scopes}):

@@ -1,7 +1,7 @@
-"""What all browser pages have in common: how they are sent, how their assets are, and what they may do.
+"""Common parts of all browser pages: sending, assets, and the Content-Security-Policy.
 
-Their addresses are relative, so a proxy may serve them below a prefix that the service does not know of. They run
-under a Content-Security-Policy without inline script, and load nothing from elsewhere.
+Addresses are relative, so a proxy can serve the pages below a prefix that the service does not know. The policy forbids
+inline scripts and resources of other hosts.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _POLICY: dict[str, Sequence[str]] = {
 
 
 class Page(NamedTuple):
-    """A page as it is sent, and its entity tag."""
+    """The bytes of a page, and their entity tag."""
 
     content: bytes
     etag: str
@@ -43,14 +43,14 @@ def policy(directives: Mapping[str, Sequence[str]]) -> str:
     """Return the Content-Security-Policy of a page.
 
     Args:
-        directives: Those that differ from what every page may do, each with its sources.
+        directives: Directives that differ from those of every page, each with its sources.
     """
     named = {**_POLICY, **directives}
     return "; ".join(" ".join(dict.fromkeys((name, *sources))) for name, sources in named.items())
 
 
 def redirect(location: str) -> Callable[[Request], Awaitable[Response]]:
-    """Return an endpoint that leads to a page, by a relative address."""
+    """Return an endpoint that redirects to a page, by a relative address."""
 
     async def answer(request: Request) -> Response:
         return Response(status_code=307, headers={"Location": location, "Cache-Control": "no-cache"})
@@ -62,8 +62,8 @@ class BrowserPages:
     """Pages and their assets. Nothing is read or rendered before the first request.
 
     Args:
-        path: Where they are, for the log.
-        content_security_policy: What they may do.
+        path: The path of the pages, for the log.
+        content_security_policy: The policy of the pages.
     """
 
     def __init__(self, path: str, content_security_policy: str) -> None:
@@ -84,7 +84,7 @@ class BrowserPages:
         Args:
             name: The file of its template.
             assets: Where its assets are, relative to the page.
-            parts: What the template leaves open, as HTML.
+            parts: The variable parts of the template, as HTML.
 
         Raises:
             MissingAssetsError: The template cannot be read.
@@ -94,7 +94,7 @@ class BrowserPages:
         return Page(encoded, f'"{sha256(encoded).hexdigest()[:20]}"')
 
     def answer(self, request: Request, page: Callable[[], Page]) -> Response:
-        """Return the answer to a request for a page, which is not sent again to who has it."""
+        """Return the answer to a request for a page; a 304 if the client has the page."""
         try:
             content, tag = page()
         except MissingAssetsError as error:
@@ -117,7 +117,7 @@ class BrowserPages:
             raise HTTPException(404)
         encoding = next((coding for coding in asset.encodings if accepts(request, coding)), "")
         headers = {
-            "Cache-Control": "public, max-age=31536000, immutable",  # its address changes when it does
+            "Cache-Control": "public, max-age=31536000, immutable",  # its address changes with its content
             "Cross-Origin-Resource-Policy": "same-origin",
             "ETag": f'"{asset.sha256[:20]}{encoding and "-"}{encoding}"',
             "Vary": "Accept-Encoding",

@@ -1,7 +1,7 @@
 """The browser pages: the OpenAPI document in Swagger UI, and the errors catalogue. Both work offline, at any prefix.
 
-Their addresses are relative, so a proxy may serve them below a prefix that the service does not know of. They run
-under a Content-Security-Policy without inline script or style, and load nothing from elsewhere.
+Addresses are relative, so a proxy can serve the pages below a prefix that the service does not know. The
+Content-Security-Policy forbids inline scripts and styles, and resources of other hosts.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class _Docs:
 
     @cached_property
     def _errors(self) -> Page:
-        from servey.servey_starlette.docs_errors import catalogue  # rendered when somebody asks
+        from servey.servey_starlette.docs_errors import catalogue  # rendered at the first request
 
         return self._page("errors.html", "assets", catalogue(self._service))
 
@@ -76,9 +76,9 @@ class _Docs:
 
 
 def _origin(server: str) -> str:
-    """Return a server's origin as a Content-Security-Policy says it; empty for a reference to this one.
+    """Return a server's origin in the form of a Content-Security-Policy; empty for a reference to this one.
 
-    It knows no IPv6 addresses, and none of the placeholders that a server's URL may have.
+    The policy has no form for IPv6 addresses, nor for placeholders in a server's URL.
     """
     from urllib.parse import urlsplit
 

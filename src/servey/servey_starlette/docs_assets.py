@@ -1,4 +1,4 @@
-"""What the browser pages are made of: files that `hatch_build.py` puts into the package when it is built."""
+"""The files of the browser pages, which `hatch_build.py` adds to the package at build time."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SUFFIXES = {"br": ".br", "gzip": ".gz"}
 
 
 class MissingAssetsError(ServeyError):
-    """The assets are not in the package, which is then installed badly."""
+    """The package has no assets: the installation is incomplete."""
 
     def __init__(self) -> None:
         super().__init__(BROKEN)
@@ -64,7 +64,7 @@ class Manifest(msgspec.Struct, frozen=True):
 
 
 class Assets:
-    """The assets of the installed package, read when they are first asked for."""
+    """The assets of the installed package, read at their first use."""
 
     def __init__(self) -> None:
         self._directory = os.path.join(os.path.dirname(__file__), "assets")
@@ -91,11 +91,11 @@ class Assets:
         return {asset.name: asset for asset in self.manifest.assets}
 
     def find(self, identifier: str, name: str) -> Asset | None:
-        """Return the asset of this name, if `identifier` is that of the present ones."""
+        """Return the asset of this name, if `identifier` is that of the installed assets."""
         return self._by_name.get(name) if identifier == self.manifest.id else None
 
     def path(self, asset: Asset, encoding: str) -> str:
-        """Return the file of an asset in an encoding; the empty one is its own."""
+        """Return the file of an asset in an encoding; empty for the file without one."""
         return self._path(asset.name + SUFFIXES.get(encoding, ""))
 
     def page(self, name: str) -> Template:

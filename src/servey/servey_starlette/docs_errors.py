@@ -1,4 +1,4 @@
-"""The catalogue of errors, to which the ``type`` of every problem leads: one entry for each code."""
+"""The errors catalogue, with one entry per code. The ``type`` of every problem links to it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def built_in_entries() -> list[Entry]:
 
 
 def own_entries(service: Service) -> list[Entry]:
-    """Return the errors that the service's actions declare, those left out of the schema excepted."""
+    """Return the errors that the service's documented actions declare."""
     declared: dict[ErrorMapping, list[str]] = {}
     for operation in service.operations.values():
         if operation.action.include_in_schema:

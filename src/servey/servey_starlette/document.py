@@ -1,6 +1,6 @@
-"""The OpenAPI document over HTTP: made once, compressed once, and not sent again to who has it.
+"""The OpenAPI document over HTTP: written once, compressed once, with a 304 for clients that have it.
 
-Who sends a token is shown what its bearer may call, and nothing else.
+With a token, the document shows only the actions that the token's bearer may call.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ class _Written(NamedTuple):
 
 
 class _Documents:
-    """The documents of one service that were asked for last.
+    """The last requested documents of one service.
 
-    Which one somebody gets can be chosen, by a token of fewer scopes, so there may be very many, and each costs time to
-    write. One is written at a time, in one thread; those who wait for another take none.
+    Tokens with other scopes need other documents, so there may be many, and each takes time to write. One thread writes
+    them, one at a time; waiting requests occupy no thread.
 
     Args:
         service: The service.
@@ -66,7 +66,7 @@ class _Documents:
         self._turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
 
     async def etag(self, which: _Which) -> str:
-        """Return what stands for a document's content, without writing it: it follows from that of the whole.
+        """Return the entity tag of a document, without writing the document: it follows from that of the whole.
 
         Raises:
             OverloadedError: Too many others are to be written.
@@ -78,7 +78,7 @@ class _Documents:
         return hashlib.sha256(self._tag + msgspec.msgpack.encode((root_path, names))).hexdigest()[:32]
 
     async def get(self, which: _Which) -> _Written:
-        """Return a document; it is written in a thread, so that a big service's holds up nobody.
+        """Return a document. A thread writes it, so that a big one does not block other requests.
 
         Raises:
             OverloadedError: Too many others are to be written.
@@ -159,10 +159,10 @@ async def _visible(service: Service, request: Request) -> frozenset[str]:
 
     Raises:
         UnauthorizedError: The token is not good.
-        DeadlineError: The authorizers or the access controls take too long to say.
+        DeadlineError: The authorizers or the access controls take too long.
     """
     request_id = request_id_of(dict(request.scope["headers"]))
-    # one for all, so that all of them together have the time that one call has
+    # one deadline for all of them, as for one call
     context = CallContext(Origin.NETWORK, "rest", request_id)
     deadline = service.runtime.loop.time() + service.settings.timeout
     context.authorization = await authenticated(request.scope, service, context, deadline)

@@ -1,4 +1,4 @@
-"""The cron trigger: an action runs at the times a cron expression names, in a time zone of its own."""
+"""The cron trigger: an action runs at the times of a cron expression, in a time zone."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from servey.errors import DefinitionError
 
 
 class CronTrigger(msgspec.Struct, frozen=True):
-    """Run an action, which must need no argument, when a cron expression says so.
+    """Run an action without required arguments at the times of a cron expression.
 
     Args:
         expression: Five fields as in crontab(5): minute, hour, day of month, month, day of week.

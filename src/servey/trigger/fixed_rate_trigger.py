@@ -1,4 +1,4 @@
-"""The fixed-rate trigger: an action runs again and again, a fixed time apart."""
+"""The fixed-rate trigger: an action runs at a fixed interval."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from servey.errors import DefinitionError
 
 
 class FixedRateTrigger(msgspec.Struct, frozen=True):
-    """Run an action, which must need no argument, at regular intervals.
+    """Run an action without required arguments at a fixed interval.
 
     Args:
         interval: The time between the starts of two runs; a number is seconds. At least one second.
 
     Raises:
-        DefinitionError: The interval is none, or is shorter than a second.
+        DefinitionError: The interval is no duration, or is shorter than a second.
 
     Example:
         >>> str(FixedRateTrigger(90))

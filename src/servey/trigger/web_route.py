@@ -20,10 +20,10 @@ class WebRoute(msgspec.Struct, frozen=True):
     """One method and path of a service.
 
     Args:
-        trigger: The trigger that asks for it.
+        trigger: Its trigger.
         path: The path template, given or by default.
-        operation: What it calls.
-        read: The route that serves GET at the same path, where this is another method's and there is one.
+        operation: Its action.
+        read: For another method than GET, the route that serves GET at the same path, if there is one.
     """
 
     trigger: WebTrigger
@@ -38,10 +38,10 @@ class WebRoute(msgspec.Struct, frozen=True):
 
     @property
     def current(self) -> WebRoute | None:
-        """The route that says what there is now of what this one changes, for the conditions of its requests.
+        """The route of the current representation, for the conditions of a write to this route.
 
-        It is itself where its action's cache control has a method `current_etag`; otherwise the action with a cache
-        control that serves GET at the same path, unless that needs more than the path says. None where nobody knows.
+        It is the route itself if its action's cache control has a method `current_etag`. Otherwise it is the GET at the
+        same path, if its action has a cache control and needs no other arguments. None if there is neither.
         """
         if self.method != "GET" and hasattr(self.operation.action.cache_control, "current_etag"):
             return self
@@ -55,7 +55,7 @@ def web_routes(operations: Iterable[Operation]) -> tuple[WebRoute, ...]:
     """Return the routes of `operations`.
 
     Raises:
-        DefinitionError: Two share a method and a path, or a path names what is no parameter of its action.
+        DefinitionError: Two share a method and a path, or a path names no parameter of its action.
     """
     routes: dict[tuple[str, str], WebRoute] = {}
     problems: list[DefinitionError] = []
@@ -93,7 +93,7 @@ def web_routes(operations: Iterable[Operation]) -> tuple[WebRoute, ...]:
 
 
 def _needed(operation: Operation) -> set[str]:
-    """Return the parameters that have to be given."""
+    """Return the required parameters."""
     return {name for name, (parameter, _) in operation.arguments.parameters.items() if parameter.default is MISSING}
 
 

@@ -29,7 +29,7 @@ class WebTrigger(msgspec.Struct, frozen=True):
 
     Args:
         method: The HTTP method. GET and DELETE take the action's parameters from the query string, the
-            others from a JSON object in the body; names in the path are taken out of either.
+            others from a JSON object in the body; parameters in the path appear in neither.
         path: The path, absolute (``/`` is one), with parameters as whole segments in braces: ``/users/{id}``.
             Default: ``/actions/`` and the action's name with dashes.
         graphql: What the action is in GraphQL: ``"query"``, ``"mutation"`` or None (not served).
