@@ -5,7 +5,7 @@ The engines of the codec (`servey.codec.Engine`) are a port too; it stands with 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from servey.security.authorization import Authorization
@@ -31,6 +31,24 @@ class AccessControl(Protocol):
             UnauthorizedError: There is no caller, and one is needed.
             ForbiddenError: The caller may not.
         """
+        ...
+
+
+@runtime_checkable
+class ScopeBased(Protocol):
+    """An access control whose rule is a matter of scopes. Documents and errors name them."""
+
+    def required_scopes(self) -> Sequence[frozenset[str]]:
+        """Return the alternatives: sets of scopes, each of which is enough."""
+        ...
+
+
+@runtime_checkable
+class ExampleCaller(Protocol):
+    """An access control that knows a caller whom it accepts: examples without an `Authorization` call as this one."""
+
+    def example_authorization(self) -> Authorization:
+        """Return such a caller."""
         ...
 
 

@@ -22,7 +22,16 @@ from servey.action.operation import Operation
 from servey.action.runtime import Runtime, Runtimes
 from servey.action.signature import ActionSignature
 from servey.builtin import built_in_plugins, load_plugin
-from servey.errors import DefinitionError, ErrorMapping, NotFoundError, ResourceError, nearest, raised_in
+from servey.errors import (
+    CallError,
+    DeadlineError,
+    DefinitionError,
+    ErrorMapping,
+    NotFoundError,
+    ResourceError,
+    nearest,
+    raised_in,
+)
 from servey.finder import Declarations, find_declarations, nested_actions
 from servey.plugin import Plugin, TriggerSupport
 from servey.ports import RateLimiter, ResultStore
@@ -177,6 +186,30 @@ class Service:
     def commands(self) -> tuple[Any, ...]:
         """The commands that plugins add to the ``servey`` program."""
         return _flat(plugin.commands() for plugin in self.plugins)
+
+    async def visible_to(
+        self, context: CallContext, operations: Iterable[Operation] | None = None
+    ) -> Sequence[Operation]:
+        """Return the operations that the caller of `context` may call, each once. Nothing is counted.
+
+        Args:
+            context: The call of the caller. All the access checks together have the time of one call.
+            operations: The operations to check; default: all of the service.
+
+        Raises:
+            DeadlineError: The access controls take too long.
+        """
+        visible: list[Operation] = []
+        for operation in dict.fromkeys(self.operations.values() if operations is None else operations):
+            try:
+                if not operation.is_open:
+                    await operation.check_access(context)
+            except DeadlineError:
+                raise
+            except CallError:
+                continue
+            visible.append(operation)
+        return visible
 
     @property
     def runtime(self) -> Runtime:

@@ -126,7 +126,7 @@ def test_an_action_needs_the_callers_of_its_batch_function(self_transport: Any) 
 
 def test_the_start_the_list_and_the_schema_say_that_a_token_is_needed() -> None:
     service = Service([by_cart], resources=[user, cart])
-    assert service.operation("by_cart").access == "any token"
+    assert service.operation("by_cart").access_summary.text == "any token"
     routes = [line for line in banner(service, 8000) if "/by-cart" in line]
     assert [line.endswith("(any token)") for line in routes] == [True, True]
     _, field = graphql_call.field_of(read_model(service), "by_cart")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
 import math
 import typing
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Mapping, Sequence
+from functools import cached_property
+from typing import Any
 
 from servey.action.action import Action
 from servey.action.call_resources import in_thread
@@ -33,12 +33,10 @@ from servey.errors import (
     Problem,
     UnauthorizedError,
 )
-from servey.ports import RateLimiter
-from servey.security.access_control import ALLOW_ALL, described
+from servey.ports import ExampleCaller, RateLimiter
+from servey.security.access_control import ALLOW_ALL
+from servey.security.access_control.check import AccessSummary, check_access
 from servey.security.authorization import Authorization
-
-if TYPE_CHECKING:
-    pass
 
 _log = logging.getLogger("servey.operation")
 
@@ -215,22 +213,11 @@ class Operation:
         if self.needs_caller and context.authorization is None:
             raise UnauthorizedError
         context.service, context.action = self.service, self.name
-        token = CURRENT_CALL.set(context)
-        try:
-            outcome: Any = self.action.access_control.check(context.authorization)
-            if outcome is not None and inspect.isawaitable(outcome):
-                runtime = self._current_runtime()
-                at = self.deadline(context, runtime)
-                outcome = await in_time(outcome, at, runtime.deadlines)
-        except CallError:
-            raise
-        except BaseException as error:
-            raise self._defect(error, context, "the access control failed") from error
-        finally:
-            CURRENT_CALL.reset(token)
-        if outcome is not None:
-            # somebody who returns False means to refuse, and somebody who returns True has not read the port
-            raise self._defect(None, context, f"the access control returned {outcome!r}; it must raise or return None")
+        await check_access(self.action.access_control, context, self._within_deadline)
+
+    def _within_deadline(self, awaitable: Awaitable[Any], context: CallContext) -> Awaitable[Any]:
+        runtime = self._current_runtime()
+        return in_time(awaitable, self.deadline(context, runtime), runtime.deadlines)
 
     async def run(self, arguments: Any, context: CallContext, finish: Finish = _same) -> Any:
         """Call the function, within its deadline, off the event loop when it is a `def`.
@@ -291,17 +278,14 @@ class Operation:
         """Return as whom an example calls: as it says, or as somebody whom the access control lets in."""
         if example.authorization is not None or example.error in ("unauthorized", "forbidden"):
             return example.authorization
-        make = getattr(self.action.access_control, "example_authorization", None)
-        if make is not None:
-            return make()
+        if isinstance(self.action.access_control, ExampleCaller):
+            return self.action.access_control.example_authorization()
         return None if self.is_open else Authorization(subject="example")
 
-    @property
-    def access(self) -> str:
-        """Who may call the action, as text for the banner, lists and schemas: ``any token``, for example."""
-        if self.needs_caller and self.action.access_control is ALLOW_ALL:
-            return "any token"
-        return described(self.action.access_control)
+    @cached_property
+    def access_summary(self) -> AccessSummary:
+        """Who may call the action, in words and as scopes."""
+        return AccessSummary.of(self.action.access_control, needs_caller=self.needs_caller)
 
     def _encoder(self, encode: Finish) -> Finish:
         if not self.signature.replies:

@@ -44,7 +44,7 @@ def _row(service: Service, operation: Operation) -> dict[str, Any]:
         "action": operation.name,
         "triggers": [*routes, *map(str, others)],
         "schedule": [str(item) for item in schedule],
-        "access": operation.access,
+        "access": operation.access_summary.text,
         "summary": operation.signature.documentation.summary,
         "deprecated": action.deprecated,
         "nested_in": operation.signature.owner.__name__ if operation.signature.owner else None,

@@ -7,7 +7,6 @@ from typing import Any
 
 from servey.action.operation import Operation
 from servey.errors import ForbiddenError, TooManyRequestsError, UnauthorizedError
-from servey.schema.security import required_scopes
 
 Headers = dict[str, dict[str, Any]]
 
@@ -80,7 +79,8 @@ def error_headers(operation: Operation, status: int, codes: Sequence[str]) -> He
         examples = ("Bearer", 'Bearer error="invalid_token", error_description="the token has expired"')
         return {"WWW-Authenticate": _header("How to authenticate (RFC 6750 §3).", _TEXT, *examples, required=always)}
     if status == ForbiddenError.status:
-        scopes = sorted((sorted(names) for names in required_scopes(operation) if names), key=lambda names: len(names))
+        named = operation.access_summary.scopes
+        scopes = sorted((sorted(names) for names in named if names), key=lambda names: len(names))
         told = "The scope that the token lacks (RFC 6750 §3.1), where it is that."
         return {"WWW-Authenticate": _header(told, _TEXT, _LACKS.format(" ".join(scopes[0])))} if scopes else {}
     if status == TooManyRequestsError.status:

@@ -17,12 +17,6 @@ _MOST_NAMED = 5
 Requirements = list[dict[str, list[str]]]
 
 
-def required_scopes(operation: Operation) -> tuple[frozenset[str], ...]:
-    """Return the alternatives of an operation: sets of scopes, each of which is enough."""
-    ask = getattr(operation.action.access_control, "required_scopes", None)
-    return tuple(ask()) if ask is not None else ()
-
-
 def takes_caller(operation: Operation) -> bool:
     """Return whether a token matters: the action requires one, or gets the caller if there is one."""
     return not operation.is_open or operation.takes_caller
@@ -64,7 +58,7 @@ class SecurityWriter:
         """
         if not takes_caller(operation) and not any(map(takes_caller, included)):
             return []
-        alternatives = sorted(map(sorted, required_scopes(operation))) or [[]]
+        alternatives = sorted(map(sorted, operation.access_summary.scopes)) or [[]]
         found: Requirements = [{}] if operation.is_open else []
         for scopes in alternatives:
             for name, scheme in self.schemes.items():
@@ -105,7 +99,7 @@ def _scopes(operations: Sequence[Operation]) -> dict[str, str]:
     """Return every scope that an operation needs, with its purpose."""
     users: dict[str, list[str]] = {}
     for operation in operations:
-        for scope in sorted({scope for scopes in required_scopes(operation) for scope in scopes}):
+        for scope in sorted({scope for scopes in operation.access_summary.scopes for scope in scopes}):
             users.setdefault(scope, []).append(operation.name)
     return {scope: f"Needed by {_listed(names)}." for scope, names in sorted(users.items())}
 

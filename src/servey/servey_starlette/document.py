@@ -23,7 +23,7 @@ from starlette.routing import Route
 
 from servey.action.context import CallContext, Origin
 from servey.cache_control.preconditions import EntityTags
-from servey.errors import CallError, DeadlineError, OverloadedError
+from servey.errors import OverloadedError
 from servey.http.bearer import AUTHORIZATION_KEY, authenticated
 from servey.http.request import request_id_of
 from servey.schema.openapi import openapi_document
@@ -166,19 +166,9 @@ async def _visible(service: Service, request: Request) -> frozenset[str]:
     context = CallContext(Origin.NETWORK, "rest", request_id)
     deadline = service.runtime.loop.time() + service.settings.timeout
     context.authorization = await authenticated(request.scope, service, context, deadline)
-    visible: set[str] = set()
-    routed = [route.operation for route in service.web_routes]  # an action may have many routes
+    routed = [route.operation for route in service.web_routes]
     nested = [operation for operation in service.operations.values() if operation.signature.owner is not None]
-    for operation in dict.fromkeys([*routed, *nested]):
-        try:
-            if not operation.is_open:
-                await operation.check_access(context)
-        except DeadlineError:
-            raise
-        except CallError:
-            continue
-        visible.add(operation.name)
-    return frozenset(visible)
+    return frozenset(operation.name for operation in await service.visible_to(context, [*routed, *nested]))
 
 
 def accepts(request: Request, coding: str) -> bool:

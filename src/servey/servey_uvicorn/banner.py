@@ -67,7 +67,7 @@ def _routes(service: Service, at: str, names: Collection[str]) -> list[str]:
     for route in service.web_routes:
         operation = route.operation
         if operation.name in names:
-            lines.append(f"  {route.method:6} {at}{route.path}  ({operation.access})")
+            lines.append(f"  {route.method:6} {at}{route.path}  ({operation.access_summary.text})")
     return lines
 
 
@@ -145,7 +145,7 @@ def outline(service: Service) -> dict[str, str]:
     for name, operation in service.operations.items():
         signature = operation.signature
         takes = [(item.name, item.type) for item in signature.parameters]
-        seen[name] = f"{routes[name]} {takes} {signature.result} {operation.access}"
+        seen[name] = f"{routes[name]} {takes} {signature.result} {operation.access_summary.text}"
     return seen
 
 

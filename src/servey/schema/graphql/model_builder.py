@@ -421,7 +421,7 @@ class _Reader:
 
 def _who_may(operation: Operation) -> str:
     """Return what an action requires of its caller, for its description; empty if it is open."""
-    return "" if operation.is_open else f"Requires {operation.access}."
+    return "" if operation.is_open else f"Requires {operation.access_summary.text}."
 
 
 def _needs_itself(made: InputType) -> bool:

@@ -9,8 +9,8 @@ from itertools import islice
 from typing import Any
 
 from servey.errors import CallError, DefinitionError, ForbiddenError, UnauthorizedError
-from servey.ports import AccessControl
-from servey.security.access_control.constants import ALLOW_ALL
+from servey.ports import AccessControl, ExampleCaller, ScopeBased
+from servey.security.access_control.check import expect_none
 from servey.security.access_control.described import described
 from servey.security.authorization import Authorization
 
@@ -92,10 +92,10 @@ class AllOf(_Combined):
         self, waiting: Awaitable[Any], members: Iterable[AccessControl], authorization: Authorization | None
     ) -> None:
         try:
-            _expect_none(await waiting)
+            expect_none(await waiting)
             for member in members:
                 if (further := _asked(member, authorization)) is not None:
-                    _expect_none(await further)
+                    expect_none(await further)
         except ForbiddenError as error:
             raise _refusal(self, authorization, error) from error
 
@@ -163,14 +163,14 @@ class AnyOf(_Combined):
         authorization: Authorization | None,
     ) -> None:
         try:
-            _expect_none(await waiting)
+            expect_none(await waiting)
             return
         except CallError as error:
             _take_refusal(error, refusals)
         for member in members:
             try:
                 if (further := _asked(member, authorization)) is not None:
-                    _expect_none(await further)
+                    expect_none(await further)
                 return
             except CallError as error:
                 _take_refusal(error, refusals)
@@ -182,7 +182,7 @@ class AnyOf(_Combined):
 
     def example_authorization(self) -> Authorization:
         """Return somebody who is let in: the first member's example, where it has one."""
-        open_first = sorted(self.members, key=lambda member: not hasattr(member, "example_authorization"))
+        open_first = sorted(self.members, key=lambda member: not isinstance(member, ExampleCaller))
         return _example(open_first[0])
 
 
@@ -191,13 +191,7 @@ def _asked(member: AccessControl, authorization: Authorization | None) -> Awaita
     outcome: Any = member.check(authorization)
     if inspect.isawaitable(outcome):
         return outcome
-    return _expect_none(outcome)
-
-
-def _expect_none(outcome: Any) -> None:
-    # somebody who returns False means to refuse, and somebody who returns True has not read the port
-    if outcome is not None:
-        raise TypeError(f"an access control returned {outcome!r}; it must raise or return None")
+    return expect_none(outcome)
 
 
 def _take_refusal(error: CallError, refusals: list[CallError]) -> None:
@@ -228,10 +222,8 @@ def _refusal(control: AllOf | AnyOf, authorization: Authorization | None, first:
 
 
 def _required_scopes(member: AccessControl) -> tuple[frozenset[str], ...]:
-    ask = getattr(member, "required_scopes", None)
-    return (frozenset[str](),) if ask is None else tuple(ask())
+    return tuple(member.required_scopes()) if isinstance(member, ScopeBased) else (frozenset[str](),)
 
 
 def _example(member: AccessControl) -> Authorization:
-    make = getattr(member, "example_authorization", None)
-    return _EXAMPLE if make is None or member is ALLOW_ALL else make()
+    return member.example_authorization() if isinstance(member, ExampleCaller) else _EXAMPLE

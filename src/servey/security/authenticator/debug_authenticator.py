@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterable
 from hmac import compare_digest
 
+from servey.security.access_control.check import scopes_of
 from servey.security.authorization import Authorization
 
 
@@ -49,9 +50,4 @@ def _digest(text: str) -> bytes:
 
 def named_scopes(controls: Iterable[object]) -> frozenset[str]:
     """Return every scope that access controls name by their `required_scopes`."""
-    return frozenset(
-        scope
-        for control in controls
-        for alternative in getattr(control, "required_scopes", tuple)()
-        for scope in alternative
-    )
+    return frozenset(scope for control in controls for alternative in scopes_of(control) for scope in alternative)

@@ -1,0 +1,94 @@
+"""The access check of an action or a subscription, and its summary for documents."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+
+from servey.action.context import CURRENT_CALL, CallContext
+from servey.action.defect import defect
+from servey.errors import CallError
+from servey.ports import AccessControl, ScopeBased
+from servey.security.access_control.constants import ALLOW_ALL
+from servey.security.access_control.described import described
+
+_log = logging.getLogger("servey.operation")
+
+
+class AccessSummary(msgspec.Struct, frozen=True):
+    """Who may call an action, for documents, lists and the banner.
+
+    Args:
+        text: The rule in words: ``scope root`` or ``any token``, for example.
+        scopes: The sets of scopes of which one is enough; empty if the access control does not name scopes.
+        is_open: Whether callers need no token.
+    """
+
+    text: str
+    scopes: tuple[frozenset[str], ...]
+    is_open: bool
+
+    @classmethod
+    def of(cls, control: AccessControl, *, needs_caller: bool) -> AccessSummary:
+        """Return the summary of an access control.
+
+        Args:
+            control: The access control.
+            needs_caller: Whether the function requires a caller, whatever the access control says.
+        """
+        is_open = control is ALLOW_ALL
+        text = "any token" if is_open and needs_caller else described(control)
+        return cls(text, scopes_of(control), is_open and not needs_caller)
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def scopes_of(control: object) -> tuple[frozenset[str], ...]:
+    """Return the sets of scopes of which an access control needs one; none if it does not name scopes."""
+    return tuple(control.required_scopes()) if isinstance(control, ScopeBased) else ()
+
+
+async def check_access(
+    control: AccessControl,
+    context: CallContext,
+    within_deadline: Callable[[Awaitable[Any], CallContext], Awaitable[Any]],
+) -> None:
+    """Return if an access control accepts the caller of `context`.
+
+    Args:
+        control: The access control of the action or the subscription.
+        context: The call, with its service and the name of its action; the access control runs inside of it.
+        within_deadline: Awaits an asynchronous access control until the deadline of the call.
+
+    Raises:
+        CallError: The access control refuses the caller. An access control that fails, or returns a value, refuses
+            everybody: an `InternalError`, and a line in the log.
+    """
+    token = CURRENT_CALL.set(context)
+    try:
+        outcome: Any = control.check(context.authorization)
+        if outcome is not None and inspect.isawaitable(outcome):
+            outcome = await within_deadline(outcome, context)
+        expect_none(outcome)
+    except CallError:
+        raise
+    except BaseException as error:
+        message = "the access control failed"
+        raise defect(error, message, log=_log, request_id=context.request_id, action=context.action) from error
+    finally:
+        CURRENT_CALL.reset(token)
+
+
+def expect_none(outcome: Any) -> None:
+    """Raise if an access control returned a value: False is meant as a refusal, True as a misreading of the port.
+
+    Raises:
+        TypeError: It returned one.
+    """
+    if outcome is not None:
+        raise TypeError(f"an access control returned {outcome!r}; it must raise or return None")
