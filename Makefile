@@ -1,7 +1,8 @@
 # Every target does its own set-up in .venv: a machine needs Python >= 3.11 and make, nothing else.
 #
 #   make serve      the tour of examples/tour on http://localhost:8000 (SERVER_PORT=8001 make serve)
-#   make test       the test suite (ARGS="-k name" selects; PART=long runs what has a greater length, and nothing else)
+#   make test       all tests (ARGS="-k name" selects; PART=behaviour runs those of that folder of tests/ alone,
+#                   PART=long those that have a greater length, at that length)
 #   make test-all   the same on every Python >= 3.11 found on this machine
 #   make check      ruff, pyright and the direction of imports
 #   make docs       the documentation as a site in build/docs; a warning is a failure
@@ -39,8 +40,8 @@ serve: $(VENV)/.synced-server
 	  SERVEY_PLUGINS="$${SERVEY_PLUGINS-actions.people:People}" exec ../../$(RUN) -m servey
 
 # In CI (CI=true) tests/no_skips.py turns each skipped test into a failure. A process that has run its tests takes over
-# tests of the other one.
-PYTEST := PYTHONPATH=tests PART=$(PART) $(RUN) -m pytest -n 2 --dist worksteal -p no_skips $(if $(PART),-m $(PART))
+# tests of another one. There is one process more than the two processors of CI: some tests wait.
+PYTEST := PYTHONPATH=tests PART="$(PART)" $(RUN) -m pytest -n 3 --dist worksteal -p no_skips $(if $(PART),-m "$(PART)")
 
 test: $(VENV)/.synced
 	$(PYTEST) $(ARGS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import hypothesis
@@ -22,6 +23,18 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # a time limit on an example would fail tests on a busy machine
 hypothesis.settings.register_profile("no deadline", deadline=None)
 hypothesis.settings.load_profile("no deadline")
+
+
+TESTS = Path(__file__).parent
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for name in sorted({path.parent.name for path in TESTS.glob("*/test_*.py")}):
+        config.addinivalue_line("markers", f"{name}: tests of tests/{name}, which have the marker by themselves")
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    item.add_marker(item.path.relative_to(TESTS).parts[0])
 
 
 @pytest.hookimpl(tryfirst=True)

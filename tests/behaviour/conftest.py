@@ -13,6 +13,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, ClassVar
 
 import httpx
@@ -168,11 +169,14 @@ class RestPost(Transport):
 
     name, http = "rest-post", True
 
+    def __init__(self) -> None:
+        self._app = cache(create_app)  # the calls of a test that name one service share its application
+
     async def _lanes(self, service: Service, lanes: Sequence[Sequence[Call]]) -> list[list[Outcome]]:
         async def lane(calls: Sequence[Call]) -> list[Outcome]:
             return [await self._request(client, service, call) for call in calls]
 
-        async with client_of(create_app(service)) as client:
+        async with client_of(self._app(service)) as client:
             return await asyncio.gather(*map(lane, lanes))
 
     async def _request(self, client: Any, service: Service, call: Call) -> Outcome:
@@ -208,7 +212,7 @@ class UvicornPost(RestPost):
 
                 return await asyncio.gather(*map(lane, lanes))
 
-        with served_by_uvicorn(_identified(create_app(service))) as port:
+        with served_by_uvicorn(_identified(self._app(service))) as port:
             base = f"http://127.0.0.1:{port}"
             return asyncio.run(main(base))
 
@@ -235,8 +239,12 @@ class GraphQL(RestPost):
 
     name, http, graphql = "graphql", False, True
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._model = cache(read_model)
+
     async def _request(self, client: Any, service: Service, call: Call) -> Outcome:
-        kind, field = graphql_call.field_of(read_model(service), service.operation(call.name).name)
+        kind, field = graphql_call.field_of(self._model(service), service.operation(call.name).name)
         params = json.loads(call.params) if isinstance(call.params, bytes) else call.params
         query, variables = graphql_call.document_of(kind, field, params)
         headers = {"content-type": "application/json", "accept": "application/graphql-response+json"}

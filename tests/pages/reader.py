@@ -96,11 +96,12 @@ class Reader:
                 self.start_unit(path)
             return
         assert block.language == "python", f"line {block.line}: nobody checks a file in {block.language}"
-        self.python(f"import {block.file.removesuffix('.py').replace('/', '.')}")
-        if path.name == "actions.py":
-            with TemporaryDirectory() as aside:  # what examples leave behind is not the reader's
-                shutil.copytree(self.directory, aside, dirs_exist_ok=True)
-                self.python(RUN_EXAMPLES, Path(aside))
+        if path.name != "actions.py":
+            self.python(f"import {block.file.removesuffix('.py').replace('/', '.')}")
+            return
+        with TemporaryDirectory() as aside:  # what examples leave behind is not the reader's
+            shutil.copytree(self.directory, aside, dirs_exist_ok=True)
+            self.python(RUN_EXAMPLES, Path(aside))
 
     def python(self, code: str, directory: Path | None = None, given: str = "") -> str:
         command = [str(self.installation.python), "-W", "error", "-c", code]

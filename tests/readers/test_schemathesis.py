@@ -25,7 +25,7 @@ def check(seed, examples, call, tour, directory, *more):
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_schemathesis_finds_nothing(seed, call, tour, tmp_path):
-    check(seed, length(30, 100), call, tour, tmp_path)
+    check(seed, length(15, 100), call, tour, tmp_path)
 
 
 def test_schemathesis_finds_nothing_where_a_token_lets_it_in(call, tour, root_token, tmp_path):

@@ -525,28 +525,31 @@ PLAIN = "".join(f"query Q{n} {{ hello }} " for n in range(390)) + "{ nothing }"
 
 
 async def seconds(client: Client, query: str) -> float:
-    """How long an invalid document keeps the processor at work, at best."""
-    told: list[float] = []
+    """How long an invalid document keeps the processor at work."""
     gc.collect()
     gc.disable()  # a collection that falls into a call is no part of it
     try:
-        for n in range(3):
-            began = time.thread_time()
-            response = await ask(client, f"{query} # {n}")  # another one each time, so that it is read anew
-            told.append(time.thread_time() - began)
-            assert response.status == 400
-            assert "nested too deeply" not in response.content.decode()
-            assert set(codes(response)) == {"invalid"}  # and not malformed: it has no more tokens than it may have
+        began = time.thread_time()
+        response = await ask(client, query)
+        took = time.thread_time() - began
     finally:
         gc.enable()
-    return min(told)
+    assert response.status == 400
+    assert "nested too deeply" not in response.content.decode()
+    assert set(codes(response)) == {"invalid"}  # and not malformed: it has no more tokens than it may have
+    return took
 
 
-@pytest.mark.parametrize("name", HEAVY)
-async def test_no_document_takes_much_longer_to_be_refused_than_a_plain_one_of_its_length(name):
+async def test_no_document_takes_much_longer_to_be_refused_than_a_plain_one_of_its_length():
     async with hostile() as client:
-        assert await seconds(client, HEAVY[name]) < 5 * await seconds(client, PLAIN)
-        await still_well(client)
+        # another document each time, so that it is read anew; the least time is that of the document alone
+        most = 5 * min([await seconds(client, f"{PLAIN} # {n}") for n in range(3)])
+        for name, query in HEAVY.items():
+            took = [await seconds(client, query)]
+            while took[-1] >= most and len(took) < 3:
+                took.append(await seconds(client, f"{query} # {len(took)}"))
+            assert min(took) < most, name
+            await still_well(client)
 
 
 # --- requests that are none -----------------------------------------------------------------------------------------
