@@ -17,8 +17,8 @@ from servey.codec.numbers import whole_value
 from servey.codec.plan import Compiler, Plan, Quick
 from servey.codec.refusal import REFUSALS, parsed, parsed_again, refused_value
 from servey.codec.shadow import hook, reachable
-from servey.codec.text import Read, TextError, TextKind, list_reader, reader, text_kind
-from servey.codec.walk import Walk
+from servey.codec.text import Read, TextError, TextKind, list_reader, text_kind
+from servey.codec.type_reader import TypeReader
 from servey.codec.writer import Writer
 from servey.errors import DefinitionError, InvalidError, MalformedError, Problem
 
@@ -66,19 +66,21 @@ class ArgumentsCodec:
         engines: Sequence[Engine] = (),
     ) -> None:
         self.label = label
-        walk = Walk(label, where, engines, "; or, to have it injected, declare a @resource that yields it", "input")
+        reader = TypeReader(
+            label, where, engines, "; or, to have it injected, declare a @resource that yields it", "input"
+        )
         self.parameters: dict[str, tuple[Parameter, Node]] = {}
         copies: dict[str, Callable[[], Any] | None] = {}
         refused: list[DefinitionError] = []
         for parameter in parameters:
             try:
                 if parameter.name.startswith("__"):  # the attributes of classes are called so
-                    raise walk.error(parameter.name, "begins with two underscores", "call it something else")
-                self.parameters[parameter.name] = parameter, walk.node(parameter.type, parameter.name)
+                    raise reader.error(parameter.name, "begins with two underscores", "call it something else")
+                self.parameters[parameter.name] = parameter, reader.node(parameter.type, parameter.name)
                 copies[parameter.name] = fresh(parameter.default)
             except ValueError as error:
                 refused.append(
-                    walk.error(
+                    reader.error(
                         parameter.name, str(error), "use None as the default, and create the value in the function"
                     )
                 )
@@ -86,7 +88,7 @@ class ArgumentsCodec:
                 refused.append(error)
         if refused:
             raise DefinitionError.join(refused)
-        self._classes = tuple(walk.classes)
+        self._classes = tuple(reader.classes)
         self._compiler = Compiler(writes_input=True)
         self.root = self._root()
         self._quick = Quick.of(self.root)

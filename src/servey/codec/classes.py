@@ -16,7 +16,7 @@ from servey.codec.defaults import fresh
 from servey.codec.node import MISSING, Field, Node
 
 if TYPE_CHECKING:
-    from servey.codec.walk import Walk
+    from servey.codec.type_reader import TypeReader
 
 Hint = tuple[Any, Mapping[Any, Any]]
 """An annotation and what its type variables stand for."""
@@ -24,11 +24,11 @@ Hint = tuple[Any, Mapping[Any, Any]]
 _NO_INIT = ("init=False: callers could not set it, or would set it unasked", "make it a property")
 
 
-def describe_class(walk: Walk, node: Node, args: tuple[Any, ...]) -> bool:
+def describe_class(reader: TypeReader, node: Node, args: tuple[Any, ...]) -> bool:
     """Fill in `node` what its class is made of.
 
     Args:
-        walk: The walk that met the class.
+        reader: The walk that met the class.
         node: Its node; in place, because a class may contain itself.
         args: The arguments of a generic class.
 
@@ -39,42 +39,42 @@ def describe_class(walk: Walk, node: Node, args: tuple[Any, ...]) -> bool:
     at = node.where
     if typing.is_typeddict(cls) or _is_extension_typeddict(cls):
         node.flavor = "typeddict"
-        _typeddict(walk, node, _hints(walk, cls, args, at))
+        _typeddict(reader, node, _hints(reader, cls, args, at))
     elif hasattr(cls, "__dataclass_fields__"):
         node.flavor = "dataclass"
-        _dataclass(walk, node, _hints(walk, cls, args, at))
+        _dataclass(reader, node, _hints(reader, cls, args, at))
     elif issubclass(cls, msgspec.Struct):
         node.flavor = "struct"
-        _struct(walk, node, _hints(walk, cls, args, at))
+        _struct(reader, node, _hints(reader, cls, args, at))
     elif is_namedtuple(cls):
         node.kind, node.flavor = "tuple", "namedtuple"
-        _namedtuple(walk, node, _hints(walk, cls, args, at))
+        _namedtuple(reader, node, _hints(reader, cls, args, at))
     elif hasattr(cls, "__attrs_attrs__"):
         node.flavor = "attrs"
-        _attrs(walk, node, _hints(walk, cls, args, at))
+        _attrs(reader, node, _hints(reader, cls, args, at))
     else:
         return False
     node.plain = node.plain and all(field.node.plain for field in node.fields)
     wires = [field.wire for field in node.fields]
     if twice := next((wire for wire in wires if wires.count(wire) > 1), None):
-        raise walk.error(at, f"two members are called {twice!r} in JSON", "rename one")
+        raise reader.error(at, f"two members are called {twice!r} in JSON", "rename one")
     return True
 
 
-def _dataclass(walk: Walk, node: Node, hints: dict[str, Hint]) -> None:
+def _dataclass(reader: TypeReader, node: Node, hints: dict[str, Hint]) -> None:
     cls, at = node.cls, node.where
-    _no_own_init(walk, cls, at)
+    _no_own_init(reader, cls, at)
     for field in cls.__dataclass_fields__.values():
         # the annotation itself may be a text; only these private names tell what it stands for
         if field._field_type is dataclasses._FIELD_INITVAR:  # type: ignore[attr-defined]
-            walk.refuse_reading(f"{at}.{field.name}", "an InitVar is not kept in the object", "make it a field")
+            reader.refuse_reading(f"{at}.{field.name}", "an InitVar is not kept in the object", "make it a field")
     for field in dataclasses.fields(cls):
         place = f"{at}.{field.name}"
         if not field.init:
-            walk.refuse_reading(place, *_NO_INIT)
+            reader.refuse_reading(place, *_NO_INIT)
         library = type(field.default).__module__.partition(".")[0]
         if is_mark(field.default):
-            raise walk.error(
+            raise reader.error(
                 place,
                 f"{type(field.default).__name__} as the default of a dataclass of the standard library is its value",
                 "write Annotated[..., Field(...)], or use pydantic.dataclasses.dataclass",
@@ -82,28 +82,28 @@ def _dataclass(walk: Walk, node: Node, hints: dict[str, Hint]) -> None:
         # a mark of SQLAlchemy's stands for the column's own default
         default = MISSING if field.default is dataclasses.MISSING or library == "sqlalchemy" else field.default
         factory = None if field.default_factory is dataclasses.MISSING else field.default_factory
-        _add(walk, node, field.name, field.name, hints, default, factory)
+        _add(reader, node, field.name, field.name, hints, default, factory)
     node.checked = hasattr(cls, "__post_init__")
 
 
-def _struct(walk: Walk, node: Node, hints: dict[str, Hint]) -> None:
+def _struct(reader: TypeReader, node: Node, hints: dict[str, Hint]) -> None:
     cls, at = node.cls, node.where
     config = cls.__struct_config__
     if config.array_like:
-        raise walk.error(at, "a Struct with array_like=True", "use a NamedTuple")
+        raise reader.error(at, "a Struct with array_like=True", "use a NamedTuple")
     if config.tag is not None:
         node.tag = (config.tag_field, config.tag)
     for field in msgspec.structs.fields(cls):
         default = MISSING if field.default is msgspec.NODEFAULT else field.default
         factory = None if field.default_factory is msgspec.NODEFAULT else field.default_factory
-        _add(walk, node, field.name, field.encode_name, hints, default, factory)
+        _add(reader, node, field.name, field.encode_name, hints, default, factory)
     node.checked = hasattr(cls, "__post_init__")
 
 
-def _typeddict(walk: Walk, node: Node, hints: dict[str, Hint]) -> None:
+def _typeddict(reader: TypeReader, node: Node, hints: dict[str, Hint]) -> None:
     required = node.cls.__required_keys__
     for name in hints:
-        _add(walk, node, name, name, hints)
+        _add(reader, node, name, name, hints)
         field = node.fields[-1]
         # the class's own set is wrong under `from __future__ import annotations`; the qualifier itself is right
         qualifiers = _qualifiers(hints[name][0])
@@ -112,30 +112,30 @@ def _typeddict(walk: Walk, node: Node, hints: dict[str, Hint]) -> None:
     node.plain = all(field.required for field in node.fields) and not _has_qualifiers(hints)
 
 
-def _namedtuple(walk: Walk, node: Node, hints: dict[str, Hint]) -> None:
+def _namedtuple(reader: TypeReader, node: Node, hints: dict[str, Hint]) -> None:
     defaults = node.cls._field_defaults
     for name in node.cls._fields:
         hints.setdefault(name, (Any, {}))
-        _add(walk, node, name, name, hints, defaults.get(name, MISSING))
+        _add(reader, node, name, name, hints, defaults.get(name, MISSING))
     node.items = [field.node for field in node.fields]
     node.plain = all(field.default_factory is None for field in node.fields)
 
 
-def _attrs(walk: Walk, node: Node, hints: dict[str, Hint]) -> None:
+def _attrs(reader: TypeReader, node: Node, hints: dict[str, Hint]) -> None:
     cls, at = node.cls, node.where
     attr = sys.modules["attr"]
-    _no_own_init(walk, cls, at)
+    _no_own_init(reader, cls, at)
     for field in cls.__attrs_attrs__:
         place = f"{at}.{field.name}"
         if not field.init:
-            walk.refuse_reading(place, *_NO_INIT)
+            reader.refuse_reading(place, *_NO_INIT)
         if field.name not in hints:
-            raise walk.error(place, "has no type", "annotate it")
+            raise reader.error(place, "has no type", "annotate it")
         given = field.default is not attr.NOTHING
         made = given and isinstance(field.default, attr.Factory)
         factory = field.default.factory if made and not field.default.takes_self else None
         default = field.default if given and not made else MISSING
-        _add(walk, node, field.name, field.name, hints, default, factory)
+        _add(reader, node, field.name, field.name, hints, default, factory)
         node.fields[-1].required = not given
         node.plain = node.plain and not (made and field.default.takes_self)
     # only the class's own __init__ runs converters and validators in attrs' own order
@@ -145,7 +145,7 @@ def _attrs(walk: Walk, node: Node, hints: dict[str, Hint]) -> None:
 
 
 def _add(
-    walk: Walk,
+    reader: TypeReader,
     node: Node,
     name: str,
     wire: str,
@@ -154,30 +154,30 @@ def _add(
     factory: Any = None,
 ) -> None:
     if not name.isidentifier() or name.startswith("__"):
-        raise walk.error(
+        raise reader.error(
             f"{node.where}.{name}", "is no name that a member can have", "rename it, or use a dict[str, …]"
         )
     hint, env = hints[name]
-    member = walk.node(hint, f"{node.where}.{name}", env)
+    member = reader.node(hint, f"{node.where}.{name}", env)
     required = default is MISSING and factory is None
     try:
         factory = factory or fresh(default)
     except ValueError as error:
-        walk.refuse_reading(f"{node.where}.{name}", str(error), "use a default_factory")
+        reader.refuse_reading(f"{node.where}.{name}", str(error), "use a default_factory")
     node.fields.append(Field(name, wire, member, required, default, factory, member.description))
 
 
-def _no_own_init(walk: Walk, cls: type, at: str) -> None:
+def _no_own_init(reader: TypeReader, cls: type, at: str) -> None:
     code = getattr(cls.__init__, "__code__", None)
     if code is None or not code.co_filename.startswith(("<string>", "<attrs generated")):
-        walk.refuse_reading(
+        reader.refuse_reading(
             at,
             "has an __init__ of its own, which no decoder calls",
             "use __post_init__, or a classmethod as constructor",
         )
 
 
-def _hints(walk: Walk, cls: type, args: tuple[Any, ...], at: str) -> dict[str, Hint]:
+def _hints(reader: TypeReader, cls: type, args: tuple[Any, ...], at: str) -> dict[str, Hint]:
     """Return the annotation of every member, each with the type variables of the class that declares it."""
     environments = _environments(cls, args)
     names = {cls.__name__: cls}
@@ -189,11 +189,11 @@ def _hints(walk: Walk, cls: type, args: tuple[Any, ...], at: str) -> dict[str, H
         try:
             resolved = typing.get_type_hints(owner, localns=dict(names), include_extras=True)
         except NameError as error:
-            raise walk.error(
+            raise reader.error(
                 at, f"a type hint cannot be resolved: {error}", "define the class at module level, or import it"
             ) from None
         except (TypeError, SyntaxError, AttributeError) as error:
-            raise walk.error(at, f"a type hint is wrong: {error}", "mend the annotation") from None
+            raise reader.error(at, f"a type hint is wrong: {error}", "mend the annotation") from None
         own = resolved if typing.is_typeddict(owner) else inspect.get_annotations(owner)
         env = environments.get(owner) or environment(getattr(owner, "__parameters__", ()), ())
         for name in own:

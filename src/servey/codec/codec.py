@@ -15,7 +15,7 @@ from servey.codec.numbers import whole_value
 from servey.codec.plan import Compiler, Quick
 from servey.codec.refusal import REFUSALS, parsed, parsed_again, refused_value
 from servey.codec.shadow import hook
-from servey.codec.walk import Walk, shown_type
+from servey.codec.type_reader import TypeReader, shown_type
 from servey.codec.writer import REFUSED, T, Writer, is_finite
 from servey.errors import DefinitionError, InvalidError
 
@@ -43,12 +43,12 @@ class Codec(Writer[T]):
 
     def __init__(self, tp: Any, *, where: str = "", label: str = "the value", engines: Sequence[Engine] = ()) -> None:
         self.type = tp
-        walk = Walk(label, where, engines, side="output")
-        root = walk.node(tp, shown_type(tp))
+        reader = TypeReader(label, where, engines, side="output")
+        root = reader.node(tp, shown_type(tp))
         super().__init__(label, root, Compiler(), Quick.of(root))
-        self.unreadable = walk.unreadable
+        self.unreadable = reader.unreadable
         """Why values of the type can be written and not be read; None where they can be read."""
-        self._classes = tuple(walk.classes)
+        self._classes = tuple(reader.classes)
         try:
             msgspec.json.Decoder(self._text_plan.mirror)
         except (TypeError, ValueError) as error:

@@ -1,6 +1,6 @@
 """What a type is made of, as the one tree that every part of the codec reads.
 
-The walk over the type hints (`walk.py`) makes it once; decoders, encoders, the walk for all problems, the JSON
+The walk over the type hints (`type_reader.py`) makes it once; decoders, encoders, the walk for all problems, the JSON
 schema, GraphQL and the command line all read the same nodes, so that they cannot disagree about a type.
 """
 

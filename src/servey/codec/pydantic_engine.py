@@ -35,7 +35,7 @@ from servey.codec.pydantic_schema import (
     schema_generator,
 )
 from servey.codec.rows import is_row, named_members
-from servey.codec.walk import shown_type
+from servey.codec.type_reader import shown_type
 from servey.codec.wire import to_wire
 from servey.errors import DefinitionError, InvalidError
 

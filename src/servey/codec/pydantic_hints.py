@@ -165,11 +165,11 @@ def members_of(cls: Any) -> tuple[ForeignMember, ...]:
 
 def _known(tp: Any) -> Any:
     """Return a member's type as something that servey knows: by itself, or as pydantic's."""
-    from servey.codec.walk import Walk  # which asks engines
+    from servey.codec.type_reader import TypeReader  # which asks engines
 
     try:
         for side in ("input", "output"):
-            Walk("", "", (), side=side).node(tp, "")
+            TypeReader("", "", (), side=side).node(tp, "")
     except DefinitionError:
         return Annotated[tp, _AskPydantic()]
     return tp

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from servey.codec import MISSING, Codec, Engine, Node, SchemaMode, rows
-from servey.codec.walk import Walk
+from servey.codec.type_reader import TypeReader
 
 
 class Member(msgspec.Struct):
@@ -61,11 +61,11 @@ def members_of(node: Node, engines: Sequence[Engine], where: str, side: SchemaMo
         DefinitionError: A member of a class that only its engine knows is of a type that cannot be served.
     """
     if node.foreign is not None and node.foreign.members is not None:
-        walk = Walk(node.where, where, engines, side=side)
+        reader = TypeReader(node.where, where, engines, side=side)
         return [
             Member(
                 item.name,
-                walk.node(item.type, f"{node.where}.{item.name}"),
+                reader.node(item.type, f"{node.where}.{item.name}"),
                 item.sent,
                 item.got,
                 item.required,

@@ -75,7 +75,7 @@ def _typing(name: str) -> tuple[Any, ...]:
 Env = Mapping[Any, Any]
 
 
-class Walk:
+class TypeReader:
     """Walks what is declared together: a result's type, or those of an action's parameters.
 
     Args:
@@ -225,7 +225,7 @@ class Walk:
 
     @contextmanager
     def _inside(self, tp: Any, at: str) -> Generator[None]:
-        """Walk what a class or an alias is made of; refuse one that names itself with ever larger arguments."""
+        """TypeReader what a class or an alias is made of; refuse one that names itself with ever larger arguments."""
         origin = typing.get_origin(tp)
         if origin is not None:
             sizes = [_size(outer) for outer in self._path if typing.get_origin(outer) is origin]
