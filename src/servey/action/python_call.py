@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import msgspec
 
-from servey.codec import MISSING, ArgumentsCodec, ResultError, to_wire
+from servey.codec import MISSING, ArgumentsCodec, ResultError, to_jsonable
 from servey.errors import InvalidError, nearest
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def _jsonable(value: Any) -> Any:
     """Return the JSON values of an argument; a datetime without an offset stays without one, as callers send it."""
     kind = cast(Any, type(value))
     if kind is datetime.datetime:
-        return to_wire(value) if value.tzinfo is not None else value.isoformat()
+        return to_jsonable(value) if value.tzinfo is not None else value.isoformat()
     if kind is list or kind is tuple:
         return [_jsonable(item) for item in value]
     if kind is dict and all(type(name) is str for name in value):
@@ -110,4 +110,4 @@ def _jsonable(value: Any) -> Any:
 
         members = {field.name: getattr(value, field.name) for field in fields(cast(Any, kind))}
         return {name: _jsonable(member) for name, member in members.items() if member is not msgspec.UNSET}
-    return to_wire(value)
+    return to_jsonable(value)

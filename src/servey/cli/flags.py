@@ -14,7 +14,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from servey.action.operation import Operation
-from servey.codec import MISSING, Parameter, to_wire
+from servey.codec import MISSING, Parameter, to_jsonable
 from servey.codec.leaves import wire_values
 from servey.codec.node import Node
 from servey.codec.text import TextKind
@@ -217,7 +217,7 @@ def _limits(node: Node, kind: TextKind) -> list[tuple[str, Any]]:
 
 def _shown(default: Any) -> str | None:
     try:
-        wire = to_wire(default)
+        wire = to_jsonable(default)
         return wire if isinstance(wire, str) and wire else _json(wire)
     except Exception:  # noqa: BLE001 - a default that JSON cannot hold is still a default
         return None

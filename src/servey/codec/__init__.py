@@ -8,8 +8,8 @@ from servey.codec.arguments import ArgumentsCodec, Parameter
 from servey.codec.codec import Codec
 from servey.codec.engine import Engine, ForeignType, SchemaMode
 from servey.codec.failure import ResultError
+from servey.codec.jsonable import to_jsonable
 from servey.codec.node import MISSING, Constraints, Field, Node
-from servey.codec.wire import to_wire
 
 __all__ = [
     "MISSING",
@@ -23,5 +23,5 @@ __all__ = [
     "Parameter",
     "ResultError",
     "SchemaMode",
-    "to_wire",
+    "to_jsonable",
 ]

@@ -16,9 +16,9 @@ from typing import Any
 
 import msgspec
 
+from servey.codec.jsonable import to_document
 from servey.codec.node import Constraints
 from servey.codec.numbers import is_multiple
-from servey.codec.wire import to_document
 from servey.docstring.documentation import markdown_of
 
 _NAMES: tuple[str, ...] = Constraints.__struct_fields__

@@ -7,7 +7,7 @@ from typing import Any
 
 from servey.codec.engine import ForeignType, SchemaMode
 from servey.codec.failure import shown, step
-from servey.codec.wire import to_wire
+from servey.codec.jsonable import to_jsonable
 from servey.errors import DefinitionError, InvalidError, MissingExtraError, Problem
 
 
@@ -40,7 +40,7 @@ def marshy_type(tp: Any, cls: type) -> ForeignType:
         if not isinstance(value, cls):
             raise ValueError(f"expected {cls.__name__}, got {shown(value)}")
         try:
-            builtins = to_wire(marshy.dump(value, tp))
+            builtins = to_jsonable(marshy.dump(value, tp))
         except (TypeError, AttributeError) as error:
             raise ValueError(str(error)) from error
         if errors := list(found.iter_errors(builtins)):

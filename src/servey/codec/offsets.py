@@ -14,9 +14,9 @@ from typing import Any
 
 from msgspec import UNSET
 
+from servey.codec.jsonable import seconds_of_offset
 from servey.codec.node import Node, NodeVisitor
 from servey.codec.shadow import is_island, reachable
-from servey.codec.wire import seconds_of_offset
 
 _MOMENTS: dict[Any, str] = {datetime.datetime: "datetime", datetime.time: "time"}
 _DEEP = 8

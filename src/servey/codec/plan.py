@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from servey.codec.engine import ForeignType
+from servey.codec.jsonable import to_jsonable
 from servey.codec.node import Node
 from servey.codec.numbers import digits, is_deep, plain
 from servey.codec.offsets import offset_finder
@@ -29,7 +30,6 @@ from servey.codec.shadow import (
     reachable,
 )
 from servey.codec.union import Union
-from servey.codec.wire import to_wire
 
 Build = Callable[[Any], Any]
 
@@ -267,4 +267,4 @@ def _convertible(tp: Any) -> bool:
     return True
 
 
-ANYTHING = ForeignType(plain, to_wire, lambda _mode: {}, takes_decimals=True)
+ANYTHING = ForeignType(plain, to_jsonable, lambda _mode: {}, takes_decimals=True)

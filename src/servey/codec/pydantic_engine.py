@@ -22,6 +22,7 @@ from servey.codec.big_int import BigInt
 from servey.codec.constraints import UnknownConstraintError
 from servey.codec.engine import ForeignType, SchemaMode
 from servey.codec.failure import shown
+from servey.codec.jsonable import to_jsonable
 from servey.codec.numbers import parse
 from servey.codec.pydantic_hints import classes_of, has_members, members_of, with_constraints
 from servey.codec.pydantic_problems import problems, set_whole_numbers, told
@@ -36,7 +37,6 @@ from servey.codec.pydantic_schema import (
 )
 from servey.codec.rows import is_row, named_members
 from servey.codec.type_reader import shown_type
-from servey.codec.wire import to_wire
 from servey.errors import DefinitionError, InvalidError
 
 _encode = msgspec.json.Encoder(decimal_format="number").encode
@@ -104,7 +104,7 @@ def pydantic_type(tp: Any) -> ForeignType:
         if value is None:  # which pydantic writes for any type
             read(None)
         dump = functools.partial(adapter.dump_python, value, by_alias=True, round_trip=is_input)
-        wire = dump(mode="json", warnings="error", fallback=to_wire)
+        wire = dump(mode="json", warnings="error", fallback=to_jsonable)
         return wire if same else _merged(dump(warnings=False), wire, is_input or nodes.keeps_naive)
 
     def encode(value: Any, is_input: bool = False) -> Any:
@@ -204,7 +204,7 @@ def _merged(value: Any, found: Any, naive: bool) -> Any:
         return wires
     if naive and isinstance(value, datetime.datetime) and value.tzinfo is None:
         return value.isoformat()
-    return to_wire(value)
+    return to_jsonable(value)
 
 
 def scalar_of(schema: dict[str, Any], formats: dict[str, Any]) -> Any:

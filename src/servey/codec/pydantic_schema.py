@@ -10,9 +10,9 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from servey.codec.failure import step
+from servey.codec.jsonable import to_jsonable
 from servey.codec.patterns import base64_keywords, portable
 from servey.codec.references import NAMED, VALUES
-from servey.codec.wire import to_wire
 from servey.docstring.documentation import Documentation
 from servey.errors import DefinitionError, InvalidError, Problem
 
@@ -281,7 +281,7 @@ def schema_generator() -> Any:
 
         def encode_default(self, dft: Any) -> Any:
             try:
-                default = to_wire(dft)
+                default = to_jsonable(dft)
             except (ValueError, TypeError, RecursionError) as error:
                 raise PydanticSerializationError(str(error)) from None
             if "$ref" in str(default):  # pydantic would take it for a reference of its own

@@ -34,7 +34,7 @@ from graphql import (
 from graphql.language import print_ast
 from graphql.utilities.value_to_literal import default_scalar_value_to_literal
 
-from servey.codec import Codec, ResultError, to_wire
+from servey.codec import Codec, ResultError, to_jsonable
 from servey.codec.numbers import digits, whole_number
 from servey.errors import CallError
 from servey.schema.graphql.model import CODED
@@ -190,7 +190,7 @@ def _coded(name: str) -> GraphQLScalarType:
 
 def _json_out(value: Any) -> Any:
     try:
-        return to_wire(value)
+        return to_jsonable(value)
     except (ValueError, TypeError, RecursionError) as error:
         raise GraphQLError(f"JSON cannot represent a {type(value).__name__}") from error
 

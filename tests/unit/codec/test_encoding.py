@@ -15,7 +15,7 @@ import msgspec
 import pydantic
 import pytest
 
-from servey.codec import Codec, ResultError, to_wire, wire
+from servey.codec import Codec, ResultError, to_jsonable, wire
 
 
 @dataclasses.dataclass
@@ -172,7 +172,7 @@ def test_unset_members_are_left_out() -> None:
 
 def test_to_wire_writes_any_value_and_refuses_what_has_no_json() -> None:
     moment = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
-    assert to_wire(
+    assert to_jsonable(
         [User("a"), Level.HIGH, moment, decimal.Decimal("1.0"), b"ab", (1, {2}), pathlib.PurePosixPath("/a")]
     ) == [
         {"name": "a", "age": 0},
@@ -185,7 +185,7 @@ def test_to_wire_writes_any_value_and_refuses_what_has_no_json() -> None:
     ]
     for bad in (float("nan"), [float("inf")], decimal.Decimal("NaN"), object(), {("a",): 1}, {None: 1}):
         with pytest.raises(ValueError):
-            to_wire(bad)
+            to_jsonable(bad)
 
 
 @pytest.mark.parametrize(
@@ -337,7 +337,7 @@ def test_a_time_with_seconds_in_its_offset_is_the_same_time_with_whole_minutes(h
     value = hour.replace(tzinfo=dt.timezone(dt.timedelta(seconds=seconds)))
     codec = Codec(dt.time)
     assert codec.decode_json(codec.encode_json(value)) == value
-    assert to_wire(value) == codec.encode(value)
+    assert to_jsonable(value) == codec.encode(value)
 
 
 def test_the_first_and_the_last_moment_are_local_as_all_others(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from typing import Any, cast
 import msgspec
 
 from servey.action.operation import Operation
-from servey.codec import MISSING, Codec, Engine, Node, ResultError, SchemaMode, to_wire
+from servey.codec import MISSING, Codec, Engine, Node, ResultError, SchemaMode, to_jsonable
 from servey.codec.big_int import BigInt
 from servey.codec.leaves import is_enum, literal_values
 from servey.codec.schema import Names, class_name
@@ -350,7 +350,7 @@ class _Reader:
             default = cast("Callable[[], Any]", factory)()
         if default is not MISSING and default is not msgspec.UNSET:
             with suppress(ValueError, TypeError, OverflowError, ResultError, RecursionError):
-                field.default_wire = to_wire(default)
+                field.default_wire = to_jsonable(default)
                 field.default = default_of(ref, field.default_wire)
         if field.default is NOTHING:
             field.ref = ref.or_null()
@@ -395,7 +395,7 @@ class _Reader:
     def _enum(self, node: Node) -> EnumType | None:
         """Return the type of an Enum; None where a member's name is none in GraphQL."""
         if node.cls not in self._enums:
-            values = [EnumValue(ascii_name(member.name), member, to_wire(member)) for member in node.cls]
+            values = [EnumValue(ascii_name(member.name), member, to_jsonable(member)) for member in node.cls]
             distinct = len({value.name for value in values}) == len(values)
             if not distinct or not all(_is_value(value.name) for value in values):
                 self._enums[node.cls] = None

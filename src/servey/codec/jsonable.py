@@ -22,7 +22,7 @@ _STRINGS = (("pathlib", "PurePath"), ("ipaddress", "_BaseAddress"), ("ipaddress"
 """Classes that are written as their `str`; whoever has an instance has imported the module."""
 
 
-def to_wire(value: Any) -> Any:
+def to_jsonable(value: Any) -> Any:
     """Return the JSON values of any Python value.
 
     Args:
@@ -39,7 +39,7 @@ def to_wire(value: Any) -> Any:
             raise ValueError(f"{value} has no JSON form")
         return value
     if kind is list or kind is tuple:
-        return [to_wire(item) for item in value]
+        return [to_jsonable(item) for item in value]
     if kind is dict:
         return _object(value)
     return _scalar(value) if isinstance(value, _SCALARS) or _is_string(value) else _compound(value)
@@ -63,10 +63,10 @@ def to_document(value: Any) -> Any:
     """Return the JSON values of any Python value, as a document can have them.
 
     Raises:
-        ValueError: JSON cannot hold it: as `to_wire`, a lone surrogate, a number of thousands of digits, any depth.
+        ValueError: JSON cannot hold it: as `to_jsonable`, a lone surrogate, a number of thousands of digits, any depth.
     """
     try:
-        wire = to_wire(value)
+        wire = to_jsonable(value)
         msgspec.json.encode(wire)
     except (TypeError, RecursionError, OverflowError) as error:
         raise ValueError(f"a {type(value).__name__} has no JSON form: {error}") from None
@@ -75,13 +75,13 @@ def to_document(value: Any) -> Any:
 
 def _scalar(value: Any) -> Any:
     if isinstance(value, enum.Enum):
-        return to_wire(value.value)
+        return to_jsonable(value.value)
     if isinstance(value, str):
         return str.__str__(value)
     if isinstance(value, int):
         return int(value)
     if isinstance(value, float):
-        return to_wire(float.__float__(value))
+        return to_jsonable(float.__float__(value))
     if _is_string(value):
         return str(value)
     if isinstance(value, datetime.datetime) and value.tzinfo is None:
@@ -94,15 +94,15 @@ def _compound(value: Any) -> Any:
     if isinstance(value, msgspec.Struct):
         tag = {kind.__struct_config__.tag_field: kind.__struct_config__.tag} if kind.__struct_config__.tag else {}
         members = {
-            field.encode_name: to_wire(member)
+            field.encode_name: to_jsonable(member)
             for field in msgspec.structs.fields(value)
             if (member := getattr(value, field.name)) is not msgspec.UNSET
         }
         return {**tag, **members}
     if hasattr(kind, "__pydantic_serializer__") and hasattr(value, "model_dump"):
-        return to_wire(value.model_dump(by_alias=True))
+        return to_jsonable(value.model_dump(by_alias=True))
     if hasattr(kind, "__marshaller_factory__"):
-        return to_wire(importlib.import_module("marshy").dump(value))
+        return to_jsonable(importlib.import_module("marshy").dump(value))
     if dataclasses.is_dataclass(kind):  # of a class itself it is true as well
         return _members(value, (field.name for field in dataclasses.fields(value)))
     if hasattr(kind, "__attrs_attrs__"):
@@ -110,9 +110,9 @@ def _compound(value: Any) -> Any:
     if isinstance(value, Mapping):
         return _object(cast("Mapping[Any, Any]", value))
     if isinstance(value, Set):  # sorted, so that documents and answers are the same in every process
-        return sorted((to_wire(item) for item in cast("Set[Any]", value)), key=msgspec.json.encode)
+        return sorted((to_jsonable(item) for item in cast("Set[Any]", value)), key=msgspec.json.encode)
     if isinstance(value, (list, tuple, deque)):
-        return [to_wire(item) for item in cast("list[Any]", value)]
+        return [to_jsonable(item) for item in cast("list[Any]", value)]
     try:
         builtins = msgspec.to_builtins(value, str_keys=True)
     except TypeError:
@@ -123,7 +123,7 @@ def _compound(value: Any) -> Any:
 
 
 def _object(members: Mapping[Any, Any]) -> dict[str, Any]:
-    found = {_key(key): to_wire(item) for key, item in members.items()}
+    found = {_key(key): to_jsonable(item) for key, item in members.items()}
     if len(found) != len(members):  # 1 and "1"
         raise ValueError("two keys are one in JSON")
     return found
@@ -131,7 +131,7 @@ def _object(members: Mapping[Any, Any]) -> dict[str, Any]:
 
 def _members(value: Any, names: Iterable[str]) -> dict[str, Any]:
     """Return the members of an object that are set."""
-    return {name: to_wire(member) for name in names if (member := getattr(value, name)) is not msgspec.UNSET}
+    return {name: to_jsonable(member) for name in names if (member := getattr(value, name)) is not msgspec.UNSET}
 
 
 def _is_string(value: Any) -> bool:
@@ -141,7 +141,7 @@ def _is_string(value: Any) -> bool:
 def _key(key: Any) -> str:
     if type(key) is str:
         return key
-    wire = to_wire(key)
+    wire = to_jsonable(key)
     if isinstance(wire, (dict, list)) or wire is None:
         raise ValueError(f"{type(key).__name__} cannot be the key of a JSON object")
     return wire if isinstance(wire, str) else msgspec.json.encode(wire).decode()
