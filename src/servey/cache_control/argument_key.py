@@ -24,7 +24,7 @@ from typing import Any, cast
 import msgspec
 
 from servey.codec import MISSING, ArgumentsCodec, Field, Node
-from servey.codec.leaves import is_enum
+from servey.codec.scalars import is_enum
 
 _FAMILIES: dict[Any, str] = {
     type(None): "nil",

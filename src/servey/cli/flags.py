@@ -15,8 +15,8 @@ from click.shell_completion import CompletionItem
 
 from servey.action.operation import Operation
 from servey.codec import MISSING, Parameter, to_jsonable
-from servey.codec.leaves import wire_values
 from servey.codec.node import Node
+from servey.codec.scalars import wire_values
 from servey.codec.text import TextKind
 
 _NAMES: dict[Any, str] = {

@@ -14,8 +14,8 @@ import typing
 import uuid
 from typing import Any, cast
 
-from servey.codec.leaves import is_enum, wire_values
 from servey.codec.node import Node
+from servey.codec.scalars import is_enum, wire_values
 from servey.codec.union import ordered
 
 _TEXTS = frozenset(

@@ -10,7 +10,7 @@ from msgspec import UNSET
 
 from servey.codec.constraints import violated
 from servey.codec.failure import IslandError, below, first_line, step
-from servey.codec.hashing import check_hashes, is_guarded_dict, is_guarded_set
+from servey.codec.hash_flooding import check_hashes, is_guarded_dict, is_guarded_set
 from servey.codec.node import MISSING, Field, Node, NodeVisitor
 from servey.codec.shadow import Shadows, checking, guarded_run, is_built
 from servey.errors import Problem
@@ -152,7 +152,7 @@ class Builder(NodeVisitor[Build | None]):
 
 
 def read_key(shadows: Shadows, keys: Node) -> Build:
-    """Return what reads the key of a dict from its text; see `servey.codec.hashing`."""
+    """Return what reads the key of a dict from its text; see `servey.codec.hash_flooding`."""
     check = guarded_run(checking(shadows.bare(keys), keys.constraints))
 
     def read(name: Any) -> Any:

@@ -9,11 +9,11 @@ from typing import Any
 
 import msgspec
 
+from servey.codec.decode_errors import REFUSALS, parsed, parsed_again, refused_value
 from servey.codec.engine import Engine, SchemaMode
 from servey.codec.node import Node
 from servey.codec.numbers import whole_value
 from servey.codec.plan import Compiler, Quick
-from servey.codec.refusal import REFUSALS, parsed, parsed_again, refused_value
 from servey.codec.shadow import hook
 from servey.codec.type_reader import TypeReader, shown_type
 from servey.codec.writer import REFUSED, T, Writer, is_finite

@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
-from servey.codec.leaves import foreign_leaf
+from servey.codec.scalars import foreign_leaf
 
 _UNCHANGEABLE: frozenset[Any] = frozenset(
     {

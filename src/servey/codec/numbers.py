@@ -16,8 +16,8 @@ from typing import Any
 
 import msgspec
 
-from servey.codec.leaves import wire_values
 from servey.codec.node import Node
+from servey.codec.scalars import wire_values
 
 EXACT = 2**53 - 1
 """The largest integer up to which every integer has a double of its own."""

@@ -22,10 +22,10 @@ from msgspec import UNSET
 from servey.codec.decimal_pattern import ANY_DECIMAL, decimal_pattern
 from servey.codec.engine import ForeignType, SchemaMode
 from servey.codec.jsonable import to_document
-from servey.codec.leaves import wire_values
 from servey.codec.node import MISSING, Constraints, Field, Node, NodeVisitor
 from servey.codec.patterns import DURATION, TIME, base64_keywords, portable
 from servey.codec.references import references, replaced
+from servey.codec.scalars import wire_values
 from servey.codec.shadow import is_island
 from servey.docstring.documentation import Documentation
 from servey.errors import DefinitionError

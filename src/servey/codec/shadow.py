@@ -25,9 +25,9 @@ from msgspec import UNSET, Meta, UnsetType
 
 from servey.codec.constraints import violated
 from servey.codec.failure import IslandError, first_line, reworded, shown
-from servey.codec.hashing import SLOW_KEYS, is_guarded_dict, is_guarded_set
-from servey.codec.leaves import literal_values, wire_values
+from servey.codec.hash_flooding import SLOW_KEYS, is_guarded_dict, is_guarded_set
 from servey.codec.node import MISSING, Constraints, Field, Node, NodeVisitor
+from servey.codec.scalars import literal_values, wire_values
 from servey.errors import InvalidError
 
 _MOST = 1.7976931348623157e308
@@ -214,7 +214,7 @@ class Shadows(NodeVisitor[Any]):
             return self._limited(node, Constraints())
 
     def key(self, keys: Node) -> Any:
-        """Return the type that a dict's keys are read as; see `servey.codec.hashing`."""
+        """Return the type that a dict's keys are read as; see `servey.codec.hash_flooding`."""
         if self.side == "in" and keys.cls in SLOW_KEYS:
             return str
         if self.side == "out" or keys.cls is not int or needs_check(keys):

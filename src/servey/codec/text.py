@@ -15,9 +15,9 @@ from typing import Any, Literal
 import msgspec
 
 from servey.codec.failure import shown
-from servey.codec.leaves import is_flag, wire_values
 from servey.codec.node import Node
 from servey.codec.numbers import parse
+from servey.codec.scalars import is_flag, wire_values
 from servey.codec.union import ordered
 
 TextKind = Literal["scalar", "list", "json"]

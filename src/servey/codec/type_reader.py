@@ -26,8 +26,8 @@ from servey.codec import constraints as _constraints
 from servey.codec.classes import describe_class, environment, type_parameters
 from servey.codec.engine import Engine, ForeignType, SchemaMode
 from servey.codec.engines import ENGINES
-from servey.codec.leaves import choice, foreign_leaf, wire_values
 from servey.codec.node import Constraints, Node
+from servey.codec.scalars import choice, foreign_leaf, wire_values
 from servey.errors import DefinitionError
 
 LEAVES: frozenset[Any] = frozenset(

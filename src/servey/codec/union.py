@@ -13,9 +13,9 @@ import msgspec
 
 from servey.codec.engine import ForeignType
 from servey.codec.failure import IslandError
-from servey.codec.leaves import wire_values
 from servey.codec.node import Node
 from servey.codec.numbers import whole_number, whole_value
+from servey.codec.scalars import wire_values
 
 if TYPE_CHECKING:
     from servey.codec.plan import Compiler, Plan
