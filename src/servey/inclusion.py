@@ -26,7 +26,6 @@ from servey.cache_control.cache_header import CacheHeader
 from servey.cache_control.cached_operation import CachedOperation
 from servey.cache_control.reply_headers import ReplyHeaders
 from servey.codec import MISSING, ResultError
-from servey.codec.failure import PROBLEM_LIMIT, shown, unknown
 from servey.codec.node import Node
 from servey.codec.plan import Compiler
 from servey.errors import InvalidError, Problem

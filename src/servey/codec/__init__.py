@@ -7,9 +7,9 @@ what each type looks like as JSON, as text and in a schema.
 from servey.codec.arguments import ArgumentsCodec, Parameter
 from servey.codec.codec import Codec
 from servey.codec.engine import Engine, ForeignType, SchemaMode
-from servey.codec.failure import ResultError
 from servey.codec.jsonable import to_jsonable
 from servey.codec.node import MISSING, Constraints, Field, Node
+from servey.codec.problems import ResultError
 
 __all__ = [
     "MISSING",

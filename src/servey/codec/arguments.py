@@ -12,10 +12,11 @@ from msgspec import UNSET
 from servey.codec.decode_errors import REFUSALS, parsed, parsed_again, refused_value
 from servey.codec.defaults import fresh
 from servey.codec.engine import Engine, SchemaMode
-from servey.codec.failure import PROBLEM_LIMIT, IslandError, ResultError, below, step, unknown
 from servey.codec.node import MISSING, Field, Node
 from servey.codec.numbers import whole_value
 from servey.codec.plan import Compiler, Plan, Quick
+from servey.codec.pointer import below, step
+from servey.codec.problems import PROBLEM_LIMIT, IslandError, ResultError, unknown
 from servey.codec.shadow import hook, reachable
 from servey.codec.text import Read, TextError, TextKind, list_reader, text_kind
 from servey.codec.type_reader import TypeReader

@@ -9,9 +9,10 @@ from typing import Any
 from msgspec import UNSET
 
 from servey.codec.constraints import violated
-from servey.codec.failure import IslandError, below, first_line, step
 from servey.codec.hash_flooding import check_hashes, is_guarded_dict, is_guarded_set
 from servey.codec.node import MISSING, Field, Node, NodeVisitor
+from servey.codec.pointer import below, step
+from servey.codec.problems import IslandError, first_line
 from servey.codec.shadow import Shadows, checking, guarded_run, is_built
 from servey.errors import Problem
 

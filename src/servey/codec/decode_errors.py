@@ -9,10 +9,10 @@ from typing import Any
 
 import msgspec
 
-from servey.codec.failure import IslandError, first_problem
 from servey.codec.node import Node
 from servey.codec.numbers import parse
 from servey.codec.plan import Compiler
+from servey.codec.problems import IslandError, first_problem
 from servey.errors import InvalidError, MalformedError, Problem
 
 EXPLAIN_LIMIT = 256 * 1024

@@ -17,11 +17,12 @@ import msgspec
 
 from servey.codec.builder import argument_of, read_key
 from servey.codec.constraints import violated
-from servey.codec.failure import PROBLEM_LIMIT, IslandError, below, first_line, reworded, shown, step, unknown
 from servey.codec.hash_flooding import SLOW_KEYS, check_hashes, is_guarded_dict, is_guarded_set
 from servey.codec.node import MISSING, Node, NodeVisitor
 from servey.codec.numbers import takes_int, whole_number
 from servey.codec.plan import Compiler
+from servey.codec.pointer import below, step
+from servey.codec.problems import PROBLEM_LIMIT, IslandError, first_line, reworded, shown, unknown
 from servey.codec.scalars import wire_values
 from servey.codec.shadow import checking, guarded_run, is_decimal, is_island, needs_check
 from servey.errors import Problem

@@ -14,8 +14,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from servey.codec.failure import IslandError
 from servey.codec.node import Node
+from servey.codec.problems import IslandError
 from servey.errors import Problem
 
 _SHARED = 32

@@ -6,8 +6,9 @@ import importlib
 from typing import Any
 
 from servey.codec.engine import ForeignType, SchemaMode
-from servey.codec.failure import shown, step
 from servey.codec.jsonable import to_jsonable
+from servey.codec.pointer import step
+from servey.codec.problems import shown
 from servey.errors import DefinitionError, InvalidError, MissingExtraError, Problem
 
 

@@ -17,10 +17,11 @@ from msgspec import UNSET
 from servey.codec import rows
 from servey.codec.constraints import violated
 from servey.codec.explain import told
-from servey.codec.failure import PROBLEM_LIMIT, IslandError, below, shown, step
 from servey.codec.jsonable import exact_offset, localized
 from servey.codec.node import Node, NodeVisitor
 from servey.codec.plan import Compiler
+from servey.codec.pointer import below, step
+from servey.codec.problems import PROBLEM_LIMIT, IslandError, shown
 from servey.codec.rows import ABSENT, has_names, is_row
 from servey.codec.scalars import is_enum
 from servey.codec.shadow import checking, guarded_run, is_decimal, needs_check

@@ -21,9 +21,9 @@ from pydantic.errors import PydanticInvalidForJsonSchema
 from servey.codec.big_int import BigInt
 from servey.codec.constraints import UnknownConstraintError
 from servey.codec.engine import ForeignType, SchemaMode
-from servey.codec.failure import shown
 from servey.codec.jsonable import to_jsonable
 from servey.codec.numbers import parse
+from servey.codec.problems import shown
 from servey.codec.pydantic_hints import classes_of, has_members, members_of, with_constraints
 from servey.codec.pydantic_problems import problems, set_whole_numbers, told
 from servey.codec.pydantic_schema import (

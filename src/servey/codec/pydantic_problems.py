@@ -5,8 +5,9 @@ from __future__ import annotations
 import typing
 from typing import Any
 
-from servey.codec.failure import PROBLEM_LIMIT, shown, step
 from servey.codec.numbers import whole_number
+from servey.codec.pointer import step
+from servey.codec.problems import PROBLEM_LIMIT, shown
 from servey.codec.pydantic_schema import CoreSchema
 from servey.errors import InvalidError, Problem
 

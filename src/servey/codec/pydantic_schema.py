@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from servey.codec.failure import step
 from servey.codec.jsonable import to_jsonable
 from servey.codec.patterns import base64_keywords, portable
+from servey.codec.pointer import step
 from servey.codec.references import NAMED, VALUES
 from servey.docstring.documentation import Documentation
 from servey.errors import DefinitionError, InvalidError, Problem

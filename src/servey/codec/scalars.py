@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 from servey.codec.engine import ForeignType, SchemaMode
-from servey.codec.failure import shown
 from servey.codec.node import Node
+from servey.codec.problems import shown
 
 # by name, for importing the modules takes longer than all of this package
 _PATHS = frozenset({"PurePath", "PurePosixPath", "Path"})

@@ -24,9 +24,9 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from servey.codec.constraints import violated
-from servey.codec.failure import IslandError, first_line, reworded, shown
 from servey.codec.hash_flooding import SLOW_KEYS, is_guarded_dict, is_guarded_set
 from servey.codec.node import MISSING, Constraints, Field, Node, NodeVisitor
+from servey.codec.problems import IslandError, first_line, reworded, shown
 from servey.codec.scalars import literal_values, wire_values
 from servey.errors import InvalidError
 

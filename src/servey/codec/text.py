@@ -14,9 +14,9 @@ from typing import Any, Literal
 
 import msgspec
 
-from servey.codec.failure import shown
 from servey.codec.node import Node
 from servey.codec.numbers import parse
+from servey.codec.problems import shown
 from servey.codec.scalars import is_flag, wire_values
 from servey.codec.union import ordered
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from servey.codec.engine import ForeignType
-from servey.codec.failure import IslandError
 from servey.codec.node import Node
 from servey.codec.numbers import whole_number, whole_value
+from servey.codec.problems import IslandError
 from servey.codec.scalars import wire_values
 
 if TYPE_CHECKING:

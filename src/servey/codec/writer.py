@@ -7,9 +7,9 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from servey.codec.failure import IslandError, ResultError
 from servey.codec.node import Node
 from servey.codec.plan import Compiler, Plan, Quick
+from servey.codec.problems import IslandError, ResultError
 from servey.codec.shadow import reachable
 from servey.errors import Problem
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from graphql import GraphQLError, GraphQLSyntaxError
 
-from servey.codec.failure import step
+from servey.codec.pointer import step
 from servey.errors import CallError, InternalError, IntRangeError, InvalidError, MalformedError
 from servey.problem_details import encodable_text, problem_details
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Any
 
+from servey.codec.pointer import below, step
 from servey.errors import Problem, ServeyError, nearest
 from servey.problem_details import encodable_text
 
@@ -14,7 +15,6 @@ PROBLEM_LIMIT = 100
 """A wrong input is told up to this many problems."""
 
 _SHOWN = 60
-_STEP_SHOWN = 200
 _STEP = r"\.([^.\[\]]+)|\[(\d+)\]"
 
 
@@ -39,22 +39,6 @@ class IslandError(ValueError):
     def __init__(self, errors: Sequence[Problem]) -> None:
         self.errors = tuple(errors)
         super().__init__(errors[0].message if errors else "not acceptable")
-
-
-def step(path: str, key: object) -> str:
-    """Return the JSON pointer of the member `key` under `path` (RFC 6901); a key that is no name is cut.
-
-    Each of a hundred problems repeats it, and a key may be as long as the body.
-    """
-    text = str(key)
-    if len(text) > _STEP_SHOWN:
-        text = f"{text[: _STEP_SHOWN - 3]}..."
-    return f"{path}/{text.replace('~', '~0').replace('/', '~1')}"
-
-
-def below(path: str, errors: Iterable[Problem]) -> list[Problem]:
-    """Return `errors` with their paths put under `path`."""
-    return [Problem(path + error.path, error.message) for error in errors]
 
 
 def shown(value: Any) -> str:
