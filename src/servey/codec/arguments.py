@@ -76,12 +76,12 @@ class ArgumentsCodec:
         for parameter in parameters:
             try:
                 if parameter.name.startswith("__"):  # the attributes of classes are called so
-                    raise reader.error(parameter.name, "begins with two underscores", "call it something else")
-                self.parameters[parameter.name] = parameter, reader.node(parameter.type, parameter.name)
+                    raise types.error(parameter.name, "begins with two underscores", "call it something else")
+                self.parameters[parameter.name] = parameter, types.node(parameter.type, parameter.name)
                 copies[parameter.name] = fresh(parameter.default)
             except ValueError as error:
                 refused.append(
-                    reader.error(
+                    types.error(
                         parameter.name, str(error), "use None as the default, and create the value in the function"
                     )
                 )
@@ -89,7 +89,7 @@ class ArgumentsCodec:
                 refused.append(error)
         if refused:
             raise DefinitionError.join(refused)
-        self._classes = tuple(reader.classes)
+        self._classes = tuple(types.classes)
         self._compiler = Compiler(writes_input=True)
         self.root = self._root()
         self._quick = Quick.of(self.root)
