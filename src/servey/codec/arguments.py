@@ -14,11 +14,11 @@ from servey.codec.defaults import fresh
 from servey.codec.engine import Engine, SchemaMode
 from servey.codec.node import MISSING, Field, Node
 from servey.codec.numbers import whole_value
-from servey.codec.plan import Compiler, Plan, Quick
 from servey.codec.pointer import below, step
 from servey.codec.problems import PROBLEM_LIMIT, IslandError, ResultError, unknown
 from servey.codec.shadow import hook, reachable
 from servey.codec.text import Read, TextError, TextKind, list_reader, text_kind
+from servey.codec.type_adapter import Compiler, Quick, TypeAdapter
 from servey.codec.type_reader import TypeReader
 from servey.codec.writer import Writer
 from servey.errors import DefinitionError, InvalidError, MalformedError, Problem
@@ -67,9 +67,8 @@ class ArgumentsCodec:
         engines: Sequence[Engine] = (),
     ) -> None:
         self.label = label
-        reader = TypeReader(
-            label, where, engines, "; or, to have it injected, declare a @resource that yields it", "input"
-        )
+        otherwise = "; or, to have it injected, declare a @resource that yields it"
+        types = TypeReader(label, where, engines, otherwise, "input")
         self.parameters: dict[str, tuple[Parameter, Node]] = {}
         copies: dict[str, Callable[[], Any] | None] = {}
         refused: list[DefinitionError] = []
@@ -279,7 +278,7 @@ class ArgumentsCodec:
     def _is_sayable(self, node: Node, default: Any) -> bool:
         writer: Writer[Any] = Writer(self.label, node, self._compiler, self._quick)
         try:
-            read = self._compiler.plan(node).attempt(writer.encode(default))
+            read = self._compiler.adapter(node).attempt(writer.encode(default))
         except (ResultError, *REFUSALS):
             return False
         return type(read) is type(default) and bool(read == default)
@@ -398,30 +397,30 @@ class _Shape:
     ) -> None:
         self.copies = copies
         fields: list[Any] = []
-        self._built: list[tuple[str, Callable[[], Any], Plan]] = []
+        self._built: list[tuple[str, Callable[[], Any], TypeAdapter]] = []
         for name, (parameter, node) in parameters.items():
-            plan, copied = compiler.plan(node, is_quick), copies[name]
-            if plan.built:
-                _ = plan.build  # compiled here
-                self._built.append((name, copied or functools.partial(_same, parameter.default), plan))
+            adapter, copied = compiler.adapter(node, is_quick), copies[name]
+            if adapter.built:
+                _ = adapter.build  # compiled here
+                self._built.append((name, copied or functools.partial(_same, parameter.default), adapter))
             if parameter.default is MISSING:
-                fields.append((name, plan.shadow))
-            elif plan.built:
-                fields.append((name, plan.shadow, _LEFT_OUT))
+                fields.append((name, adapter.shadow))
+            elif adapter.built:
+                fields.append((name, adapter.shadow, _LEFT_OUT))
             else:
                 default = parameter.default if copied is None else msgspec.field(default_factory=copied)
-                fields.append((name, plan.shadow, default))
+                fields.append((name, adapter.shadow, default))
         self.struct: Any = msgspec.defstruct("Arguments", fields, forbid_unknown_fields=True, kw_only=True, gc=False)
 
     def build(self, value: Any) -> Any:
         """Return the Struct with the user's objects in place of their shadows."""
-        for name, default, plan in self._built:
+        for name, default, adapter in self._built:
             member = getattr(value, name)
             if member is _LEFT_OUT:
                 setattr(value, name, default())
                 continue
             try:
-                setattr(value, name, plan.build(member))
+                setattr(value, name, adapter.build(member))
             except IslandError as error:
                 raise IslandError(below(step("", name), error.errors)) from None
         return value

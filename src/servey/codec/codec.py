@@ -13,8 +13,8 @@ from servey.codec.decode_errors import REFUSALS, parsed, parsed_again, refused_v
 from servey.codec.engine import Engine, SchemaMode
 from servey.codec.node import Node
 from servey.codec.numbers import whole_value
-from servey.codec.plan import Compiler, Quick
 from servey.codec.shadow import hook
+from servey.codec.type_adapter import Compiler, Quick
 from servey.codec.type_reader import TypeReader, shown_type
 from servey.codec.writer import REFUSED, T, Writer, is_finite
 from servey.errors import DefinitionError, InvalidError
@@ -50,7 +50,7 @@ class Codec(Writer[T]):
         """Why values of the type can be written and not be read; None where they can be read."""
         self._classes = tuple(reader.classes)
         try:
-            msgspec.json.Decoder(self._text_plan.mirror)
+            msgspec.json.Decoder(self._text_adapter.mirror)
         except (TypeError, ValueError) as error:
             raise DefinitionError(f"{label}: {shown_type(tp)}: {error}", where=where, fix="use another type") from error
 
@@ -59,7 +59,7 @@ class Codec(Writer[T]):
         """Made when first needed: most codecs are of results."""
         if self.unreadable is not None:
             raise self.unreadable
-        return msgspec.json.Decoder(self._text_plan.shadow, dec_hook=hook, float_hook=self._quick.float_hook)
+        return msgspec.json.Decoder(self._text_adapter.shadow, dec_hook=hook, float_hook=self._quick.float_hook)
 
     def classes(self) -> tuple[type, ...]:
         """Return every class met in the type, in order of meeting, for finding nested actions."""
@@ -79,7 +79,7 @@ class Codec(Writer[T]):
         if self._quick.is_quick and self._quick.lets_through(data):
             return self.decode(parsed(data))
         try:
-            return self._text_plan.build(self._decoder.decode(data))
+            return self._text_adapter.build(self._decoder.decode(data))
         except REFUSALS as error:
             return self.decode(parsed_again(data, error))
 
@@ -97,7 +97,7 @@ class Codec(Writer[T]):
         if self.unreadable is not None:
             raise self.unreadable
         try:
-            return self._plan.attempt(builtins)
+            return self._adapter.attempt(builtins)
         except REFUSALS as error:
             if (whole := whole_value(self.root, builtins)) is not None:
                 return self.decode(whole)
@@ -120,7 +120,7 @@ class Codec(Writer[T]):
         try:
             checked = adopted(self.root, checked)
             # encoded, too: only then msgspec says that a text is none (a lone surrogate)
-            data = _encode(self._text_plan.reflect(checked))
+            data = _encode(self._text_adapter.reflect(checked))
             if not self._has_decimals or is_finite(data):
                 return checked
         except (InvalidError, *REFUSED):

@@ -11,8 +11,8 @@ import msgspec
 
 from servey.codec.node import Node
 from servey.codec.numbers import parse
-from servey.codec.plan import Compiler
 from servey.codec.problems import IslandError, first_problem
+from servey.codec.type_adapter import Compiler
 from servey.errors import InvalidError, MalformedError, Problem
 
 EXPLAIN_LIMIT = 256 * 1024

@@ -20,11 +20,11 @@ from servey.codec.constraints import violated
 from servey.codec.hash_flooding import SLOW_KEYS, check_hashes, is_guarded_dict, is_guarded_set
 from servey.codec.node import MISSING, Node, NodeVisitor
 from servey.codec.numbers import takes_int, whole_number
-from servey.codec.plan import Compiler
 from servey.codec.pointer import below, step
 from servey.codec.problems import PROBLEM_LIMIT, IslandError, first_line, reworded, shown, unknown
 from servey.codec.scalars import wire_values
 from servey.codec.shadow import checking, guarded_run, is_decimal, is_island, needs_check
+from servey.codec.type_adapter import Compiler
 from servey.errors import Problem
 
 _BAD: Any = object()
@@ -83,7 +83,7 @@ class Explainer(NodeVisitor[Any]):
         if needs_check(node) or is_decimal(node):
             return self._run(checking(self.compiler.shadows().bare(node), node.constraints), value, at)
         try:
-            return self.compiler.plan(node).attempt(value)
+            return self.compiler.adapter(node).attempt(value)
         except msgspec.ValidationError as error:
             return self.add(Problem(at, self._violated(node, value) or told(node, str(error), value)))
 
@@ -132,7 +132,7 @@ class Explainer(NodeVisitor[Any]):
         """
         if node.kind != "object" or at.count("/") > _PRUNED:
             return None
-        attempt = self.compiler.plan(node).attempt
+        attempt = self.compiler.adapter(node).attempt
 
         def prune(value: Any) -> Any:
             try:

@@ -19,12 +19,12 @@ from servey.codec.constraints import violated
 from servey.codec.explain import told
 from servey.codec.jsonable import exact_offset, localized
 from servey.codec.node import Node, NodeVisitor
-from servey.codec.plan import Compiler
 from servey.codec.pointer import below, step
 from servey.codec.problems import PROBLEM_LIMIT, IslandError, shown
 from servey.codec.rows import ABSENT, has_names, is_row
 from servey.codec.scalars import is_enum
 from servey.codec.shadow import checking, guarded_run, is_decimal, needs_check
+from servey.codec.type_adapter import Compiler
 from servey.errors import Problem
 
 _BAD: Any = object()
@@ -87,7 +87,7 @@ class Projector(NodeVisitor[Any]):
             value = self._run(checking(self.compiler.mirrors().bare(node), node.constraints), value, at)
             return value if value is _BAD else msgspec.to_builtins(value)
         try:
-            wire = self.compiler.plan(node).to_builtins(value)
+            wire = self.compiler.adapter(node).to_builtins(value)
             if isinstance(wire, str):
                 wire.encode()
         except msgspec.ValidationError as error:

@@ -18,7 +18,7 @@ from servey.codec.problems import IslandError
 from servey.codec.scalars import wire_values
 
 if TYPE_CHECKING:
-    from servey.codec.plan import Compiler, Plan
+    from servey.codec.type_adapter import Compiler, TypeAdapter
 
 
 class Chosen(dict[str, Any]):
@@ -54,7 +54,7 @@ class Union:
         self._names = {id(member): _names(member) for member in self._members if member.kind == "object"}
 
     @functools.cached_property
-    def _scalars(self) -> dict[Any, list[Plan | None]]:
+    def _scalars(self) -> dict[Any, list[TypeAdapter | None]]:
         """How scalars are read; made when the first one is."""
         return {cls: self._ways(cls) for cls in _SCALARS}
 
@@ -136,7 +136,7 @@ class Union:
         """
         for member in self.outgoing(value):
             try:
-                return self.compiler.plan(member).to_builtins(value)
+                return self.compiler.adapter(member).to_builtins(value)
             except (msgspec.ValidationError, IslandError, TypeError):
                 continue
         raise ValueError("no member of the union accepts this")
@@ -151,18 +151,18 @@ class Union:
             return first
         for member in members:
             try:
-                self.compiler.plan(member).to_builtins(value)
+                self.compiler.adapter(member).to_builtins(value)
             except (msgspec.ValidationError, IslandError, TypeError):
                 continue
             return member
         return first
 
-    def _scalar(self, ways: list[Plan | None], builtins: Any) -> Any:
-        for plan in ways:
-            if plan is None:
+    def _scalar(self, ways: list[TypeAdapter | None], builtins: Any) -> Any:
+        for adapter in ways:
+            if adapter is None:
                 return builtins
             try:
-                return plan.attempt(builtins)
+                return adapter.attempt(builtins)
             except (msgspec.ValidationError, IslandError):
                 continue
         whole = whole_number(builtins)
@@ -170,28 +170,28 @@ class Union:
             raise ValueError("no member of the union accepts this")
         return self.decode(whole)
 
-    def _ways(self, cls: type) -> list[Plan | None]:
-        """Return the plans that may read a scalar of a JSON type, in order; None means: take the value unchanged."""
-        found: list[Plan | None] = []
+    def _ways(self, cls: type) -> list[TypeAdapter | None]:
+        """Return the adapters that may read a scalar of a JSON type, in order; None means: take the value unchanged."""
+        found: list[TypeAdapter | None] = []
         for member in self._members:
             if member.kind not in ("list", "tuple", "dict", "object") and cls in _taken(member):
                 if member.cls is cls and not member.constraints and cls is not float and cls is not decimal.Decimal:
                     return [*found, None]
-                found.append(self.compiler.plan(member))
+                found.append(self.compiler.adapter(member))
         return found
 
     def _trial(self, builtins: Any) -> Any:
-        plans = [self.compiler.plan(member) for member in self.candidates(builtins)]
-        for plan in plans:
+        adapters = [self.compiler.adapter(member) for member in self.candidates(builtins)]
+        for adapter in adapters:
             try:
-                return plan.attempt(builtins)
+                return adapter.attempt(builtins)
             except (msgspec.ValidationError, IslandError):
                 continue
-        for plan in plans:  # 5.0 is an int where no member wants the fraction
-            whole = whole_value(plan.node, builtins)
+        for adapter in adapters:  # 5.0 is an int where no member wants the fraction
+            whole = whole_value(adapter.node, builtins)
             if whole is not None:
                 try:
-                    return plan.attempt(whole)
+                    return adapter.attempt(whole)
                 except (msgspec.ValidationError, IslandError):
                     continue
         return _REFUSED

@@ -8,9 +8,9 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from servey.codec.node import Node
-from servey.codec.plan import Compiler, Plan, Quick
 from servey.codec.problems import IslandError, ResultError
 from servey.codec.shadow import reachable
+from servey.codec.type_adapter import Compiler, Quick, TypeAdapter
 from servey.errors import Problem
 
 T = TypeVar("T")
@@ -37,8 +37,8 @@ class Writer(Generic[T]):
         self.root = root
         self._compiler = compiler
         self._quick = quick
-        self._plan: Plan = compiler.plan(root)
-        self._text_plan: Plan = compiler.plan(root, quick.is_quick)
+        self._adapter: TypeAdapter = compiler.adapter(root)
+        self._text_adapter: TypeAdapter = compiler.adapter(root, quick.is_quick)
         self._has_decimals = quick.has_decimals
         is_simple = root.kind == "leaf" and not root.constraints and root.cls in _IDENTICAL
         self._identical: type = root.cls if is_simple else _Nothing
@@ -53,7 +53,7 @@ class Writer(Generic[T]):
             ResultError: It is not of the type.
         """
         try:
-            data = _encode(value if type(value) is self._identical else self._text_plan.reflect(value))
+            data = _encode(value if type(value) is self._identical else self._text_adapter.reflect(value))
             if not self._has_decimals or is_finite(data):
                 return data
         except REFUSED:
@@ -65,7 +65,7 @@ class Writer(Generic[T]):
         try:
             if not self._has_simple_sets:
                 raise TypeError
-            data = _encode_sorted(self._text_plan.reflect(value))
+            data = _encode_sorted(self._text_adapter.reflect(value))
             if not self._has_decimals or is_finite(data):
                 return data
         except REFUSED:
@@ -84,7 +84,7 @@ class Writer(Generic[T]):
         if type(value) is self._identical and (not isinstance(value, str) or value.isascii()):
             return value
         try:
-            builtins = self._plan.to_builtins(value)
+            builtins = self._adapter.to_builtins(value)
         except REFUSED:
             return self._projected(value)
         if isinstance(builtins, str) and not is_text(builtins):
@@ -121,7 +121,7 @@ class _Nothing:
 
 
 def is_finite(data: bytes) -> bool:
-    """Whether a text has no NaN nor Infinity, which a quick plan writes for a `Decimal`."""
+    """Whether a text has no NaN nor Infinity, which a quick adapter writes for a `Decimal`."""
     return b"NaN" not in data and b"Infinity" not in data
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
-from servey.codec.plan import Compiler
+from servey.codec.type_adapter import Compiler
 from servey.codec.union import Chosen
 from servey.errors import MissingExtraError
 from servey.schema.graphql.model import (

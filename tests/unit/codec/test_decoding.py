@@ -18,7 +18,7 @@ import pydantic
 import pytest
 
 from servey.codec import Codec, explain
-from servey.codec.plan import Plan
+from servey.codec.type_adapter import TypeAdapter
 from servey.errors import CallError, InvalidError, MalformedError, Problem
 
 
@@ -555,14 +555,14 @@ def test_text_is_tried_last_in_a_union() -> None:
 
 def test_a_deep_ambiguous_union_is_read_and_refused_in_linear_time(monkeypatch: pytest.MonkeyPatch) -> None:
     attempts = 0
-    attempt = Plan.attempt
+    attempt = TypeAdapter.attempt
 
-    def counted(plan: Plan, builtins: Any) -> Any:
+    def counted(adapter: TypeAdapter, builtins: Any) -> Any:
         nonlocal attempts
         attempts += 1
-        return attempt(plan, builtins)
+        return attempt(adapter, builtins)
 
-    monkeypatch.setattr(Plan, "attempt", counted)
+    monkeypatch.setattr(TypeAdapter, "attempt", counted)
     text = b"1"
     for _ in range(16):
         text = b'{"left": 1, "right": ' + text + b"}"

@@ -1,6 +1,6 @@
 """The two ways of one node: from JSON values to the user's objects, and back.
 
-A `Compiler` belongs to one codec. It makes a `Plan` for the root, and for every member of a union that has to be
+A `Compiler` belongs to one codec. It makes a `TypeAdapter` for the root, and for every member of a union that has to be
 tried, when first needed.
 """
 
@@ -34,7 +34,7 @@ from servey.codec.union import Union
 Build = Callable[[Any], Any]
 
 
-class Plan:
+class TypeAdapter:
     """How values of one node are read and written.
 
     Args:
@@ -137,7 +137,7 @@ class Plan:
 
 
 class Compiler:
-    """Makes the plans of one codec, sharing the generated classes.
+    """Makes the adapters of one codec, sharing the generated classes.
 
     Args:
         writes_input: Whether values are written to be read again: a datetime without an offset stays without one.
@@ -147,16 +147,16 @@ class Compiler:
         self.writes_input = writes_input
         self._shadows: dict[tuple[bool, bool], Shadows] = {}
         self._mirrors: dict[bool, Shadows] = {}
-        self._plans: dict[tuple[int, bool], Plan] = {}
+        self._adapters: dict[tuple[int, bool], TypeAdapter] = {}
         self._unions: dict[int, Union] = {}
         self._key_boxes: dict[int, Any] = {}
 
-    def plan(self, node: Node, is_quick: bool = False) -> Plan:
-        """Return the plan of a node."""
+    def adapter(self, node: Node, is_quick: bool = False) -> TypeAdapter:
+        """Return the adapter of a node."""
         key = (id(node), is_quick)
-        if key not in self._plans:
-            self._plans[key] = Plan(self, node, is_quick)
-        return self._plans[key]
+        if key not in self._adapters:
+            self._adapters[key] = TypeAdapter(self, node, is_quick)
+        return self._adapters[key]
 
     def shadows(self, is_quick: bool = False, defaults: bool = False) -> Shadows:
         """Return what makes the shadows; see `Shadows`."""
@@ -205,7 +205,7 @@ class Quick(msgspec.Struct, frozen=True):
     """The checks that a codec can skip when it reads and writes JSON text; see `Shadows`.
 
     Args:
-        is_quick: Whether its plan for texts is a quick one.
+        is_quick: Whether its adapter for texts is a quick one.
         float_hook: What reads numbers with a fraction, where a part of the type needs their digits.
         has_decimals: Whether NaN and Infinity have to be looked for in texts.
         has_any: Whether the depth of texts has to be looked at.
@@ -230,7 +230,7 @@ class Quick(msgspec.Struct, frozen=True):
         return cls(is_quick, digits if keeps_digits else None, is_quick and has_decimals, is_quick and has_any)
 
     def lets_through(self, data: bytes) -> bool:
-        """Return whether a quick plan might let through something in this text that is to be refused."""
+        """Return whether a quick adapter might let through something in this text that is to be refused."""
         return (self.has_decimals and _maybe_not_finite(data)) or (self.has_any and is_deep(data))
 
 
