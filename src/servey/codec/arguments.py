@@ -16,8 +16,8 @@ from servey.codec.node import MISSING, Field, Node
 from servey.codec.numbers import whole_value
 from servey.codec.pointer import below, step
 from servey.codec.problems import PROBLEM_LIMIT, IslandError, ResultError, unknown
-from servey.codec.shadow import hook, reachable
-from servey.codec.text import Read, TextError, TextKind, list_reader, text_kind
+from servey.codec.structs import hook, reachable
+from servey.codec.text import Read, TextError, TextKind, list_reader, reader, text_kind
 from servey.codec.type_adapter import Compiler, Quick, TypeAdapter
 from servey.codec.type_reader import TypeReader
 from servey.codec.writer import Writer
@@ -385,7 +385,7 @@ class _Shape:
         parameters: The parameters and their nodes, by name.
         copies: What copies each default that a call could change.
         compiler: The codec's compiler.
-        is_quick: See `Shadows`.
+        is_quick: See `Structs`.
     """
 
     def __init__(
@@ -404,16 +404,16 @@ class _Shape:
                 _ = adapter.build  # compiled here
                 self._built.append((name, copied or functools.partial(_same, parameter.default), adapter))
             if parameter.default is MISSING:
-                fields.append((name, adapter.shadow))
+                fields.append((name, adapter.input_type))
             elif adapter.built:
-                fields.append((name, adapter.shadow, _LEFT_OUT))
+                fields.append((name, adapter.input_type, _LEFT_OUT))
             else:
                 default = parameter.default if copied is None else msgspec.field(default_factory=copied)
-                fields.append((name, adapter.shadow, default))
+                fields.append((name, adapter.input_type, default))
         self.struct: Any = msgspec.defstruct("Arguments", fields, forbid_unknown_fields=True, kw_only=True, gc=False)
 
     def build(self, value: Any) -> Any:
-        """Return the Struct with the user's objects in place of their shadows."""
+        """Return the Struct with the user's objects in place of their input structs."""
         for name, default, adapter in self._built:
             member = getattr(value, name)
             if member is _LEFT_OUT:

@@ -1,4 +1,4 @@
-"""The user's objects from shadows, built in Python: where msgspec cannot, or where it says no and Python decides."""
+"""The user's objects from input structs, built in Python: where msgspec cannot, or where it says no and Python decides."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from servey.codec.hash_flooding import check_hashes, is_guarded_dict, is_guarded
 from servey.codec.node import MISSING, Field, Node, NodeVisitor
 from servey.codec.pointer import below, step
 from servey.codec.problems import IslandError, first_line
-from servey.codec.shadow import Shadows, checking, guarded_run, is_built
+from servey.codec.structs import Structs, checking, guarded_run, is_built
 from servey.errors import Problem
 
 Build = Callable[[Any], Any]
 
 
 class Builder(NodeVisitor[Build | None]):
-    """Builds the user's objects from shadows in Python, where msgspec cannot.
+    """Builds the user's objects from input structs in Python, where msgspec cannot.
 
-    A visit returns what builds a node's value from its shadow, None where they are the same. What is no shadow (a
+    A visit returns what builds a node's value from its input struct, None where they are the same. What is no input struct (a
     class's own default value) is let through as it is.
 
     Args:
-        shadows: What made the shadows.
+        input structs: What made the input structs.
     """
 
-    def __init__(self, shadows: Shadows) -> None:
-        self.shadows = shadows
+    def __init__(self, structs: Structs) -> None:
+        self.structs = structs
         self._memo: dict[object, Build] = {}
 
     def visit_other(self, node: Node) -> None:
-        """Build nothing: the shadow is the value."""
+        """Build nothing: the input struct is the value."""
 
     def visit_union(self, node: Node) -> Build | None:
-        """Let the member build it whose shadow it is."""
+        """Let the member build it whose input struct it is."""
         parts = [part for item in node.items if (part := self.visit(item))]
         if not parts:
             return None
@@ -55,12 +55,12 @@ class Builder(NodeVisitor[Build | None]):
         return self._memo.get(node.identity) or self._object(node)
 
     def _object(self, node: Node) -> Build:
-        shadow = self.shadows.bare(node)
+        struct = self.structs.bare(node)
         cls = node.cls
         steps: list[tuple[Field, str, str, Build | None]] = []
 
         def build(value: Any) -> Any:
-            if type(value) is not shadow:
+            if type(value) is not struct:
                 return value
             arguments: dict[str, Any] = {}
             for field, argument, wire, part in steps:
@@ -121,7 +121,7 @@ class Builder(NodeVisitor[Build | None]):
         if not is_built(node):
             return None
         part = self.visit(node.items[1]) or _same
-        key = read_key(self.shadows, node.items[0]) if is_guarded_dict(node) else None
+        key = read_key(self.structs, node.items[0]) if is_guarded_dict(node) else None
 
         def build(value: Any) -> Any:
             if type(value) is not dict:
@@ -152,9 +152,9 @@ class Builder(NodeVisitor[Build | None]):
         return build
 
 
-def read_key(shadows: Shadows, keys: Node) -> Build:
+def read_key(structs: Structs, keys: Node) -> Build:
     """Return what reads the key of a dict from its text; see `servey.codec.hash_flooding`."""
-    check = guarded_run(checking(shadows.bare(keys), keys.constraints))
+    check = guarded_run(checking(structs.bare(keys), keys.constraints))
 
     def read(name: Any) -> Any:
         if keys.cls is bool:

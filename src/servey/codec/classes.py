@@ -108,7 +108,7 @@ def _typeddict(reader: TypeReader, node: Node, hints: dict[str, Hint]) -> None:
         # the class's own set is wrong under `from __future__ import annotations`; the qualifier itself is right
         qualifiers = _qualifiers(hints[name][0])
         field.required = typing.Required in qualifiers or (name in required and typing.NotRequired not in qualifiers)
-    # msgspec cannot leave a key out when it builds one from a shadow, and does not know ReadOnly
+    # msgspec cannot leave a key out when it builds one from an input struct, and does not know ReadOnly
     node.plain = all(field.required for field in node.fields) and not _has_qualifiers(hints)
 
 

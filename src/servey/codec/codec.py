@@ -13,7 +13,7 @@ from servey.codec.decode_errors import REFUSALS, parsed, parsed_again, refused_v
 from servey.codec.engine import Engine, SchemaMode
 from servey.codec.node import Node
 from servey.codec.numbers import whole_value
-from servey.codec.shadow import hook
+from servey.codec.structs import hook
 from servey.codec.type_adapter import Compiler, Quick
 from servey.codec.type_reader import TypeReader, shown_type
 from servey.codec.writer import REFUSED, T, Writer, is_finite
@@ -50,7 +50,7 @@ class Codec(Writer[T]):
         """Why values of the type can be written and not be read; None where they can be read."""
         self._classes = tuple(reader.classes)
         try:
-            msgspec.json.Decoder(self._text_adapter.mirror)
+            msgspec.json.Decoder(self._text_adapter.output_type)
         except (TypeError, ValueError) as error:
             raise DefinitionError(f"{label}: {shown_type(tp)}: {error}", where=where, fix="use another type") from error
 
@@ -59,7 +59,7 @@ class Codec(Writer[T]):
         """Made when first needed: most codecs are of results."""
         if self.unreadable is not None:
             raise self.unreadable
-        return msgspec.json.Decoder(self._text_adapter.shadow, dec_hook=hook, float_hook=self._quick.float_hook)
+        return msgspec.json.Decoder(self._text_adapter.input_type, dec_hook=hook, float_hook=self._quick.float_hook)
 
     def classes(self) -> tuple[type, ...]:
         """Return every class met in the type, in order of meeting, for finding nested actions."""
@@ -120,7 +120,7 @@ class Codec(Writer[T]):
         try:
             checked = adopted(self.root, checked)
             # encoded, too: only then msgspec says that a text is none (a lone surrogate)
-            data = _encode(self._text_adapter.reflect(checked))
+            data = _encode(self._text_adapter.to_output(checked))
             if not self._has_decimals or is_finite(data):
                 return checked
         except (InvalidError, *REFUSED):

@@ -23,7 +23,7 @@ from servey.codec.numbers import takes_int, whole_number
 from servey.codec.pointer import below, step
 from servey.codec.problems import PROBLEM_LIMIT, IslandError, first_line, reworded, shown, unknown
 from servey.codec.scalars import wire_values
-from servey.codec.shadow import checking, guarded_run, is_decimal, is_island, needs_check
+from servey.codec.structs import checking, guarded_run, is_decimal, is_island, needs_check
 from servey.codec.type_adapter import Compiler
 from servey.errors import Problem
 
@@ -81,7 +81,7 @@ class Explainer(NodeVisitor[Any]):
         if number is not None and takes_int(node):
             value = number
         if needs_check(node) or is_decimal(node):
-            return self._run(checking(self.compiler.shadows().bare(node), node.constraints), value, at)
+            return self._run(checking(self.compiler.input_structs().bare(node), node.constraints), value, at)
         try:
             return self.compiler.adapter(node).attempt(value)
         except msgspec.ValidationError as error:
@@ -92,7 +92,7 @@ class Explainer(NodeVisitor[Any]):
         if not node.constraints:
             return ""
         try:
-            wrong = violated(node.constraints, msgspec.convert(value, self.compiler.shadows().bare(node)))
+            wrong = violated(node.constraints, msgspec.convert(value, self.compiler.input_structs().bare(node)))
         except (msgspec.ValidationError, TypeError):
             return ""
         return f"{wrong}, got {shown(value)}" if wrong else ""
@@ -171,7 +171,7 @@ class Explainer(NodeVisitor[Any]):
 
     def _key(self, keys: Node, name: Any, at: str) -> Any:
         if keys.cls in SLOW_KEYS:
-            return self._run(read_key(self.compiler.shadows(), keys), name, at)
+            return self._run(read_key(self.compiler.input_structs(), keys), name, at)
         try:
             box = self.compiler.key_box(keys)
             return next(iter(msgspec.convert(({name: None},), box, str_keys=True).v))

@@ -111,7 +111,7 @@ class Node(msgspec.Struct, eq=False):
         tag: The (member, value) by which a tagged Struct is told.
         checked: Whether building the class runs checks of the user's own (``__post_init__``, validators).
         inner: What a foreign annotated type annotates; says how its text is read.
-        plain: Whether msgspec can build the value of the declared type from a shadow of it.
+        plain: Whether msgspec can build the value of the declared type from an input struct of it.
         key: Shared by all nodes of one class.
     """
 

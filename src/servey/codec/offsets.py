@@ -16,7 +16,7 @@ from msgspec import UNSET
 
 from servey.codec.jsonable import seconds_of_offset
 from servey.codec.node import Node, NodeVisitor
-from servey.codec.shadow import is_island, reachable
+from servey.codec.structs import is_island, reachable
 
 _MOMENTS: dict[Any, str] = {datetime.datetime: "datetime", datetime.time: "time"}
 _DEEP = 8
@@ -24,11 +24,11 @@ _DEEP = 8
 
 
 def offset_finder(root: Node, classes: Mapping[object, Any]) -> Callable[[Any], bool] | None:
-    """Return a function that finds an offset with seconds in a mirror; None for a type without datetimes and times.
+    """Return a function that finds an offset with seconds in an output struct; None for a type without datetimes and times.
 
     Args:
         root: The type.
-        classes: The generated classes of its mirror, by the identity of the node.
+        classes: The generated classes of its output struct, by the identity of the node.
     """
     return _Source(root, classes).compiled() if any(node.cls in _MOMENTS for node in reachable(root)) else None
 
@@ -76,7 +76,7 @@ class _Source(NodeVisitor[list[str]]):
         return self.visit(node, value, depth)
 
     def visit_other(self, node: Node, value: str, depth: int) -> list[str]:
-        """Look at nothing: the mirror of what an engine knows is JSON already."""
+        """Look at nothing: the output struct of what an engine knows is JSON already."""
         return []
 
     def visit_leaf(self, node: Node, value: str, depth: int) -> list[str]:
@@ -121,7 +121,7 @@ class _Source(NodeVisitor[list[str]]):
         return lines
 
     def _class_of(self, member: Node) -> str:
-        """Return the name of the class that the values of a union's member have in the mirror."""
+        """Return the name of the class that the values of a union's member have in the output struct."""
         if member.identity not in self.classes:
             return _MOMENTS.get(member.cls, member.kind)
         name = self._new()

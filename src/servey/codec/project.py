@@ -1,4 +1,4 @@
-"""The slow way out: for a value that the mirror refused.
+"""The slow way out: for a value that the output struct refused.
 
 It puts right what is the declared type and yet not what msgspec takes (a naive datetime, a subclass of `str`, a
 bool where an int is declared, a generator where an iterable is), and tells every other problem with its path.
@@ -23,7 +23,7 @@ from servey.codec.pointer import below, step
 from servey.codec.problems import PROBLEM_LIMIT, IslandError, shown
 from servey.codec.rows import ABSENT, has_names, is_row
 from servey.codec.scalars import is_enum
-from servey.codec.shadow import checking, guarded_run, is_decimal, needs_check
+from servey.codec.structs import checking, guarded_run, is_decimal, needs_check
 from servey.codec.type_adapter import Compiler
 from servey.errors import Problem
 
@@ -84,7 +84,7 @@ class Projector(NodeVisitor[Any]):
         except ValueError as error:
             return self.add(at, f"cannot be written: {error}")
         if needs_check(node) or is_decimal(node):
-            value = self._run(checking(self.compiler.mirrors().bare(node), node.constraints), value, at)
+            value = self._run(checking(self.compiler.output_structs().bare(node), node.constraints), value, at)
             return value if value is _BAD else msgspec.to_builtins(value)
         try:
             wire = self.compiler.adapter(node).to_builtins(value)

@@ -26,7 +26,7 @@ from servey.codec.node import MISSING, Constraints, Field, Node, NodeVisitor
 from servey.codec.patterns import DURATION, TIME, base64_keywords, portable
 from servey.codec.references import references, replaced
 from servey.codec.scalars import wire_values
-from servey.codec.shadow import is_island
+from servey.codec.structs import is_island
 from servey.docstring.documentation import Documentation
 from servey.errors import DefinitionError
 

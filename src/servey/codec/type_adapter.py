@@ -18,8 +18,8 @@ from servey.codec.jsonable import to_jsonable
 from servey.codec.node import Node
 from servey.codec.numbers import digits, is_deep, plain
 from servey.codec.offsets import offset_finder
-from servey.codec.shadow import (
-    Shadows,
+from servey.codec.structs import (
+    Structs,
     hook,
     is_built,
     is_decimal,
@@ -40,7 +40,7 @@ class TypeAdapter:
     Args:
         compiler: The codec's compiler.
         node: What is read and written.
-        is_quick: Whether it leaves to its caller what msgspec does not check; see `Shadows`.
+        is_quick: Whether it leaves to its caller what msgspec does not check; see `Structs`.
     """
 
     def __init__(self, compiler: Compiler, node: Node, is_quick: bool = False) -> None:
@@ -49,17 +49,17 @@ class TypeAdapter:
         self.is_quick = is_quick
         self.built = is_built(node)
         self.plain = is_plain(node) and self.built and _convertible(node.type)
-        self._shadows = compiler.shadows(is_quick, self.plain)
-        self._mirrors = compiler.mirrors(is_quick)
+        self._input_structs = compiler.input_structs(is_quick, self.plain)
+        self._output_structs = compiler.output_structs(is_quick)
 
     @functools.cached_property
-    def shadow(self) -> Any:
+    def input_type(self) -> Any:
         """The type that is decoded."""
-        return self._shadows.of(self.node)
+        return self._input_structs.of(self.node)
 
     @functools.cached_property
     def build(self) -> Build:
-        """Makes the user's objects from a decoded shadow; raises `ValidationError` or `IslandError`."""
+        """Makes the user's objects from a decoded input struct; raises `ValidationError` or `IslandError`."""
         if not self.built:
             return _same
         if not self.plain:
@@ -90,45 +90,45 @@ class TypeAdapter:
     def _build_in_python(self) -> Build:
         from servey.codec.builder import Builder  # for values that msgspec cannot build or refuses to
 
-        return Builder(self._shadows).visit(self.node) or _same
+        return Builder(self._input_structs).visit(self.node) or _same
 
     @functools.cached_property
-    def _shadow_box(self) -> Any:
-        return box_of(self.shadow)
+    def _input_box(self) -> Any:
+        return box_of(self.input_type)
 
     def attempt(self, builtins: Any) -> Any:
         """Return the value of parsed JSON; raises `ValidationError` or `IslandError` for the first problem found."""
-        shadow = msgspec.convert((builtins,), self._shadow_box, str_keys=True, dec_hook=hook).v
-        return self.build(shadow) if self.built else shadow
+        struct = msgspec.convert((builtins,), self._input_box, str_keys=True, dec_hook=hook).v
+        return self.build(struct) if self.built else struct
 
     @functools.cached_property
-    def mirror(self) -> Any:
+    def output_type(self) -> Any:
         """The type, boxed in a Struct with the member `v`, that projects and validates what leaves."""
-        return box_of(self._mirrors.of(self.node))
+        return box_of(self._output_structs.of(self.node))
 
     @functools.cached_property
-    def reflect(self) -> Callable[[Any], Any]:
-        """Makes the mirror of a value; raises `ValidationError` when it is not of the declared type."""
-        convert, mirror = msgspec.convert, self.mirror
+    def to_output(self) -> Callable[[Any], Any]:
+        """Makes the output struct of a value; raises `ValidationError` when it is not of the declared type."""
+        convert, output_type = msgspec.convert, self.output_type
 
-        def reflect(value: Any) -> Any:
-            return convert((value,), mirror, from_attributes=True, dec_hook=hook).v
+        def to_output(value: Any) -> Any:
+            return convert((value,), output_type, from_attributes=True, dec_hook=hook).v
 
-        finds_seconds = offset_finder(self.node, self._mirrors.structs)
+        finds_seconds = offset_finder(self.node, self._output_structs.structs)
         if finds_seconds is None:
-            return reflect
+            return to_output
 
-        def reflect_moments(value: Any) -> Any:
-            made = convert((value,), mirror, from_attributes=True, dec_hook=hook).v
+        def to_exact_output(value: Any) -> Any:
+            made = convert((value,), output_type, from_attributes=True, dec_hook=hook).v
             if finds_seconds(made):
                 raise msgspec.ValidationError("expected an offset of whole minutes")
             return made
 
-        return reflect_moments
+        return to_exact_output
 
     def to_builtins(self, value: Any) -> Any:
         """Return the JSON values of `value`; raises `ValidationError` when it is not of the declared type."""
-        builtins = msgspec.to_builtins(self.reflect(value), str_keys=True)
+        builtins = msgspec.to_builtins(self.to_output(value), str_keys=True)
         return _listed(builtins) if self._tuples else builtins
 
     @functools.cached_property
@@ -145,8 +145,8 @@ class Compiler:
 
     def __init__(self, writes_input: bool = False) -> None:
         self.writes_input = writes_input
-        self._shadows: dict[tuple[bool, bool], Shadows] = {}
-        self._mirrors: dict[bool, Shadows] = {}
+        self._input_structs: dict[tuple[bool, bool], Structs] = {}
+        self._output_structs: dict[bool, Structs] = {}
         self._adapters: dict[tuple[int, bool], TypeAdapter] = {}
         self._unions: dict[int, Union] = {}
         self._key_boxes: dict[int, Any] = {}
@@ -158,18 +158,18 @@ class Compiler:
             self._adapters[key] = TypeAdapter(self, node, is_quick)
         return self._adapters[key]
 
-    def shadows(self, is_quick: bool = False, defaults: bool = False) -> Shadows:
-        """Return what makes the shadows; see `Shadows`."""
+    def input_structs(self, is_quick: bool = False, defaults: bool = False) -> Structs:
+        """Return what makes the input structs; see `Structs`."""
         key = (is_quick, defaults)
-        if key not in self._shadows:
-            self._shadows[key] = Shadows("in", defaults, self.decode, is_quick)
-        return self._shadows[key]
+        if key not in self._input_structs:
+            self._input_structs[key] = Structs("in", defaults, self.decode, is_quick)
+        return self._input_structs[key]
 
-    def mirrors(self, is_quick: bool = False) -> Shadows:
-        """Return what makes the mirrors; see `Shadows`."""
-        if is_quick not in self._mirrors:
-            self._mirrors[is_quick] = Shadows("out", False, self.encode, is_quick, self.writes_input)
-        return self._mirrors[is_quick]
+    def output_structs(self, is_quick: bool = False) -> Structs:
+        """Return what makes the output structs; see `Structs`."""
+        if is_quick not in self._output_structs:
+            self._output_structs[is_quick] = Structs("out", False, self.encode, is_quick, self.writes_input)
+        return self._output_structs[is_quick]
 
     def foreign(self, node: Node) -> ForeignType:
         """Return how a node that msgspec does not know travels."""
@@ -197,12 +197,12 @@ class Compiler:
     def key_box(self, keys: Node) -> Any:
         """Return the box of a dict with such keys, for checking a single key."""
         if id(keys) not in self._key_boxes:
-            self._key_boxes[id(keys)] = box_of(dict[self.shadows().key(keys), Any])
+            self._key_boxes[id(keys)] = box_of(dict[self.input_structs().key(keys), Any])
         return self._key_boxes[id(keys)]
 
 
 class Quick(msgspec.Struct, frozen=True):
-    """The checks that a codec can skip when it reads and writes JSON text; see `Shadows`.
+    """The checks that a codec can skip when it reads and writes JSON text; see `Structs`.
 
     Args:
         is_quick: Whether its adapter for texts is a quick one.

@@ -9,7 +9,7 @@ import msgspec
 
 from servey.codec.node import Node
 from servey.codec.problems import IslandError, ResultError
-from servey.codec.shadow import reachable
+from servey.codec.structs import reachable
 from servey.codec.type_adapter import Compiler, Quick, TypeAdapter
 from servey.errors import Problem
 
@@ -53,7 +53,7 @@ class Writer(Generic[T]):
             ResultError: It is not of the type.
         """
         try:
-            data = _encode(value if type(value) is self._identical else self._text_adapter.reflect(value))
+            data = _encode(value if type(value) is self._identical else self._text_adapter.to_output(value))
             if not self._has_decimals or is_finite(data):
                 return data
         except REFUSED:
@@ -65,7 +65,7 @@ class Writer(Generic[T]):
         try:
             if not self._has_simple_sets:
                 raise TypeError
-            data = _encode_sorted(self._text_adapter.reflect(value))
+            data = _encode_sorted(self._text_adapter.to_output(value))
             if not self._has_decimals or is_finite(data):
                 return data
         except REFUSED:
