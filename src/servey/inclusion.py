@@ -94,7 +94,7 @@ class Inclusions:
 
         An action cannot be that takes arguments, for there is no place for them; nor one whose name a member has.
         """
-        if node.kind not in ("object", "foreign") or not isinstance(node.cls, type):
+        if node.kind not in ("object", "custom") or not isinstance(node.cls, type):
             return {}
         cls = cast("type[Any]", node.cls)
         if cls not in self._of_classes:
@@ -417,7 +417,7 @@ async def _all_or_none(calls: Sequence[Coroutine[Any, Any, None]]) -> None:
 
 def objects_in(node: Node, many: bool = False) -> Iterator[tuple[Node, bool]]:
     """Yield the classes that a node is made of, and whether there are many objects of each."""
-    if node.kind in ("object", "foreign"):
+    if node.kind in ("object", "custom"):
         yield node, many
     elif node.kind == "list":
         yield from objects_in(node.items[0], True)

@@ -132,8 +132,8 @@ class Flag:
         node = self._item
         if self._is_path:
             return "PATH"
-        if node.foreign is not None:
-            return str(node.foreign.schema("input").get("format", "text")).upper()
+        if node.custom is not None:
+            return str(node.custom.schema("input").get("format", "text")).upper()
         return _NAMES.get(node.cls) or getattr(node.cls, "__name__", "value").upper()
 
 
@@ -200,8 +200,8 @@ def _without_none(node: Node) -> Node:
 
 
 def _choices(node: Node) -> list[str]:
-    if node.foreign is not None:
-        wires = node.foreign.schema("input").get("enum", ())
+    if node.custom is not None:
+        wires = node.custom.schema("input").get("enum", ())
     else:
         wires = [True, False] if node.cls is bool else wire_values(node)
     return [wire if isinstance(wire, str) else _json(wire) for wire in wires if wire is not None]

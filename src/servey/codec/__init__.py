@@ -6,7 +6,7 @@ what each type looks like as JSON, as text and in a schema.
 
 from servey.codec.arguments import ArgumentsCodec, Parameter
 from servey.codec.codec import Codec
-from servey.codec.engine import Engine, ForeignType, SchemaMode
+from servey.codec.engine import CustomType, Engine, SchemaMode
 from servey.codec.jsonable import to_jsonable
 from servey.codec.node import MISSING, Constraints, Field, Node
 from servey.codec.problems import ResultError
@@ -16,9 +16,9 @@ __all__ = [
     "ArgumentsCodec",
     "Codec",
     "Constraints",
+    "CustomType",
     "Engine",
     "Field",
-    "ForeignType",
     "Node",
     "Parameter",
     "ResultError",

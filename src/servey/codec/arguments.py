@@ -15,7 +15,7 @@ from servey.codec.engine import Engine, SchemaMode
 from servey.codec.node import MISSING, Field, Node
 from servey.codec.numbers import whole_value
 from servey.codec.pointer import below, step
-from servey.codec.problems import PROBLEM_LIMIT, IslandError, ResultError, unknown
+from servey.codec.problems import PROBLEM_LIMIT, CustomTypeError, ResultError, unknown
 from servey.codec.structs import hook, reachable
 from servey.codec.text import Read, TextError, TextKind, list_reader, reader, text_kind
 from servey.codec.type_adapter import Compiler, Quick, TypeAdapter
@@ -264,7 +264,7 @@ class ArgumentsCodec:
         """Whether the types alone guarantee that equal arguments are read: no engine, no unions of look-alikes."""
         from servey.codec.ambiguity import is_ambiguous  # for arguments that are written
 
-        return not is_ambiguous(self.root) and all(node.flavor != "foreign" for node in reachable(self.root))
+        return not is_ambiguous(self.root) and all(node.flavor != "custom" for node in reachable(self.root))
 
     @functools.cached_property
     def _unsayable_defaults(self) -> dict[str, Any]:
@@ -421,8 +421,8 @@ class _Shape:
                 continue
             try:
                 setattr(value, name, adapter.build(member))
-            except IslandError as error:
-                raise IslandError(below(step("", name), error.errors)) from None
+            except CustomTypeError as error:
+                raise CustomTypeError(below(step("", name), error.errors)) from None
         return value
 
 

@@ -1,4 +1,4 @@
-"""The user's objects from input structs, built in Python: where msgspec cannot, or where it says no and Python decides."""
+"""Build the user's objects from input structs in Python, where msgspec cannot or refuses to."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from servey.codec.constraints import violated
 from servey.codec.hash_flooding import check_hashes, is_guarded_dict, is_guarded_set
 from servey.codec.node import MISSING, Field, Node, NodeVisitor
 from servey.codec.pointer import below, step
-from servey.codec.problems import IslandError, first_line
+from servey.codec.problems import CustomTypeError, first_line
 from servey.codec.structs import Structs, checking, guarded_run, is_built
 from servey.errors import Problem
 
@@ -22,8 +22,8 @@ Build = Callable[[Any], Any]
 class Builder(NodeVisitor[Build | None]):
     """Builds the user's objects from input structs in Python, where msgspec cannot.
 
-    A visit returns what builds a node's value from its input struct, None where they are the same. What is no input struct (a
-    class's own default value) is let through as it is.
+    A visit returns a function that makes a node's value of its input struct, or None where they are the same. The
+    function returns any other object, such as a default of the class, unchanged.
 
     Args:
         input structs: What made the input structs.
@@ -73,13 +73,13 @@ class Builder(NodeVisitor[Build | None]):
                 if part is not None:
                     try:
                         member = part(member)
-                    except IslandError as error:
-                        raise IslandError(below(step("", wire), error.errors)) from None
+                    except CustomTypeError as error:
+                        raise CustomTypeError(below(step("", wire), error.errors)) from None
                 arguments[argument] = member
             try:
                 return cls(**arguments)
             except (ValueError, TypeError) as error:
-                raise IslandError(first_line(error)) from error
+                raise CustomTypeError(first_line(error)) from error
 
         self._memo[node.identity] = build
         for index, field in enumerate(node.fields):
@@ -108,7 +108,7 @@ class Builder(NodeVisitor[Build | None]):
             check_hashes(typing.cast("list[Any]", members))
             found = node.cls(members)
             if wrong := violated(node.constraints, found):
-                raise IslandError([Problem("", f"{wrong}, got {len(found)}")])
+                raise CustomTypeError([Problem("", f"{wrong}, got {len(found)}")])
             return found
 
         if is_guarded_set(node):
@@ -161,8 +161,8 @@ def read_key(structs: Structs, keys: Node) -> Build:
             name = {"true": True, "false": False}.get(name, name)
         try:
             return check(name)
-        except IslandError as error:
-            raise IslandError([Problem("", f"key: {error.errors[0].message}")]) from None
+        except CustomTypeError as error:
+            raise CustomTypeError([Problem("", f"key: {error.errors[0].message}")]) from None
 
     return read
 
@@ -177,8 +177,8 @@ def argument_of(node: Node, name: str) -> str:
 def _at(part: Build, key: object, value: Any) -> Any:
     try:
         return part(value)
-    except IslandError as error:
-        raise IslandError(below(step("", key), error.errors)) from None
+    except CustomTypeError as error:
+        raise CustomTypeError(below(step("", key), error.errors)) from None
 
 
 def _same(value: Any) -> Any:

@@ -152,10 +152,10 @@ def adopted(node: Node, value: Any) -> Any:
     members = [item for item in node.items if item.cls is not type(None)]
     if node.kind == "list" and isinstance(value, (list, tuple)):
         inner = members[0]
-        adopts = inner.kind in ("union", "foreign")
+        adopts = inner.kind in ("union", "custom")
         return [adopted(inner, item) for item in value] if adopts else value  # pyright: ignore[reportUnknownVariableType]
     if node.kind == "union" and len(members) == 1 and value is not None:
         return adopted(members[0], value)
-    if node.foreign is not None and node.foreign.adopt is not None:
-        return node.foreign.adopt(value)
+    if node.custom is not None and node.custom.adopt is not None:
+        return node.custom.adopt(value)
     return value

@@ -69,7 +69,7 @@ def joined(outer: Constraints, inner: Constraints) -> Constraints:
 
 def misfit(constraints: Constraints, cls: Any, kind: str) -> str:
     """Return the name of a constraint that makes no sense for the type; empty when all do."""
-    if kind in ("any", "foreign", "object"):
+    if kind in ("any", "custom", "object"):
         return next((name for name, _ in constraints.items()), "")
     name = getattr(cls, "__name__", "")
     allowed: set[str] = set()

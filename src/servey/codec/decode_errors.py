@@ -11,14 +11,14 @@ import msgspec
 
 from servey.codec.node import Node
 from servey.codec.numbers import parse
-from servey.codec.problems import IslandError, first_problem
+from servey.codec.problems import CustomTypeError, first_problem
 from servey.codec.type_adapter import Compiler
 from servey.errors import InvalidError, MalformedError, Problem
 
 EXPLAIN_LIMIT = 256 * 1024
 """For larger bodies (in bytes) only the first problem is reported: finding all would block the event loop."""
 
-REFUSALS = (msgspec.DecodeError, UnicodeDecodeError, IslandError, RecursionError)
+REFUSALS = (msgspec.DecodeError, UnicodeDecodeError, CustomTypeError, RecursionError)
 """What reading a text or a value raises when it is refused."""
 
 
@@ -48,7 +48,7 @@ def parsed_again(data: bytes, error: Exception) -> Any:
         MalformedError: It is no JSON, not UTF-8, or nested too deeply.
         InvalidError: It is longer than `EXPLAIN_LIMIT`; has the first problem.
     """
-    if not isinstance(error, (msgspec.ValidationError, IslandError)):
+    if not isinstance(error, (msgspec.ValidationError, CustomTypeError)):
         raise _malformed(error) from None
     if len(data) > EXPLAIN_LIMIT:
         raise InvalidError(errors=first_problem(error)) from None

@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
-from servey.codec.scalars import foreign_leaf
+from servey.codec.scalars import custom_scalar
 
 _UNCHANGEABLE: frozenset[Any] = frozenset(
     {
@@ -63,7 +63,7 @@ def fresh(default: Any) -> Callable[[], Any] | None:
 def is_unchangeable(value: Any) -> bool:
     """Return whether neither an object nor any part of it can be changed."""
     cls: Any = value.__class__
-    if cls in _UNCHANGEABLE or isinstance(value, (type, enum.Enum)) or foreign_leaf(cls) is not None:
+    if cls in _UNCHANGEABLE or isinstance(value, (type, enum.Enum)) or custom_scalar(cls) is not None:
         return True
     if cls in (tuple, frozenset):
         return all(map(is_unchangeable, typing.cast("tuple[Any, ...]", value)))

@@ -1,7 +1,7 @@
 """The port for types that servey does not know itself: a plugin's own, pydantic's, marshy's.
 
-An engine is asked once per type, when the service is built; what it claims becomes an *island*: the surrounding
-fields stay with msgspec.
+An engine is asked once per type, when the service is built; what it claims becomes a *custom type*, as msgspec
+calls it: msgspec reads and writes the fields around it.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ SchemaMode = Literal["input", "output"]
 """Which side a JSON schema describes: what callers send, or what they get."""
 
 
-class ForeignMember(msgspec.Struct, frozen=True):
-    """One member of a foreign class, for what describes classes by their members, as GraphQL does.
+class CustomMember(msgspec.Struct, frozen=True):
+    """One member of a custom class, for what describes classes by their members, as GraphQL does.
 
     Args:
         name: The attribute.
@@ -37,8 +37,8 @@ class ForeignMember(msgspec.Struct, frozen=True):
     description: str = ""
 
 
-class ForeignType(msgspec.Struct, frozen=True):
-    """How one foreign type travels.
+class CustomType(msgspec.Struct, frozen=True):
+    """How one custom type travels.
 
     Args:
         decode: Makes the value of parsed JSON; raises `InvalidError` with errors (JSON pointers), or `ValueError`.
@@ -61,7 +61,7 @@ class ForeignType(msgspec.Struct, frozen=True):
     schema: Callable[[SchemaMode], dict[str, Any]]
     classes: tuple[type, ...] = ()
     text: bool = False
-    members: Callable[[], tuple[ForeignMember, ...]] | None = None
+    members: Callable[[], tuple[CustomMember, ...]] | None = None
     takes_decimals: bool = False
     like: Callable[[SchemaMode], Any] | None = None
     adopt: Callable[[Any], Any] | None = None
@@ -70,9 +70,9 @@ class ForeignType(msgspec.Struct, frozen=True):
 
 
 class Engine(Protocol):
-    """Knows a family of foreign types."""
+    """Knows a family of custom types."""
 
-    def claim(self, tp: Any, /) -> ForeignType | None:
+    def claim(self, tp: Any, /) -> CustomType | None:
         """Return how `tp` travels, or None when it is none of this engine's.
 
         Args:

@@ -9,7 +9,7 @@ import sys
 import typing
 from typing import Any
 
-from servey.codec.engine import Engine, ForeignType
+from servey.codec.engine import CustomType, Engine
 
 _PYDANTIC_MARKS = ("__pydantic_core_schema__", "__get_pydantic_core_schema__", "__pydantic_fields__")
 _MARSHY_MARKS = ("__marshaller_factory__", "__schema_factory__")
@@ -18,7 +18,7 @@ _MARSHY_MARKS = ("__marshaller_factory__", "__schema_factory__")
 class MarshyEngine:
     """Claims classes with a ``__marshaller_factory__`` or a ``__schema_factory__``."""
 
-    def claim(self, tp: Any, /) -> ForeignType | None:
+    def claim(self, tp: Any, /) -> CustomType | None:
         """Return how a type of marshy's travels."""
         cls = typing.get_origin(tp) or tp
         if not isinstance(cls, type) or not any(hasattr(cls, name) for name in _MARSHY_MARKS):
@@ -31,7 +31,7 @@ class MarshyEngine:
 class PydanticEngine:
     """Claims pydantic's models, its dataclasses and types, and `Annotated` with what only pydantic knows."""
 
-    def claim(self, tp: Any, /) -> ForeignType | None:
+    def claim(self, tp: Any, /) -> CustomType | None:
         """Return how a type of pydantic's travels."""
         if "pydantic" not in sys.modules:  # a type that needs it has imported it
             return None

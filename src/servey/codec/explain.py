@@ -21,9 +21,9 @@ from servey.codec.hash_flooding import SLOW_KEYS, check_hashes, is_guarded_dict,
 from servey.codec.node import MISSING, Node, NodeVisitor
 from servey.codec.numbers import takes_int, whole_number
 from servey.codec.pointer import below, step
-from servey.codec.problems import PROBLEM_LIMIT, IslandError, first_line, reworded, shown, unknown
+from servey.codec.problems import PROBLEM_LIMIT, CustomTypeError, first_line, reworded, shown, unknown
 from servey.codec.scalars import wire_values
-from servey.codec.structs import checking, guarded_run, is_decimal, is_island, needs_check
+from servey.codec.structs import checking, guarded_run, is_decimal, needs_check, needs_trials
 from servey.codec.type_adapter import Compiler
 from servey.errors import Problem
 
@@ -100,7 +100,7 @@ class Explainer(NodeVisitor[Any]):
     def _run(self, run: Any, value: Any, at: str) -> Any:
         try:
             return guarded_run(run)(value)
-        except IslandError as error:
+        except CustomTypeError as error:
             return self.add(*below(at, error.errors))
 
     def visit_list(self, node: Node, value: Any, at: str) -> Any:
@@ -118,7 +118,7 @@ class Explainer(NodeVisitor[Any]):
         if is_guarded_set(node):
             try:
                 check_hashes(items)
-            except IslandError as error:
+            except CustomTypeError as error:
                 return self.add(*below(at, error.errors))
         made = node.cls(items)
         if wrong := violated(node.constraints, made):
@@ -137,7 +137,7 @@ class Explainer(NodeVisitor[Any]):
         def prune(value: Any) -> Any:
             try:
                 return attempt(value)
-            except (msgspec.ValidationError, IslandError):
+            except (msgspec.ValidationError, CustomTypeError):
                 return _BAD
 
         return prune
@@ -162,7 +162,7 @@ class Explainer(NodeVisitor[Any]):
         if is_guarded_dict(node):
             try:
                 check_hashes(read_names)
-            except IslandError as error:
+            except CustomTypeError as error:
                 return self.add(*below(at, error.errors))
         made = dict(zip(read_names, members, strict=True))
         if wrong := violated(node.constraints, made):
@@ -239,7 +239,7 @@ class Explainer(NodeVisitor[Any]):
 
     def _members(self, node: Node, value: Any) -> tuple[Any, list[Problem], Any]:
         """Return the value read by the first member that accepts it, or the problems of the nearest one."""
-        if not is_island(node) and value is None and node.optional:
+        if not needs_trials(node) and value is None and node.optional:
             return value, [], None
         if _is_dict(value) and not self.compiler.union(node).members(value):
             return value, [_untagged(node, value)], _BAD

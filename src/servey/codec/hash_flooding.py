@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from servey.codec.node import Node
-from servey.codec.problems import IslandError
+from servey.codec.problems import CustomTypeError
 from servey.errors import Problem
 
 _SHARED = 32
@@ -57,12 +57,12 @@ def check_hashes(values: Sequence[Any]) -> None:
     """Return when a set, or the keys of a dict, can be made of `values` in linear time.
 
     Raises:
-        IslandError: Some cannot be hashed, or too many share a hash.
+        CustomTypeError: Some cannot be hashed, or too many share a hash.
     """
     try:
         hashes = [hash(value) for value in values]
     except TypeError:
-        raise IslandError([Problem("", "has a member that no set can hold")]) from None
+        raise CustomTypeError([Problem("", "has a member that no set can hold")]) from None
     crowded = {shared for shared, count in Counter(hashes).items() if count > _SHARED} if len(hashes) > _SHARED else ()
     if not crowded:
         return
@@ -71,4 +71,4 @@ def check_hashes(values: Sequence[Any]) -> None:
         if shared in crowded and value not in different[shared]:
             different[shared].append(value)
             if len(different[shared]) > _SHARED:
-                raise IslandError([Problem("", "has members chosen to be slow to tell apart")])
+                raise CustomTypeError([Problem("", "has members chosen to be slow to tell apart")])

@@ -5,14 +5,14 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from servey.codec.engine import ForeignType, SchemaMode
+from servey.codec.engine import CustomType, SchemaMode
 from servey.codec.jsonable import to_jsonable
 from servey.codec.pointer import step
 from servey.codec.problems import shown
 from servey.errors import DefinitionError, InvalidError, MissingExtraError, Problem
 
 
-def marshy_type(tp: Any, cls: type) -> ForeignType:
+def marshy_type(tp: Any, cls: type) -> CustomType:
     """Return how a class travels through marshy, checked by its schemey schema."""
     try:
         marshy: Any = importlib.import_module("marshy")
@@ -51,7 +51,7 @@ def marshy_type(tp: Any, cls: type) -> ForeignType:
     def schema(_mode: SchemaMode) -> dict[str, Any]:
         return dict(found.schema)
 
-    return ForeignType(decode, encode, schema, (cls,))
+    return CustomType(decode, encode, schema, (cls,))
 
 
 def problems(error: Any) -> list[Problem]:

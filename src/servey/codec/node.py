@@ -12,14 +12,14 @@ from typing import Any, ClassVar, Final, Generic, Literal, TypeVar, get_args
 
 import msgspec
 
-from servey.codec.engine import ForeignType
+from servey.codec.engine import CustomType
 
-Kind = Literal["any", "leaf", "list", "tuple", "dict", "object", "union", "foreign"]
+Kind = Literal["any", "leaf", "list", "tuple", "dict", "object", "union", "custom"]
 """The kinds of nodes; see `Node`."""
 
 T = TypeVar("T")
 
-Flavor = Literal["dataclass", "attrs", "struct", "typeddict", "namedtuple", "foreign", ""]
+Flavor = Literal["dataclass", "attrs", "struct", "typeddict", "namedtuple", "custom", ""]
 """What made a class: it says how an instance is built and read."""
 
 
@@ -95,7 +95,7 @@ class Node(msgspec.Struct, eq=False):
     dict        dict                                  [the key, the value]
     object      the class                                                   its members
     union       `Union`                               the members
-    foreign     the class, or object                                        (`foreign` knows the type)
+    custom     the class, or object                                        (`custom` knows the type)
 
     Args:
         kind: See the table.
@@ -103,14 +103,14 @@ class Node(msgspec.Struct, eq=False):
         cls: See the table.
         where: The place for messages: ``User.tags[]``.
         flavor: What made the class.
-        foreign: How an engine reads, writes and describes it.
+        custom: How an engine reads, writes and describes it.
         constraints: What the value has to satisfy.
         alias: The name of the outermost NewType or type alias.
         description: From the annotation's metadata.
         extra: What else the annotation's metadata has for the schema: a title, examples, keywords.
         tag: The (member, value) by which a tagged Struct is told.
         checked: Whether building the class runs checks of the user's own (``__post_init__``, validators).
-        inner: What a foreign annotated type annotates; says how its text is read.
+        inner: What a custom annotated type annotates; says how its text is read.
         plain: Whether msgspec can build the value of the declared type from an input struct of it.
         key: Shared by all nodes of one class.
     """
@@ -122,7 +122,7 @@ class Node(msgspec.Struct, eq=False):
     items: list[Node] = msgspec.field(default_factory=list["Node"])
     fields: list[Field] = msgspec.field(default_factory=list[Field])
     flavor: Flavor = ""
-    foreign: ForeignType | None = None
+    custom: CustomType | None = None
     constraints: Constraints = Constraints()
     alias: str = ""
     description: str = ""

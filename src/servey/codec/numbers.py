@@ -192,7 +192,7 @@ def _members(node: Node, value: dict[Any, Any]) -> Any:
 def takes_int(node: Node) -> bool:
     """Return whether an int fits, and no number with a fraction does."""
     parts = node.items if node.kind == "union" else [node]
-    if any(part.kind in ("any", "foreign") or getattr(part.cls, "__name__", "") in _FRACTIONAL for part in parts):
+    if any(part.kind in ("any", "custom") or getattr(part.cls, "__name__", "") in _FRACTIONAL for part in parts):
         return False
     return any(part.kind == "leaf" and (part.cls is int or int in map(type, wire_values(part))) for part in parts)
 

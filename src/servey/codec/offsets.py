@@ -16,7 +16,7 @@ from msgspec import UNSET
 
 from servey.codec.jsonable import seconds_of_offset
 from servey.codec.node import Node, NodeVisitor
-from servey.codec.structs import is_island, reachable
+from servey.codec.structs import needs_trials, reachable
 
 _MOMENTS: dict[Any, str] = {datetime.datetime: "datetime", datetime.time: "time"}
 _DEEP = 8
@@ -24,7 +24,7 @@ _DEEP = 8
 
 
 def offset_finder(root: Node, classes: Mapping[object, Any]) -> Callable[[Any], bool] | None:
-    """Return a function that finds an offset with seconds in an output struct; None for a type without datetimes and times.
+    """Return a function that finds an offset with seconds in an output struct; None for a type without times.
 
     Args:
         root: The type.
@@ -87,7 +87,7 @@ class _Source(NodeVisitor[list[str]]):
 
     def visit_union(self, node: Node, value: str, depth: int) -> list[str]:
         """Look at a value by its class."""
-        if is_island(node):
+        if needs_trials(node):
             return []
         members = [(self._class_of(member), self._body(member, value, depth + 1)) for member in node.items]
         return [line for cls, body in members for line in _under(f"if isinstance({value}, {cls}):", body)]

@@ -33,8 +33,8 @@ class ResultError(ServeyError):
         super().__init__(encodable_text("\n".join(lines)))
 
 
-class IslandError(ValueError):
-    """Carries the problems of a foreign part through msgspec, which maps a `ValueError` to its place."""
+class CustomTypeError(ValueError):
+    """Carries the problems of a custom part through msgspec, which maps a `ValueError` to its place."""
 
     def __init__(self, errors: Sequence[Problem]) -> None:
         self.errors = tuple(errors)
@@ -84,7 +84,7 @@ def first_problem(error: BaseException) -> list[Problem]:
 
     A path through a dict's values (``[...]``) ends there: msgspec does not say which key it was.
     """
-    if isinstance(error, IslandError):
+    if isinstance(error, CustomTypeError):
         return list(error.errors[:PROBLEM_LIMIT])
     text, _, place = str(error).rpartition(" - at `")
     if not text:
@@ -95,7 +95,7 @@ def first_problem(error: BaseException) -> list[Problem]:
     while found := re.compile(_STEP).match(place, position):
         path = step(path, found[1] or found[2])
         position = found.end()
-    if isinstance(error.__cause__, IslandError) and error.__cause__.errors:
+    if isinstance(error.__cause__, CustomTypeError) and error.__cause__.errors:
         return below(path, error.__cause__.errors[:PROBLEM_LIMIT])
     if missing := re.fullmatch(r"Object missing required field `(.+)`", text):
         return [Problem(step(path, missing[1]), "required")]

@@ -20,7 +20,7 @@ from servey.codec.explain import told
 from servey.codec.jsonable import exact_offset, localized
 from servey.codec.node import Node, NodeVisitor
 from servey.codec.pointer import below, step
-from servey.codec.problems import PROBLEM_LIMIT, IslandError, shown
+from servey.codec.problems import PROBLEM_LIMIT, CustomTypeError, shown
 from servey.codec.rows import ABSENT, has_names, is_row
 from servey.codec.scalars import is_enum
 from servey.codec.structs import checking, guarded_run, is_decimal, needs_check
@@ -59,7 +59,7 @@ class Projector(NodeVisitor[Any]):
     def _run(self, run: Any, value: Any, at: str) -> Any:
         try:
             return guarded_run(run)(value)
-        except IslandError as error:
+        except CustomTypeError as error:
             self.problems += below(at, error.errors)
             return _BAD
 

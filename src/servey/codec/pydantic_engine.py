@@ -20,7 +20,7 @@ from pydantic.errors import PydanticInvalidForJsonSchema
 
 from servey.codec.big_int import BigInt
 from servey.codec.constraints import UnknownConstraintError
-from servey.codec.engine import ForeignType, SchemaMode
+from servey.codec.engine import CustomType, SchemaMode
 from servey.codec.jsonable import to_jsonable
 from servey.codec.numbers import parse
 from servey.codec.problems import shown
@@ -53,7 +53,7 @@ _MOST_PARTS = 100
 _SCALARS = {"string": str, "integer": BigInt, "number": float, "boolean": bool, "null": type(None)}
 
 
-def pydantic_type(tp: Any) -> ForeignType:
+def pydantic_type(tp: Any) -> CustomType:
     """Return how a type travels through pydantic's TypeAdapter.
 
     Raises:
@@ -148,7 +148,7 @@ def pydantic_type(tp: Any) -> ForeignType:
         return closed(written, mode)
 
     same = is_same_in_json(found)
-    return ForeignType(
+    return CustomType(
         decode,
         encode,
         schema,

@@ -12,7 +12,7 @@ import pydantic
 from pydantic_core import PydanticUndefined
 
 from servey.codec.constraints import translate
-from servey.codec.engine import ForeignMember
+from servey.codec.engine import CustomMember
 from servey.codec.pydantic_schema import read_names
 from servey.docstring.documentation import markdown_of
 from servey.errors import DefinitionError
@@ -130,16 +130,16 @@ def has_members(cls: Any) -> bool:
     )
 
 
-def members_of(cls: Any) -> tuple[ForeignMember, ...]:
+def members_of(cls: Any) -> tuple[CustomMember, ...]:
     """Return the members of a model or a dataclass of pydantic's, computed ones included."""
-    found: list[ForeignMember] = []
+    found: list[CustomMember] = []
     for name, field in cls.__pydantic_fields__.items():
         got = None if field.exclude else field.serialization_alias or field.alias or name
         alias = field.validation_alias or field.alias
         alias = alias if isinstance(alias, str) or alias is None else alias.convert_to_aliases()
         no_default = field.default is PydanticUndefined or field.default_factory is not None
         found.append(
-            ForeignMember(
+            CustomMember(
                 name,
                 _known(Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation),
                 next(iter(read_names(name, alias)), name),
@@ -152,7 +152,7 @@ def members_of(cls: Any) -> tuple[ForeignMember, ...]:
     for name, computed in cls.__pydantic_decorators__.computed_fields.items():
         info = computed.info
         found.append(
-            ForeignMember(
+            CustomMember(
                 name,
                 _known(info.return_type),
                 None,

@@ -1,4 +1,4 @@
-"""The small islands: scalars that msgspec does not know, or knows differently from what servey promises."""
+"""Custom types that are scalars: those that msgspec does not know, or knows differently from what servey promises."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import typing
 from collections.abc import Callable
 from typing import Any
 
-from servey.codec.engine import ForeignType, SchemaMode
+from servey.codec.engine import CustomType, SchemaMode
 from servey.codec.node import Node
 from servey.codec.problems import shown
 
@@ -23,7 +23,7 @@ _ADDRESSES = {
 }
 
 
-def foreign_leaf(cls: type) -> ForeignType | None:
+def custom_scalar(cls: type) -> CustomType | None:
     """Return how a scalar class that is written as a string travels, None for other classes."""
     package, name = cls.__module__.partition(".")[0], cls.__qualname__
     if package == "pathlib" and name in _PATHS:
@@ -58,7 +58,7 @@ def wire_values(node: Node) -> list[Any]:
     return [value.value if isinstance(value, enum.Enum) else value for value in values]
 
 
-def choice(tp: Any, values: tuple[Any, ...]) -> ForeignType:
+def choice(tp: Any, values: tuple[Any, ...]) -> CustomType:
     """Return how one of a few values travels: an enum of mixed values, or a Literal with a bool or an Enum member.
 
     Args:
@@ -97,10 +97,10 @@ def choice(tp: Any, values: tuple[Any, ...]) -> ForeignType:
     def schema(_mode: SchemaMode) -> dict[str, Any]:
         return {"type": "integer", "minimum": 0, "maximum": bits} if flags is not None else {"enum": wires}
 
-    return ForeignType(decode, encode, schema, text=True)
+    return CustomType(decode, encode, schema, text=True)
 
 
-def _string(cls: Callable[[str], Any], name: str, text_format: str) -> ForeignType:
+def _string(cls: Callable[[str], Any], name: str, text_format: str) -> CustomType:
     kind: Any = cls
 
     def decode(wire: Any) -> Any:
@@ -119,4 +119,4 @@ def _string(cls: Callable[[str], Any], name: str, text_format: str) -> ForeignTy
     def schema(_mode: SchemaMode) -> dict[str, Any]:
         return {"type": "string", "format": text_format} if text_format else {"type": "string"}
 
-    return ForeignType(decode, encode, schema, text=True)
+    return CustomType(decode, encode, schema, text=True)

@@ -20,13 +20,13 @@ from typing import Any
 from msgspec import UNSET
 
 from servey.codec.decimal_pattern import ANY_DECIMAL, decimal_pattern
-from servey.codec.engine import ForeignType, SchemaMode
+from servey.codec.engine import CustomType, SchemaMode
 from servey.codec.jsonable import to_document
 from servey.codec.node import MISSING, Constraints, Field, Node, NodeVisitor
 from servey.codec.patterns import DURATION, TIME, base64_keywords, portable
 from servey.codec.references import references, replaced
 from servey.codec.scalars import wire_values
-from servey.codec.structs import is_island
+from servey.codec.structs import needs_trials
 from servey.docstring.documentation import Documentation
 from servey.errors import DefinitionError
 
@@ -234,7 +234,7 @@ class SchemaWriter(NodeVisitor[dict[str, Any]]):
     def visit_union(self, node: Node) -> dict[str, Any]:
         """Describe a value of one of several types."""
         parts: list[dict[str, Any]] = []
-        tried = self.mode == "input" and is_island(node)
+        tried = self.mode == "input" and needs_trials(node)
         for item in node.items:
             part: dict[str, Any] = self.of(item)
             if tried and item.tag is not None:  # alone, the class is told without its tag
@@ -247,18 +247,18 @@ class SchemaWriter(NodeVisitor[dict[str, Any]]):
                 return {**found, "type": [found["type"], "null"]}
         return {"anyOf": parts}
 
-    def visit_foreign(self, node: Node) -> dict[str, Any]:
+    def visit_custom(self, node: Node) -> dict[str, Any]:
         """Ask the engine, and move its definitions to the others."""
-        assert node.foreign is not None
-        schema, definitions = _split(node.foreign.schema(self.mode))
-        other, others = _split(_other_side(node.foreign, self.mode))
-        renamed = {name: self._foreign_name(name, [definitions, others]) for name in {**definitions, **others}}
+        assert node.custom is not None
+        schema, definitions = _split(node.custom.schema(self.mode))
+        other, others = _split(_other_side(node.custom, self.mode))
+        renamed = {name: self._custom_name(name, [definitions, others]) for name in {**definitions, **others}}
         moved = {_LOCAL + name: self.prefix + final for name, final in renamed.items()}
         for name, definition in definitions.items():
             self._define(renamed[name], replaced(definition, moved))
         if schema.get("type") == "object" and "$ref" not in schema and isinstance(node.type, type):
             name = node.type.__name__
-            name = self._foreign_name(name, [{**definitions, name: schema}, {**others, name: other}])
+            name = self._custom_name(name, [{**definitions, name: schema}, {**others, name: other}])
             self._define(name, replaced(schema, moved))
             schema = {"$ref": self.prefix + name}
         schema = replaced(schema, moved)
@@ -278,7 +278,7 @@ class SchemaWriter(NodeVisitor[dict[str, Any]]):
             self._more_of[name] = self.object(more)["properties"]
             self._define(name, self.definitions[name])
 
-    def _foreign_name(self, name: str, sides: Sequence[Mapping[str, Any]]) -> str:
+    def _custom_name(self, name: str, sides: Sequence[Mapping[str, Any]]) -> str:
         """Return the name of a definition of an engine's own: the same one wherever its content is the same.
 
         Args:
@@ -301,10 +301,10 @@ class SchemaWriter(NodeVisitor[dict[str, Any]]):
 _OTHER: dict[SchemaMode, SchemaMode] = {"input": "output", "output": "input"}
 
 
-def _other_side(foreign: ForeignType, mode: SchemaMode) -> dict[str, Any]:
+def _other_side(custom: CustomType, mode: SchemaMode) -> dict[str, Any]:
     """Return the schema of the other side; empty for a type that has none, as one that is only written."""
     try:
-        return foreign.schema(_OTHER[mode])
+        return custom.schema(_OTHER[mode])
     except DefinitionError:
         return {}
 

@@ -1,4 +1,4 @@
-"""The generated types through which msgspec does the work: a *input struct* for what comes in, a *output struct* for what leaves.
+"""The generated types through which msgspec does the work: an *input struct* to read, an *output struct* to write.
 
 An input struct is a Struct of the same shape as the user's class that refuses unknown fields and holds the constraints;
 the user's object is then built from it in C. An output struct is the same for the way out: converting the user's object
@@ -26,7 +26,7 @@ from msgspec import UNSET, Meta, UnsetType
 from servey.codec.constraints import violated
 from servey.codec.hash_flooding import SLOW_KEYS, is_guarded_dict, is_guarded_set
 from servey.codec.node import MISSING, Constraints, Field, Node, NodeVisitor
-from servey.codec.problems import IslandError, first_line, reworded, shown
+from servey.codec.problems import CustomTypeError, first_line, reworded, shown
 from servey.codec.scalars import literal_values, wire_values
 from servey.errors import InvalidError
 
@@ -45,23 +45,23 @@ class _AnyInstance(type):
 
 
 def guarded_run(run: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Return `run` with every way of refusing a value as an `IslandError`."""
+    """Return `run` with every way of refusing a value as an `CustomTypeError`."""
 
     def guarded(value: Any) -> Any:
         try:
             return run(value)
         except InvalidError as error:
-            raise IslandError(error.errors) from None
+            raise CustomTypeError(error.errors) from None
         except (ValueError, TypeError, RecursionError) as error:
-            if isinstance(error, (IslandError, RecursionError)):
+            if isinstance(error, (CustomTypeError, RecursionError)):
                 raise
-            raise IslandError(first_line(error)) from None
+            raise CustomTypeError(first_line(error)) from None
 
     return guarded
 
 
 def marker(run: Callable[[Any], Any], name: str) -> type:
-    """Return a class that stands for a foreign type; `hook` applies `run` to each of its values."""
+    """Return a class that stands for a custom type; `hook` applies `run` to each of its values."""
     return _AnyInstance(name, (), {"run": staticmethod(guarded_run(run))})
 
 
@@ -71,7 +71,7 @@ def hook(tp: Any, value: Any) -> Any:
 
 
 def keep(_tp: Any, value: Any) -> Any:
-    """The `dec_hook` when real objects are built from an input struct: foreign parts are real already."""
+    """The `dec_hook` when real objects are built from an input struct: custom parts are real already."""
     return value
 
 
@@ -100,7 +100,7 @@ def is_built(node: Node) -> bool:
 def is_plain(node: Node) -> bool:
     """Whether msgspec itself can build the declared type from its input struct."""
     return all(
-        n.plain and not is_island(n) and not needs_check(n) and not is_guarded_set(n) and not is_guarded_dict(n)
+        n.plain and not needs_trials(n) and not needs_check(n) and not is_guarded_set(n) and not is_guarded_dict(n)
         for n in reachable(node)
     )
 
@@ -128,7 +128,7 @@ def is_decimal(node: Node) -> bool:
     return node.kind == "leaf" and node.cls is decimal.Decimal
 
 
-def is_island(node: Node) -> bool:
+def needs_trials(node: Node) -> bool:
     """Whether the node is a union that msgspec refuses or would read otherwise than in declared order."""
     if node.kind != "union":
         return False
@@ -146,7 +146,7 @@ def is_island(node: Node) -> bool:
 
 def _shapes(node: Node) -> set[str]:
     """Return the JSON shapes a node takes, empty when only a trial can tell."""
-    if needs_check(node) or node.cls is datetime.time or node.kind in ("foreign", "any", "union"):
+    if needs_check(node) or node.cls is datetime.time or node.kind in ("custom", "any", "union"):
         return set()
     if node.kind in ("list", "tuple"):
         return {"array"} if node.cls is not deque else set()
@@ -165,7 +165,7 @@ def _shapes(node: Node) -> set[str]:
 
 
 class Structs(NodeVisitor[Any]):
-    """Makes the input structs, or the output structs, of one codec's nodes. A visit returns the type without any constraints.
+    """Makes the input structs or the output structs of one codec. A visit returns a node's type without constraints.
 
     Args:
         side: ``"in"`` makes input structs, ``"out"`` output structs.
@@ -201,7 +201,7 @@ class Structs(NodeVisitor[Any]):
     def _of(self, node: Node) -> Any:
         if node.kind == "any" and self.side == "in" and self.is_quick:
             return Any
-        if node.kind in ("foreign", "any") or is_island(node):
+        if node.kind in ("custom", "any") or needs_trials(node):
             return self._marker(node, self.run(node))
         is_time = node.cls is datetime.time and self.side == "in"
         if needs_check(node) or is_time or (not self.is_quick and is_decimal(node)):
@@ -228,7 +228,7 @@ class Structs(NodeVisitor[Any]):
 
     def _marker(self, node: Node, run: Callable[[Any], Any]) -> Any:
         if id(node) not in self._markers:
-            self._markers[id(node)] = (node, marker(run, getattr(node.cls, "__name__", "foreign")))
+            self._markers[id(node)] = (node, marker(run, getattr(node.cls, "__name__", "custom")))
         return self._markers[id(node)][1]
 
     def _limited(self, node: Node, constraints: Constraints) -> Any:

@@ -101,7 +101,7 @@ def _or_text(read: Read, text: str) -> Any:
 
 
 def _bare(node: Node) -> Node:
-    """Return the node that says how a text is read: for an annotated foreign type, what it annotates."""
+    """Return the node that says how a text is read: for an annotated custom type, what it annotates."""
     return node.inner if node.inner is not None else node
 
 
@@ -109,7 +109,7 @@ def _scalar(node: Node) -> bool:
     node = _bare(node)
     if node.kind == "union":
         return all(_scalar(item) for item in node.items)
-    return node.kind == "leaf" or (node.foreign is not None and node.foreign.text)
+    return node.kind == "leaf" or (node.custom is not None and node.custom.text)
 
 
 def _listed(node: Node) -> Node | None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from servey.codec.engine import ForeignType
+from servey.codec.engine import CustomType
 from servey.codec.jsonable import to_jsonable
 from servey.codec.node import Node
 from servey.codec.numbers import digits, is_deep, plain
@@ -23,10 +23,10 @@ from servey.codec.structs import (
     hook,
     is_built,
     is_decimal,
-    is_island,
     is_plain,
     keep,
     needs_check,
+    needs_trials,
     reachable,
 )
 from servey.codec.union import Union
@@ -59,7 +59,7 @@ class TypeAdapter:
 
     @functools.cached_property
     def build(self) -> Build:
-        """Makes the user's objects from a decoded input struct; raises `ValidationError` or `IslandError`."""
+        """Makes the user's objects from a decoded input struct; raises `ValidationError` or `CustomTypeError`."""
         if not self.built:
             return _same
         if not self.plain:
@@ -97,7 +97,7 @@ class TypeAdapter:
         return box_of(self.input_type)
 
     def attempt(self, builtins: Any) -> Any:
-        """Return the value of parsed JSON; raises `ValidationError` or `IslandError` for the first problem found."""
+        """Return the value of parsed JSON; raises `ValidationError` or `CustomTypeError` for its first problem."""
         struct = msgspec.convert((builtins,), self._input_box, str_keys=True, dec_hook=hook).v
         return self.build(struct) if self.built else struct
 
@@ -171,22 +171,22 @@ class Compiler:
             self._output_structs[is_quick] = Structs("out", False, self.encode, is_quick, self.writes_input)
         return self._output_structs[is_quick]
 
-    def foreign(self, node: Node) -> ForeignType:
+    def custom_type(self, node: Node) -> CustomType:
         """Return how a node that msgspec does not know travels."""
-        if node.foreign is not None:
-            return node.foreign
-        return ANYTHING if node.kind == "any" else self.union(node).foreign
+        if node.custom is not None:
+            return node.custom
+        return ANYTHING if node.kind == "any" else self.union(node).custom_type
 
     def decode(self, node: Node) -> Callable[[Any], Any]:
         """Return what reads parsed JSON for a node that msgspec does not know."""
-        foreign = self.foreign(node)
-        decode = foreign.decode
-        return decode if foreign.takes_decimals else lambda builtins: decode(plain(builtins))
+        custom = self.custom_type(node)
+        decode = custom.decode
+        return decode if custom.takes_decimals else lambda builtins: decode(plain(builtins))
 
     def encode(self, node: Node) -> Callable[[Any], Any]:
         """Return what makes parsed JSON for a node that msgspec does not know."""
-        foreign = self.foreign(node)
-        return foreign.encode_input or foreign.encode if self.writes_input else foreign.encode
+        custom = self.custom_type(node)
+        return custom.encode_input or custom.encode if self.writes_input else custom.encode
 
     def union(self, node: Node) -> Union:
         """Return what reads and writes a union."""
@@ -223,7 +223,7 @@ class Quick(msgspec.Struct, frozen=True):
         has_decimals = any(map(is_decimal, nodes))
         has_any = any(node.kind == "any" for node in nodes)
         keeps_digits = any(
-            is_island(node) or needs_check(node) or (node.foreign is not None and node.foreign.takes_decimals)
+            needs_trials(node) or needs_check(node) or (node.custom is not None and node.custom.takes_decimals)
             for node in nodes
         )
         is_quick = (has_decimals or has_any) and not (has_any and keeps_digits)
@@ -267,4 +267,4 @@ def _convertible(tp: Any) -> bool:
     return True
 
 
-ANYTHING = ForeignType(plain, to_jsonable, lambda _mode: {}, takes_decimals=True)
+ANYTHING = CustomType(plain, to_jsonable, lambda _mode: {}, takes_decimals=True)

@@ -24,10 +24,10 @@ import msgspec
 
 from servey.codec import constraints as _constraints
 from servey.codec.classes import describe_class, environment, type_parameters
-from servey.codec.engine import Engine, ForeignType, SchemaMode
+from servey.codec.engine import CustomType, Engine, SchemaMode
 from servey.codec.engines import ENGINES
 from servey.codec.node import Constraints, Node
-from servey.codec.scalars import choice, foreign_leaf, wire_values
+from servey.codec.scalars import choice, custom_scalar, wire_values
 from servey.errors import DefinitionError
 
 LEAVES: frozenset[Any] = frozenset(
@@ -62,7 +62,7 @@ _LISTS: dict[Any, type] = {
 }
 _GROWTH = 4
 """How often a generic class may contain itself with larger arguments each time."""
-_FOREIGN_TO_MSGSPEC = frozenset({deque, abc.Iterable, abc.Reversible})
+_CUSTOM_TO_MSGSPEC = frozenset({deque, abc.Iterable, abc.Reversible})
 _DICTS: frozenset[Any] = frozenset({dict, abc.Mapping, abc.MutableMapping})
 
 
@@ -166,25 +166,25 @@ class TypeReader:
         return DefinitionError(f"{self.label}: {at}: {why}", where=self.where, fix=fix)
 
     def _claimed(self, tp: Any, at: str, engines: Sequence[Engine]) -> Node | None:
-        """Return the foreign node for `tp` when one of `engines` claims it."""
+        """Return the custom node for `tp` when one of `engines` claims it."""
         for engine in engines:
             try:
-                foreign = engine.claim(tp)
-                if foreign is None:
+                custom = engine.claim(tp)
+                if custom is None:
                     continue
                 if self._side is not None:
-                    foreign.schema(self._side)  # what has none is refused now, not when it is asked for
-                inner = self._like(foreign, at)
+                    custom.schema(self._side)  # what has none is refused now, not when it is asked for
+                inner = self._like(custom, at)
             except DefinitionError as error:
                 raise self.error(at, error.message, error.fix) from None
-            self._meet(*foreign.classes)
-            cls = tp if isinstance(tp, type) and foreign.are_instances else object
-            return Node("foreign", tp, cls, at, foreign=foreign, flavor="foreign", plain=_custom(cls), inner=inner)
+            self._meet(*custom.classes)
+            cls = tp if isinstance(tp, type) and custom.are_instances else object
+            return Node("custom", tp, cls, at, custom=custom, flavor="custom", plain=_custom(cls), inner=inner)
         return None
 
-    def _like(self, foreign: ForeignType, at: str) -> Node | None:
+    def _like(self, custom: CustomType, at: str) -> Node | None:
         """Return the node of the scalar that an engine's type looks like."""
-        like = foreign.like and foreign.like(self._side or "output")
+        like = custom.like and custom.like(self._side or "output")
         return self.node(like, at) if like else None
 
     def _bound(self, tp: Any, at: str, env: Env) -> Any:
@@ -283,7 +283,7 @@ class TypeReader:
                 for item in node.items
             ]
             return msgspec.structs.replace(node, items=parts, plain=False)
-        if node.kind == "foreign" and (claimed := self._claimed(tp, at, (*self.engines, *ENGINES))):
+        if node.kind == "custom" and (claimed := self._claimed(tp, at, (*self.engines, *ENGINES))):
             return msgspec.structs.replace(claimed, inner=node.inner or node)
         if name := _constraints.misfit(constraints, node.cls, node.kind):
             limit = getattr(constraints, name)
@@ -317,7 +317,7 @@ class TypeReader:
             raise self.error(at, f"a Literal has {bad[0]!r}, which is no JSON scalar", "use str or int values")
         if all(value is None or type(value) is str or _is_int64(value) for value in values):
             return Node("leaf", tp, typing.Literal, at)
-        return Node("foreign", tp, typing.Literal, at, foreign=choice(tp, values), plain=False)
+        return Node("custom", tp, typing.Literal, at, custom=choice(tp, values), plain=False)
 
     def _concrete(self, tp: Any, origin: Any, args: tuple[Any, ...], at: str) -> Node:
         base = origin or tp
@@ -326,7 +326,7 @@ class TypeReader:
             cls = _LISTS[base]
             if cls in (set, frozenset) and not _hashable(item):
                 raise self.error(f"{at}[]", f"{shown_type(item.type)} is not hashable", "use a list, or make it frozen")
-            return Node("list", tp, cls, at, items=[item], plain=item.plain and base not in _FOREIGN_TO_MSGSPEC)
+            return Node("list", tp, cls, at, items=[item], plain=item.plain and base not in _CUSTOM_TO_MSGSPEC)
         if base is tuple:
             return self._tuple(tp, args, at)
         if base in _DICTS:
@@ -360,7 +360,7 @@ class TypeReader:
         if tp in self._memo:
             return self._memo[tp]
         if node := self._claimed(tp, at, (*self.engines, *ENGINES)):
-            if node.foreign is not None and not node.foreign.classes and not issubclass(base, enum.Enum):
+            if node.custom is not None and not node.custom.classes and not issubclass(base, enum.Enum):
                 self._meet(base)
             self._memo[tp] = node
             return node
@@ -371,8 +371,8 @@ class TypeReader:
             return self._class(base[given], base, given, at)
         if issubclass(base, enum.Enum):
             return self._enum(tp, base, at)
-        if leaf := foreign_leaf(base):
-            return Node("foreign", tp, base, at, foreign=leaf, plain=True)
+        if leaf := custom_scalar(base):
+            return Node("custom", tp, base, at, custom=leaf, plain=True)
         node = Node("object", tp, base, base.__name__, key=tp)
         self._memo[tp] = node
         self._meet(base)
@@ -398,7 +398,7 @@ class TypeReader:
         self._meet(base)
         if not issubclass(base, enum.Flag) and (all(type(v) is str for v in values) or all(map(_is_int64, values))):
             return Node("leaf", tp, base, at)
-        return Node("foreign", tp, base, at, foreign=choice(tp, tuple(base)), plain=False)
+        return Node("custom", tp, base, at, custom=choice(tp, tuple(base)), plain=False)
 
     def _meet(self, *classes: type) -> None:
         self.classes += [cls for cls in classes if cls not in self.classes]
@@ -431,7 +431,7 @@ def shown_type(tp: Any) -> str:
 def _json_kind(node: Node) -> str:
     """Return the kind of JSON values that a scalar is written as; empty where there may be several."""
     if node.kind != "leaf":
-        return "" if node.kind in ("union", "foreign", "any") else node.kind
+        return "" if node.kind in ("union", "custom", "any") else node.kind
     if node.cls in (int, float, bool, type(None)):
         return node.cls.__name__
     values = {type(value).__name__ for value in wire_values(node)} or {"str"}
@@ -453,6 +453,6 @@ def _hashable(node: Node) -> bool:
         return all(_hashable(item) for item in node.items)
     if node.kind == "list":
         return node.cls in (tuple, frozenset) and _hashable(node.items[0])
-    if node.kind == "foreign":
+    if node.kind == "custom":
         return getattr(node.cls, "__hash__", None) is not None
     return node.kind == "object" and node.flavor != "typeddict" and node.cls.__hash__ is not None

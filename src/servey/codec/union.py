@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from servey.codec.engine import ForeignType
+from servey.codec.engine import CustomType
 from servey.codec.node import Node
 from servey.codec.numbers import whole_number, whole_value
-from servey.codec.problems import IslandError
+from servey.codec.problems import CustomTypeError
 from servey.codec.scalars import wire_values
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Union:
     def __init__(self, compiler: Compiler, node: Node) -> None:
         self.compiler = compiler
         self.node = node
-        self.foreign = ForeignType(self.decode, self.encode, lambda _mode: {}, takes_decimals=True)
+        self.custom_type = CustomType(self.decode, self.encode, lambda _mode: {}, takes_decimals=True)
         self._members = ordered(node)
         self._flat = flat(node)
         self._names = {id(member): _names(member) for member in self._members if member.kind == "object"}
@@ -137,7 +137,7 @@ class Union:
         for member in self.outgoing(value):
             try:
                 return self.compiler.adapter(member).to_builtins(value)
-            except (msgspec.ValidationError, IslandError, TypeError):
+            except (msgspec.ValidationError, CustomTypeError, TypeError):
                 continue
         raise ValueError("no member of the union accepts this")
 
@@ -145,14 +145,14 @@ class Union:
         """Return the member that a value is written by: its own class, or else, for a row, the first that can do it."""
         members = self.outgoing(value)
         first = members[0]
-        if first.cls is type(value) or first.kind not in ("object", "foreign"):
+        if first.cls is type(value) or first.kind not in ("object", "custom"):
             return first
         if first.flavor != "typeddict" and isinstance(value, first.cls):
             return first
         for member in members:
             try:
                 self.compiler.adapter(member).to_builtins(value)
-            except (msgspec.ValidationError, IslandError, TypeError):
+            except (msgspec.ValidationError, CustomTypeError, TypeError):
                 continue
             return member
         return first
@@ -163,7 +163,7 @@ class Union:
                 return builtins
             try:
                 return adapter.attempt(builtins)
-            except (msgspec.ValidationError, IslandError):
+            except (msgspec.ValidationError, CustomTypeError):
                 continue
         whole = whole_number(builtins)
         if whole is None:
@@ -185,14 +185,14 @@ class Union:
         for adapter in adapters:
             try:
                 return adapter.attempt(builtins)
-            except (msgspec.ValidationError, IslandError):
+            except (msgspec.ValidationError, CustomTypeError):
                 continue
         for adapter in adapters:  # 5.0 is an int where no member wants the fraction
             whole = whole_value(adapter.node, builtins)
             if whole is not None:
                 try:
                     return adapter.attempt(whole)
-                except (msgspec.ValidationError, IslandError):
+                except (msgspec.ValidationError, CustomTypeError):
                     continue
         return _REFUSED
 

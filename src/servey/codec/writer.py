@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from servey.codec.node import Node
-from servey.codec.problems import IslandError, ResultError
+from servey.codec.problems import CustomTypeError, ResultError
 from servey.codec.structs import reachable
 from servey.codec.type_adapter import Compiler, Quick, TypeAdapter
 from servey.errors import Problem
@@ -18,7 +18,7 @@ T = TypeVar("T")
 _IDENTICAL = frozenset({str, int, bool, type(None)})
 _encode = msgspec.json.Encoder().encode
 _encode_sorted = msgspec.json.Encoder(order="deterministic").encode
-REFUSED = (msgspec.ValidationError, IslandError, TypeError, ValueError, OverflowError, RecursionError)
+REFUSED = (msgspec.ValidationError, CustomTypeError, TypeError, ValueError, OverflowError, RecursionError)
 """The exceptions for a value that does not match its type."""
 
 

@@ -276,7 +276,7 @@ def _bind(schema: GraphQLSchema, model: Model, service: Service) -> None:
         for named in model.types
         if isinstance(named, InputType)
         for field, node in zip(named.fields, named.one_of, strict=False)
-        if node.foreign is not None
+        if node.custom is not None
     }
     for named in (*roots, *model.types):
         found = schema.type_map.get(named.name)

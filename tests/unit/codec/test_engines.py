@@ -8,7 +8,7 @@ import pytest
 from marshy.marshaller.marshaller_abc import MarshallerABC
 from schemey.schema import Schema
 
-from servey.codec import Codec, ForeignType, ResultError
+from servey.codec import Codec, CustomType, ResultError
 from servey.errors import DefinitionError, InvalidError, Problem
 
 
@@ -23,7 +23,7 @@ class Money:
 
 
 class MoneyEngine:
-    def claim(self, tp: Any, /) -> ForeignType | None:
+    def claim(self, tp: Any, /) -> CustomType | None:
         if tp is not Money:
             return None
 
@@ -39,7 +39,7 @@ class MoneyEngine:
                 raise ValueError("expected money")
             return {"cents": value.cents}
 
-        return ForeignType(decode, encode, lambda mode: {"type": "object", "title": f"money {mode}"}, (Money,))
+        return CustomType(decode, encode, lambda mode: {"type": "object", "title": f"money {mode}"}, (Money,))
 
 
 @dataclasses.dataclass
@@ -91,10 +91,10 @@ def test_a_plugins_schema_is_used_for_each_mode() -> None:
 
 def test_a_plugin_comes_before_serveys_own() -> None:
     class Text:
-        def claim(self, tp: Any, /) -> ForeignType | None:
+        def claim(self, tp: Any, /) -> CustomType | None:
             if tp not in (Model, Annotated[str, "shout"]):
                 return None
-            return ForeignType(str.upper, str.lower, lambda mode: {"type": "string"}, text=True)
+            return CustomType(str.upper, str.lower, lambda mode: {"type": "string"}, text=True)
 
     class Model(pydantic.BaseModel):
         pass

@@ -222,9 +222,9 @@ def test_a_member_is_documented_and_read_by_the_same_name() -> None:
     codec = ArgumentsCodec([Parameter("v", Order)])
     assert [*codec.json_schema()["$defs"]["Order"]["properties"]] == ["amount", "number"]
     node = codec.root.fields[0].node
-    assert node.foreign is not None
-    assert node.foreign.members is not None
-    assert [member.sent for member in node.foreign.members()] == ["amount", "number"]
+    assert node.custom is not None
+    assert node.custom.members is not None
+    assert [member.sent for member in node.custom.members()] == ["amount", "number"]
     for name in ("amount", "sum"):
         order = codec.decode_json(b'{"v": {"%s": 1.10, "number": 2}}' % name.encode()).v
         assert (str(order.price), order.count) == ("1.10", 2)

@@ -45,7 +45,7 @@ def is_class(node: Node) -> bool:
 
 def is_foreign_class(node: Node) -> bool:
     """Whether an engine says of what members a class is made."""
-    return node.foreign is not None and node.foreign.members is not None
+    return node.custom is not None and node.custom.members is not None
 
 
 def members_of(node: Node, engines: Sequence[Engine], where: str, side: SchemaMode) -> list[Member]:
@@ -60,7 +60,7 @@ def members_of(node: Node, engines: Sequence[Engine], where: str, side: SchemaMo
     Raises:
         DefinitionError: A member of a class that only its engine knows is of a type that cannot be served.
     """
-    if node.foreign is not None and node.foreign.members is not None:
+    if node.custom is not None and node.custom.members is not None:
         reader = TypeReader(node.where, where, engines, side=side)
         return [
             Member(
@@ -72,7 +72,7 @@ def members_of(node: Node, engines: Sequence[Engine], where: str, side: SchemaMo
                 MISSING if item.default is msgspec.UNSET else item.default,
                 description=item.description,
             )
-            for item in node.foreign.members()
+            for item in node.custom.members()
             if (item.sent if side == "input" else item.got) is not None
         ]
     return [

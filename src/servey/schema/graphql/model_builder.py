@@ -222,11 +222,11 @@ class _Reader:
             return self._leaf(node)
         if is_class(node):
             return Ref((self._object(node) if side == "output" else self._input_object(node)) or JSON)
-        if node.foreign is None:
+        if node.custom is None:
             return Ref(JSON)
         if node.inner is not None:
             return self._ref(node.inner, side)
-        return Ref(Scalar(_OF_SCHEMA.get(str(node.foreign.schema(side).get("type")), "JSON")))
+        return Ref(Scalar(_OF_SCHEMA.get(str(node.custom.schema(side).get("type")), "JSON")))
 
     # --- what leaves ------------------------------------------------------------------------------------------
 
@@ -446,16 +446,16 @@ def _key(node: Node) -> object:
 
 def _is_choice(node: Node) -> bool:
     """Whether it is an Enum of mixed values."""
-    return node.kind == "foreign" and is_enum(node.cls) and not issubclass(node.cls, enum.Flag)
+    return node.kind == "custom" and is_enum(node.cls) and not issubclass(node.cls, enum.Flag)
 
 
 def _is_converted(node: Node, ref: Ref) -> bool:
     """Whether a value is written by its codec as a whole, since no scalar of its own knows its type."""
-    return isinstance(ref.named, Scalar) and (ref.named == JSON or _has_foreign(node))
+    return isinstance(ref.named, Scalar) and (ref.named == JSON or _has_custom(node))
 
 
-def _has_foreign(node: Node) -> bool:
-    return (node.kind == "foreign" and not _is_choice(node)) or any(map(_has_foreign, node.items))
+def _has_custom(node: Node) -> bool:
+    return (node.kind == "custom" and not _is_choice(node)) or any(map(_has_custom, node.items))
 
 
 def _is_big(tp: Any) -> bool:
