@@ -15,7 +15,7 @@ import msgspec
 import pydantic
 import pytest
 
-from servey.codec import Codec, ResultError, to_jsonable, wire
+from servey.codec import Codec, ResultError, jsonable, to_jsonable
 
 
 @dataclasses.dataclass
@@ -124,7 +124,7 @@ def test_what_python_takes_for_the_declared_type_is_written_as_it(tp: Any, value
 def test_a_naive_datetime_is_written_as_local_time_and_warned_about_once(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(wire, "_warned", False)
+    monkeypatch.setattr(jsonable, "_warned", False)
     moment = dt.datetime(2026, 11, 22, 12, 30)
     with caplog.at_level(logging.WARNING, "servey"):
         for tp, value in ((dt.datetime, moment), (list[dt.datetime], [moment]), (Any, moment)):
