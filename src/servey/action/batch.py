@@ -33,7 +33,7 @@ from servey.action.injection import Injection, Values, compile_call
 from servey.action.runtime import Runtime
 from servey.action.signature import ActionSignature, Injected, asked_for
 from servey.codec import ResultError
-from servey.codec.type_reader import shown_type
+from servey.codec.type_facts import shown_type
 from servey.errors import CallError, DefinitionError, Problem
 
 

@@ -4,7 +4,8 @@
 what each type looks like as JSON, as text and in a schema.
 """
 
-from servey.codec.arguments import ArgumentsCodec, Parameter
+from servey.codec.argument_struct import Parameter
+from servey.codec.arguments import ArgumentsCodec
 from servey.codec.codec import Codec
 from servey.codec.engine import CustomType, Engine, SchemaMode
 from servey.codec.jsonable import to_jsonable

@@ -4,40 +4,26 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
-from msgspec import UNSET
 
+from servey.codec.argument_struct import ArgumentStruct, Parameter
 from servey.codec.decode_errors import REFUSALS, parsed, parsed_again, refused_value
 from servey.codec.defaults import fresh
 from servey.codec.engine import Engine, SchemaMode
 from servey.codec.node import MISSING, Field, Node
 from servey.codec.numbers import whole_value
-from servey.codec.pointer import below, step
-from servey.codec.problems import PROBLEM_LIMIT, CustomTypeError, ResultError, unknown
-from servey.codec.structs import hook, reachable
+from servey.codec.pointer import step
+from servey.codec.problems import PROBLEM_LIMIT, unknown
+from servey.codec.structs import hook
 from servey.codec.text import Read, TextError, TextKind, list_reader, reader, text_kind
-from servey.codec.type_adapter import Compiler, Quick, TypeAdapter
+from servey.codec.type_adapter import Compiler, Quick
 from servey.codec.type_reader import TypeReader
-from servey.codec.writer import Writer
-from servey.errors import DefinitionError, InvalidError, MalformedError, Problem
+from servey.errors import DefinitionError, InvalidError, Problem
 
-
-class Parameter(msgspec.Struct, frozen=True):
-    """One parameter of an action.
-
-    Args:
-        name: Its name, in Python and on the wire.
-        type: Its declared type.
-        default: What it is when it is not given; any object, as in Python.
-        description: What it is for, for the schema.
-    """
-
-    name: str
-    type: Any
-    default: Any = MISSING
-    description: str = ""
+if TYPE_CHECKING:
+    from servey.codec.arguments_writer import ArgumentsWriter
 
 
 class ArgumentsCodec:
@@ -93,7 +79,7 @@ class ArgumentsCodec:
         self.root = self._root()
         self._quick = Quick.of(self.root)
         try:
-            self._from_text = _Shape(self.parameters, copies, self._compiler, self._quick.is_quick)
+            self._from_text = ArgumentStruct(self.parameters, copies, self._compiler, self._quick.is_quick)
             self.struct: Any = self._from_text.struct
             self._decoder = msgspec.json.Decoder(self.struct, dec_hook=hook, float_hook=self._quick.float_hook)
         except (TypeError, ValueError) as error:
@@ -238,10 +224,10 @@ class ArgumentsCodec:
             ResultError: An argument is not of its type, or another value would be read: a secret that pydantic masks,
                 an object of the second of two classes that look alike.
         """
-        told = self._sayable(arguments)
-        data = self._writer.encode_sorted(told) if is_sorted else self._writer.encode_json(told)
-        if not self._is_faithful:
-            self._compare(arguments, lambda: self.decode_json(data))
+        sayable = self._writer.sayable(arguments)
+        data = self._writer.encode_sorted(sayable) if is_sorted else self._writer.encode_json(sayable)
+        if not self._writer.is_faithful:
+            self._writer.compare(arguments, lambda: self.decode_json(data))
         return data
 
     def encode(self, arguments: Any) -> Any:
@@ -250,71 +236,22 @@ class ArgumentsCodec:
         Raises:
             ResultError: As for `encode_json`.
         """
-        builtins = self._writer.encode(self._sayable(arguments))
-        if not self._is_faithful:
-            self._compare(arguments, lambda: self.decode(builtins))
+        builtins = self._writer.encode(self._writer.sayable(arguments))
+        if not self._writer.is_faithful:
+            self._writer.compare(arguments, lambda: self.decode(builtins))
         return builtins
 
     @functools.cached_property
-    def _writer(self) -> Writer[Any]:
-        return Writer(self.label, self.root, self._compiler, self._quick)
+    def _writer(self) -> ArgumentsWriter:
+        from servey.codec.arguments_writer import ArgumentsWriter  # for arguments that are written
+
+        return ArgumentsWriter(self.label, self.root, self._compiler, self._quick)
 
     @functools.cached_property
-    def _is_faithful(self) -> bool:
-        """Whether the types alone guarantee that equal arguments are read: no engine, no unions of look-alikes."""
-        from servey.codec.ambiguity import is_ambiguous  # for arguments that are written
-
-        return not is_ambiguous(self.root) and all(node.flavor != "custom" for node in reachable(self.root))
-
-    @functools.cached_property
-    def _unsayable_defaults(self) -> dict[str, Any]:
-        """The defaults that have no JSON of their parameter's type."""
-        return {
-            name: parameter.default
-            for name, (parameter, node) in self.parameters.items()
-            if parameter.default is not MISSING and not self._is_sayable(node, parameter.default)
-        }
-
-    def _is_sayable(self, node: Node, default: Any) -> bool:
-        writer: Writer[Any] = Writer(self.label, node, self._compiler, self._quick)
-        try:
-            read = self._compiler.adapter(node).attempt(writer.encode(default))
-        except (ResultError, *REFUSALS):
-            return False
-        return type(read) is type(default) and bool(read == default)
-
-    def _sayable(self, arguments: Any) -> Any:
-        """Return the arguments without the defaults that JSON cannot say."""
-        left_out = {
-            name: UNSET
-            for name, default in self._unsayable_defaults.items()
-            if _is_same(getattr(arguments, name), default)
-        }
-        return msgspec.structs.replace(arguments, **left_out) if left_out else arguments
-
-    def _compare(self, arguments: Any, read: Callable[[], Any]) -> None:
-        """Return when the same arguments are read again.
-
-        Raises:
-            ResultError: Others are, or none.
-        """
-        try:
-            found = read()
-        except (InvalidError, MalformedError) as error:
-            raise ResultError(self.label, error.errors) from None
-        changed = [
-            Problem(step("", name), "another value is read from its JSON")
-            for name in self.parameters
-            if not _is_same(getattr(arguments, name), getattr(found, name))
-        ]
-        if changed:
-            raise ResultError(self.label, changed)
-
-    @functools.cached_property
-    def _from_values(self) -> _Shape:
+    def _from_values(self) -> ArgumentStruct:
         if not self._quick.is_quick:
             return self._from_text
-        return _Shape(self.parameters, self._from_text.copies, self._compiler, is_quick=False)
+        return ArgumentStruct(self.parameters, self._from_text.copies, self._compiler, is_quick=False)
 
     def _root(self) -> Node:
         root = Node("object", dict, _Arguments, self.label)
@@ -376,66 +313,6 @@ class ArgumentsCodec:
         if extra and name in extra:
             return "unknown: it is given by the path"
         return unknown(name, self.parameters)
-
-
-class _Shape:
-    """The Struct that arguments are read into, and what makes the user's objects of its members.
-
-    Args:
-        parameters: The parameters and their nodes, by name.
-        copies: What copies each default that a call could change.
-        compiler: The codec's compiler.
-        is_quick: See `Structs`.
-    """
-
-    def __init__(
-        self,
-        parameters: Mapping[str, tuple[Parameter, Node]],
-        copies: Mapping[str, Callable[[], Any] | None],
-        compiler: Compiler,
-        is_quick: bool,
-    ) -> None:
-        self.copies = copies
-        fields: list[Any] = []
-        self._built: list[tuple[str, Callable[[], Any], TypeAdapter]] = []
-        for name, (parameter, node) in parameters.items():
-            adapter, copied = compiler.adapter(node, is_quick), copies[name]
-            if adapter.built:
-                _ = adapter.build  # compiled here
-                self._built.append((name, copied or functools.partial(_same, parameter.default), adapter))
-            if parameter.default is MISSING:
-                fields.append((name, adapter.input_type))
-            elif adapter.built:
-                fields.append((name, adapter.input_type, _LEFT_OUT))
-            else:
-                default = parameter.default if copied is None else msgspec.field(default_factory=copied)
-                fields.append((name, adapter.input_type, default))
-        self.struct: Any = msgspec.defstruct("Arguments", fields, forbid_unknown_fields=True, kw_only=True, gc=False)
-
-    def build(self, value: Any) -> Any:
-        """Return the Struct with the user's objects in place of their input structs."""
-        for name, default, adapter in self._built:
-            member = getattr(value, name)
-            if member is _LEFT_OUT:
-                setattr(value, name, default())
-                continue
-            try:
-                setattr(value, name, adapter.build(member))
-            except CustomTypeError as error:
-                raise CustomTypeError(below(step("", name), error.errors)) from None
-        return value
-
-
-_LEFT_OUT: Any = object()
-"""Marks an argument that was left out, where arguments have to be built; a default needs no building."""
-
-
-def _same(default: Any) -> Any:
-    return default
-
-
-def _is_same(value: Any, other: Any) -> bool:
-    return value is other or (type(value) is type(other) and bool(value == other))
 
 
 class _Arguments:

@@ -15,7 +15,8 @@ from servey.codec.node import Node
 from servey.codec.numbers import whole_value
 from servey.codec.structs import hook
 from servey.codec.type_adapter import Compiler, Quick
-from servey.codec.type_reader import TypeReader, shown_type
+from servey.codec.type_facts import shown_type
+from servey.codec.type_reader import TypeReader
 from servey.codec.writer import REFUSED, T, Writer, is_finite
 from servey.errors import DefinitionError, InvalidError
 

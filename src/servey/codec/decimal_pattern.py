@@ -6,7 +6,11 @@ say. The dialect is the part of ECMA-262's and Python's that every reader of a s
 
 from __future__ import annotations
 
+import math
 from decimal import Decimal
+from typing import Any
+
+from servey.codec.node import Constraints
 
 _FRACTION = r"(\.[0-9]+)?"
 ANY_DECIMAL = r"^-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,17})?$"
@@ -154,3 +158,39 @@ def _between(low: str, high: str) -> list[str]:
     if high[1:] != nines:
         parts += [high[0] + rest for rest in _between(zeros, high[1:])]
     return parts
+
+
+_DIGITS = 20
+"""A Decimal's bound of more digits, before or after the point, is not said in a pattern."""
+
+_LONGEST = 2000
+"""A pattern of more characters is not written."""
+
+
+def pattern_of_bounds(constraints: Constraints) -> str:
+    """Return the pattern of the decimals that a Decimal's bounds let through; of any, where none can say that."""
+    # of two bounds on one side the tighter, and of two equal ones the one that leaves the number itself out
+    lows = [
+        (Decimal(low), is_open) for low, is_open in ((constraints.ge, False), (constraints.gt, True)) if _finite(low)
+    ]
+    highs = [
+        (Decimal(h), not is_open) for h, is_open in ((constraints.le, False), (constraints.lt, True)) if _finite(h)
+    ]
+    low, open_low = max(lows, default=(None, False))
+    high, closed_high = min(highs, default=(None, True))
+    bounds = [bound for bound in (low, high) if bound is not None]
+    if not bounds or any(_digits(bound) > _DIGITS for bound in bounds):
+        return ANY_DECIMAL
+    pattern = decimal_pattern(low, high, open_low=open_low, open_high=not closed_high)
+    return pattern if len(pattern) <= _LONGEST else ANY_DECIMAL
+
+
+def _finite(bound: Any) -> bool:
+    return isinstance(bound, (int, Decimal)) and math.isfinite(bound if isinstance(bound, Decimal) else 0)
+
+
+def _digits(number: Decimal) -> int:
+    """Return how many digits stand before or after the point, whichever are more."""
+    _, digits, exponent = number.as_tuple()
+    assert isinstance(exponent, int)
+    return max(len(digits) + exponent, -exponent)

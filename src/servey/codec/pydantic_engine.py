@@ -36,7 +36,7 @@ from servey.codec.pydantic_schema import (
     schema_generator,
 )
 from servey.codec.rows import is_row, named_members
-from servey.codec.type_reader import shown_type
+from servey.codec.type_facts import shown_type
 from servey.errors import DefinitionError, InvalidError
 
 _encode = msgspec.json.Encoder(decimal_format="number").encode

@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-import re
-import types
 import typing
-import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from types import MappingProxyType
@@ -19,13 +16,14 @@ from typing import Any
 
 from msgspec import UNSET
 
-from servey.codec.decimal_pattern import ANY_DECIMAL, decimal_pattern
+from servey.codec.decimal_pattern import ANY_DECIMAL, pattern_of_bounds
 from servey.codec.engine import CustomType, SchemaMode
 from servey.codec.jsonable import to_document
 from servey.codec.node import MISSING, Constraints, Field, Node, NodeVisitor
 from servey.codec.patterns import DURATION, TIME, base64_keywords, portable
 from servey.codec.references import references, replaced
 from servey.codec.scalars import wire_values
+from servey.codec.schema_names import Names, class_name, component_name
 from servey.codec.structs import needs_trials
 from servey.docstring.documentation import Documentation
 from servey.errors import DefinitionError
@@ -55,31 +53,6 @@ _KEYWORDS = {
     "multiple_of": "multipleOf",
 }
 _MOST = 10**308
-_DIGITS = 20
-"""A Decimal's bound of more digits, before or after the point, is not said in a pattern."""
-_LONGEST = 2000
-"""A pattern of more characters is not written."""
-_NO_NAME = re.compile(r"[^a-zA-Z0-9._-]")
-"""What the names of components do not have (OpenAPI 3.1 §4.8.7.1)."""
-
-
-class Names:
-    """Names definitions: each by its class, and by a number as well where another class has the name."""
-
-    def __init__(self) -> None:
-        self._given: dict[object, str] = {}
-        self._taken: set[str] = set()
-
-    def of(self, key: object, name: str) -> str:
-        """Return the name of what `key` stands for: `name`, or the next one that is free."""
-        if key not in self._given:
-            number = 2
-            unique = name
-            while unique in self._taken:
-                unique, number = f"{name}{number}", number + 1
-            self._taken.add(unique)
-            self._given[key] = unique
-        return self._given[key]
 
 
 class SchemaWriter(NodeVisitor[dict[str, Any]]):
@@ -209,7 +182,7 @@ class SchemaWriter(NodeVisitor[dict[str, Any]]):
         schema: dict[str, Any] = {"type": "string", "format": "decimal", "pattern": ANY_DECIMAL}
         if self.mode == "output":
             return schema
-        schema["pattern"] = _decimals(constraints)
+        schema["pattern"] = pattern_of_bounds(constraints)
         return {"anyOf": [schema, {"type": "number", **keywords(constraints, "leaf")}]}
 
     def visit_dict(self, node: Node) -> dict[str, Any]:
@@ -335,71 +308,6 @@ def _positions(items: list[Any], least: int) -> dict[str, Any]:
     """Return the schema of an array with such members, the first `least` of them required."""
     prefix: dict[str, Any] = {"prefixItems": items} if items else {}  # it may not be empty
     return {"type": "array", **prefix, "items": False, "minItems": least, "maxItems": len(items)}
-
-
-def class_name(node: Node) -> str:
-    """Return the name of a class for schemas, made of the names of classes alone: ``Box_int`` for ``Box[int]``."""
-    return type_name(node.key if node.key is not None else node.cls)
-
-
-def type_name(tp: Any) -> str:
-    """Return the name of a type, whatever module it is from.
-
-    Example:
-        >>> type_name(dict[str, int | None]), type_name(typing.Literal["on", "off"])
-        ('dict_str_int_None', 'on_off')
-    """
-    generic: dict[str, Any] = getattr(tp, "__pydantic_generic_metadata__", None) or {}
-    origin, args = generic.get("origin") or typing.get_origin(tp), generic.get("args") or typing.get_args(tp)
-    if origin is typing.Annotated:
-        return type_name(args[0])
-    if tp is None or tp is type(None):
-        return "None"
-    given = [type_name(arg) for arg in args if arg is not Ellipsis]
-    names = ["".join(c if c.isalnum() else "_" for c in name) for name in given]
-    if origin not in (typing.Union, types.UnionType, typing.Literal):
-        names.insert(0, getattr(origin or tp, "__name__", str(tp)))
-    return "_".join(names).strip("_")
-
-
-def _decimals(constraints: Constraints) -> str:
-    """Return the pattern of the decimals that a Decimal's bounds let through; of any, where none can say that."""
-    # of two bounds on one side the tighter, and of two equal ones the one that leaves the number itself out
-    lows = [
-        (Decimal(low), is_open) for low, is_open in ((constraints.ge, False), (constraints.gt, True)) if _finite(low)
-    ]
-    highs = [
-        (Decimal(h), not is_open) for h, is_open in ((constraints.le, False), (constraints.lt, True)) if _finite(h)
-    ]
-    low, open_low = max(lows, default=(None, False))
-    high, closed_high = min(highs, default=(None, True))
-    bounds = [bound for bound in (low, high) if bound is not None]
-    if not bounds or any(_digits(bound) > _DIGITS for bound in bounds):
-        return ANY_DECIMAL
-    pattern = decimal_pattern(low, high, open_low=open_low, open_high=not closed_high)
-    return pattern if len(pattern) <= _LONGEST else ANY_DECIMAL
-
-
-def _finite(bound: Any) -> bool:
-    return isinstance(bound, (int, Decimal)) and math.isfinite(bound if isinstance(bound, Decimal) else 0)
-
-
-def _digits(number: Decimal) -> int:
-    """Return how many digits stand before or after the point, whichever are more."""
-    _, digits, exponent = number.as_tuple()
-    assert isinstance(exponent, int)
-    return max(len(digits) + exponent, -exponent)
-
-
-def component_name(name: str) -> str:
-    """Return a name with the characters that the names of components may have.
-
-    Example:
-        >>> component_name("Größe/2")
-        'Gro_e_2'
-    """
-    plain = (c for c in unicodedata.normalize("NFKD", name) if not unicodedata.combining(c))
-    return _NO_NAME.sub("_", "".join(plain))
 
 
 def keywords(constraints: Constraints, kind: str) -> dict[str, Any]:

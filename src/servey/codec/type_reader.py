@@ -7,14 +7,11 @@ decides itself, when the service is built, and names the part of the type, the r
 from __future__ import annotations
 
 import datetime
-import decimal
 import enum
 import itertools
-import math
 import sys
 import types
 import typing
-import uuid
 from collections import abc, deque
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -27,43 +24,25 @@ from servey.codec.classes import describe_class, environment, type_parameters
 from servey.codec.engine import CustomType, Engine, SchemaMode
 from servey.codec.engines import ENGINES
 from servey.codec.node import Constraints, Node
-from servey.codec.scalars import choice, custom_scalar, wire_values
+from servey.codec.scalars import choice, custom_scalar
+from servey.codec.type_facts import (
+    DICTS,
+    LEAVES,
+    LISTS,
+    is_custom_to_msgspec,
+    is_hashable,
+    is_int64,
+    is_json_scalar,
+    is_mapped,
+    json_kind,
+    shown_type,
+    size_of,
+)
 from servey.errors import DefinitionError
 
-LEAVES: frozenset[Any] = frozenset(
-    {
-        str,
-        int,
-        float,
-        bool,
-        bytes,
-        bytearray,
-        type(None),
-        datetime.datetime,
-        datetime.date,
-        datetime.time,
-        datetime.timedelta,
-        uuid.UUID,
-        decimal.Decimal,
-    }
-)
-_LISTS: dict[Any, type] = {
-    list: list,
-    set: set,
-    frozenset: frozenset,
-    deque: deque,
-    abc.Sequence: list,
-    abc.MutableSequence: list,
-    abc.Collection: list,
-    abc.Iterable: list,
-    abc.Reversible: list,
-    abc.Set: set,
-    abc.MutableSet: set,
-}
 _GROWTH = 4
 """How often a generic class may contain itself with larger arguments each time."""
 _CUSTOM_TO_MSGSPEC = frozenset({deque, abc.Iterable, abc.Reversible})
-_DICTS: frozenset[Any] = frozenset({dict, abc.Mapping, abc.MutableMapping})
 
 
 def _typing(name: str) -> tuple[Any, ...]:
@@ -138,7 +117,7 @@ class TypeReader:
         origin, args = typing.get_origin(tp), typing.get_args(tp)
         if isinstance(origin, self._alias_types):
             return self._alias(tp, origin, at, args)
-        if origin in self._qualifiers or _is_mapped(origin):
+        if origin in self._qualifiers or is_mapped(origin):
             return self.node(args[0], at)
         if tp in self._qualifiers:
             raise self.error(at, f"a bare {tp} says no type", "write the type, as Final[int]")
@@ -179,7 +158,9 @@ class TypeReader:
                 raise self.error(at, error.message, error.fix) from None
             self._meet(*custom.classes)
             cls = tp if isinstance(tp, type) and custom.are_instances else object
-            return Node("custom", tp, cls, at, custom=custom, flavor="custom", plain=_custom(cls), inner=inner)
+            return Node(
+                "custom", tp, cls, at, custom=custom, flavor="custom", plain=is_custom_to_msgspec(cls), inner=inner
+            )
         return None
 
     def _like(self, custom: CustomType, at: str) -> Node | None:
@@ -228,8 +209,8 @@ class TypeReader:
         """TypeReader what a class or an alias is made of; refuse one that names itself with ever larger arguments."""
         origin = typing.get_origin(tp)
         if origin is not None:
-            sizes = [_size(outer) for outer in self._path if typing.get_origin(outer) is origin]
-            smaller = {largest for largest in itertools.accumulate(sizes, max) if largest < _size(tp)}
+            sizes = [size_of(outer) for outer in self._path if typing.get_origin(outer) is origin]
+            smaller = {largest for largest in itertools.accumulate(sizes, max) if largest < size_of(tp)}
             if len(smaller) >= _GROWTH:
                 name = origin.__name__
                 raise self.error(
@@ -270,7 +251,7 @@ class TypeReader:
             inner = self.node(annotated, at)
         except DefinitionError:
             return node
-        is_another = node.inner is not None and _json_kind(node.inner) not in ("", _json_kind(inner))
+        is_another = node.inner is not None and json_kind(node.inner) not in ("", json_kind(inner))
         return node if is_another else msgspec.structs.replace(node, inner=inner)
 
     def _constrained(self, node: Node, constraints: Constraints, tp: Any, at: str) -> Node:
@@ -313,23 +294,23 @@ class TypeReader:
     def _literal(self, tp: Any, at: str) -> Node:
         values = typing.get_args(tp)
         wires: list[Any] = [value.value if isinstance(value, enum.Enum) else value for value in values]
-        if bad := [wire for wire in wires if not _is_scalar(wire)]:
+        if bad := [wire for wire in wires if not is_json_scalar(wire)]:
             raise self.error(at, f"a Literal has {bad[0]!r}, which is no JSON scalar", "use str or int values")
-        if all(value is None or type(value) is str or _is_int64(value) for value in values):
+        if all(value is None or type(value) is str or is_int64(value) for value in values):
             return Node("leaf", tp, typing.Literal, at)
         return Node("custom", tp, typing.Literal, at, custom=choice(tp, values), plain=False)
 
     def _concrete(self, tp: Any, origin: Any, args: tuple[Any, ...], at: str) -> Node:
         base = origin or tp
-        if base in _LISTS:
+        if base in LISTS:
             item = self.node(args[0] if args else Any, f"{at}[]")
-            cls = _LISTS[base]
-            if cls in (set, frozenset) and not _hashable(item):
+            cls = LISTS[base]
+            if cls in (set, frozenset) and not is_hashable(item):
                 raise self.error(f"{at}[]", f"{shown_type(item.type)} is not hashable", "use a list, or make it frozen")
             return Node("list", tp, cls, at, items=[item], plain=item.plain and base not in _CUSTOM_TO_MSGSPEC)
         if base is tuple:
             return self._tuple(tp, args, at)
-        if base in _DICTS:
+        if base in DICTS:
             key, value = args or (Any, Any)
             keys = Node("leaf", str, str, f"{at}.key") if key is Any else self.node(key, f"{at}.key")
             if keys.kind != "leaf" or keys.cls in (type(None), bytes, bytearray):
@@ -391,68 +372,14 @@ class TypeReader:
         values = [member.value for member in base]
         if not values:
             raise self.error(at, f"the enum {base.__name__} has no members", "give it some")
-        if bad := [value for value in values if not _is_scalar(value)]:
+        if bad := [value for value in values if not is_json_scalar(value)]:
             raise self.error(
                 at, f"the enum {base.__name__} has {bad[0]!r}, which is no JSON scalar", "use str or int values"
             )
         self._meet(base)
-        if not issubclass(base, enum.Flag) and (all(type(v) is str for v in values) or all(map(_is_int64, values))):
+        if not issubclass(base, enum.Flag) and (all(type(v) is str for v in values) or all(map(is_int64, values))):
             return Node("leaf", tp, base, at)
         return Node("custom", tp, base, at, custom=choice(tp, tuple(base)), plain=False)
 
     def _meet(self, *classes: type) -> None:
         self.classes += [cls for cls in classes if cls not in self.classes]
-
-
-def _is_scalar(value: Any) -> bool:
-    """Whether JSON has the value of an Enum or a Literal."""
-    return value is None or type(value) in (str, int, bool) or (type(value) is float and math.isfinite(value))
-
-
-def _is_int64(value: Any) -> bool:
-    """Whether a value is an int that msgspec takes as one of an Enum or a Literal."""
-    return type(value) is int and -(2**63) <= value < 2**63
-
-
-def _is_mapped(origin: Any) -> bool:
-    """Whether a type is SQLAlchemy's `Mapped`: what an attribute of a row is."""
-    return getattr(origin, "__module__", "") == "sqlalchemy.orm.base" and origin.__name__ == "Mapped"
-
-
-def _size(tp: Any) -> int:
-    return 1 + sum(map(_size, typing.get_args(tp)))
-
-
-def shown_type(tp: Any) -> str:
-    """Return a type as a user writes it."""
-    return tp.__name__ if isinstance(tp, type) and not typing.get_args(tp) else str(tp).replace("typing.", "")
-
-
-def _json_kind(node: Node) -> str:
-    """Return the kind of JSON values that a scalar is written as; empty where there may be several."""
-    if node.kind != "leaf":
-        return "" if node.kind in ("union", "custom", "any") else node.kind
-    if node.cls in (int, float, bool, type(None)):
-        return node.cls.__name__
-    values = {type(value).__name__ for value in wire_values(node)} or {"str"}
-    return values.pop() if len(values) == 1 else ""
-
-
-def _custom(cls: type) -> bool:
-    """Whether msgspec sees the class as one it does not know, and so hands over to the hook."""
-    try:
-        return isinstance(msgspec.inspect.type_info(cls), msgspec.inspect.CustomType) and cls is not object
-    except (TypeError, NameError):
-        return False
-
-
-def _hashable(node: Node) -> bool:
-    if node.kind in ("any", "leaf"):
-        return node.cls is not bytearray
-    if node.kind in ("union", "tuple"):
-        return all(_hashable(item) for item in node.items)
-    if node.kind == "list":
-        return node.cls in (tuple, frozenset) and _hashable(node.items[0])
-    if node.kind == "custom":
-        return getattr(node.cls, "__hash__", None) is not None
-    return node.kind == "object" and node.flavor != "typeddict" and node.cls.__hash__ is not None

@@ -7,7 +7,8 @@ from typing import Any
 
 from servey.codec import SchemaMode
 from servey.codec.references import references, replaced
-from servey.codec.schema import Names, SchemaWriter
+from servey.codec.schema import SchemaWriter
+from servey.codec.schema_names import Names
 
 PREFIX = "#/components/schemas/"
 _SENT = "#/components/sent/"

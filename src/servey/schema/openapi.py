@@ -14,7 +14,7 @@ from servey.action.checked_example import CheckedExample
 from servey.action.example import NOT_GIVEN
 from servey.action.operation import Operation
 from servey.codec.node import MISSING, Field, Node
-from servey.codec.schema import Names
+from servey.codec.schema_names import Names
 from servey.errors import InvalidError
 from servey.problem_details import encodable_text
 from servey.schema.components import Components

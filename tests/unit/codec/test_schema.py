@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from servey.codec import ArgumentsCodec, Codec, Parameter
-from servey.codec.schema import class_name
+from servey.codec.schema_names import class_name
 from servey.errors import DefinitionError, InvalidError
 
 T = TypeVar("T")

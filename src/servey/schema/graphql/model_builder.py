@@ -14,7 +14,7 @@ from servey.action.operation import Operation
 from servey.codec import MISSING, Codec, Engine, Node, ResultError, SchemaMode, to_jsonable
 from servey.codec.big_int import BigInt
 from servey.codec.scalars import is_enum, literal_values
-from servey.codec.schema import Names, class_name
+from servey.codec.schema_names import Names, class_name
 from servey.codec.union import flat
 from servey.docstring.documentation import Documentation
 from servey.errors import DefinitionError
