@@ -7,71 +7,54 @@ run on clean members, each once: its time is linear in the value's size.
 
 from __future__ import annotations
 
-import contextlib
 import math
 import typing
 from decimal import Decimal
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 
 from servey.codec.builder import argument_of, read_key
 from servey.codec.constraints import violated
 from servey.codec.hash_flooding import SLOW_KEYS, check_hashes, is_guarded_dict, is_guarded_set
-from servey.codec.node import MISSING, Node, NodeVisitor
+from servey.codec.node import MISSING, Node
 from servey.codec.numbers import takes_int, whole_number
 from servey.codec.pointer import below, step
+from servey.codec.problem_visitor import BAD, ProblemVisitor
 from servey.codec.problems import PROBLEM_LIMIT, CustomTypeError, first_line, reworded, shown, unknown
 from servey.codec.scalars import wire_values
-from servey.codec.structs import checking, guarded_run, is_decimal, needs_check, needs_trials
+from servey.codec.structs import checking, is_decimal, needs_check, needs_trials
 from servey.codec.type_adapter import Compiler
 from servey.errors import Problem
 
-_BAD: Any = object()
 _SHAPES = {"object": "object", "dict": "object", "list": "array", "tuple": "array", "leaf": "scalar"}
 _PRUNED = 2
 _SIMPLE = (str, int, bool, type(None))
 
 
-class LimitError(Exception):
-    """There are as many problems as anybody wants to read."""
-
-
-class Explainer(NodeVisitor[Any]):
-    """Walks one refused value. A visit returns what a value is as the node's type, or the mark of a bad value.
-
-    Args:
-        compiler: The codec's compiler.
-    """
+class Explainer(ProblemVisitor):
+    """Reads one refused value again. A visit returns the value as the node's type, or `BAD`."""
 
     def __init__(self, compiler: Compiler) -> None:
-        self.compiler = compiler
-        self.problems: list[Problem] = []
+        super().__init__(compiler)
         self._unions: dict[tuple[int, int], tuple[Any, list[Problem], Any]] = {}
         self._suggested = [0]
-        """How often the nearest name was looked for; the trials of unions count, whose problems may come to nothing."""
+        """How often the nearest name was searched, in all trials: their problems may be dropped."""
 
-    def explain(self, node: Node, value: Any, at: str = "") -> list[Problem]:
+    def explain(self, node: Node, value: Any) -> list[Problem]:
         """Return every problem of `value`; none when this walk finds nothing wrong."""
-        with contextlib.suppress(LimitError):
-            self.visit(node, value, at)
+        self.walk(node, value)
         return self.problems
 
-    def add(self, *problems: Problem) -> Any:
-        """Keep problems, and return the mark of a bad value.
-
-        Raises:
-            LimitError: There are enough.
-        """
-        self.problems += problems
-        if len(self.problems) >= PROBLEM_LIMIT:
-            del self.problems[PROBLEM_LIMIT:]
-            raise LimitError
-        return _BAD
+    def nested(self) -> Self:
+        """Return a visitor for one trial, which shares the results of unions."""
+        visitor = super().nested()
+        visitor._unions, visitor._suggested = self._unions, self._suggested
+        return visitor
 
     def visit_other(self, node: Node, value: Any, at: str) -> Any:
         """Read what its engine knows, or anything."""
-        return self._run(self.compiler.decode(node), value, at)
+        return self.run(self.compiler.decode(node), value, at)
 
     def visit_leaf(self, node: Node, value: Any, at: str) -> Any:
         """Read a scalar."""
@@ -81,7 +64,7 @@ class Explainer(NodeVisitor[Any]):
         if number is not None and takes_int(node):
             value = number
         if needs_check(node) or is_decimal(node):
-            return self._run(checking(self.compiler.input_structs().bare(node), node.constraints), value, at)
+            return self.run(checking(self.compiler.input_structs().bare(node), node.constraints), value, at)
         try:
             return self.compiler.adapter(node).attempt(value)
         except msgspec.ValidationError as error:
@@ -97,12 +80,6 @@ class Explainer(NodeVisitor[Any]):
             return ""
         return f"{wrong}, got {shown(value)}" if wrong else ""
 
-    def _run(self, run: Any, value: Any, at: str) -> Any:
-        try:
-            return guarded_run(run)(value)
-        except CustomTypeError as error:
-            return self.add(*below(at, error.errors))
-
     def visit_list(self, node: Node, value: Any, at: str) -> Any:
         """Read an array of members of one type."""
         if not isinstance(value, (list, tuple)):
@@ -110,20 +87,14 @@ class Explainer(NodeVisitor[Any]):
         values = typing.cast("list[Any]", value)
         prune = self._prunable(node.items[0], at)
         items = [
-            self.visit(node.items[0], item, f"{at}/{index}") if prune is None or (good := prune(item)) is _BAD else good
+            self.visit(node.items[0], item, f"{at}/{index}") if prune is None or (good := prune(item)) is BAD else good
             for index, item in enumerate(values)
         ]
-        if any(item is _BAD for item in items):
-            return _BAD
-        if is_guarded_set(node):
-            try:
-                check_hashes(items)
-            except CustomTypeError as error:
-                return self.add(*below(at, error.errors))
-        made = node.cls(items)
-        if wrong := violated(node.constraints, made):
-            return self.add(Problem(at, f"{wrong}, got {len(made)}"))
-        return made
+        if any(item is BAD for item in items):
+            return BAD
+        if is_guarded_set(node) and self.run(check_hashes, items, at) is BAD:
+            return BAD
+        return self.checked_length(node, node.cls(items), at)
 
     def _prunable(self, node: Node, at: str) -> Any:
         """Return what reads a good member quickly, for the members of the outer two levels.
@@ -138,7 +109,7 @@ class Explainer(NodeVisitor[Any]):
             try:
                 return attempt(value)
             except (msgspec.ValidationError, CustomTypeError):
-                return _BAD
+                return BAD
 
         return prune
 
@@ -154,24 +125,18 @@ class Explainer(NodeVisitor[Any]):
             place = step(at, name)
             key = name if keys.cls is str and not keys.constraints else self._key(keys, name, place)
             member = self.visit(values, item, place)
-            bad = bad or key is _BAD or member is _BAD
+            bad = bad or key is BAD or member is BAD
             read_names.append(key)
             members.append(member)
         if bad:
-            return _BAD
-        if is_guarded_dict(node):
-            try:
-                check_hashes(read_names)
-            except CustomTypeError as error:
-                return self.add(*below(at, error.errors))
-        made = dict(zip(read_names, members, strict=True))
-        if wrong := violated(node.constraints, made):
-            return self.add(Problem(at, f"{wrong}, got {len(made)}"))
-        return made
+            return BAD
+        if is_guarded_dict(node) and self.run(check_hashes, read_names, at) is BAD:
+            return BAD
+        return self.checked_length(node, dict(zip(read_names, members, strict=True)), at)
 
     def _key(self, keys: Node, name: Any, at: str) -> Any:
         if keys.cls in SLOW_KEYS:
-            return self._run(read_key(self.compiler.input_structs(), keys), name, at)
+            return self.run(read_key(self.compiler.input_structs(), keys), name, at)
         try:
             box = self.compiler.key_box(keys)
             return next(iter(msgspec.convert(({name: None},), box, str_keys=True).v))
@@ -189,8 +154,8 @@ class Explainer(NodeVisitor[Any]):
             wanted = str(most) if least == most else f"{least} to {most}"
             return self.add(Problem(at, f"expected array of length {wanted}, got {len(values)}"))
         items = [self.visit(node.items[index], item, f"{at}/{index}") for index, item in enumerate(values)]
-        if any(item is _BAD for item in items):
-            return _BAD
+        if any(item is BAD for item in items):
+            return BAD
         return node.cls(*items) if node.flavor == "namedtuple" else tuple(items)
 
     def visit_object(self, node: Node, value: Any, at: str) -> Any:
@@ -203,10 +168,10 @@ class Explainer(NodeVisitor[Any]):
         for field in node.fields:
             if field.wire in members:
                 made = self.visit(field.node, members[field.wire], step(at, field.wire))
-                bad = bad or made is _BAD
+                bad = bad or made is BAD
                 arguments[argument_of(node, field.name)] = made
             elif field.required:
-                bad = self.add(Problem(step(at, field.wire), "required")) is _BAD
+                bad = self.add(Problem(step(at, field.wire), "required")) is BAD
             elif field.default is not MISSING and field.default_factory is not None:
                 arguments[argument_of(node, field.name)] = field.default_factory()
         known = {field.wire for field in node.fields}
@@ -217,9 +182,9 @@ class Explainer(NodeVisitor[Any]):
                 self.add(Problem(step(at, node.tag[0]), f"expected {node.tag[1]!r}, got {shown(members[node.tag[0]])}"))
         for name in members:
             if name not in known:
-                bad = self.add(Problem(step(at, name), self._unknown(name, known))) is _BAD
+                bad = self.add(Problem(step(at, name), self._unknown(name, known))) is BAD
         if bad or not isinstance(node.cls, type):
-            return _BAD
+            return BAD
         try:
             return node.cls(**arguments)
         except (ValueError, TypeError) as error:
@@ -242,23 +207,15 @@ class Explainer(NodeVisitor[Any]):
         if not needs_trials(node) and value is None and node.optional:
             return value, [], None
         if _is_dict(value) and not self.compiler.union(node).members(value):
-            return value, [_untagged(node, value)], _BAD
-        best: list[Problem] = []
-        kinds: list[str] = []
-        for member in self._likely(node, value):
-            nested = Explainer(self.compiler)
-            nested._unions, nested._suggested = self._unions, self._suggested
-            made = _BAD
-            with contextlib.suppress(LimitError):
-                made = nested.visit(member, value, "")
-            if not nested.problems:
-                return value, [], made
-            if not best or len(nested.problems) < len(best):
-                best = nested.problems
-            kinds.append(nested.problems[0].message.partition(", got ")[0].removeprefix("expected "))
-        if len(kinds) > 1 and all(problem.path == "" for problem in best):
-            best = [Problem("", f"expected {' or '.join(dict.fromkeys(kinds))}, got {shown(value)}")]
-        return value, best or [Problem("", f"expected another type, got {shown(value)}")], _BAD
+            return value, [_untagged(node, value)], BAD
+        made, refused = self.trials(self._likely(node, value), value)
+        if not refused:
+            return value, [], made
+        best = min(refused, key=len)
+        if len(refused) > 1 and all(problem.path == "" for problem in best):
+            first = (problems[0].message.partition(", got ")[0].removeprefix("expected ") for problems in refused)
+            best = [Problem("", f"expected {' or '.join(dict.fromkeys(first))}, got {shown(value)}")]
+        return value, best, BAD
 
     def _likely(self, node: Node, value: Any) -> list[Node]:
         """Return the members that are of the value's JSON shape; all of them when none is."""

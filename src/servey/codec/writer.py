@@ -106,9 +106,10 @@ class Writer(Generic[T]):
     def _projected(self, value: Any, *, lazy: bool = False) -> Any:
         from servey.codec.project import Projector  # for results that are not as declared
 
-        projector = Projector(self._compiler, lazy)
+        projector = Projector(self._compiler)
+        projector.lazy = lazy
         try:
-            builtins = projector.visit(self.root, value, "")
+            builtins = projector.walk(self.root, value)
         except RecursionError:
             raise ResultError(self.label, [Problem("", "nested too deeply, or in a circle")]) from None
         if projector.problems:

@@ -1,0 +1,79 @@
+"""Walk a value that was refused and collect every problem: the part that reading and writing have in common."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from typing import Any, Self
+
+from servey.codec.constraints import violated
+from servey.codec.node import Node, NodeVisitor
+from servey.codec.pointer import below
+from servey.codec.problems import PROBLEM_LIMIT, CustomTypeError
+from servey.codec.structs import guarded_run
+from servey.codec.type_adapter import Compiler
+from servey.errors import Problem
+
+BAD: Any = object()
+"""A visit returns it for a value with problems."""
+
+
+class LimitError(Exception):
+    """There are `PROBLEM_LIMIT` problems; the walk ends."""
+
+
+class ProblemVisitor(NodeVisitor[Any]):
+    """Walks one value. A visit returns its other form (the object of JSON values, or the reverse), or `BAD`.
+
+    Args:
+        compiler: The codec's compiler.
+    """
+
+    def __init__(self, compiler: Compiler) -> None:
+        self.compiler = compiler
+        self.problems: list[Problem] = []
+
+    def walk(self, node: Node, value: Any, at: str = "") -> Any:
+        """Visit a value, up to the limit of problems."""
+        with contextlib.suppress(LimitError):
+            return self.visit(node, value, at)
+        return BAD
+
+    def add(self, *problems: Problem) -> Any:
+        """Add problems, and return `BAD`.
+
+        Raises:
+            LimitError: The limit is reached.
+        """
+        self.problems += problems
+        if len(self.problems) >= PROBLEM_LIMIT:
+            del self.problems[PROBLEM_LIMIT:]
+            raise LimitError
+        return BAD
+
+    def run(self, function: Callable[[Any], Any], value: Any, at: str) -> Any:
+        """Return what a function makes of a value; add the problems that it raises."""
+        try:
+            return guarded_run(function)(value)
+        except CustomTypeError as error:
+            return self.add(*below(at, error.errors))
+
+    def checked_length(self, node: Node, made: Any, at: str) -> Any:
+        """Return a collection if its length satisfies the constraints of its type."""
+        wrong = violated(node.constraints, made)
+        return self.add(Problem(at, f"{wrong}, got {len(made)}")) if wrong else made
+
+    def nested(self) -> Self:
+        """Return a visitor for one trial, whose problems may be dropped."""
+        return type(self)(self.compiler)
+
+    def trials(self, members: Sequence[Node], value: Any) -> tuple[Any, list[list[Problem]]]:
+        """Return what the first fitting member makes of a value, or the problems of every member."""
+        refused: list[list[Problem]] = []
+        for member in members:
+            nested = self.nested()
+            made = nested.walk(member, value)
+            if not nested.problems:
+                return made, []
+            refused.append(nested.problems)
+        return BAD, refused
