@@ -6,31 +6,11 @@ is read is not always what was written: a ``Dog`` comes back as a ``Cat`` that h
 
 from __future__ import annotations
 
-import datetime
-import decimal
-import enum
 import itertools
-import typing
-import uuid
-from typing import Any, cast
 
 from servey.codec.node import Node
-from servey.codec.scalars import is_enum, wire_values
+from servey.codec.scalars import json_kinds
 from servey.codec.union import ordered
-
-_TEXTS = frozenset(
-    {
-        str,
-        bytes,
-        bytearray,
-        datetime.datetime,
-        datetime.date,
-        datetime.time,
-        datetime.timedelta,
-        uuid.UUID,
-        decimal.Decimal,
-    }
-)
 
 
 def is_ambiguous(root: Node) -> bool:
@@ -61,27 +41,8 @@ def _look_alike(first: Node, second: Node) -> bool:
     """Return whether two members of a union may be written alike."""
     if first.kind == second.kind == "object":
         return _classes_look_alike(first, second)
-    shapes = _shapes(first), _shapes(second)
-    return "any" in shapes[0] | shapes[1] or bool(shapes[0] & shapes[1])
-
-
-def _shapes(node: Node) -> set[str]:
-    """Return as what kinds of JSON values a node may be written."""
-    if node.kind == "any":
-        return {"any"}
-    if node.kind in ("list", "tuple"):
-        return {"array"}
-    if node.kind in ("object", "dict"):
-        return {"object"}
-    if node.cls is typing.Literal or (is_enum(node.cls) and not issubclass(node.cls, enum.Flag)):
-        return {_shape(cast("type[Any]", type(value))) for value in wire_values(node)}
-    if node.kind == "leaf":
-        return {_shape(node.cls)}
-    return {"any"}  # only its engine knows
-
-
-def _shape(cls: type[Any]) -> str:
-    return "text" if cls in _TEXTS else cls.__name__
+    kinds = json_kinds(first), json_kinds(second)
+    return not all(kinds) or bool(kinds[0] & kinds[1])
 
 
 def _classes_look_alike(first: Node, second: Node) -> bool:

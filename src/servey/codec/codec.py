@@ -150,7 +150,7 @@ class Codec(Writer[T]):
 
 def adopted(node: Node, value: Any) -> Any:
     """Return a value, or a list, with the objects of engines' classes for rows."""
-    members = [item for item in node.items if item.cls is not type(None)]
+    members = node.not_null
     if node.kind == "list" and isinstance(value, (list, tuple)):
         inner = members[0]
         adopts = inner.kind in ("union", "custom")

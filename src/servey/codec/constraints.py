@@ -9,8 +9,10 @@ from __future__ import annotations
 import contextlib
 import datetime
 import numbers
+import operator
 import re
 import typing
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
@@ -113,26 +115,30 @@ def _is_number(bound: Any) -> bool:
     return isinstance(bound, (numbers.Real, Decimal)) and "nan" not in str(bound).lower()
 
 
+_Check = Callable[[Any, Any], bool]
+_CHECKS: dict[str, tuple[_Check, str]] = {
+    "gt": (operator.gt, "a value > {}"),
+    "ge": (operator.ge, "a value >= {}"),
+    "lt": (operator.lt, "a value < {}"),
+    "le": (operator.le, "a value <= {}"),
+    "multiple_of": (is_multiple, "a multiple of {}"),
+    "pattern": (lambda value, pattern: re.search(pattern, value) is not None, "text matching {!r}"),
+    "min_length": (lambda value, least: len(value) >= least, "a length >= {}"),
+    "max_length": (lambda value, most: len(value) <= most, "a length <= {}"),
+}
+"""How each constraint is checked, and what it expects."""
+
+
 def violated(constraints: Constraints, value: Any) -> str:
     """Return what `value` should be and is not, in words; empty when it satisfies all."""
-    if constraints.gt is not None and not value > constraints.gt:
-        return f"expected a value > {constraints.gt}"
-    if constraints.ge is not None and not value >= constraints.ge:
-        return f"expected a value >= {constraints.ge}"
-    if constraints.lt is not None and not value < constraints.lt:
-        return f"expected a value < {constraints.lt}"
-    if constraints.le is not None and not value <= constraints.le:
-        return f"expected a value <= {constraints.le}"
-    if constraints.multiple_of is not None and not is_multiple(value, constraints.multiple_of):
-        return f"expected a multiple of {constraints.multiple_of}"
-    if constraints.pattern is not None and not re.search(constraints.pattern, value):
-        return f"expected text matching {constraints.pattern!r}"
-    if constraints.min_length is not None and len(value) < constraints.min_length:
-        return f"expected a length >= {constraints.min_length}"
-    if constraints.max_length is not None and len(value) > constraints.max_length:
-        return f"expected a length <= {constraints.max_length}"
-    if constraints.tz is not None and (value.tzinfo is not None) is not constraints.tz:
-        return "expected an offset" if constraints.tz else "expected no offset"
+    for name, limit in constraints.items():
+        if name == "tz":
+            if (value.tzinfo is not None) is not limit:
+                return "expected an offset" if limit else "expected no offset"
+            continue
+        check, expected = _CHECKS[name]
+        if not check(value, limit):
+            return f"expected {expected.format(limit)}"
     return ""
 
 

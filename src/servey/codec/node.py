@@ -144,6 +144,11 @@ class Node(msgspec.Struct, eq=False):
         return self.items if self.kind == "union" else []
 
     @property
+    def not_null(self) -> list[Node]:
+        """The parts of the type but for null."""
+        return [item for item in self.items if item.cls is not type(None)]
+
+    @property
     def identity(self) -> object:
         """One key for all nodes of the same class, which share their `fields`."""
         return self.key if self.key is not None else id(self)

@@ -58,6 +58,26 @@ def wire_values(node: Node) -> list[Any]:
     return [value.value if isinstance(value, enum.Enum) else value for value in values]
 
 
+def json_kinds(node: Node) -> frozenset[str]:
+    """Return the kinds of JSON values that a node is written as; none where only its engine knows.
+
+    They are those of JSON Schema, with `int` apart from `number`.
+    """
+    if node.kind in ("list", "tuple"):
+        return frozenset({"array"})
+    if node.kind in ("object", "dict"):
+        return frozenset({"object"})
+    values = [] if is_flag(node.cls) else wire_values(node)
+    if not values and node.kind != "leaf":
+        return frozenset()
+    classes: set[Any] = {type(value) for value in values} or {node.cls}
+    return frozenset(_KINDS.get(cls, "string") for cls in classes)
+
+
+_KINDS: dict[Any, str] = {int: "int", float: "number", bool: "boolean", type(None): "null"}
+"""The kinds of scalars; those of all others are strings."""
+
+
 def choice(tp: Any, values: tuple[Any, ...]) -> CustomType:
     """Return how one of a few values travels: an enum of mixed values, or a Literal with a bool or an Enum member.
 

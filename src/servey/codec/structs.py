@@ -27,12 +27,10 @@ from servey.codec.constraints import violated
 from servey.codec.hash_flooding import SLOW_KEYS, is_guarded_dict, is_guarded_set
 from servey.codec.node import MISSING, Constraints, Field, Node, NodeVisitor
 from servey.codec.problems import CustomTypeError, first_line, reworded, shown
-from servey.codec.scalars import literal_values, wire_values
+from servey.codec.scalars import json_kinds, literal_values, wire_values
 from servey.errors import InvalidError
 
 _MOST = 1.7976931348623157e308
-_STRINGS = ("str", "bytes", "bytearray", "datetime", "date", "time", "timedelta", "UUID", "Decimal")
-_VALUE_SHAPES: dict[type, set[str]] = {int: {"int", "number"}, str: {"string"}, type(None): {"null"}}
 _INT64 = 2**63
 _LAST_MOMENT = re.compile(r"^(23:59:59\.999999)[0-9]+")
 """msgspec rounds it up to 00:00:00, almost a day earlier."""
@@ -132,7 +130,7 @@ def needs_trials(node: Node) -> bool:
     """Whether the node is a union that msgspec refuses or would read otherwise than in declared order."""
     if node.kind != "union":
         return False
-    members = [item for item in node.items if item.cls is not type(None)]
+    members = node.not_null
     if len(members) == 1 and members[0].kind != "union":
         return False
     shapes: list[str] = []
@@ -144,24 +142,16 @@ def needs_trials(node: Node) -> bool:
     return False
 
 
-def _shapes(node: Node) -> set[str]:
-    """Return the JSON shapes a node takes, empty when only a trial can tell."""
-    if needs_check(node) or node.cls is datetime.time or node.kind in ("custom", "any", "union"):
-        return set()
-    if node.kind in ("list", "tuple"):
-        return {"array"} if node.cls is not deque else set()
-    if node.kind in ("dict", "object"):
-        return {"object"}
-    if values := wire_values(node):
-        return {shape for value in values for shape in _VALUE_SHAPES[type(value)]}
-    name: str = node.cls.__name__
-    if name == "Decimal":
-        return {"string", "int", "number"}
-    if name == "int" and node.constraints:
-        return {"int", "number"}  # msgspec would ask it alone for a number without a fraction
-    if name in _STRINGS:
-        return {"string"}
-    return {"number" if name == "float" else name}
+def _shapes(node: Node) -> frozenset[str]:
+    """Return the kinds of JSON values that msgspec takes for a node, none when only a trial can tell."""
+    if needs_check(node) or node.cls in (datetime.time, deque) or node.kind in ("custom", "any", "union"):
+        return frozenset()
+    if is_decimal(node):
+        return frozenset({"string", "int", "number"})
+    kinds = json_kinds(node)
+    # msgspec would ask a constrained int, or the values of an Enum, alone for a number without a fraction
+    takes_numbers = "int" in kinds and (bool(node.constraints) or bool(wire_values(node)))
+    return kinds | {"number"} if takes_numbers else kinds
 
 
 class Structs(NodeVisitor[Any]):

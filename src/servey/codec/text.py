@@ -55,7 +55,7 @@ def reader(node: Node, *, says_null: bool = True) -> Read:
     """
     node = _bare(node)
     if not says_null and node.kind == "union" and _scalar(node):
-        others = [item for item in node.items if item.cls is not type(None)]
+        others = node.not_null
         node = others[0] if len(others) == 1 else msgspec.structs.replace(node, items=others)
         return reader(node)
     if not _scalar(node):
@@ -118,7 +118,7 @@ def _listed(node: Node) -> Node | None:
     if node.kind in ("list", "tuple"):
         return node
     if node.kind == "union":
-        others = [item for item in node.items if item.cls is not type(None)]
+        others = node.not_null
         return _listed(others[0]) if len(others) == 1 else None
     return None
 

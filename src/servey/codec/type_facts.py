@@ -13,7 +13,6 @@ from typing import Any
 import msgspec
 
 from servey.codec.node import Node
-from servey.codec.scalars import wire_values
 
 LEAVES: frozenset[Any] = frozenset(
     {
@@ -73,16 +72,6 @@ def size_of(tp: Any) -> int:
 def shown_type(tp: Any) -> str:
     """Return a type as a user writes it."""
     return tp.__name__ if isinstance(tp, type) and not typing.get_args(tp) else str(tp).replace("typing.", "")
-
-
-def json_kind(node: Node) -> str:
-    """Return the kind of JSON values that a scalar is written as; empty where there may be several."""
-    if node.kind != "leaf":
-        return "" if node.kind in ("union", "custom", "any") else node.kind
-    if node.cls in (int, float, bool, type(None)):
-        return node.cls.__name__
-    values = {type(value).__name__ for value in wire_values(node)} or {"str"}
-    return values.pop() if len(values) == 1 else ""
 
 
 def is_custom_to_msgspec(cls: type) -> bool:

@@ -24,7 +24,7 @@ from servey.codec.classes import describe_class, environment, type_parameters
 from servey.codec.engine import CustomType, Engine, SchemaMode
 from servey.codec.engines import ENGINES
 from servey.codec.node import Constraints, Node
-from servey.codec.scalars import choice, custom_scalar
+from servey.codec.scalars import choice, custom_scalar, json_kinds
 from servey.codec.type_facts import (
     DICTS,
     LEAVES,
@@ -34,7 +34,6 @@ from servey.codec.type_facts import (
     is_int64,
     is_json_scalar,
     is_mapped,
-    json_kind,
     shown_type,
     size_of,
 )
@@ -251,7 +250,8 @@ class TypeReader:
             inner = self.node(annotated, at)
         except DefinitionError:
             return node
-        is_another = node.inner is not None and json_kind(node.inner) not in ("", json_kind(inner))
+        kinds = frozenset[str]() if node.inner is None else json_kinds(node.inner)
+        is_another = len(kinds) == 1 and kinds != json_kinds(inner)
         return node if is_another else msgspec.structs.replace(node, inner=inner)
 
     def _constrained(self, node: Node, constraints: Constraints, tp: Any, at: str) -> Node:
