@@ -36,7 +36,7 @@ def describe_class(reader: TypeReader, node: Node, args: tuple[Any, ...]) -> boo
         Whether it is a class of a known kind.
     """
     cls: Any = node.cls
-    at = node.where
+    at = node.location
     if typing.is_typeddict(cls) or _is_extension_typeddict(cls):
         node.flavor = "typeddict"
         _typeddict(reader, node, _hints(reader, cls, args, at))
@@ -62,7 +62,7 @@ def describe_class(reader: TypeReader, node: Node, args: tuple[Any, ...]) -> boo
 
 
 def _dataclass(reader: TypeReader, node: Node, hints: dict[str, Hint]) -> None:
-    cls, at = node.cls, node.where
+    cls, at = node.cls, node.location
     _no_own_init(reader, cls, at)
     for field in cls.__dataclass_fields__.values():
         # the annotation itself may be a text; only these private names tell what it stands for
@@ -87,7 +87,7 @@ def _dataclass(reader: TypeReader, node: Node, hints: dict[str, Hint]) -> None:
 
 
 def _struct(reader: TypeReader, node: Node, hints: dict[str, Hint]) -> None:
-    cls, at = node.cls, node.where
+    cls, at = node.cls, node.location
     config = cls.__struct_config__
     if config.array_like:
         raise reader.error(at, "a Struct with array_like=True", "use a NamedTuple")
@@ -122,7 +122,7 @@ def _namedtuple(reader: TypeReader, node: Node, hints: dict[str, Hint]) -> None:
 
 
 def _attrs(reader: TypeReader, node: Node, hints: dict[str, Hint]) -> None:
-    cls, at = node.cls, node.where
+    cls, at = node.cls, node.location
     attr = sys.modules["attr"]
     _no_own_init(reader, cls, at)
     for field in cls.__attrs_attrs__:
@@ -155,15 +155,15 @@ def _add(
 ) -> None:
     if not name.isidentifier() or name.startswith("__"):
         raise reader.error(
-            f"{node.where}.{name}", "is no name that a member can have", "rename it, or use a dict[str, …]"
+            f"{node.location}.{name}", "is no name that a member can have", "rename it, or use a dict[str, …]"
         )
     hint, env = hints[name]
-    member = reader.node(hint, f"{node.where}.{name}", env)
+    member = reader.node(hint, f"{node.location}.{name}", env)
     required = default is MISSING and factory is None
     try:
         factory = factory or fresh(default)
     except ValueError as error:
-        reader.refuse_reading(f"{node.where}.{name}", str(error), "use a default_factory")
+        reader.refuse_reading(f"{node.location}.{name}", str(error), "use a default_factory")
     node.fields.append(Field(name, wire, member, required, default, factory, member.description))
 
 

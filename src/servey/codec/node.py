@@ -101,7 +101,7 @@ class Node(msgspec.Struct, eq=False):
         kind: See the table.
         type: The type as declared, aliases and `Annotated` included.
         cls: See the table.
-        where: The place for messages: ``User.tags[]``.
+        location: The place for messages: ``User.tags[]``.
         flavor: What made the class.
         custom: How an engine reads, writes and describes it.
         constraints: What the value has to satisfy.
@@ -118,7 +118,7 @@ class Node(msgspec.Struct, eq=False):
     kind: Kind
     type: Any
     cls: Any = object
-    where: str = ""
+    location: str = ""
     items: list[Node] = msgspec.field(default_factory=list["Node"])
     fields: list[Field] = msgspec.field(default_factory=list[Field])
     flavor: Flavor = ""

@@ -106,7 +106,7 @@ class TypeReader:
                 at, f"the name {name!r} cannot be resolved", "define the class at module level, or import it"
             )
         if tp is Any or tp is object:
-            return Node("any", Any, where=at)
+            return Node("any", Any, location=at)
         if tp is None:
             tp = type(None)
         if isinstance(tp, typing.NewType):
@@ -286,7 +286,7 @@ class TypeReader:
     def _union(self, tp: Any, args: tuple[Any, ...], at: str) -> Node:
         items = [self.node(arg, at) for arg in args if arg is not msgspec.UnsetType]
         if any(item.kind == "any" for item in items):
-            return Node("any", Any, where=at)
+            return Node("any", Any, location=at)
         if len(items) == 1:
             return items[0]
         return Node("union", tp, typing.Union, at, items=items, plain=all(item.plain for item in items))

@@ -61,11 +61,11 @@ def members_of(node: Node, engines: Sequence[Engine], where: str, side: SchemaMo
         DefinitionError: A member of a class that only its engine knows is of a type that cannot be served.
     """
     if node.custom is not None and node.custom.members is not None:
-        reader = TypeReader(node.where, where, engines, side=side)
+        reader = TypeReader(node.location, where, engines, side=side)
         return [
             Member(
                 item.name,
-                reader.node(item.type, f"{node.where}.{item.name}"),
+                reader.node(item.type, f"{node.location}.{item.name}"),
                 item.sent,
                 item.got,
                 item.required,

@@ -382,7 +382,9 @@ class _Reader:
             return Ref(Scalar("String"), nullable)
         key = ("literal", tuple(plain))
         if key not in self._enums:
-            name = pascal_case(node.alias) or pascal_case("_".join(ascii_name(part) for part in node.where.split(".")))
+            name = pascal_case(node.alias) or pascal_case(
+                "_".join(ascii_name(part) for part in node.location.split("."))
+            )
             made = EnumType(
                 self._names.of(key, name if is_name(name) else "Choice"),
                 node.description,
