@@ -37,7 +37,7 @@ class ArgumentStruct:
         parameters: The parameters and their nodes, by name.
         copies: What copies each default that a call could change.
         compiler: The codec's compiler.
-        is_quick: See `Structs`.
+        skips_checks: See `Structs`.
     """
 
     def __init__(
@@ -45,13 +45,13 @@ class ArgumentStruct:
         parameters: Mapping[str, tuple[Parameter, Node]],
         copies: Mapping[str, Callable[[], Any] | None],
         compiler: Compiler,
-        is_quick: bool,
+        skips_checks: bool,
     ) -> None:
         self.copies = copies
         fields: list[Any] = []
         self._built: list[tuple[str, Callable[[], Any], TypeAdapter]] = []
         for name, (parameter, node) in parameters.items():
-            adapter, copied = compiler.adapter(node, is_quick), copies[name]
+            adapter, copied = compiler.adapter(node, skips_checks), copies[name]
             if adapter.built:
                 _ = adapter.build  # compiled here
                 self._built.append((name, copied or functools.partial(_same, parameter.default), adapter))

@@ -18,7 +18,7 @@ from servey.codec.pointer import step
 from servey.codec.problems import PROBLEM_LIMIT, unknown
 from servey.codec.structs import hook
 from servey.codec.text import Read, TextError, TextKind, list_reader, reader, text_kind
-from servey.codec.type_adapter import Compiler, Quick
+from servey.codec.type_adapter import Compiler, SkippedChecks
 from servey.codec.type_reader import TypeReader
 from servey.errors import DefinitionError, InvalidError, Problem
 
@@ -77,11 +77,11 @@ class ArgumentsCodec:
         self._classes = tuple(types.classes)
         self._compiler = Compiler(writes_input=True)
         self.root = self._root()
-        self._quick = Quick.of(self.root)
+        self._skipped = SkippedChecks.of(self.root)
         try:
-            self._from_text = ArgumentStruct(self.parameters, copies, self._compiler, self._quick.is_quick)
+            self._from_text = ArgumentStruct(self.parameters, copies, self._compiler, self._skipped.skips_checks)
             self.struct: Any = self._from_text.struct
-            self._decoder = msgspec.json.Decoder(self.struct, dec_hook=hook, float_hook=self._quick.float_hook)
+            self._decoder = msgspec.json.Decoder(self.struct, dec_hook=hook, float_hook=self._skipped.float_hook)
         except (TypeError, ValueError) as error:
             raise DefinitionError(f"{label}: {error}", where=where, fix="use another type") from error
         self._scalars: dict[str, Read] = {}
@@ -122,7 +122,7 @@ class ArgumentsCodec:
         """
         if extra:
             return self._merged(parsed(data), extra)
-        if self._quick.is_quick and self._quick.lets_through(data):
+        if self._skipped.skips_checks and self._skipped.needs_checks(data):
             return self.decode(parsed(data))
         try:
             return self._from_text.build(self._decoder.decode(data))
@@ -245,13 +245,13 @@ class ArgumentsCodec:
     def _writer(self) -> ArgumentsWriter:
         from servey.codec.arguments_writer import ArgumentsWriter  # for arguments that are written
 
-        return ArgumentsWriter(self.label, self.root, self._compiler, self._quick)
+        return ArgumentsWriter(self.label, self.root, self._compiler, self._skipped)
 
     @functools.cached_property
     def _from_values(self) -> ArgumentStruct:
-        if not self._quick.is_quick:
+        if not self._skipped.skips_checks:
             return self._from_text
-        return ArgumentStruct(self.parameters, self._from_text.copies, self._compiler, is_quick=False)
+        return ArgumentStruct(self.parameters, self._from_text.copies, self._compiler, skips_checks=False)
 
     def _root(self) -> Node:
         root = Node("object", dict, _Arguments, self.label)

@@ -37,7 +37,7 @@ class ArgumentsWriter(Writer[Any]):
         }
 
     def _is_sayable(self, node: Node, default: Any) -> bool:
-        writer: Writer[Any] = Writer(self.label, node, self._compiler, self._quick)
+        writer: Writer[Any] = Writer(self.label, node, self._compiler, self._skipped)
         try:
             read = self._compiler.adapter(node).attempt(writer.encode(default))
         except (ResultError, *REFUSALS):

@@ -14,7 +14,7 @@ from servey.codec.engine import Engine, SchemaMode
 from servey.codec.node import Node
 from servey.codec.numbers import whole_value
 from servey.codec.structs import hook
-from servey.codec.type_adapter import Compiler, Quick
+from servey.codec.type_adapter import Compiler, SkippedChecks
 from servey.codec.type_facts import shown_type
 from servey.codec.type_reader import TypeReader
 from servey.codec.writer import REFUSED, T, Writer, is_finite
@@ -46,7 +46,7 @@ class Codec(Writer[T]):
         self.type = tp
         reader = TypeReader(label, where, engines, side="output")
         root = reader.node(tp, shown_type(tp))
-        super().__init__(label, root, Compiler(), Quick.of(root))
+        super().__init__(label, root, Compiler(), SkippedChecks.of(root))
         self.unreadable = reader.unreadable
         """Why values of the type can be written and not be read; None where they can be read."""
         self._classes = tuple(reader.classes)
@@ -60,7 +60,7 @@ class Codec(Writer[T]):
         """Made when first needed: most codecs are of results."""
         if self.unreadable is not None:
             raise self.unreadable
-        return msgspec.json.Decoder(self._text_adapter.input_type, dec_hook=hook, float_hook=self._quick.float_hook)
+        return msgspec.json.Decoder(self._text_adapter.input_type, dec_hook=hook, float_hook=self._skipped.float_hook)
 
     def classes(self) -> tuple[type, ...]:
         """Return every class met in the type, in order of meeting, for finding nested actions."""
@@ -77,7 +77,7 @@ class Codec(Writer[T]):
             InvalidError: It is not of the type; has every problem, with its JSON pointer.
             DefinitionError: The type has a class that can only be written, as a dataclass with ``init=False``.
         """
-        if self._quick.is_quick and self._quick.lets_through(data):
+        if self._skipped.skips_checks and self._skipped.needs_checks(data):
             return self.decode(parsed(data))
         try:
             return self._text_adapter.build(self._decoder.decode(data))

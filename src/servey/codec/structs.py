@@ -162,7 +162,7 @@ class Structs(NodeVisitor[Any]):
         defaults: Whether an input struct holds the class's defaults; otherwise what is missing is `UNSET`, and the
             class itself fills it in.
         run: Returns what a marker does for a node that msgspec does not know.
-        is_quick: Whether `Decimal` and, on the way in, `Any` are msgspec's own: it lets through NaN and Infinity,
+        skips_checks: Whether `Decimal` and, on the way in, `Any` are msgspec's own: it lets through NaN and Infinity,
             `Decimal` where a float is meant, and any depth. Whoever uses them has made sure that none is there.
         allows_naive: Whether an output struct takes datetimes without an offset.
     """
@@ -172,13 +172,13 @@ class Structs(NodeVisitor[Any]):
         side: str,
         defaults: bool,
         run: Callable[[Node], Callable[[Any], Any]],
-        is_quick: bool = False,
+        skips_checks: bool = False,
         allows_naive: bool = False,
     ) -> None:
         self.side = side
         self.defaults = defaults
         self.run = run
-        self.is_quick = is_quick
+        self.skips_checks = skips_checks
         self.allows_naive = allows_naive
         self.structs: dict[object, Any] = {}
         self._markers: dict[int, tuple[Node, type]] = {}
@@ -189,12 +189,12 @@ class Structs(NodeVisitor[Any]):
             return self._of(node)
 
     def _of(self, node: Node) -> Any:
-        if node.kind == "any" and self.side == "in" and self.is_quick:
+        if node.kind == "any" and self.side == "in" and self.skips_checks:
             return Any
         if node.kind in ("custom", "any") or needs_trials(node):
             return self._marker(node, self.run(node))
         is_time = node.cls is datetime.time and self.side == "in"
-        if needs_check(node) or is_time or (not self.is_quick and is_decimal(node)):
+        if needs_check(node) or is_time or (not self.skips_checks and is_decimal(node)):
             return self._marker(node, checking(self.bare(node), node.constraints))
         return self._limited(node, node.constraints)
 

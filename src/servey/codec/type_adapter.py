@@ -40,17 +40,17 @@ class TypeAdapter:
     Args:
         compiler: The codec's compiler.
         node: What is read and written.
-        is_quick: Whether it leaves to its caller what msgspec does not check; see `Structs`.
+        skips_checks: Whether it leaves to its caller what msgspec does not check; see `Structs`.
     """
 
-    def __init__(self, compiler: Compiler, node: Node, is_quick: bool = False) -> None:
+    def __init__(self, compiler: Compiler, node: Node, skips_checks: bool = False) -> None:
         self.compiler = compiler
         self.node = node
-        self.is_quick = is_quick
+        self.skips_checks = skips_checks
         self.built = is_built(node)
         self.plain = is_plain(node) and self.built and _convertible(node.type)
-        self._input_structs = compiler.input_structs(is_quick, self.plain)
-        self._output_structs = compiler.output_structs(is_quick)
+        self._input_structs = compiler.input_structs(skips_checks, self.plain)
+        self._output_structs = compiler.output_structs(skips_checks)
 
     @functools.cached_property
     def input_type(self) -> Any:
@@ -151,25 +151,25 @@ class Compiler:
         self._unions: dict[int, Union] = {}
         self._key_boxes: dict[int, Any] = {}
 
-    def adapter(self, node: Node, is_quick: bool = False) -> TypeAdapter:
+    def adapter(self, node: Node, skips_checks: bool = False) -> TypeAdapter:
         """Return the adapter of a node."""
-        key = (id(node), is_quick)
+        key = (id(node), skips_checks)
         if key not in self._adapters:
-            self._adapters[key] = TypeAdapter(self, node, is_quick)
+            self._adapters[key] = TypeAdapter(self, node, skips_checks)
         return self._adapters[key]
 
-    def input_structs(self, is_quick: bool = False, defaults: bool = False) -> Structs:
+    def input_structs(self, skips_checks: bool = False, defaults: bool = False) -> Structs:
         """Return what makes the input structs; see `Structs`."""
-        key = (is_quick, defaults)
+        key = (skips_checks, defaults)
         if key not in self._input_structs:
-            self._input_structs[key] = Structs("in", defaults, self.decode, is_quick)
+            self._input_structs[key] = Structs("in", defaults, self.decode, skips_checks)
         return self._input_structs[key]
 
-    def output_structs(self, is_quick: bool = False) -> Structs:
+    def output_structs(self, skips_checks: bool = False) -> Structs:
         """Return what makes the output structs; see `Structs`."""
-        if is_quick not in self._output_structs:
-            self._output_structs[is_quick] = Structs("out", False, self.encode, is_quick, self.writes_input)
-        return self._output_structs[is_quick]
+        if skips_checks not in self._output_structs:
+            self._output_structs[skips_checks] = Structs("out", False, self.encode, skips_checks, self.writes_input)
+        return self._output_structs[skips_checks]
 
     def custom_type(self, node: Node) -> CustomType:
         """Return how a node that msgspec does not know travels."""
@@ -201,23 +201,23 @@ class Compiler:
         return self._key_boxes[id(keys)]
 
 
-class Quick(msgspec.Struct, frozen=True):
+class SkippedChecks(msgspec.Struct, frozen=True):
     """The checks that a codec can skip when it reads and writes JSON text; see `Structs`.
 
     Args:
-        is_quick: Whether its adapter for texts is a quick one.
+        skips_checks: Whether its adapter for texts skips checks.
         float_hook: What reads numbers with a fraction, where a part of the type needs their digits.
         has_decimals: Whether NaN and Infinity have to be looked for in texts.
         has_any: Whether the depth of texts has to be looked at.
     """
 
-    is_quick: bool
+    skips_checks: bool
     float_hook: Callable[[str], Any] | None
     has_decimals: bool
     has_any: bool
 
     @classmethod
-    def of(cls, root: Node) -> Quick:
+    def of(cls, root: Node) -> SkippedChecks:
         """Return what a codec of this type may leave out."""
         nodes = list(reachable(root))
         has_decimals = any(map(is_decimal, nodes))
@@ -226,11 +226,13 @@ class Quick(msgspec.Struct, frozen=True):
             needs_trials(node) or needs_check(node) or (node.custom is not None and node.custom.takes_decimals)
             for node in nodes
         )
-        is_quick = (has_decimals or has_any) and not (has_any and keeps_digits)
-        return cls(is_quick, digits if keeps_digits else None, is_quick and has_decimals, is_quick and has_any)
+        skips_checks = (has_decimals or has_any) and not (has_any and keeps_digits)
+        return cls(
+            skips_checks, digits if keeps_digits else None, skips_checks and has_decimals, skips_checks and has_any
+        )
 
-    def lets_through(self, data: bytes) -> bool:
-        """Return whether a quick adapter might let through something in this text that is to be refused."""
+    def needs_checks(self, data: bytes) -> bool:
+        """Return whether an adapter that skips checks might let through something in this text that is to be refused."""
         return (self.has_decimals and _maybe_not_finite(data)) or (self.has_any and is_deep(data))
 
 

@@ -10,7 +10,7 @@ import msgspec
 from servey.codec.node import Node
 from servey.codec.problems import CustomTypeError, ResultError
 from servey.codec.structs import reachable
-from servey.codec.type_adapter import Compiler, Quick, TypeAdapter
+from servey.codec.type_adapter import Compiler, SkippedChecks, TypeAdapter
 from servey.errors import Problem
 
 T = TypeVar("T")
@@ -29,17 +29,17 @@ class Writer(Generic[T]):
         label: What the values are, for errors.
         root: The node.
         compiler: The codec's compiler.
-        quick: What may be left out for JSON text.
+        skipped: What may be left out for JSON text.
     """
 
-    def __init__(self, label: str, root: Node, compiler: Compiler, quick: Quick) -> None:
+    def __init__(self, label: str, root: Node, compiler: Compiler, skipped: SkippedChecks) -> None:
         self.label = label
         self.root = root
         self._compiler = compiler
-        self._quick = quick
+        self._skipped = skipped
         self._adapter: TypeAdapter = compiler.adapter(root)
-        self._text_adapter: TypeAdapter = compiler.adapter(root, quick.is_quick)
-        self._has_decimals = quick.has_decimals
+        self._text_adapter: TypeAdapter = compiler.adapter(root, skipped.skips_checks)
+        self._has_decimals = skipped.has_decimals
         is_simple = root.kind == "leaf" and not root.constraints and root.cls in _IDENTICAL
         self._identical: type = root.cls if is_simple else _Nothing
 
@@ -122,7 +122,7 @@ class _Nothing:
 
 
 def is_finite(data: bytes) -> bool:
-    """Whether a text has no NaN nor Infinity, which a quick adapter writes for a `Decimal`."""
+    """Whether a text has no NaN nor Infinity, which an adapter that skips checks writes for a `Decimal`."""
     return b"NaN" not in data and b"Infinity" not in data
 
 
