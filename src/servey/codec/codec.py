@@ -119,7 +119,7 @@ class Codec(Writer[T]):
         """
         checked: Any = self._unrolled(value)
         try:
-            checked = adopted(self.root, checked)
+            checked = objects_of_rows(self.root, checked)
             # encoded, too: only then msgspec says that a text is none (a lone surrogate)
             data = _encode(self._text_adapter.to_output(checked))
             if not self._has_decimals or is_finite(data):
@@ -148,15 +148,15 @@ class Codec(Writer[T]):
         return value  # pyright: ignore[reportUnknownVariableType]
 
 
-def adopted(node: Node, value: Any) -> Any:
+def objects_of_rows(node: Node, value: Any) -> Any:
     """Return a value, or a list, with the objects of engines' classes for rows."""
     members = node.not_null
     if node.kind == "list" and isinstance(value, (list, tuple)):
         inner = members[0]
-        adopts = inner.kind in ("union", "custom")
-        return [adopted(inner, item) for item in value] if adopts else value  # pyright: ignore[reportUnknownVariableType]
+        may_hold_rows = inner.kind in ("union", "custom")
+        return [objects_of_rows(inner, item) for item in value] if may_hold_rows else value  # pyright: ignore[reportUnknownVariableType]
     if node.kind == "union" and len(members) == 1 and value is not None:
-        return adopted(members[0], value)
-    if node.custom is not None and node.custom.adopt is not None:
-        return node.custom.adopt(value)
+        return objects_of_rows(members[0], value)
+    if node.custom is not None and node.custom.from_row is not None:
+        return node.custom.from_row(value)
     return value

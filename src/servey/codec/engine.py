@@ -51,7 +51,7 @@ class CustomType(msgspec.Struct, frozen=True):
         members: Returns the members of a class whose JSON form is an object of just these; None for anything else.
         takes_decimals: Whether `decode` takes numbers with their digits: a `Decimal` for ``1.10``.
         like: Returns the type that has the same JSON form, where that is a scalar, for reading text and naming it.
-        adopt: Makes an object of the class from a row (see `servey.codec.rows`), for code that reads its members.
+        from_row: Makes an object of the class from a row (see `servey.codec.rows`), for code that reads its members.
         are_instances: Whether its values are instances of the class, where it is one.
         encode_input: Makes parsed JSON that `decode` reads as the same value, where `encode` may not.
     """
@@ -64,7 +64,7 @@ class CustomType(msgspec.Struct, frozen=True):
     members: Callable[[], tuple[CustomMember, ...]] | None = None
     takes_decimals: bool = False
     like: Callable[[SchemaMode], Any] | None = None
-    adopt: Callable[[Any], Any] | None = None
+    from_row: Callable[[Any], Any] | None = None
     are_instances: bool = True
     encode_input: Callable[[Any], Any] | None = None
 

@@ -109,13 +109,13 @@ def pydantic_type(tp: Any) -> CustomType:
 
     def encode(value: Any, is_input: bool = False) -> Any:
         try:
-            return write(adopt(value) if is_class else value, is_input)
+            return write(from_row(value) if is_class else value, is_input)
         except pydantic_core.PydanticSerializationError as error:
             raise ValueError(_first(error)) from None
         except _Refused as refused:
             raise InvalidError(errors=problems(refused.errors, refused.value, nodes)) from None
 
-    def adopt(value: Any) -> Any:
+    def from_row(value: Any) -> Any:
         if isinstance(value, cls):
             return value
         if not is_row(value):
@@ -157,7 +157,7 @@ def pydantic_type(tp: Any) -> CustomType:
         like=lambda mode: scalar_of(
             schema(mode), formats={} if mode == "output" and "serialization" in core else _FORMATS
         ),
-        adopt=adopt if is_class else None,
+        from_row=from_row if is_class else None,
         are_instances=is_class,
         takes_decimals=True,
         encode_input=functools.partial(encode, is_input=True),
