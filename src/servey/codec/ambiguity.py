@@ -16,7 +16,7 @@ from servey.codec.union import ordered
 def is_ambiguous(root: Node) -> bool:
     """Return whether a value may be written so that another one is read.
 
-    It is said of the types, and with caution: two classes are told apart by their names and tags alone.
+    It compares types only, with caution: of two classes, the names of members and the tags.
 
     Example:
         >>> from servey.codec import Codec

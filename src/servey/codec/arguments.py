@@ -302,11 +302,13 @@ class ArgumentsCodec:
 
     def _refusal(self, found: Any, problems: list[Problem]) -> InvalidError:
         """Return the error with all problems: those of reading, and those of decoding what could be read."""
-        told = {problem.path for problem in problems}
+        reported = {problem.path for problem in problems}
         try:
             self.decode(found)
         except InvalidError as error:
-            problems += [p for p in error.errors if not any(p.path == t or p.path.startswith(t + "/") for t in told)]
+            problems += [
+                p for p in error.errors if not any(p.path == t or p.path.startswith(t + "/") for t in reported)
+            ]
         return InvalidError(errors=problems[:PROBLEM_LIMIT])
 
     def _unknown(self, name: str, extra: Mapping[str, str] | None) -> str:

@@ -169,10 +169,13 @@ def extra(metadata: tuple[Any, ...]) -> dict[str, Any]:
         library = type(item).__module__.partition(".")[0]
         if library not in ("msgspec", "pydantic"):
             continue
-        told: dict[str, Any] = {"title": getattr(item, "title", None), "examples": getattr(item, "examples", None)}
+        found_here: dict[str, Any] = {
+            "title": getattr(item, "title", None),
+            "examples": getattr(item, "examples", None),
+        }
         more = getattr(item, "extra_json_schema", None) or getattr(item, "json_schema_extra", None)
-        told |= more if isinstance(more, dict) else {}
-        for name, value in told.items():
+        found_here |= more if isinstance(more, dict) else {}
+        for name, value in found_here.items():
             with contextlib.suppress(ValueError):
                 wire = to_document(value)
                 found |= {} if wire is None else {name: wire}

@@ -68,7 +68,7 @@ class Explainer(ProblemVisitor):
         try:
             return self.compiler.adapter(node).attempt(value)
         except msgspec.ValidationError as error:
-            return self.add(Problem(at, self._violated(node, value) or told(node, str(error), value)))
+            return self.add(Problem(at, self._violated(node, value) or refusal(node, str(error), value)))
 
     def _violated(self, node: Node, value: Any) -> str:
         """Return which constraint is violated, as it is declared (msgspec words > 3 as >= 4)."""
@@ -141,7 +141,7 @@ class Explainer(ProblemVisitor):
             box = self.compiler.key_box(keys)
             return next(iter(msgspec.convert(({name: None},), box, str_keys=True).v))
         except msgspec.ValidationError as error:
-            return self.add(Problem(at, f"key: {told(keys, str(error), name)}"))
+            return self.add(Problem(at, f"key: {refusal(keys, str(error), name)}"))
 
     def visit_tuple(self, node: Node, value: Any, at: str) -> Any:
         """Read an array with a type for each place."""
@@ -238,7 +238,7 @@ def _untagged(node: Node, value: Any) -> Problem:
     return Problem(step("", name), f"expected one of {listed}, got {shown(value[name])}")
 
 
-def told(node: Node, message: str, value: Any) -> str:
+def refusal(node: Node, message: str, value: Any) -> str:
     """Return why a scalar is refused."""
     values = wire_values(node)
     if not values and node.cls is float and isinstance(value, (float, Decimal)) and not math.isfinite(float(value)):

@@ -108,7 +108,7 @@ class Node(msgspec.Struct, eq=False):
         alias: The name of the outermost NewType or type alias.
         description: From the annotation's metadata.
         extra: What else the annotation's metadata has for the schema: a title, examples, keywords.
-        tag: The (member, value) by which a tagged Struct is told.
+        tag: The (member, value) that a tagged Struct has in JSON.
         checked: Whether building the class runs checks of the user's own (``__post_init__``, validators).
         inner: What a custom annotated type annotates; says how its text is read.
         plain: Whether msgspec can build the value of the declared type from an input struct of it.

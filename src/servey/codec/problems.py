@@ -1,4 +1,4 @@
-"""How a wrong value is told: problems with JSON pointers, in words for the person who has to mend them."""
+"""Problems of a value in words, with JSON pointers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from servey.errors import Problem, ServeyError, nearest
 from servey.problem_details import encodable_text
 
 PROBLEM_LIMIT = 100
-"""A wrong input is told up to this many problems."""
+"""An error lists at most this many problems."""
 
 _SHOWN = 60
 _STEP = r"\.([^.\[\]]+)|\[(\d+)\]"
@@ -80,7 +80,7 @@ def first_line(error: BaseException) -> list[Problem]:
 
 
 def first_problem(error: BaseException) -> list[Problem]:
-    """Return the problems told by one failure of msgspec: its ``$.a[1]`` path as a JSON pointer.
+    """Return the problems of one error of msgspec: its ``$.a[1]`` path as a JSON pointer.
 
     A path through a dict's values (``[...]``) ends there: msgspec does not say which key it was.
     """

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import UNSET
 
 from servey.codec import rows
-from servey.codec.explain import told
+from servey.codec.explain import refusal
 from servey.codec.jsonable import exact_offset, localized
 from servey.codec.node import Node
 from servey.codec.pointer import below, step
@@ -71,7 +71,7 @@ class Projector(ProblemVisitor):
             if isinstance(wire, str):
                 wire.encode()
         except msgspec.ValidationError as error:
-            return self.add(Problem(at, told(node, str(error), value)))
+            return self.add(Problem(at, refusal(node, str(error), value)))
         except (TypeError, ValueError, OverflowError) as error:
             return self.add(Problem(at, f"cannot be written: {error}"))
         if type(wire) is int and abs(wire) >= 10**4300:

@@ -25,7 +25,7 @@ from servey.codec.jsonable import to_jsonable
 from servey.codec.numbers import parse
 from servey.codec.problems import shown
 from servey.codec.pydantic_hints import classes_of, has_members, members_of, with_constraints
-from servey.codec.pydantic_problems import problems, set_whole_numbers, told
+from servey.codec.pydantic_problems import errors_of, problems, set_whole_numbers
 from servey.codec.pydantic_schema import (
     CoreSchema,
     NoFormError,
@@ -84,7 +84,7 @@ def pydantic_type(tp: Any) -> CustomType:
         try:
             return adapter.validate_json(text, strict=True, extra="forbid")
         except pydantic.ValidationError as error:
-            errors = told(error)
+            errors = errors_of(error)
             if errors[0]["type"] == "json_invalid" and errors[0]["input"] is text:  # JSON, but nested too deeply
                 raise RecursionError from None
             raise _Refused(errors, parse(text)) from None
@@ -130,7 +130,7 @@ def pydantic_type(tp: Any) -> CustomType:
                 by_name=True,
             )
         except pydantic.ValidationError as error:
-            raise InvalidError(errors=problems(told(error), value, nodes)) from None
+            raise InvalidError(errors=problems(errors_of(error), value, nodes)) from None
 
     @functools.cache
     def schema(mode: SchemaMode) -> dict[str, Any]:

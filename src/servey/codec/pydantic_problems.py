@@ -18,7 +18,7 @@ _MOST_TRIED = 1000
 _NOTHING: Any = object()
 
 
-def told(error: Any) -> list[Any]:
+def errors_of(error: Any) -> list[Any]:
     """Return pydantic's errors for a value.
 
     Raises:

@@ -264,10 +264,10 @@ def _describe(schema: dict[str, Any], text: str) -> None:
     """Describe a schema, and the members of a class, by what pydantic has taken from a docstring or a field."""
     documentation = Documentation.of(text)
     schema["description"] = documentation.prose
-    for name, told in documentation.parameters.items():
+    for name, text in documentation.parameters.items():
         member = schema.get("properties", {}).get(name)
-        if told and isinstance(member, dict):
-            typing.cast("dict[str, Any]", member).setdefault("description", told)
+        if text and isinstance(member, dict):
+            typing.cast("dict[str, Any]", member).setdefault("description", text)
 
 
 @functools.cache
@@ -304,6 +304,6 @@ def schema_generator() -> Any:
 class NoFormError(Exception):
     """A node of a core schema has no JSON form."""
 
-    def __init__(self, node: Any, told: str) -> None:
+    def __init__(self, node: Any, message: str) -> None:
         self.node = node
-        super().__init__(told)
+        super().__init__(message)

@@ -1,6 +1,6 @@
 """JSON Schema 2020-12 of a type, for OpenAPI and for tools that call actions.
 
-Classes go to ``$defs`` under their own names; two classes of one name are told apart by a number, in the order in
+Classes go to ``$defs`` under their own names; the second class of a name has a number, in the order in
 which they are met, so that the names are stable.
 """
 
@@ -92,22 +92,23 @@ class SchemaWriter(NodeVisitor[dict[str, Any]]):
             description: What its class says of it; its annotation's own description goes first.
         """
         schema = self.of(field.node)
-        if told := field.description or description:
-            schema = {**schema, "description": told}
+        description = field.description or description
+        if description:
+            schema = {**schema, "description": description}
         default = default_wire(field.default)
         return schema if default is MISSING else {**schema, "default": default}
 
-    def object(self, fields: Iterable[Field], told: Mapping[str, str] = MappingProxyType({})) -> dict[str, Any]:
+    def object(self, fields: Iterable[Field], descriptions: Mapping[str, str] = MappingProxyType({})) -> dict[str, Any]:
         """Return the schema of an object.
 
         Args:
             fields: Its members.
-            told: What its class says of them, by name.
+            descriptions: What its class says of them, by name.
         """
         fields = list(fields)
         schema: dict[str, Any] = {
             "type": "object",
-            "properties": {field.wire: self.member(field, told.get(field.name, "")) for field in fields},
+            "properties": {field.wire: self.member(field, descriptions.get(field.name, "")) for field in fields},
         }
         required = [field.wire for field in fields if field.required or (self.mode == "output" and _always(field))]
         if required:
@@ -150,8 +151,8 @@ class SchemaWriter(NodeVisitor[dict[str, Any]]):
 
     def _namedtuple(self, node: Node) -> dict[str, Any]:
         documentation = Documentation.of_class(node.cls)
-        told = documentation.parameters
-        items = [{"title": field.name, **self.member(field, told.get(field.name, ""))} for field in node.fields]
+        descriptions = documentation.parameters
+        items = [{"title": field.name, **self.member(field, descriptions.get(field.name, ""))} for field in node.fields]
         least = sum(field.required for field in node.fields) if self.mode == "input" else len(items)
         return _described(_positions(items, least), documentation)
 
@@ -210,7 +211,7 @@ class SchemaWriter(NodeVisitor[dict[str, Any]]):
         tried = self.mode == "input" and needs_trials(node)
         for item in node.items:
             part: dict[str, Any] = self.of(item)
-            if tried and item.tag is not None:  # alone, the class is told without its tag
+            if tried and item.tag is not None:  # alone, the class is known without its tag
                 part["required"] = [item.tag[0]]
             parts += part["anyOf"] if part.keys() == {"anyOf"} else [part]
         others = [part for part in parts if part != {"type": "null"}]

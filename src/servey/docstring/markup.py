@@ -181,8 +181,8 @@ def _directive(lines: Sequence[str], at: int) -> _Read | None:
         title = _TITLES[name]
     else:
         return None
-    told = f"{title} " + "\n".join([argument, *body]).strip()
-    return [*_blocks(textwrap.indent(told.rstrip(), margin).split("\n")), _Block([""])], end
+    block = f"{title} " + "\n".join([argument, *body]).strip()
+    return [*_blocks(textwrap.indent(block.rstrip(), margin).split("\n")), _Block([""])], end
 
 
 def _literal(lines: Sequence[str], at: int) -> _Read | None:
@@ -192,10 +192,10 @@ def _literal(lines: Sequence[str], at: int) -> _Read | None:
     body, end = _body(lines, at)
     if not body:
         return None
-    told = head[:-2].rstrip() if head.endswith(" ::") or head.strip() == "::" else head[:-1]
+    text = head[:-2].rstrip() if head.endswith(" ::") or head.strip() == "::" else head[:-1]
     begins = _CONTENT.match(head)
     margin = " " * len(begins[0] if begins else "")
-    return [_Block([told, ""] if told else []), _Block(body, True, "", margin), _Block([""])], end
+    return [_Block([text, ""] if text else []), _Block(body, True, "", margin), _Block([""])], end
 
 
 def _body(lines: Sequence[str], at: int) -> tuple[list[str], int]:
