@@ -232,7 +232,7 @@ class SkippedChecks(msgspec.Struct, frozen=True):
         )
 
     def needs_checks(self, data: bytes) -> bool:
-        """Return whether an adapter that skips checks might let through something in this text that is to be refused."""
+        """Return whether a text may hold something that only an adapter with all checks refuses."""
         return (self.has_decimals and _maybe_not_finite(data)) or (self.has_any and is_deep(data))
 
 
