@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 VALUES = frozenset({"const", "default", "enum", "example", "examples"})
@@ -13,44 +13,42 @@ NAMED = frozenset({"properties", "schemas", "$defs"})
 """What holds schemas by names, which mean nothing here."""
 
 
-def references(schema: Any) -> Iterator[str]:
-    """Yield every reference in a schema, or in a list of schemas."""
-    if isinstance(schema, list):
-        for item in typing.cast("list[Any]", schema):
-            yield from references(item)
-    elif isinstance(schema, dict):
-        for key, value in typing.cast("dict[str, Any]", schema).items():
-            if key == "$ref" and isinstance(value, str):
-                yield value
-            elif key == "discriminator" and isinstance(value, dict):
-                yield from value.get("mapping", {}).values()  # pyright: ignore[reportUnknownMemberType]
-            elif key in NAMED and isinstance(value, dict):
-                yield from references(list(value.values()))  # pyright: ignore[reportUnknownArgumentType]
-            elif key not in VALUES:
-                yield from references(value)
+def references(schema: Any) -> list[str]:
+    """Return every reference in a schema, or in a list of schemas."""
+    found: list[str] = []
+
+    def note(reference: str) -> str:
+        found.append(reference)
+        return reference
+
+    _renamed(schema, note)
+    return found
 
 
 def replaced(value: Any, names: Mapping[str, str]) -> Any:
     """Return a copy of a schema, or of a document, with its references replaced.
 
     Args:
-        value: What is copied. An example that looks like a reference stays as it is.
+        value: The schema. An example that looks like a reference stays unchanged.
         names: The new references by the old ones; the others stay.
     """
+    return _renamed(value, lambda reference: names.get(reference, reference))
+
+
+def _renamed(value: Any, rename: Callable[[str], str]) -> Any:
     if isinstance(value, list):
-        return [replaced(item, names) for item in typing.cast("list[Any]", value)]
+        return [_renamed(item, rename) for item in typing.cast("list[Any]", value)]
     if not isinstance(value, dict):
         return value
-    found: dict[str, Any] = {}
-    for key, item in typing.cast("dict[str, Any]", value).items():
-        if key == "$ref" and isinstance(item, str):
-            found[key] = names.get(item, item)
-        elif key == "discriminator" and isinstance(item, dict) and "mapping" in item:
-            mapping = typing.cast("dict[str, str]", item["mapping"])
-            found[key] = {**item, "mapping": {tag: names.get(ref, ref) for tag, ref in mapping.items()}}
-        elif key in NAMED and isinstance(item, dict):
-            members = typing.cast("dict[str, Any]", item)
-            found[key] = {name: replaced(part, names) for name, part in members.items()}
-        else:
-            found[key] = item if key in VALUES else replaced(item, names)
-    return found
+    return {key: _member(key, item, rename) for key, item in typing.cast("dict[str, Any]", value).items()}
+
+
+def _member(key: str, value: Any, rename: Callable[[str], str]) -> Any:
+    if key == "$ref" and isinstance(value, str):
+        return rename(value)
+    if key in NAMED and isinstance(value, dict):
+        return {name: _renamed(part, rename) for name, part in typing.cast("dict[str, Any]", value).items()}
+    if key == "discriminator" and isinstance(value, dict) and "mapping" in value:
+        mapping = typing.cast("dict[str, str]", value["mapping"])
+        return {**value, "mapping": {tag: rename(reference) for tag, reference in mapping.items()}}
+    return value if key in VALUES else _renamed(value, rename)
