@@ -1,4 +1,4 @@
-"""Types and JSON: how what a user declares travels, the same in every transport.
+"""Types and JSON: read, write and describe the declared types, equally in every transport.
 
 `Codec` is one type's, `ArgumentsCodec` that of an action's parameters; ``docs/types.md`` has the one table of
 what each type looks like as JSON, as text and in a schema.

@@ -1,7 +1,7 @@
-"""Whether the JSON of a value says of which members of its unions it was made.
+"""Whether the JSON of a value identifies the members of its unions.
 
-A union is written by the class of its value, and read by trying its members. Where two of them can look alike, what
-is read is not always what was written: a ``Dog`` comes back as a ``Cat`` that has the same members.
+Servey writes a union by the class of the value and reads it by trying its members. If two members have the same JSON,
+it may read another member: a ``Dog`` as a ``Cat`` with the same members.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from servey.codec.union import ordered
 
 
 def is_ambiguous(root: Node) -> bool:
-    """Return whether a value may be written so that another one is read.
+    """Return whether servey may read another value from the JSON of a value.
 
     It compares types only, with caution: of two classes, the names of members and the tags.
 
@@ -50,7 +50,7 @@ def _classes_look_alike(first: Node, second: Node) -> bool:
         return first.tag[1] == second.tag[1]
     names = [_names(node, needed=False) for node in (first, second)]
     needed = [_names(node, needed=True) for node in (first, second)]
-    # what has a default may be left out by who writes
+    # JSON may omit members with defaults
     return needed[0] <= names[1] and needed[1] <= names[0]
 
 

@@ -31,11 +31,11 @@ class Parameter(msgspec.Struct, frozen=True):
 
 
 class ArgumentStruct:
-    """The Struct that arguments are read into, and what makes the user's objects of its members.
+    """The Struct that msgspec reads arguments into, and the builders of the user's objects in it.
 
     Args:
         parameters: The parameters and their nodes, by name.
-        copies: What copies each default that a call could change.
+        copies: The functions that copy mutable defaults.
         compiler: The codec's compiler.
         skips_checks: See `Structs`.
     """

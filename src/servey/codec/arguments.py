@@ -1,4 +1,4 @@
-"""An action's arguments as one object: of a JSON body, of a query string, of the command line's flags."""
+"""Read and write an action's arguments as one object: a JSON body, a query string, flags of the command line."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class ArgumentsCodec:
         self._scalars: dict[str, Read] = {}
         self._lists: dict[str, Callable[[list[str]], Any]] = {}
         self._kinds: dict[str, TextKind] = {}
-        # what is read of the text of a plain scalar is of its type already
+        # the text of a plain scalar is already read as its type
         self._exact = all(
             node.kind == "leaf" and node.cls in (str, int, float, bool) and not node.constraints
             for _, node in self.parameters.values()
@@ -97,7 +97,7 @@ class ArgumentsCodec:
             if kind == "list":
                 self._lists[name] = list_reader(node)
             else:
-                # what is left out is None already, so that "null" need not be
+                # None is the default, so "null" need not be None
                 self._scalars[name] = reader(node, says_null=parameter.default is not None)
 
     def classes(self) -> tuple[type, ...]:
@@ -158,7 +158,7 @@ class ArgumentsCodec:
         Args:
             pairs: Names and texts, in order; a list's name is repeated.
             extra: Arguments given elsewhere (the path); `pairs` must not name them again.
-            ignore_unknown: Whether unknown names are let be.
+            ignore_unknown: Whether unknown names are ignored.
 
         Raises:
             MalformedError: Some JSON value is nested too deeply.
@@ -301,7 +301,7 @@ class ArgumentsCodec:
                 problems.append(Problem(step("", name), str(error)))
 
     def _refusal(self, found: Any, problems: list[Problem]) -> InvalidError:
-        """Return the error with all problems: those of reading, and those of decoding what could be read."""
+        """Return the error with all problems: of the texts, and of decoding the texts that could be read."""
         reported = {problem.path for problem in problems}
         try:
             self.decode(found)

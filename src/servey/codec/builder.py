@@ -37,7 +37,7 @@ class Builder(NodeVisitor[Build | None]):
         """Build nothing: the input struct is the value."""
 
     def visit_union(self, node: Node) -> Build | None:
-        """Let the member build it whose input struct it is."""
+        """Build the value by the member of its input struct."""
         parts = [part for item in node.items if (part := self.visit(item))]
         if not parts:
             return None
@@ -66,7 +66,7 @@ class Builder(NodeVisitor[Build | None]):
             for field, argument, wire, part in steps:
                 member = getattr(value, field.name)
                 if member is UNSET or member is field.default:
-                    # the class fills it in, unless each object needs a copy of its own
+                    # the class fills it in, unless each object needs a copy
                     if field.default is not MISSING and field.default_factory is not None:
                         arguments[argument] = field.default_factory()
                     continue
@@ -136,7 +136,7 @@ class Builder(NodeVisitor[Build | None]):
         return build
 
     def visit_tuple(self, node: Node) -> Build | None:
-        """Build what is in each place."""
+        """Build each place."""
         if node.flavor == "namedtuple":
             return self.visit_object(node)
         if not is_built(node):
@@ -153,7 +153,7 @@ class Builder(NodeVisitor[Build | None]):
 
 
 def read_key(structs: Structs, keys: Node) -> Build:
-    """Return what reads the key of a dict from its text; see `servey.codec.hash_flooding`."""
+    """Return the function that reads the key of a dict from its text; see `servey.codec.hash_flooding`."""
     check = guarded_run(checking(structs.bare(keys), keys.constraints))
 
     def read(name: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What the members of a class are, for each way of declaring a class."""
+"""Read the members of a class, for each kind of class."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _NO_INIT = ("init=False: callers could not set it, or would set it unasked", "ma
 
 
 def describe_class(reader: TypeReader, node: Node, args: tuple[Any, ...]) -> bool:
-    """Fill in `node` what its class is made of.
+    """Fill in the members of the class of `node`.
 
     Args:
-        reader: The walk that met the class.
-        node: Its node; in place, because a class may contain itself.
+        reader: The reader that found the class.
+        node: Its node, changed in place, because a class may contain itself.
         args: The arguments of a generic class.
 
     Returns:
@@ -65,7 +65,7 @@ def _dataclass(reader: TypeReader, node: Node, hints: dict[str, Hint]) -> None:
     cls, at = node.cls, node.location
     _no_own_init(reader, cls, at)
     for field in cls.__dataclass_fields__.values():
-        # the annotation itself may be a text; only these private names tell what it stands for
+        # the annotation may be a text; only these private names show its meaning
         if field._field_type is dataclasses._FIELD_INITVAR:  # type: ignore[attr-defined]
             reader.refuse_reading(f"{at}.{field.name}", "an InitVar is not kept in the object", "make it a field")
     for field in dataclasses.fields(cls):

@@ -1,4 +1,4 @@
-"""One type's codec: JSON in, JSON out, and the schema of both."""
+"""Read and write the values of one type as JSON, and describe it by a schema."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _encode = msgspec.json.Encoder().encode
 class Codec(Writer[T]):
     """Reads and writes the values of one declared type.
 
-    Everything is decided when the codec is made; a type that cannot be served is refused then.
+    The constructor compiles everything, and refuses a type that cannot be served.
 
     Args:
         tp: The type.
@@ -35,7 +35,7 @@ class Codec(Writer[T]):
         engines: A plugin's own, asked before servey's.
 
     Raises:
-        DefinitionError: Some part of the type cannot be served; says which, why and what to do.
+        DefinitionError: A part of the type cannot be served. The message has the part, the reason and the fix.
 
     Example:
         >>> Codec(list[int]).decode_json(b"[1, 2]")
@@ -48,7 +48,7 @@ class Codec(Writer[T]):
         root = reader.node(tp, shown_type(tp))
         super().__init__(label, root, Compiler(), SkippedChecks.of(root))
         self.unreadable = reader.unreadable
-        """Why values of the type can be written and not be read; None where they can be read."""
+        """Why servey cannot read the type, only write it; None if it can read it."""
         self._classes = tuple(reader.classes)
         try:
             msgspec.json.Decoder(self._text_adapter.output_type)
@@ -57,13 +57,13 @@ class Codec(Writer[T]):
 
     @functools.cached_property
     def _decoder(self) -> Any:
-        """Made when first needed: most codecs are of results."""
+        """The decoder, made at its first use: most codecs only write results."""
         if self.unreadable is not None:
             raise self.unreadable
         return msgspec.json.Decoder(self._text_adapter.input_type, dec_hook=hook, float_hook=self._skipped.float_hook)
 
     def classes(self) -> tuple[type, ...]:
-        """Return every class met in the type, in order of meeting, for finding nested actions."""
+        """Return the classes in the type, in the order of reading, for finding nested actions."""
         return self._classes
 
     def decode_json(self, data: bytes) -> T:
@@ -74,7 +74,7 @@ class Codec(Writer[T]):
 
         Raises:
             MalformedError: It is no JSON, not UTF-8, or nested too deeply.
-            InvalidError: It is not of the type; has every problem, with its JSON pointer.
+            InvalidError: It is not of the type. The error has every problem with its JSON pointer.
             DefinitionError: The type has a class that can only be written, as a dataclass with ``init=False``.
         """
         if self._skipped.skips_checks and self._skipped.needs_checks(data):
@@ -92,7 +92,7 @@ class Codec(Writer[T]):
 
         Raises:
             MalformedError: It is nested too deeply.
-            InvalidError: It is not of the type; has every problem, with its JSON pointer.
+            InvalidError: It is not of the type. The error has every problem with its JSON pointer.
             DefinitionError: The type has a class that can only be written, as a dataclass with ``init=False``.
         """
         if self.unreadable is not None:
@@ -107,9 +107,9 @@ class Codec(Writer[T]):
     def check(self, value: T) -> T:
         """Return a value itself, if `encode_json` would write it.
 
-        It is for callers that take the result apart. An engine makes the object that a row stands for. An iterator,
-        where an iterable or a list is declared, becomes a list, which is returned. The items of an iterator further
-        inside are not checked: they can be read only once, and an object of the user's cannot be changed.
+        GraphQL needs it, which reads the members of a result itself. An engine makes the object that a row stands for.
+        An iterator becomes a list if the type is an iterable or a list. The items of an iterator further inside are not
+        checked, because they can be read only once.
 
         Args:
             value: What the user's code returned.
@@ -120,7 +120,7 @@ class Codec(Writer[T]):
         checked: Any = self._unrolled(value)
         try:
             checked = objects_of_rows(self.root, checked)
-            # encoded, too: only then msgspec says that a text is none (a lone surrogate)
+            # encoded as well: only the encoder refuses a lone surrogate
             data = _encode(self._text_adapter.to_output(checked))
             if not self._has_decimals or is_finite(data):
                 return checked
@@ -133,16 +133,16 @@ class Codec(Writer[T]):
         """Return the JSON schema (2020-12) of the type, with its classes in ``$defs``.
 
         Args:
-            mode: Whether it describes what callers send or what they get.
+            mode: Whether it describes input or output.
         """
-        from servey.codec.schema import DIALECT, SchemaWriter  # for documentation only
+        from servey.codec.schema import DIALECT, SchemaWriter  # for documents only
 
         writer = SchemaWriter(mode)
         schema = {"$schema": DIALECT, **writer.of(self.root)}
         return {**schema, "$defs": writer.definitions} if writer.definitions else schema
 
     def _unrolled(self, value: Any) -> Any:
-        """Return a list of what an iterator yields where a list is declared, and any other value itself."""
+        """Return a list of the items of an iterator if the type is a list, and any other value itself."""
         if isinstance(value, Iterator) and any(node.kind == "list" for node in (self.root, *self.root.members)):
             return list(typing.cast("Iterator[Any]", value))
         return value  # pyright: ignore[reportUnknownVariableType]

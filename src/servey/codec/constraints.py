@@ -1,7 +1,7 @@
-"""Constraints in `Annotated`, of whatever library, as the one `Constraints` of ours.
+"""Translate the constraints in `Annotated`, of any library, to `Constraints`.
 
-A constraint is never silently ignored: what is not understood goes to an engine that understands it (pydantic),
-or is a definition error. Metadata that constrains nothing (documentation, a user's own markers) is let be.
+Servey never ignores a constraint. If it does not know one, an engine (pydantic) checks it, or it is a definition error.
+Servey ignores metadata that constrains nothing, such as documentation and the user's markers.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ _CHECKS: dict[str, tuple[_Check, str]] = {
 
 
 def violated(constraints: Constraints, value: Any) -> str:
-    """Return what `value` should be and is not, in words; empty when it satisfies all."""
+    """Return in words the constraint that `value` violates; empty if it violates none."""
     for name, limit in constraints.items():
         if name == "tz":
             if (value.tzinfo is not None) is not limit:

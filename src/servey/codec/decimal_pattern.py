@@ -90,7 +90,7 @@ def _fractions(low: str, high: str | None, open_low: bool, open_high: bool) -> l
     width = max(len(low), len(high or ""))
     least = low.ljust(width, "0")
     most = "9" * width if high is None else high.ljust(width, "0")
-    # whatever has more digits than the bounds lies between two numbers of their length
+    # a number with more digits than the bounds is between two numbers of their length
     first, last = int(least or 0), int(most or 0)
     if first < last or high is None:
         if not open_low:
@@ -168,7 +168,7 @@ _LONGEST = 2000
 
 
 def pattern_of_bounds(constraints: Constraints) -> str:
-    """Return the pattern of the decimals that a Decimal's bounds let through; of any, where none can say that."""
+    """Return the pattern of the decimals within the bounds of a Decimal; of any decimal, if that is too long."""
     # of two bounds on one side the tighter, and of two equal ones the one that leaves the number itself out
     lows = [
         (Decimal(low), is_open) for low, is_open in ((constraints.ge, False), (constraints.gt, True)) if _finite(low)

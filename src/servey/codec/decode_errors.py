@@ -1,6 +1,6 @@
 """The error for an input that is not of its type, with every problem; for `Codec` and `ArgumentsCodec` alike.
 
-The walk that collects the problems is imported for the first refusal.
+The module that collects the problems is imported at the first refusal.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ EXPLAIN_LIMIT = 256 * 1024
 """For larger bodies (in bytes) only the first problem is reported: finding all would block the event loop."""
 
 REFUSALS = (msgspec.DecodeError, UnicodeDecodeError, CustomTypeError, RecursionError)
-"""What reading a text or a value raises when it is refused."""
+"""The exceptions of reading a text or a value that is refused."""
 
 
 def parsed(data: bytes) -> Any:
@@ -38,7 +38,7 @@ def parsed(data: bytes) -> Any:
 
 
 def parsed_again(data: bytes, error: Exception) -> Any:
-    """Return the values of a JSON text that was refused, to be read with more care, and for every problem.
+    """Return the values of a refused JSON text, for a slower reading that finds every problem.
 
     Args:
         data: The text.
@@ -81,6 +81,6 @@ def refused_value(
         problems = Explainer(compiler).explain(node, builtins)
     except RecursionError:
         problems = []
-    if not problems:  # this walk finds nothing wrong
+    if not problems:  # the explainer finds nothing wrong
         problems = [Problem(found.path.removeprefix(prefix), found.message) for found in first_problem(error)]
     return InvalidError(errors=problems)

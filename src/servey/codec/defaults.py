@@ -45,13 +45,13 @@ def fresh(default: Any) -> Callable[[], Any] | None:
         default: Any object, as in Python.
 
     Raises:
-        ValueError: It can be changed, and not be copied.
+        ValueError: It is mutable and cannot be copied.
     """
     if is_unchangeable(default):
         return None
     try:
         kept = copy.deepcopy(default)
-    except Exception as error:  # whatever a class's own __deepcopy__ or __reduce__ raises
+    except Exception as error:  # a class's __deepcopy__ or __reduce__ may raise anything
         raise ValueError(f"the default {type(default).__name__} cannot be copied for each call: {error}") from error
     if kept is default:  # by its own __deepcopy__
         return lambda: default
@@ -61,7 +61,7 @@ def fresh(default: Any) -> Callable[[], Any] | None:
 
 
 def is_unchangeable(value: Any) -> bool:
-    """Return whether neither an object nor any part of it can be changed."""
+    """Return whether an object and all its parts are immutable."""
     cls: Any = value.__class__
     if cls in _UNCHANGEABLE or isinstance(value, (type, enum.Enum)) or custom_scalar(cls) is not None:
         return True

@@ -1,4 +1,4 @@
-"""The port for types that servey does not know itself: a plugin's own, pydantic's, marshy's.
+"""The port for types that servey does not know: a plugin's own, pydantic's, marshy's.
 
 An engine is asked once per type, when the service is built; what it claims becomes a *custom type*, as msgspec
 calls it: msgspec reads and writes the fields around it.
@@ -38,7 +38,7 @@ class CustomMember(msgspec.Struct, frozen=True):
 
 
 class CustomType(msgspec.Struct, frozen=True):
-    """How one custom type travels.
+    """Reads, writes and describes one custom type.
 
     Args:
         decode: Makes the value of parsed JSON; raises `InvalidError` with errors (JSON pointers), or `ValueError`.
@@ -47,8 +47,8 @@ class CustomType(msgspec.Struct, frozen=True):
         schema: Returns the JSON schema for a mode; it may have ``$defs`` of its own. Where there is none, it raises a
             `DefinitionError`.
         classes: The classes inside, for finding nested actions.
-        text: Whether the JSON form is a string, number or boolean, which a query string writes plainly.
-        members: Returns the members of a class whose JSON form is an object of just these; None for anything else.
+        text: Whether the JSON form is a string, number or boolean, so that a query string has it without quotes.
+        members: Returns the members of a class whose JSON form is an object of exactly these; None for other types.
         takes_decimals: Whether `decode` takes numbers with their digits: a `Decimal` for ``1.10``.
         like: Returns the type that has the same JSON form, where that is a scalar, for reading text and naming it.
         from_row: Makes an object of the class from a row (see `servey.codec.rows`), for code that reads its members.
@@ -73,7 +73,7 @@ class Engine(Protocol):
     """Knows a family of custom types."""
 
     def claim(self, tp: Any, /) -> CustomType | None:
-        """Return how `tp` travels, or None when it is none of this engine's.
+        """Return the custom type of `tp`, or None if this engine does not know it.
 
         Args:
             tp: A class, or an `Annotated` whose metadata servey does not understand.

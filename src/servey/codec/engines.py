@@ -1,6 +1,6 @@
 """The engines that come with servey, in the order in which they are asked.
 
-Each only recognizes its types here; how they travel is in a module of its own, imported for the first that is claimed.
+Here each engine only recognizes its types. Its other module is imported for the first type that it claims.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class MarshyEngine:
     """Claims classes with a ``__marshaller_factory__`` or a ``__schema_factory__``."""
 
     def claim(self, tp: Any, /) -> CustomType | None:
-        """Return how a type of marshy's travels."""
+        """Return the custom type of a class of marshy."""
         cls = typing.get_origin(tp) or tp
         if not isinstance(cls, type) or not any(hasattr(cls, name) for name in _MARSHY_MARKS):
             return None
@@ -32,7 +32,7 @@ class PydanticEngine:
     """Claims pydantic's models, its dataclasses and types, and `Annotated` with what only pydantic knows."""
 
     def claim(self, tp: Any, /) -> CustomType | None:
-        """Return how a type of pydantic's travels."""
+        """Return the custom type of a type of pydantic."""
         if "pydantic" not in sys.modules:  # a type that needs it has imported it
             return None
         cls = typing.get_origin(tp) or tp

@@ -1,8 +1,8 @@
-"""Every problem of a refused value, with its JSON pointer.
+"""Find every problem of a refused value, with its JSON pointer.
 
-The fast decoder stops at the first problem. Only when it does, this slower walk reads the same value again, part
-by part, and collects what is wrong everywhere. It builds the parts on its way up, so that a class's own checks
-run on clean members, each once: its time is linear in the value's size.
+The fast decoder stops at the first problem. Then the explainer reads the same value again, part by part, and collects
+all problems. It builds each part once, after its members, so that the checks of a class see valid members. Its time
+is linear in the size of the value.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Explainer(ProblemVisitor):
         """How often the nearest name was searched, in all trials: their problems may be dropped."""
 
     def explain(self, node: Node, value: Any) -> list[Problem]:
-        """Return every problem of `value`; none when this walk finds nothing wrong."""
+        """Return every problem of `value`; none if the explainer finds nothing wrong."""
         self.walk(node, value)
         return self.problems
 
@@ -53,7 +53,7 @@ class Explainer(ProblemVisitor):
         return visitor
 
     def visit_other(self, node: Node, value: Any, at: str) -> Any:
-        """Read what its engine knows, or anything."""
+        """Read a custom type, or an `Any`."""
         return self.run(self.compiler.decode(node), value, at)
 
     def visit_leaf(self, node: Node, value: Any, at: str) -> Any:
@@ -97,9 +97,9 @@ class Explainer(ProblemVisitor):
         return self.checked_length(node, node.cls(items), at)
 
     def _prunable(self, node: Node, at: str) -> Any:
-        """Return what reads a good member quickly, for the members of the outer two levels.
+        """Return a function that reads a valid member quickly, for lists in the outer two levels.
 
-        In a long list most members are good. Further in, each level would read everything below it again.
+        Most members of a long list are valid. In inner lists, each level would read everything below it again.
         """
         if node.kind != "object" or at.count("/") > _PRUNED:
             return None
@@ -114,7 +114,7 @@ class Explainer(ProblemVisitor):
         return prune
 
     def visit_dict(self, node: Node, value: Any, at: str) -> Any:
-        """Read an object with names of its own."""
+        """Read an object with any names."""
         if not isinstance(value, dict):
             return self.add(Problem(at, f"expected object, got {shown(value)}"))
         keys, values = node.items

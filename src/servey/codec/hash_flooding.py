@@ -1,7 +1,7 @@
-"""Sets and keys of what a stranger sends.
+"""Protect sets and keys in input against hash flooding.
 
-Python's hashes of numbers are no secret: every `int` modulo 2**61 - 1, and so `Decimal` and `UUID`. Whoever sends
-100,000 numbers that share one makes a set of them take minutes. Text and bytes have a secret in theirs.
+Python's hash of a number is predictable: an `int` modulo 2**61 - 1, and likewise for `Decimal` and `UUID`. Building a
+set of 100,000 numbers with one hash takes minutes. The hashes of text and bytes contain a secret.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from servey.codec.problems import CustomTypeError
 from servey.errors import Problem
 
 _SHARED = 32
-"""So many members may share a hash; of numbers below 2**63 no more than nine do."""
+"""The maximum number of members with one hash; at most nine numbers below 2**63 share one."""
 
 _SAFE: frozenset[Any] = frozenset(
     {
@@ -41,7 +41,7 @@ SLOW_KEYS: frozenset[Any] = frozenset({decimal.Decimal, uuid.UUID, bool, datetim
 
 
 def is_guarded_set(node: Node) -> bool:
-    """Whether a set is to be made from a list of members that were looked at."""
+    """Whether the members of a set have to be checked before it is made."""
     if node.kind != "list" or node.cls not in (set, frozenset):
         return False
     item = node.items[0]

@@ -1,6 +1,6 @@
-"""Any Python value as JSON values, by its runtime type, with servey's own wire rules.
+"""Convert any Python value to JSON values by its runtime type.
 
-For what has no declared type: an example's arguments, a value declared `Any`, the parts of a pydantic model.
+It is for values without a declared type: an example's arguments, an `Any`, the parts of a pydantic model.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import msgspec
 
 _SAME = (str, int, bool, type(None))
 _STRINGS = (("pathlib", "PurePath"), ("ipaddress", "_BaseAddress"), ("ipaddress", "_BaseNetwork"))
-"""Classes that are written as their `str`; whoever has an instance has imported the module."""
+"""Classes that are written as their `str`. Code with an instance has imported the module."""
 
 
 def to_jsonable(value: Any) -> Any:
@@ -148,7 +148,7 @@ def _key(key: Any) -> str:
 
 
 def seconds_of_offset(moment: datetime.datetime | datetime.time) -> datetime.timedelta:
-    """Return what the offset of a datetime or a time has beyond whole minutes; nothing where there is no offset."""
+    """Return the seconds of an offset beyond whole minutes; zero if there is no offset."""
     offset = moment.utcoffset()
     return datetime.timedelta(0) if offset is None else offset % datetime.timedelta(minutes=1)
 

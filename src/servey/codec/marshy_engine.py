@@ -1,4 +1,4 @@
-"""Classes that declare marshy's or schemey's own factories: how they are read, written and described is theirs."""
+"""Classes with factories of marshy or schemey, which read, write and describe them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from servey.errors import DefinitionError, InvalidError, MissingExtraError, Prob
 
 
 def marshy_type(tp: Any, cls: type) -> CustomType:
-    """Return how a class travels through marshy, checked by its schemey schema."""
+    """Return the custom type that marshy reads and writes, checked by its schemey schema."""
     try:
         marshy: Any = importlib.import_module("marshy")
         schemey: Any = importlib.import_module("schemey")

@@ -1,7 +1,7 @@
-"""What a type is made of, as the one tree that every part of the codec reads.
+"""The tree of nodes that describes a type.
 
-The walk over the type hints (`type_reader.py`) makes it once; decoders, encoders, the walk for all problems, the JSON
-schema, GraphQL and the command line all read the same nodes, so that they cannot disagree about a type.
+`type_reader.py` makes it once from the type hints. Decoders, encoders, the JSON schema, GraphQL and the command line
+all use the same nodes, so that they agree about a type.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Kind = Literal["any", "leaf", "list", "tuple", "dict", "object", "union", "custo
 T = TypeVar("T")
 
 Flavor = Literal["dataclass", "attrs", "struct", "typeddict", "namedtuple", "custom", ""]
-"""What made a class: it says how an instance is built and read."""
+"""The library or form of a class, which decides how instances are built and read."""
 
 
 class _Missing:
@@ -35,10 +35,10 @@ MISSING: Final = _Missing()
 
 
 class Constraints(msgspec.Struct, frozen=True):
-    """What a value has to satisfy beyond its type; `None` means no limit.
+    """Limits of the values of a type; `None` means no limit.
 
     Bounds compare with the value itself, lengths count characters, bytes or members, `pattern` is searched for
-    (not anchored), and `tz` says that a datetime must have (or must not have) an offset.
+    (not anchored), and a datetime must have an offset if `tz` is True, and none if it is False.
     """
 
     gt: Any = None
@@ -104,13 +104,13 @@ class Node(msgspec.Struct, eq=False):
         location: The place for messages: ``User.tags[]``.
         flavor: What made the class.
         custom: How an engine reads, writes and describes it.
-        constraints: What the value has to satisfy.
+        constraints: The limits of the value.
         alias: The name of the outermost NewType or type alias.
         description: From the annotation's metadata.
-        extra: What else the annotation's metadata has for the schema: a title, examples, keywords.
+        extra: Further keywords for the schema from the annotation's metadata: a title, examples.
         tag: The (member, value) that a tagged Struct has in JSON.
         checked: Whether building the class runs checks of the user's own (``__post_init__``, validators).
-        inner: What a custom annotated type annotates; says how its text is read.
+        inner: The annotated type of an annotated custom type; it decides how its text is read.
         plain: Whether msgspec can build the value of the declared type from an input struct of it.
         key: Shared by all nodes of one class.
     """
@@ -155,10 +155,10 @@ class Node(msgspec.Struct, eq=False):
 
 
 class NodeVisitor(Generic[T]):
-    """Does what the kind of a node needs, as `ast.NodeVisitor` does for syntax trees.
+    """Calls the method for the kind of a node, as `ast.NodeVisitor` does for syntax trees.
 
-    A subclass has a method for each kind that it treats alone, ``visit_list`` for lists, and ``visit_other`` for the
-    rest; each takes the node, and whatever else `visit` is given.
+    A subclass has a method per kind, such as ``visit_list``, and ``visit_other`` for the other kinds. Each takes the
+    node and the further arguments of `visit`.
     """
 
     _methods: ClassVar[Mapping[str, Any]]

@@ -1,4 +1,4 @@
-"""Keep all digits of JSON numbers until the declared type is known (RFC 8259 §6 limits no number's precision).
+"""Keep all digits of JSON numbers until the declared type decides (RFC 8259 §6 limits no number's precision).
 
 `parse` reads a text into values in which a number with a fraction or an exponent is a `Decimal`. A `Decimal` parameter
 takes it as it is, a `float` the nearest double, an `int` a whole one (``5.0`` is an integer, JSON Schema 2020-12

@@ -34,7 +34,7 @@ class ResultError(ServeyError):
 
 
 class CustomTypeError(ValueError):
-    """Carries the problems of a custom part through msgspec, which maps a `ValueError` to its place."""
+    """Carries the problems of a custom type through msgspec, which adds the place to a `ValueError`."""
 
     def __init__(self, errors: Sequence[Problem]) -> None:
         self.errors = tuple(errors)
@@ -63,7 +63,7 @@ def unknown(name: object, names: Iterable[str]) -> str:
 
 
 def reworded(message: str, value: Any) -> str:
-    """Return a message of msgspec in servey's words, saying what came."""
+    """Return a message of msgspec in servey's words, with the value."""
     text = message.partition(" - at ")[0]
     if text.startswith("Expected"):
         text = text.partition(", got")[0].replace("`", "")
@@ -75,14 +75,14 @@ def reworded(message: str, value: Any) -> str:
 
 
 def first_line(error: BaseException) -> list[Problem]:
-    """Return the one problem that an exception of the user's own or a library's code tells."""
+    """Return the problem of an exception of the user's code or of a library."""
     return [Problem("", str(error) or type(error).__name__)]
 
 
 def first_problem(error: BaseException) -> list[Problem]:
     """Return the problems of one error of msgspec: its ``$.a[1]`` path as a JSON pointer.
 
-    A path through a dict's values (``[...]``) ends there: msgspec does not say which key it was.
+    A path through a dict's values (``[...]``) ends there, because msgspec does not name the key.
     """
     if isinstance(error, CustomTypeError):
         return list(error.errors[:PROBLEM_LIMIT])

@@ -1,7 +1,7 @@
-"""The slow way out: for a value that the output struct refused.
+"""Write a value that the output struct refused.
 
-It puts right what is the declared type and yet not what msgspec takes (a naive datetime, a subclass of `str`, a
-bool where an int is declared, a generator where an iterable is), and tells every other problem with its path.
+It converts values of the declared type that msgspec does not accept (a naive datetime, a subclass of `str`, a
+bool where an int is declared, a generator where an iterable is), and collects every other problem with its path.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ class Projector(ProblemVisitor):
         return visitor
 
     def visit_other(self, node: Node, value: Any, at: str) -> Any:
-        """Write what its engine knows, or anything."""
+        """Write a custom type, or an `Any`."""
         return self._written(self.run(self.compiler.encode(node), value, at), at)
 
     def _written(self, wire: Any, at: str) -> Any:
-        """Return the JSON values that no type of servey's has checked, if JSON can write them."""
+        """Return the JSON values of an engine, if JSON can have them."""
         try:
             if wire is not BAD:
                 msgspec.json.encode(wire)
@@ -91,7 +91,7 @@ class Projector(ProblemVisitor):
         return self.checked_length(node, items, at)
 
     def visit_dict(self, node: Node, value: Any, at: str) -> Any:
-        """Write an object with names of its own."""
+        """Write an object with any names."""
         if not isinstance(value, Mapping):
             return self.add(Problem(at, f"expected object, got {_named(value)}"))
         keys, values = node.items
@@ -132,7 +132,7 @@ class Projector(ProblemVisitor):
         return members
 
     def visit_union(self, node: Node, value: Any, at: str) -> Any:
-        """Write a value as the first member of the union that it is of."""
+        """Write a value as the first member of the union that accepts it."""
         parts = self.compiler.union(node).outgoing(value)
         own = next((index for index, part in enumerate(parts) if type(value) is part.cls), None)
         made, refused = self.trials(parts if own is None else parts[: own + 1], value)

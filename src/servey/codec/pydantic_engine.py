@@ -54,7 +54,7 @@ _SCALARS = {"string": str, "integer": BigInt, "number": float, "boolean": bool, 
 
 
 def pydantic_type(tp: Any) -> CustomType:
-    """Return how a type travels through pydantic's TypeAdapter.
+    """Return the custom type that pydantic's TypeAdapter reads and writes.
 
     Raises:
         DefinitionError: pydantic does not know it, or it cannot be served.
@@ -179,14 +179,14 @@ def _first(error: BaseException) -> str:
 
 
 def _merged(value: Any, found: Any, naive: bool) -> Any:
-    """Return what pydantic has written, with servey's forms for what pydantic has written in a form of its own.
+    """Return the output of pydantic, with servey's forms in place of pydantic's own forms.
 
     Args:
-        value: What pydantic's Python mode makes of it.
-        found: What its JSON mode does: the result of a serializer of the user's, of a setting, or pydantic's own form.
-        naive: Whether datetimes without an offset stay so, as something in the type wants.
+        value: The output of pydantic's Python mode.
+        found: The output of its JSON mode: of a serializer of the user, of a setting, or pydantic's own form.
+        naive: Whether datetimes without an offset are written without one.
     """
-    values, wires = value, found  # whatever is asked of them, their types are not known
+    values, wires = value, found  # their types are unknown
     if isinstance(value, _CONTAINERS) and isinstance(found, (dict, list)) and len(values) == len(wires):
         if isinstance(found, list):
             items = [_merged(item, wire, naive) for item, wire in zip(values, wires, strict=True)]

@@ -1,4 +1,4 @@
-"""What the hints of pydantic's classes say that a core schema does not: classes, members, msgspec's constraints."""
+"""Read the hints of pydantic's classes for facts that a core schema lacks: classes, members, msgspec's constraints."""
 
 from __future__ import annotations
 

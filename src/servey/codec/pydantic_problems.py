@@ -90,7 +90,7 @@ def place(error: Any, value: Any, schema: CoreSchema) -> list[Any]:
 
 
 def _nearest(names: tuple[Any, ...], value: Any) -> list[Any]:
-    """Return those names that lead anywhere: the error tells of what a function of the user's made of the value."""
+    """Return the names that exist in the value; the others are in the result of a function of the user."""
     found: list[Any] = []
     for name in names:
         if (inner := child(value, name)) is not _NOTHING:

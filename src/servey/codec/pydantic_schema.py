@@ -1,4 +1,4 @@
-"""What pydantic's core schema of a type says: which parts have no JSON form, and how numbers are to be sent to it."""
+"""Read pydantic's core schema of a type: which parts have no JSON form, and which form numbers need."""
 
 from __future__ import annotations
 
@@ -232,7 +232,7 @@ class CoreSchema:
 
 
 def closed(schema: Any, mode: SchemaMode) -> Any:
-    """Return a schema of pydantic's with its objects closed: `extra="forbid"` reads them, and nothing else is kept."""
+    """Return a schema of pydantic's with closed objects: `extra="forbid"` refuses other members."""
     if isinstance(schema, list):
         return [closed(item, mode) for item in typing.cast("list[Any]", schema)]
     if not isinstance(schema, dict):
@@ -292,7 +292,7 @@ def schema_generator() -> Any:
             found = super().ser_schema(schema)
             if found is not None or schema["type"] != "function-plain":
                 return found
-            # pydantic would say what the function is given; of its own ones, all write the mask of a secret
+            # pydantic would describe the function's input; its own functions all write the mask of a secret
             return {"type": "string"} if getattr(schema["function"], "__module__", "") == "pydantic.types" else {}
 
         def handle_invalid_for_json_schema(self, schema: Any, error_info: str) -> Any:

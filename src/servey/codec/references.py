@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 VALUES = frozenset({"const", "default", "enum", "example", "examples"})
-"""What holds values of the user's own, not schemas."""
+"""The keywords whose contents are the user's values, not schemas."""
 
 NAMED = frozenset({"properties", "schemas", "$defs"})
-"""What holds schemas by names, which mean nothing here."""
+"""The keywords that contain schemas by name."""
 
 
 def references(schema: Any) -> list[str]:

@@ -1,7 +1,7 @@
 """Define rows: the objects and mappings that an action can return in place of an object of a class.
 
-A row is anything with the class's attributes, or something that is read by names: a mapping, a row of sqlite3, of
-SQLAlchemy or asyncpg. Its names are those of JSON, or else those of the class's attributes.
+A row is an object with the class's attributes, or one that is read by keys: a mapping, a row of sqlite3, SQLAlchemy or
+asyncpg. Its keys are the names in JSON or the names of the class's attributes.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 _NO_ROWS = (str, bytes, bytearray, int, float, list, tuple, set, frozenset, type)
 ABSENT: Any = object()
-"""What `member` returns where there is none."""
+"""`member` returns it for a missing member."""
 
 
 def is_row(value: Any) -> bool:
@@ -31,7 +31,7 @@ def member(value: Any, name: str, wire: str) -> Any:
     Args:
         value: The row.
         name: The member's attribute.
-        wire: Its name in JSON, which goes first where a row has names.
+        wire: Its name in JSON, which takes precedence in a row with keys.
     """
     if not has_names(value.__class__):
         return getattr(value, name, ABSENT)

@@ -1,4 +1,4 @@
-"""Custom types that are scalars: those that msgspec does not know, or knows differently from what servey promises."""
+"""Scalars that are custom types: msgspec does not know them, or treats them differently from servey."""
 
 from __future__ import annotations
 

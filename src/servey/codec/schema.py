@@ -64,7 +64,7 @@ class SchemaWriter(NodeVisitor[dict[str, Any]]):
         names: What names the definitions; shared by the writers of both sides, where a document has both.
 
     Attributes:
-        more: Returns what an object of a class may have besides the members of the class.
+        more: Returns further members of a class's objects.
     """
 
     def __init__(self, mode: SchemaMode, prefix: str = _LOCAL, names: Names | None = None) -> None:
@@ -89,7 +89,7 @@ class SchemaWriter(NodeVisitor[dict[str, Any]]):
 
         Args:
             field: The member.
-            description: What its class says of it; its annotation's own description goes first.
+            description: Its description in the docstring of its class; that of its annotation takes precedence.
         """
         schema = self.of(field.node)
         description = field.description or description
@@ -103,7 +103,7 @@ class SchemaWriter(NodeVisitor[dict[str, Any]]):
 
         Args:
             fields: Its members.
-            descriptions: What its class says of them, by name.
+            descriptions: Their descriptions in the docstring of the class, by name.
         """
         fields = list(fields)
         schema: dict[str, Any] = {
@@ -113,7 +113,7 @@ class SchemaWriter(NodeVisitor[dict[str, Any]]):
         required = [field.wire for field in fields if field.required or (self.mode == "output" and _always(field))]
         if required:
             schema["required"] = required
-        # what leaves is the declared type as well, so both sides are closed
+        # results have exactly the declared members, so both sides are closed
         return {**schema, "additionalProperties": False}
 
     def _constrained(self, node: Node) -> dict[str, Any]:
@@ -127,7 +127,7 @@ class SchemaWriter(NodeVisitor[dict[str, Any]]):
         return {**schema, **keywords(node.constraints, node.kind)}
 
     def visit_any(self, node: Node) -> dict[str, Any]:
-        """Say nothing."""
+        """Allow anything."""
         return {}
 
     def visit_list(self, node: Node) -> dict[str, Any]:
@@ -173,7 +173,7 @@ class SchemaWriter(NodeVisitor[dict[str, Any]]):
         if values:
             kind = "string" if isinstance(values[0], str) else "integer"
             schema: dict[str, Any] = {"type": kind, "enum": values}
-            if kind == "integer":  # what generators of clients call the members, for a number says nothing
+            if kind == "integer":  # the members' names, for generators of clients
                 schema["x-enum-varnames"] = [member.name for member in node.cls]
             return self._definition(node, lambda: _described(schema, Documentation.of_class(node.cls)), node.cls)
         return dict(_SCALARS[node.cls.__name__])
@@ -194,7 +194,7 @@ class SchemaWriter(NodeVisitor[dict[str, Any]]):
         return {**schema, "propertyNames": names} if names else schema
 
     def _key(self, keys: Node) -> dict[str, Any]:
-        """Return what a key's text has to be; a number's is left to the decoder."""
+        """Return the schema of a key's text; none for numbers, which the decoder checks."""
         if values := wire_values(keys):
             return {"enum": [str(value) for value in values]}
         if keys.cls is bool:
@@ -241,14 +241,14 @@ class SchemaWriter(NodeVisitor[dict[str, Any]]):
         return schema
 
     def _define(self, name: str, definition: dict[str, Any]) -> None:
-        """Keep a definition of an engine's own, with what objects of its class may have besides."""
+        """Add a definition of an engine, with the further members of its class."""
         if more := self._more_of.get(name):
             definition = {**definition, "properties": {**definition.get("properties", {}), **more}}
         self.definitions[name] = definition
 
     def _extend(self, name: str, more: Sequence[Field]) -> None:
         if name not in self._more_of:
-            self._more_of[name] = {}  # what the members are may be the class itself
+            self._more_of[name] = {}  # the members may contain the class itself
             self._more_of[name] = self.object(more)["properties"]
             self._define(name, self.definitions[name])
 

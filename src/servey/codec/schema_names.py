@@ -11,7 +11,7 @@ from typing import Any
 from servey.codec.node import Node
 
 _NO_NAME = re.compile(r"[^a-zA-Z0-9._-]")
-"""What the names of components do not have (OpenAPI 3.1 §4.8.7.1)."""
+"""Characters that names of components cannot have (OpenAPI 3.1 §4.8.7.1)."""
 
 
 class Names:

@@ -1,12 +1,11 @@
 """The generated types through which msgspec does the work: an *input struct* to read, an *output struct* to write.
 
-An input struct is a Struct of the same shape as the user's class that refuses unknown fields and holds the constraints;
-the user's object is then built from it in C. An output struct is the same for the way out: converting the user's object
-into it projects it on the declared fields and validates it, in C too (measured: 1.7 times plain encoding, where a
-check in Python costs more and strips nothing).
+An input struct has the members of the user's class, refuses unknown members and has the constraints. msgspec builds the
+user's object from it in C. An output struct is for results: conversion of the user's object to it keeps the declared
+members and validates them, also in C (measured: 1.7 times plain encoding; a check in Python costs more).
 
-What msgspec does not know becomes a *marker*: a class whose hook decodes or encodes. Its metaclass says that
-every object is an instance, so that the hook may return the real value, not a wrapper.
+A type that msgspec does not know becomes a *marker*: a class whose hook decodes or encodes. Every object is an instance
+of its metaclass, so that the hook can return the real value without a wrapper.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ class _AnyInstance(type):
 
 
 def guarded_run(run: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Return `run` with every way of refusing a value as an `CustomTypeError`."""
+    """Return `run` with every refusal as a `CustomTypeError`."""
 
     def guarded(value: Any) -> Any:
         try:
@@ -64,7 +63,7 @@ def marker(run: Callable[[Any], Any], name: str) -> type:
 
 
 def hook(tp: Any, value: Any) -> Any:
-    """The `dec_hook` of input structs and output structs: let the marker do it."""
+    """The `dec_hook` of input structs and output structs: it calls the marker."""
     return tp.run(value)
 
 
@@ -88,7 +87,7 @@ def reachable(node: Node) -> Iterator[Node]:
 
 
 def is_built(node: Node) -> bool:
-    """Whether the value differs from its input struct, so that it has to be built from it."""
+    """Whether the value has to be built from its input struct, because it differs from it."""
     return any(
         n.kind == "object" or n.flavor == "namedtuple" or n.cls is deque or is_guarded_set(n) or is_guarded_dict(n)
         for n in reachable(node)
@@ -122,12 +121,12 @@ def needs_check(node: Node) -> bool:
 
 
 def is_decimal(node: Node) -> bool:
-    """Whether the node is a `Decimal`, which msgspec lets be NaN or infinite."""
+    """Whether the node is a `Decimal`, for which msgspec accepts NaN and infinities."""
     return node.kind == "leaf" and node.cls is decimal.Decimal
 
 
 def needs_trials(node: Node) -> bool:
-    """Whether the node is a union that msgspec refuses or would read otherwise than in declared order."""
+    """Whether the node is a union that msgspec refuses, or would not read in declared order."""
     if node.kind != "union":
         return False
     members = node.not_null
@@ -161,9 +160,9 @@ class Structs(NodeVisitor[Any]):
         side: ``"in"`` makes input structs, ``"out"`` output structs.
         defaults: Whether an input struct holds the class's defaults; otherwise what is missing is `UNSET`, and the
             class itself fills it in.
-        run: Returns what a marker does for a node that msgspec does not know.
-        skips_checks: Whether `Decimal` and, on the way in, `Any` are msgspec's own: it lets through NaN and Infinity,
-            `Decimal` where a float is meant, and any depth. Whoever uses them has made sure that none is there.
+        run: Returns the function of a marker, for a node that msgspec does not know.
+        skips_checks: Whether `Decimal` and, on the way in, `Any` are msgspec's own: it accepts NaN and Infinity,
+            a `Decimal` for a float, and any depth. The caller has checked that there is none.
         allows_naive: Whether an output struct takes datetimes without an offset.
     """
 
@@ -185,7 +184,7 @@ class Structs(NodeVisitor[Any]):
 
     def of(self, node: Node) -> Any:
         """Return the type that msgspec decodes, or converts, in place of the node's."""
-        with _BUILDING:  # another thread must not see a class that contains itself half made
+        with _BUILDING:  # another thread must not see a half-made class that contains itself
             return self._of(node)
 
     def _of(self, node: Node) -> Any:
@@ -231,7 +230,7 @@ class Structs(NodeVisitor[Any]):
         elif node.cls is datetime.datetime and self.side == "out" and not self.allows_naive:
             limits.setdefault("tz", True)
         elif self.side == "in" and is_guarded_set(node):
-            limits = {}  # they are the set's, which is not made yet
+            limits = {}  # they are constraints of the set, which does not exist yet
         tp = self.visit(node)
         return Annotated[tp, Meta(**limits)] if limits else tp
 
@@ -310,7 +309,7 @@ class Structs(NodeVisitor[Any]):
 
 
 def checking(inner: Any, constraints: Constraints) -> Callable[[Any], Any]:
-    """Return what reads a value of the type `inner` and checks what `Meta` cannot say."""
+    """Return the function that reads a value of the type `inner` and checks constraints that `Meta` lacks."""
 
     def run(value: Any) -> Any:
         if inner is datetime.time and type(value) is str:

@@ -1,6 +1,6 @@
-"""Text as JSON values: query strings, paths and flags have no types, so the declared one says how to read them.
+"""Read text as JSON values: query strings, paths and flags have no types, so the declared type decides.
 
-Reading is all that happens here; what is read is then decoded exactly as JSON would be, by the same rules.
+The codec then decodes these values by the rules of JSON.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ _NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 _NEVER_FRACTIONS: frozenset[Any] = frozenset(
     {int, bool, type(None), datetime.datetime, datetime.date, datetime.time, datetime.timedelta, uuid.UUID}
 )
-"""The classes of which no value is a text like ``5.0``, but an int."""
+"""The classes without a value like ``5.0`` that is no int."""
 
 
 class TextError(ValueError):
-    """A text that is not of its type; the message says what was expected and what came."""
+    """A text is not of its type. The message has the expected type and the text."""
 
 
 def text_kind(node: Node) -> TextKind:
@@ -47,11 +47,11 @@ def text_kind(node: Node) -> TextKind:
 
 
 def reader(node: Node, *, says_null: bool = True) -> Read:
-    """Return what makes a JSON value of one text of the type.
+    """Return the function that reads one text as a JSON value of the type.
 
     Args:
         node: The type of a scalar; of one member, for a list.
-        says_null: Whether the text "null" is null, where null is of the type.
+        says_null: Whether the text "null" is null, if the type allows null.
     """
     node = _bare(node)
     if not says_null and node.kind == "union" and _scalar(node):
@@ -77,14 +77,14 @@ def reader(node: Node, *, says_null: bool = True) -> Read:
 
 
 def list_reader(node: Node) -> Callable[[list[str]], Any]:
-    """Return what makes a JSON value of a repeated text."""
+    """Return the function that reads a repeated text as a JSON value."""
     listed = _listed(node)
     assert listed is not None
     if listed.kind == "tuple":
         reads = [reader(item) for item in listed.items]
 
         def read_tuple(texts: list[str]) -> Any:
-            # decoding tells the length
+            # decoding checks the length
             return [_or_text(read, text) for read, text in zip(reads, texts, strict=False)] + texts[len(reads) :]
 
         return read_tuple
@@ -93,7 +93,7 @@ def list_reader(node: Node) -> Callable[[list[str]], Any]:
 
 
 def _or_text(read: Read, text: str) -> Any:
-    """Return what was read, or the text as it is: decoding then tells the problem at the member's own place."""
+    """Return the value, or the text unchanged, so that decoding reports the problem at the member's place."""
     try:
         return read(text)
     except TextError:
@@ -101,7 +101,7 @@ def _or_text(read: Read, text: str) -> Any:
 
 
 def _bare(node: Node) -> Node:
-    """Return the node that says how a text is read: for an annotated custom type, what it annotates."""
+    """Return the node that decides how a text is read: for an annotated custom type, the annotated type."""
     return node.inner if node.inner is not None else node
 
 
@@ -153,7 +153,7 @@ def _int(text: str) -> int:
 
 
 def _whole(text: str) -> int:
-    """Read an int as JSON does, where nothing else takes ``5.0``."""
+    """Read an int as JSON does, if no other member accepts ``5.0``."""
     found = _WHOLE.fullmatch(text)
     if found is None:
         raise TextError(f"expected int, got {shown(text)}")
@@ -167,7 +167,7 @@ def _float(text: str) -> float:
 
 
 def _number(text: str) -> Any:
-    """Read a number as JSON does: what is written without a fraction may be meant for an int beside the float."""
+    """Read a number as JSON does: a number without a fraction may be for an int of the union."""
     _float(text)
     return parse(text)
 
@@ -178,7 +178,7 @@ def _null(text: str) -> None:
 
 
 def _one_of(wires: list[Any], *, takes_fractions: bool | None = None) -> Read:
-    """Read one of the values of an enum or a `Literal`; what is none of them is a text, and decoding tells of it."""
+    """Read one of the values of an enum or a `Literal`; return any other text, which decoding refuses."""
     kinds: set[Any] = {type(wire) for wire in wires}
     fractions = float in kinds if takes_fractions is None else takes_fractions
     whole = _int if fractions else _whole
@@ -228,14 +228,14 @@ def _union(node: Node) -> Read:
             except TextError:
                 continue
         if takes_text:
-            return _str(text)  # decoding tells whether a member takes it
+            return _str(text)  # decoding checks whether a member accepts it
         raise TextError(f"expected {' or '.join(_name(m) for m in members)}, got {shown(text)}")
 
     return read
 
 
 def _takes_fractions(member: Node) -> bool:
-    """Whether what has the form of a number with a fraction may be meant for a member that is no int."""
+    """Whether a number with a fraction may be for a member that is no int."""
     wires = wire_values(member)
     if wires:
         return any(isinstance(wire, float) or (isinstance(wire, str) and _NUMBER.fullmatch(wire)) for wire in wires)
@@ -243,7 +243,7 @@ def _takes_fractions(member: Node) -> bool:
 
 
 def _known(wires: list[Any], takes_fractions: bool) -> Read:
-    """Return what reads the values of an enum or a `Literal`, and refuses others: they may be another member's."""
+    """Return the function that reads the values of an enum or a `Literal`; it refuses others, for other members."""
     read_one = _one_of(wires, takes_fractions=takes_fractions)
 
     def read(text: str) -> Any:

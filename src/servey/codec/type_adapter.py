@@ -1,7 +1,7 @@
-"""The two ways of one node: from JSON values to the user's objects, and back.
+"""Convert between JSON values and the user's objects, for one node.
 
-A `Compiler` belongs to one codec. It makes a `TypeAdapter` for the root, and for every member of a union that has to be
-tried, when first needed.
+A `Compiler` belongs to one codec. It makes a `TypeAdapter` for the root and, at its first use, for each member of a
+union that has to be tried.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ Build = Callable[[Any], Any]
 
 
 class TypeAdapter:
-    """How values of one node are read and written.
+    """Reads and writes the values of one node.
 
     Args:
         compiler: The codec's compiler.
-        node: What is read and written.
-        skips_checks: Whether it leaves to its caller what msgspec does not check; see `Structs`.
+        node: The type of the values.
+        skips_checks: Whether the caller makes the checks that msgspec lacks; see `Structs`.
     """
 
     def __init__(self, compiler: Compiler, node: Node, skips_checks: bool = False) -> None:
@@ -54,7 +54,7 @@ class TypeAdapter:
 
     @functools.cached_property
     def input_type(self) -> Any:
-        """The type that is decoded."""
+        """The type that msgspec decodes."""
         return self._input_structs.of(self.node)
 
     @functools.cached_property
@@ -72,7 +72,7 @@ class TypeAdapter:
                 try:
                     return convert(value, target, from_attributes=True, dec_hook=keep)
                 except msgspec.DecodeError:
-                    # either a check of the user's own, or a default that is not of its field's type: Python decides
+                    # a check of the user's failed, or a default is not of its field's type: Python decides
                     return self._build_in_python(value)
 
             return build
@@ -103,7 +103,7 @@ class TypeAdapter:
 
     @functools.cached_property
     def output_type(self) -> Any:
-        """The type, boxed in a Struct with the member `v`, that projects and validates what leaves."""
+        """The type, boxed in a Struct with the member `v`, that projects and validates results."""
         return box_of(self._output_structs.of(self.node))
 
     @functools.cached_property
@@ -159,37 +159,37 @@ class Compiler:
         return self._adapters[key]
 
     def input_structs(self, skips_checks: bool = False, defaults: bool = False) -> Structs:
-        """Return what makes the input structs; see `Structs`."""
+        """Return the maker of input structs; see `Structs`."""
         key = (skips_checks, defaults)
         if key not in self._input_structs:
             self._input_structs[key] = Structs("in", defaults, self.decode, skips_checks)
         return self._input_structs[key]
 
     def output_structs(self, skips_checks: bool = False) -> Structs:
-        """Return what makes the output structs; see `Structs`."""
+        """Return the maker of output structs; see `Structs`."""
         if skips_checks not in self._output_structs:
             self._output_structs[skips_checks] = Structs("out", False, self.encode, skips_checks, self.writes_input)
         return self._output_structs[skips_checks]
 
     def custom_type(self, node: Node) -> CustomType:
-        """Return how a node that msgspec does not know travels."""
+        """Return the custom type of a node that msgspec does not know."""
         if node.custom is not None:
             return node.custom
         return ANYTHING if node.kind == "any" else self.union(node).custom_type
 
     def decode(self, node: Node) -> Callable[[Any], Any]:
-        """Return what reads parsed JSON for a node that msgspec does not know."""
+        """Return the function that reads parsed JSON for a node that msgspec does not know."""
         custom = self.custom_type(node)
         decode = custom.decode
         return decode if custom.takes_decimals else lambda builtins: decode(plain(builtins))
 
     def encode(self, node: Node) -> Callable[[Any], Any]:
-        """Return what makes parsed JSON for a node that msgspec does not know."""
+        """Return the function that writes a node that msgspec does not know."""
         custom = self.custom_type(node)
         return custom.encode_input or custom.encode if self.writes_input else custom.encode
 
     def union(self, node: Node) -> Union:
-        """Return what reads and writes a union."""
+        """Return the reader and writer of a union."""
         if id(node) not in self._unions:
             self._unions[id(node)] = Union(self, node)
         return self._unions[id(node)]
@@ -206,9 +206,9 @@ class SkippedChecks(msgspec.Struct, frozen=True):
 
     Args:
         skips_checks: Whether its adapter for texts skips checks.
-        float_hook: What reads numbers with a fraction, where a part of the type needs their digits.
-        has_decimals: Whether NaN and Infinity have to be looked for in texts.
-        has_any: Whether the depth of texts has to be looked at.
+        float_hook: Reads numbers with a fraction, if a part of the type needs their digits.
+        has_decimals: Whether texts have to be searched for NaN and Infinity.
+        has_any: Whether the depth of texts has to be checked.
     """
 
     skips_checks: bool
@@ -218,7 +218,7 @@ class SkippedChecks(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, root: Node) -> SkippedChecks:
-        """Return what a codec of this type may leave out."""
+        """Return the checks that a codec of this type can skip."""
         nodes = list(reachable(root))
         has_decimals = any(map(is_decimal, nodes))
         has_any = any(node.kind == "any" for node in nodes)

@@ -1,7 +1,7 @@
-"""The one walk over a type's hints, which makes the `Node` tree or says what cannot be served.
+"""Read type hints into the `Node` tree, or refuse them.
 
-msgspec builds decoders for many types without complaint and then fails, or lies, at the first request; so servey
-decides itself, when the service is built, and names the part of the type, the reason and the fix.
+msgspec builds decoders for many types without an error, and then fails or misreads at the first request. So servey
+checks the types when it builds the service. Its error names the part of the type, the reason and the fix.
 """
 
 from __future__ import annotations
@@ -54,14 +54,14 @@ Env = Mapping[Any, Any]
 
 
 class TypeReader:
-    """Walks what is declared together: a result's type, or those of an action's parameters.
+    """Reads the types of one declaration: of a result, or of an action's parameters.
 
     Args:
         label: What has the types, for errors: ``the result of say_hello``.
         where: The place in the user's source, for errors.
         engines: The plugins' engines, asked before servey's.
-        otherwise: What else a class that is no data type could be meant for, added to the fix.
-        side: The direction that every type has to support; default: no check.
+        otherwise: Another use of a class that is no data type, added to the fix.
+        side: The direction that every type has to support; None for no check.
 
     Attributes:
         unreadable: Why the types cannot be read, where they are only written.
@@ -84,7 +84,7 @@ class TypeReader:
         self.classes: list[type] = []
         self._memo: dict[Any, Node] = {}
         self._path: list[Any] = []
-        """The classes and aliases whose parts are being walked, the innermost last."""
+        """The classes and aliases whose parts are being read, the innermost last."""
         self._alias_types = _typing("TypeAliasType")
         self._qualifiers = (typing.Final, typing.Required, typing.NotRequired, *_typing("ReadOnly"))
 
@@ -94,7 +94,7 @@ class TypeReader:
         Args:
             tp: The type, as annotated.
             at: Its place, for messages.
-            env: What its type variables stand for.
+            env: The values of its type variables.
 
         Raises:
             DefinitionError: Some part of the type cannot be served.
@@ -151,7 +151,7 @@ class TypeReader:
                 if custom is None:
                     continue
                 if self._side is not None:
-                    custom.schema(self._side)  # what has none is refused now, not when it is asked for
+                    custom.schema(self._side)  # a type without a schema is refused now, not at its first use
                 inner = self._like(custom, at)
             except DefinitionError as error:
                 raise self.error(at, error.message, error.fix) from None
@@ -245,7 +245,7 @@ class TypeReader:
         return msgspec.structs.replace(node, type=tp, description=description or node.description, extra=extra)
 
     def _around(self, node: Node, annotated: Any, at: str) -> Node:
-        """Return an engine's node with what it annotates, where servey knows that and it looks so."""
+        """Return an engine's node with the annotated type, if servey knows it and their JSON is alike."""
         try:
             inner = self.node(annotated, at)
         except DefinitionError:
@@ -256,7 +256,7 @@ class TypeReader:
 
     def _constrained(self, node: Node, constraints: Constraints, tp: Any, at: str) -> Node:
         if node.kind == "union":
-            # a constraint on Optional[int] means the int; None is let through
+            # a constraint on Optional[int] is for the int; None is accepted
             parts = [
                 item
                 if item.cls is type(None)

@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 
 class Chosen(dict[str, Any]):
-    """A JSON object that says which member of a union it is meant for, where a transport lets its callers say that."""
+    """A JSON object for a known member of a union, in a transport whose callers name the member."""
 
     member: Node
 
     @classmethod
     def of(cls, member: Node, members: Any) -> Chosen:
-        """Return `members`, the members of an object, as meant for `member`."""
+        """Return `members`, the members of an object, as an object of `member`."""
         chosen = cls(members)
         chosen.member = member
         return chosen
@@ -37,8 +37,8 @@ class Chosen(dict[str, Any]):
 class Union:
     """Reads and writes a union whose members have to be tried.
 
-    In, the first that accepts wins, in declared order (unknown fields are refused, so that it is sharp), str last: it
-    would take every date. Out, the member whose class the value is an instance of.
+    It reads a value as the first member that accepts it, in declared order, str last, which would accept every date.
+    It writes a value as the member of its class.
 
     Args:
         compiler: The codec's compiler.
@@ -55,11 +55,11 @@ class Union:
 
     @functools.cached_property
     def _scalars(self) -> dict[Any, list[TypeAdapter | None]]:
-        """How scalars are read; made when the first one is."""
+        """The adapters for each JSON scalar, made at their first use."""
         return {cls: self._ways(cls) for cls in _SCALARS}
 
     def members(self, builtins: Any) -> Sequence[Node]:
-        """Return the members that a value may be meant for: the one with its tag, or all."""
+        """Return the candidates for a value: the member with its tag, or all."""
         if type(builtins) is Chosen:
             return [m for m in self._members if m.identity == builtins.member.identity]
         if isinstance(builtins, dict):
@@ -73,7 +73,7 @@ class Union:
         members = self.members(builtins)
         if not isinstance(builtins, dict):
             return members
-        # by its names alone most of an object's trials are decided
+        # the names of an object's members decide most trials
         row = typing.cast("dict[Any, Any]", builtins)
         return [member for member in members if member.kind != "object" or self._has_names_of(member, row)]
 
@@ -119,7 +119,7 @@ class Union:
         if ways is not None:
             return self._scalar(ways, builtins)
         with _TRIALS as tried:
-            # a part is tried once per union, however many ways lead to it: else a deep value takes 2 ** depth
+            # each part is tried once per union: otherwise a deep value takes 2 ** depth trials
             key = (id(builtins), id(self))
             if key not in tried:
                 tried[key] = (builtins, self._trial(builtins))
@@ -198,7 +198,7 @@ class Union:
 
 
 class _Trials(threading.local):
-    """What has been tried during one decoding, by (value, union)."""
+    """The trials of one decoding, by (value, union)."""
 
     def __init__(self) -> None:
         self.depth = 0
