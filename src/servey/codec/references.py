@@ -46,9 +46,11 @@ def _renamed(value: Any, rename: Callable[[str], str]) -> Any:
 def _member(key: str, value: Any, rename: Callable[[str], str]) -> Any:
     if key == "$ref" and isinstance(value, str):
         return rename(value)
-    if key in NAMED and isinstance(value, dict):
-        return {name: _renamed(part, rename) for name, part in typing.cast("dict[str, Any]", value).items()}
-    if key == "discriminator" and isinstance(value, dict) and "mapping" in value:
-        mapping = typing.cast("dict[str, str]", value["mapping"])
-        return {**value, "mapping": {tag: rename(reference) for tag, reference in mapping.items()}}
-    return value if key in VALUES else _renamed(value, rename)
+    if key in VALUES:
+        return value
+    members = typing.cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+    if members and key in NAMED:
+        return {name: _renamed(part, rename) for name, part in members.items()}
+    if "mapping" in members and key == "discriminator":
+        return {**members, "mapping": {tag: rename(reference) for tag, reference in members["mapping"].items()}}
+    return _renamed(value, rename)
