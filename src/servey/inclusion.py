@@ -27,7 +27,8 @@ from servey.cache_control.cached_operation import CachedOperation
 from servey.cache_control.reply_headers import ReplyHeaders
 from servey.codec import MISSING, ResultError
 from servey.codec.node import Node
-from servey.codec.plan import Compiler
+from servey.codec.problems import PROBLEM_LIMIT, shown, unknown
+from servey.codec.type_adapter import Compiler
 from servey.errors import InvalidError, Problem
 from servey.finder import nested_actions
 from servey.settings import Settings

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from servey.action.example import NOT_GIVEN, Example
-from servey.codec import ResultError, to_wire
+from servey.codec import ResultError, to_jsonable
 from servey.errors import CallError, DefinitionError, summary
 
 if TYPE_CHECKING:
@@ -58,8 +58,8 @@ def _check(operation: Operation, example: Example) -> CheckedExample:
     if example.error is not None and example.result is not NOT_GIVEN:
         raise wrong("has a result and an error; a call has one of them")
     try:
-        params = {name: to_wire(value) for name, value in example.params.items()}
-        result = NOT_GIVEN if example.result is NOT_GIVEN else to_wire(example.result)
+        params = {name: to_jsonable(value) for name, value in example.params.items()}
+        result = NOT_GIVEN if example.result is NOT_GIVEN else to_jsonable(example.result)
     except (TypeError, ValueError, ResultError) as error:
         raise wrong(f"has a value that JSON cannot hold: {error}") from error
     if example.error != "invalid":
