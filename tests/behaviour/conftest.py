@@ -26,13 +26,13 @@ from servey.action.context import new_request_id
 from servey.cli.main import run as run_program
 from servey.cli.project import Project
 from servey.errors import ErrorMapping, phrase
-from servey.http.bearer import AUTHORIZATION_KEY
 from servey.schema.graphql.model import OutputField
 from servey.schema.graphql.model_builder import read_model
 from servey.servey_direct import direct
 from servey.servey_starlette.app import create_app
 from servey.servey_test.client import client_of
 from servey.service import Service
+from support.http_clients import ApiGatewayClient, identified
 from support.served import served_by_uvicorn
 
 BOUND = 60.0
@@ -212,7 +212,7 @@ class UvicornPost(RestPost):
 
                 return await asyncio.gather(*map(lane, lanes))
 
-        with served_by_uvicorn(_identified(self._app(service))) as port:
+        with served_by_uvicorn(identified(self._app(service))) as port:
             base = f"http://127.0.0.1:{port}"
             return asyncio.run(main(base))
 
@@ -232,6 +232,26 @@ class UvicornGet(UvicornPost):
     """A query string through uvicorn and a socket."""
 
     name, text = "uvicorn-get", True
+
+
+class ApiGatewayPost(RestPost):
+    """An event of an Amazon API Gateway with a JSON body; no Starlette."""
+
+    name = "api-gateway-post"
+
+    async def _lanes(self, service: Service, lanes: Sequence[Sequence[Call]]) -> list[list[Outcome]]:
+        async def lane(calls: Sequence[Call]) -> list[Outcome]:
+            return [await self._request(client, service, call) for call in calls]
+
+        async with service.running():
+            client = ApiGatewayClient(service)
+            return await asyncio.gather(*map(lane, lanes))
+
+
+class ApiGatewayGet(ApiGatewayPost):
+    """An event of an Amazon API Gateway with a query string."""
+
+    name, text = "api-gateway-get", True
 
 
 class GraphQL(RestPost):
@@ -305,8 +325,8 @@ class CliFlags(CliEvent):
         return [f"--{name.replace('_', '-')}={text}" for name, text in _texts(call.params)]
 
 
-TRANSPORTS = (DirectJson, DirectValues, RestPost, RestGet, UvicornPost, GraphQL, CliEvent, CliFlags)
-ALL = (*TRANSPORTS, UvicornGet)
+TRANSPORTS = (DirectJson, DirectValues, RestPost, RestGet, UvicornPost, ApiGatewayPost, GraphQL, CliEvent, CliFlags)
+ALL = (*TRANSPORTS, UvicornGet, ApiGatewayGet)
 
 
 def _fixture(*kinds: type[Transport]) -> Any:
@@ -320,7 +340,7 @@ def _fixture(*kinds: type[Transport]) -> Any:
 transport = _fixture(*TRANSPORTS)
 json_transport = _fixture(*(kind for kind in ALL if not kind.text))
 """Arguments keep their JSON types."""
-raw_transport = _fixture(DirectJson, RestPost, UvicornPost, CliEvent)
+raw_transport = _fixture(*(kind for kind in ALL if not kind.text and kind not in (DirectValues, GraphQL)))
 """Takes a JSON text as it is."""
 text_transport = _fixture(*(kind for kind in ALL if kind.text))
 network_transport = _fixture(*(kind for kind in TRANSPORTS if kind.network))
@@ -331,19 +351,6 @@ concurrent_transport = _fixture(*(kind for kind in TRANSPORTS if kind.concurrent
 http_transport = _fixture(*(kind for kind in ALL if kind.http))
 encoding_transport = _fixture(*(kind for kind in TRANSPORTS if kind not in (DirectValues, GraphQL)))
 """Answers with the JSON text of the result alone."""
-
-
-def _identified(app: Any) -> Any:
-    """Let a test say who calls, as an authenticating middleware in front would."""
-
-    async def wrapped(scope: Any, receive: Any, send: Any) -> None:
-        for name, value in scope.get("headers", ()):
-            if name == b"x-test-caller":
-                subject, scopes = json.loads(value)
-                scope[AUTHORIZATION_KEY] = Authorization(subject, frozenset(scopes.split()))
-        await app(scope, receive, send)
-
-    return wrapped
 
 
 def _http(service: Service, call: Call, *, text: bool) -> tuple[str, str, list[tuple[str, str]], bytes]:
