@@ -78,6 +78,28 @@ class CallContext(msgspec.Struct, gc=False):
     started: float | None = None
     action: str = ""
 
+    def part(self) -> CallContext:
+        """Return the context of a further call of the same request, which shares what the calls of a request share."""
+        return CallContext(
+            self.origin,
+            self.transport,
+            self.request_id,
+            self.authorization,
+            client=self.client,
+            batch_loader=self.batch_loader,
+            request_scope=self.request_scope,
+            started=self.started,
+        )
+
+    def further(self, transport: str, deadline: float | None = None) -> CallContext:
+        """Return the context of a call of its own, by the same caller in the same request.
+
+        Args:
+            transport: The name of the transport, such as ``"direct"``.
+            deadline: When the call is given up, in the event loop's time (seconds); None for its own deadline.
+        """
+        return CallContext(self.origin, transport, self.request_id, self.authorization, deadline, self.client)
+
 
 CURRENT_CALL: ContextVar[CallContext] = ContextVar("servey_current_call")
 """The call that runs here; the operation sets it around each."""

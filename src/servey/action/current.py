@@ -67,7 +67,7 @@ async def current_context(transport: str) -> CallContext:
     """
     call = CURRENT_CALL.get(None)
     if call is not None:
-        return CallContext(call.origin, transport, call.request_id, call.authorization, client=call.client)
+        return call.further(transport)
     request = CURRENT_REQUEST.get()
     if request is not None:
         caller = await request.caller()

@@ -67,9 +67,7 @@ def _asking(route: WebRoute, cached: CachedOperation, write: Operation) -> FindC
     async def ask(arguments: Any, context: CallContext, scope: Scope) -> Current | None:
         # a call of its own that ends when the write has to, too: who waits for both waits no longer
         until = write.deadline(context, write.runtime)
-        asked = CallContext(
-            context.origin, context.transport, context.request_id, context.authorization, until, context.client
-        )
+        asked = context.further(context.transport, until)
         await operation.check_access(asked)
         if (given := arguments_at(route, parameters_of(scope))) is None:
             return None

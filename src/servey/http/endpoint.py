@@ -26,7 +26,8 @@ from servey.http.request import (
     refuse_query,
     request_id_of,
 )
-from servey.inclusion import INCLUDE, Inclusions
+from servey.include.paths import IncludePaths
+from servey.include.targets import INCLUDE
 from servey.service import Service
 from servey.trigger.web_route import WebRoute
 
@@ -60,7 +61,7 @@ _BODILESS = frozenset({204, 205, 304})
 """The statuses whose answers have no content (RFC 9110 §15.3.5, §15.3.6, §15.4.5)."""
 
 
-def action_endpoint(route: WebRoute, service: Service, problems: Problems, inclusions: Inclusions) -> Endpoint:
+def action_endpoint(route: WebRoute, service: Service, problems: Problems, include: IncludePaths) -> Endpoint:
     """Return the endpoint of `route`; everything that can be decided before a request is decided here."""
     operation, settings = route.operation, service.settings
     is_unguarded, is_limited = operation.is_unguarded, operation.limiter is not None
@@ -77,7 +78,7 @@ def action_endpoint(route: WebRoute, service: Service, problems: Problems, inclu
     name, send_problem = operation.name, problems.send
     answer = answering(route, service.cached, service.invalidations.get(name))
     privacy, privacy_by_cookie = privacy_of(operation)
-    including = answer_including(route, inclusions, ignore_unknown=ignore_unknown)
+    including = answer_including(route, include, service.cached, ignore_unknown=ignore_unknown)
 
     async def endpoint(scope: Scope, receive: Receive, send: Send) -> None:
         headers: dict[bytes, bytes] = dict(scope["headers"])

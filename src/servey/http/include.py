@@ -8,13 +8,16 @@ from typing import Any
 from servey.action.context import CallContext
 from servey.action.operation import Operation
 from servey.cache_control.answer_headers import private_headers
+from servey.cache_control.cached_operation import CachedOperation
 from servey.cache_control.reply_headers import ReplyHeaders
 from servey.cache_control.representation import Fetched, Representation
 from servey.errors import InvalidError
 from servey.http.answer import Answer, answer_of, asked_of_cache, encoded, with_limits
 from servey.http.bearer import AUTHORIZATION_KEY
 from servey.http.request import Scope, client_of
-from servey.inclusion import INCLUDE, Including, Inclusions, Tree, Whole
+from servey.include.execution import CompoundDocument, IncludeExecution
+from servey.include.paths import IncludePaths, Tree
+from servey.include.targets import INCLUDE
 from servey.trigger.web_route import WebRoute
 
 Pairs = Sequence[tuple[str, str]]
@@ -25,28 +28,31 @@ _OF_THE_RESULT_ALONE = frozenset({"age", "cache-control", "etag", "expires", "la
 """What the headers of a `Reply` say of its own value, and not of what is answered."""
 
 
-def answer_including(route: WebRoute, inclusions: Inclusions, *, ignore_unknown: bool) -> AnswerIncluding | None:
+def answer_including(
+    route: WebRoute, paths: IncludePaths, cached: Mapping[str, CachedOperation], *, ignore_unknown: bool
+) -> AnswerIncluding | None:
     """Return how the answers of `route` are made that include nested actions; None where none can be.
 
     Args:
         route: The route.
-        inclusions: What may be included.
+        paths: Reads the paths.
+        cached: The operations with a cache control, by name.
         ignore_unknown: Whether unknown parameters are let be.
     """
     operation = route.operation
-    if route.method != "GET" or not inclusions.are_taken_by(operation):
+    if route.method != "GET" or not paths.targets.are_taken_by(operation):
         return None
-    path = route.trigger.path_parameters
+    in_path = route.trigger.path_parameters
 
     def read(pairs: Pairs, scope: Scope) -> tuple[Any, Tree]:
         wanted = [value for name, value in pairs if name == INCLUDE]
         rest = [pair for pair in pairs if pair[0] != INCLUDE]
         try:
-            tree, wrong = inclusions.parse(operation, wanted), None
+            tree, wrong = paths.parse(operation, wanted), None
         except InvalidError as error:
             tree, wrong = Tree(), error
         try:
-            arguments = operation.decode_text(rest, scope["path_params"] if path else {}, ignore_unknown)
+            arguments = operation.decode_text(rest, scope["path_params"] if in_path else {}, ignore_unknown)
         except InvalidError as error:
             if wrong is None:
                 raise
@@ -59,22 +65,22 @@ def answer_including(route: WebRoute, inclusions: Inclusions, *, ignore_unknown:
         arguments, tree = read(pairs, scope)
         context.client = client_of(scope)  # nested actions may have rate limits where this one has none
         max_age, store = asked_of_cache(scope["headers"])
-        including = Including(inclusions, context, max_age=max_age, store=store)
-        whole = await including.run(operation, arguments, tree)
-        return with_limits(_answered(operation, whole, scope, headers), context)
+        execution = IncludeExecution(paths.targets, cached, context, max_age=max_age, store=store)
+        document = await execution.run(operation, arguments, tree)
+        return with_limits(_answered(operation, document, scope, headers), context)
 
     return answer
 
 
-def _answered(operation: Operation, whole: Whole, scope: Scope, headers: Mapping[bytes, bytes]) -> Answer:
-    status, reply = operation.action.status, whole.reply
+def _answered(operation: Operation, document: CompoundDocument, scope: Scope, headers: Mapping[bytes, bytes]) -> Answer:
+    status, reply = operation.action.status, document.reply
     told = ReplyHeaders(reply.headers)
     rest = {name: value for name, value in reply.headers.items() if name.lower() not in _OF_THE_RESULT_ALONE}
     if operation.action.cache_control is not None or told.get("cache-control") or told.get("expires"):
         representation = Representation.of(
-            whole.content, whole.cache, private=whole.private, status=reply.status, headers=rest
+            document.content, document.cache, private=document.private, status=reply.status, headers=rest
         )
         return answer_of(Fetched(representation), status, scope, headers, reads=True)
     by_cookie = AUTHORIZATION_KEY in scope
-    lines = private_headers(rest, by_cookie=by_cookie) if whole.private else list(rest.items())
-    return whole.content, reply.status or status, encoded(lines)
+    lines = private_headers(rest, by_cookie=by_cookie) if document.private else list(rest.items())
+    return document.content, reply.status or status, encoded(lines)

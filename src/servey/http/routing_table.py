@@ -12,7 +12,8 @@ from servey.errors import MalformedError, MethodNotAllowedError
 from servey.http.endpoint import action_endpoint, options_endpoint
 from servey.http.problem import Problems
 from servey.http.request import Endpoint, Scope, unescape_segment
-from servey.inclusion import Inclusions
+from servey.include.paths import IncludePaths
+from servey.include.targets import IncludeTargets
 from servey.service import Service
 
 Methods = dict[str, Endpoint]
@@ -89,9 +90,9 @@ class ActionTable:
         self._plain: dict[str, _Methods] = {}
         self._root = _Segment()
         self._has_templates = False
-        inclusions = Inclusions(service.operations.values(), service.settings, service.cached)
+        include = IncludePaths(IncludeTargets(service.operations.values()), service.settings)
         for route in service.web_routes:
-            endpoint = action_endpoint(route, service, problems, inclusions)
+            endpoint = action_endpoint(route, service, problems, include)
             shown = self._paths.setdefault(route.path, ActionPath(route.path))
             shown.methods |= {"GET", "HEAD"} if route.method == "GET" else {route.method}
             if not route.trigger.path_parameters:

@@ -7,7 +7,8 @@ from typing import Any
 
 from servey.action.operation import Operation
 from servey.codec.node import Field, Node
-from servey.inclusion import INCLUDE, Inclusions
+from servey.include.paths import IncludePaths
+from servey.include.targets import INCLUDE, IncludeTargets
 from servey.service import Service
 from servey.trigger.web_route import WebRoute
 
@@ -30,15 +31,16 @@ class IncludeWriter:
             for operation in service.operations.values()
             if operation.action.include_in_schema and (visible is None or operation.name in visible)
         )
-        self._inclusions = Inclusions(shown, service.settings)
+        self._targets = IncludeTargets(shown)
+        self._paths = IncludePaths(self._targets, service.settings)
         self._of: dict[str, list[Operation]] = {}
         classes: dict[Any, list[Field]] = {}
         for route in routes:
-            if route.method != "GET" or not self._inclusions.are_taken_by(route.operation):
+            if route.method != "GET" or not self._targets.are_taken_by(route.operation):
                 continue
             found = self._of[route.operation.name] = []
-            for node in self._inclusions.reachable(route.operation):
-                nested = self._inclusions.of_class(node)
+            for node in self._targets.reachable(route.operation):
+                nested = self._targets.of_class(node)
                 found.extend(nested.values())
                 classes[node.cls] = [_member(name, operation) for name, operation in nested.items()]
         self._classes = classes
@@ -61,8 +63,8 @@ class IncludeWriter:
         if not self.of(route):
             return []
         root = route.operation.result.root
-        names = ", ".join(f"`{name}`" for name in sorted(self._inclusions.offered(root)))
-        paths = self._inclusions.paths(route.operation, _MOST_LISTED)
+        names = ", ".join(f"`{name}`" for name in sorted(self._targets.of(root)))
+        paths = self._paths.all_of(route.operation, _MOST_LISTED)
         told = f"What to include in the answer: results of nested actions, as paths that begin with one of {names}."
         items = {"type": "string"} if paths is None else {"type": "string", "enum": paths}
         schema = {"type": "array", "items": items}

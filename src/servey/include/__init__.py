@@ -1,0 +1,1 @@
+"""Results of nested actions together with a result: ``?include=writer,chapters.length``."""

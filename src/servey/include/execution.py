@@ -1,0 +1,217 @@
+"""The calls that one request with ``?include=`` makes.
+
+What may be included of which action is found when the service is built. For one request, the names become a tree; the
+action is called, then the nested actions of all objects that the tree leads to, and then those of what these return.
+Each is a call of its own with its own access control, error and deadline; the calls of one level are made together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import Any, cast
+
+import msgspec
+
+from servey.action.batch_loader import BatchLoader
+from servey.action.call import make_call
+from servey.action.context import CallContext
+from servey.action.operation import Operation
+from servey.action.reply import Reply
+from servey.action.request_scope import RequestScope
+from servey.cache_control.cache_header import CacheHeader
+from servey.cache_control.cached_operation import CachedOperation
+from servey.cache_control.reply_headers import ReplyHeaders
+from servey.codec import ResultError
+from servey.codec.node import Node
+from servey.errors import InvalidError, Problem
+from servey.include.paths import Tree
+from servey.include.targets import INCLUDE, IncludeTargets
+
+MOST_CALLS = 10_000
+"""The most nested actions that are called for one request."""
+
+
+class CompoundDocument(msgspec.Struct, frozen=True):
+    """A result with what is included in it.
+
+    Args:
+        content: The JSON.
+        cache: How it may be used again.
+        private: Whether it is for its caller alone.
+        reply: The `Reply` of the action, without its value; its status and headers are those of the answer.
+    """
+
+    content: bytes
+    cache: CacheHeader
+    private: bool
+    reply: Reply[None]
+
+
+class IncludeExecution:
+    """The calls of one request.
+
+    Args:
+        targets: What may be included.
+        cached: The operations with a cache control, by name.
+        context: The call's surroundings.
+        max_age: How old kept results may be; see `CachedOperation.fetch`.
+        store: Whether new ones may be kept.
+    """
+
+    def __init__(
+        self,
+        targets: IncludeTargets,
+        cached: Mapping[str, CachedOperation],
+        context: CallContext,
+        *,
+        max_age: int | None = None,
+        store: bool = True,
+    ) -> None:
+        self._targets, self._cached = targets, cached
+        self._context = context
+        self._max_age, self._store = max_age, store
+        self._parts: list[CacheHeader] = []
+        self._private = False
+        self._calls = 0
+        self._reply: Reply[None] = Reply(None)
+
+    async def run(self, operation: Operation, arguments: Any, tree: Tree) -> CompoundDocument:
+        """Call an action, and everything that is to be included in its result.
+
+        Args:
+            operation: The action; its caller has been let in.
+            arguments: Its arguments, decoded.
+            tree: What `IncludePaths.parse` returned.
+
+        Raises:
+            CallError: One of the calls failed, or its caller may not make it; none of the others goes on.
+        """
+        context = self._context
+        context.batch_loader, context.started = BatchLoader(), operation.runtime.loop.time()
+        async with RequestScope(all_or_none=True) as context.request_scope:
+            wire = await self._result(operation, arguments, context, tree, is_whole=True)
+        context.request_scope = None
+        return CompoundDocument(
+            msgspec.json.encode(wire), CacheHeader.of_parts(self._parts), self._private, self._reply
+        )
+
+    async def _result(
+        self, operation: Operation, arguments: Any, context: CallContext, tree: Tree, *, is_whole: bool = False
+    ) -> Any:
+        """Return the JSON values of a result, with what is to be included in it."""
+        self._private = self._private or operation.is_private
+        found: list[_Nested] = []
+
+        def written(value: Any) -> Any:
+            wire = operation.result.encode(value)
+            try:
+                self._collect(operation.result.root, value, wire, tree, found)
+            except ValueError as error:
+                what = "has something in it that can be read only once; make it a list to have something included"
+                raise ResultError(operation.result.label, [Problem("", what)]) from error
+            return wire
+
+        def finish(result: Any) -> Any:
+            if isinstance(result, Reply):
+                reply = cast("Reply[Any]", result)
+                self._parts.append(
+                    ReplyHeaders(reply.headers).applied(
+                        CacheHeader(), made_at=time.time(), private=operation.is_private
+                    )
+                )
+                if is_whole:
+                    self._reply = Reply(None, reply.status, reply.headers)
+            else:
+                self._parts.append(CacheHeader())
+            if tree:
+                return written(operation.check(result))
+            encoded = operation.encode_json(result)
+            return msgspec.Raw(encoded.value if operation.signature.replies else encoded)
+
+        cached = self._cached.get(operation.name)
+        if cached is None:
+            wire = await operation.run(arguments, context, finish)
+        else:
+            if tree:
+                wire, fetched = await cached.fetch_object(
+                    arguments, context, written, max_age=self._max_age, store=self._store
+                )
+            else:
+                fetched = await cached.fetch(arguments, context, max_age=self._max_age, store=self._store)
+                wire = msgspec.Raw(fetched.representation.content)
+            self._parts.append(fetched.cache)
+            if is_whole:
+                self._reply = Reply(None, fetched.representation.status, fetched.representation.headers)
+        self._calls += len(found)
+        if self._calls > MOST_CALLS:
+            raise InvalidError(
+                errors=[Problem(f"/{INCLUDE}", f"takes more than {MOST_CALLS} calls; ask for fewer objects at once")]
+            )
+        await _all_or_none([self._call(item) for item in found])
+        return wire
+
+    async def _call(self, item: _Nested) -> None:
+        operation, context = item.operation, self._context.part()
+
+        async def execute(arguments: Any) -> None:
+            item.wire[item.name] = await self._result(operation, arguments, context, item.tree)
+
+        await make_call(operation, context, lambda: operation.decode_for(item.owner, {}), execute)
+
+    def _collect(self, node: Node, value: Any, wire: Any, tree: Tree, found: list[_Nested]) -> None:
+        """Collect the calls that a tree asks for of a value, whose JSON values are here, too."""
+        if not tree or value is None or isinstance(wire, (str, int, float)):
+            return
+        if node.kind == "union":
+            self._collect(self._targets.member_of(node, value), value, wire, tree, found)
+        elif node.kind == "list":
+            for item, inner in zip(value, wire, strict=True):
+                self._collect(node.items[0], item, inner, tree, found)
+        elif node.kind == "dict":
+            for item, inner in zip(value.values(), wire.values(), strict=True):
+                self._collect(node.items[1], item, inner, tree, found)
+        elif node.kind == "tuple":
+            for item_node, item, inner in zip(node.items, value, wire, strict=True):
+                self._collect(item_node, item, inner, tree, found)
+        elif isinstance(wire, dict):
+            nested = self._targets.of_class(node)
+            for name, below in tree.items():
+                if name in nested:
+                    found.append(_Nested(nested[name], name, value, cast("dict[str, Any]", wire), below))
+            for field in node.fields:
+                if field.wire in tree and field.wire in wire:
+                    self._collect(field.node, _member(value, field.name), wire[field.wire], tree[field.wire], found)
+
+
+class _Nested(msgspec.Struct):
+    """One call: of which action, of which object, and where its result goes."""
+
+    operation: Operation
+    name: str
+    owner: Any
+    wire: dict[str, Any]
+    tree: Tree
+
+
+async def _all_or_none(calls: Sequence[Coroutine[Any, Any, None]]) -> None:
+    """Return when all calls are made; raise what the first of them raised that failed, when the rest has ended."""
+    if len(calls) < 2:
+        for call in calls:
+            await call
+        return
+    tasks = [asyncio.get_running_loop().create_task(call) for call in calls]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+    finally:
+        failed = [task for task in tasks if task.done() and not task.cancelled() and task.exception() is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    for task in failed:
+        task.result()
+
+
+def _member(value: Any, name: str) -> Any:
+    return cast("Mapping[str, Any]", value).get(name) if isinstance(value, Mapping) else getattr(value, name, None)
