@@ -27,6 +27,11 @@ TOUR = Path(__file__).parents[2] / "examples" / "tour"
 BOUND = 120.0
 """Seconds after which what does not happen is a failure, also on a machine that does ten other things."""
 
+SIZE: Any = {"width": 1280, "height": 900}
+"""Of the window, unless a test wants another one."""
+
+CLOSE = "document.querySelectorAll('.opblock.is-open .opblock-summary-control').forEach(element => element.click())"
+
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 INSTALL = "there is no Chromium; install it, on Debian with: apt-get install -y chromium"
 
@@ -81,11 +86,18 @@ class Visit:
 @pytest.fixture
 def visiting(browser: Browser) -> Iterator[Callable[..., Visit]]:
     """Return ``visit(**options of a browser context)``; whatever a page complains of fails the test."""
+    with visits_of(browser) as visit:
+        yield visit
+
+
+@contextmanager
+def visits_of(browser: Browser) -> Iterator[Callable[..., Visit]]:
+    """Yield ``visit(**options of a browser context)``; complaints of a page are an error at the end."""
     visits: list[Visit] = []
     contexts: list[BrowserContext] = []
 
     def visit(**options: Any) -> Visit:
-        contexts.append(browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options}))
+        contexts.append(browser.new_context(**{"viewport": SIZE, **options}))
         visits.append(Visit(contexts[-1]))
         return visits[-1]
 
@@ -93,6 +105,30 @@ def visiting(browser: Browser) -> Iterator[Callable[..., Visit]]:
     for context in contexts:
         context.close()
     assert [complaint for visit in visits for complaint in visit.complaints] == []
+
+
+@pytest.fixture(scope="module")
+def lasting(browser: Browser) -> Iterator[Visit]:
+    """One visit that lasts for the tests of a module: a page takes seconds of the processor to open."""
+    with visits_of(browser) as visit:
+        yield visit()
+
+
+@contextmanager
+def used(visit: Visit, request: pytest.FixtureRequest, open_page: Callable[[Visit], Page]) -> Iterator[Page]:
+    """Yield the page of a lasting visit, in the size and the colors of a new one; open it for the first test.
+
+    It closes the operations that a test has opened. After a test that fails, the page is opened once more.
+    """
+    failed = request.session.testsfailed
+    yield visit.page if visit.requests else open_page(visit)
+    complaints, visit.complaints = visit.complaints, []
+    visit.page.set_viewport_size(SIZE)
+    visit.page.emulate_media(color_scheme="light")
+    visit.page.evaluate(CLOSE)
+    if request.session.testsfailed > failed:
+        visit.requests.clear()
+    assert complaints == []
 
 
 @contextmanager
@@ -207,7 +243,7 @@ def proxied(plain: str) -> Iterator[str]:
         yield address
 
 
-@pytest.fixture(params=["plain", "mounted", "proxied"])
+@pytest.fixture(scope="module", params=["plain", "mounted", "proxied"])
 def address(request: pytest.FixtureRequest) -> str:
     """Where the tour is served, in three ways, for what depends on the address; the rest is tested at `plain`."""
     return request.getfixturevalue(request.param)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from playwright.sync_api import Locator, Page, expect
@@ -24,7 +25,10 @@ def opened(page: Page, operation: str) -> Locator:
     """Open an operation, and its form."""
     block = page.locator(f".opblock[id$='-{operation}']")
     block.locator(".opblock-summary-control").click()
-    block.get_by_role("button", name="Try it out").click()
+    form = block.get_by_role("button", name="Try it out")
+    expect(form.or_(block.get_by_role("button", name="Cancel"))).to_be_visible()
+    if form.count():  # it is open already where another test has opened it
+        form.click()
     return block
 
 
@@ -47,3 +51,14 @@ def executed_again(block: Locator) -> tuple[int, str, str]:
 
 def width(page: Page) -> int:
     return page.evaluate("document.documentElement.scrollWidth")
+
+
+SIZES = [320, 390, 768]
+"""Widths of phones and of a tablet."""
+
+
+def widths(page: Page) -> Iterator[int]:
+    """How wide a page is in windows of these sizes, one after another."""
+    for size in SIZES:
+        page.set_viewport_size({"width": size, "height": 800})
+        yield width(page)

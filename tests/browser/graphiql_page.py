@@ -10,10 +10,10 @@ from playwright.sync_api import Locator, Page, expect
 from browser.conftest import BOUND
 
 
-def open_graphiql(visit: Any, address: str) -> Page:
+def open_graphiql(visit: Any, address: str, path: str = "/graphiql/") -> Page:
     """Open the page, and wait until the schema is there, and the text in the editor."""
     with visit.page.expect_response("**/graphql"):
-        visit.page.goto(f"{address}/graphiql/")
+        visit.page.goto(f"{address}{path}")
     expect(editor(visit.page).locator(".view-lines")).to_contain_text(re.compile(r"\S"))
     expect(visit.page.get_by_role("button", name="Re-fetch GraphQL schema")).to_be_enabled()
     return visit.page
@@ -59,6 +59,11 @@ def log_in(page: Page, password: str, user: str = "root") -> None:
     dialog.get_by_label("User name").fill(user)
     dialog.get_by_label("Password").fill(password)
     dialog.get_by_label("Password").press("Enter")
+
+
+def log_out(page: Page) -> None:
+    page.get_by_role("button", name="Log out").click()
+    expect(page.locator("#user")).to_be_hidden()
 
 
 def stored(page: Page) -> str:

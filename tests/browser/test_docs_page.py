@@ -4,17 +4,47 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import urlopen
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
-from browser.conftest import BOUND
-from browser.docs_page import executed, open_docs, opened, width
+from browser.conftest import BOUND, Visit, used, visits_of
+from browser.docs_page import SIZES, executed, open_docs, opened, width, widths
 
 METHODS = {"get", "put", "post", "delete", "patch"}
+
+
+@pytest.fixture
+def page(lasting: Visit, plain: str, request: pytest.FixtureRequest) -> Iterator[Page]:
+    """The docs page at `plain`, which the tests share."""
+    with used(lasting, request, lambda visit: open_docs(visit, plain)) as page:
+        yield page
+
+
+@pytest.fixture(scope="module")
+def lasting_anywhere(browser: Browser, address: str) -> Iterator[Visit]:
+    """A visit wherever the tour is served, to a document that has a login, too."""
+
+    def secured(route: Any) -> None:
+        loaded = route.fetch().json()
+        flows = {"password": {"tokenUrl": "login", "scopes": {}}}
+        loaded.setdefault("components", {})["securitySchemes"] = {"login": {"type": "oauth2", "flows": flows}}
+        route.fulfill(json=loaded)
+
+    with visits_of(browser) as visit:
+        visiting = visit()
+        visiting.page.route("**/openapi.json", secured)
+        yield visiting
+
+
+@pytest.fixture
+def page_anywhere(lasting_anywhere: Visit, address: str, request: pytest.FixtureRequest) -> Iterator[Page]:
+    with used(lasting_anywhere, request, lambda visit: open_docs(visit, address)) as page:
+        yield page
 
 
 def document(address: str) -> dict[str, Any]:
@@ -32,9 +62,7 @@ def operations(address: str) -> dict[str, tuple[str, str]]:
     }
 
 
-def test_it_shows_every_operation(visiting, plain):
-    visit = visiting()
-    page = open_docs(visit, plain)
+def test_it_shows_every_operation(lasting, page, plain):
     wanted = operations(plain)
     assert len(wanted) > 10
     blocks = page.locator(".opblock")
@@ -47,12 +75,12 @@ def test_it_shows_every_operation(visiting, plain):
         for block in blocks.all()
     }
     assert shown == wanted
-    assert visit.origins == {f"http://{urlsplit(plain).netloc}"}
+    assert lasting.origins == {f"http://{urlsplit(plain).netloc}"}
 
 
-def test_a_query_parameter_is_tried_out(visiting, address):
-    visit = visiting()
-    block = opened(open_docs(visit, address), "list_parcels")
+def test_a_query_parameter_is_tried_out(page_anywhere, lasting_anywhere, address):
+    visit = lasting_anywhere
+    block = opened(page_anywhere, "list_parcels")
     block.get_by_placeholder("city").fill("Wien")
     status, body, url = executed(block)
     assert (status, [parcel["id"] for parcel in json.loads(body)]) == (200, ["P-1003"])
@@ -63,8 +91,8 @@ def test_a_query_parameter_is_tried_out(visiting, address):
     expect(block.locator(".response-col_description", has_text="Request duration").first).to_be_visible()
 
 
-def test_a_json_body_is_tried_out_as_the_example_has_it(visiting, plain):
-    block = opened(open_docs(visiting(), plain), "register_parcel")
+def test_a_json_body_is_tried_out_as_the_example_has_it(page, plain):
+    block = opened(page, "register_parcel")
     status, body, url = executed(block)
     assert (status, json.loads(body)["price"], url) == (201, "4.99", f"{plain}/parcels")
     block.locator("textarea.body-param__text").fill('{"depot": "HAM", "weight": 1}')
@@ -73,22 +101,21 @@ def test_a_json_body_is_tried_out_as_the_example_has_it(visiting, plain):
     expect(block.locator(".live-responses-table")).to_contain_text("/recipient")
 
 
-def test_a_path_parameter_is_tried_out(visiting, plain):
-    block = opened(open_docs(visiting(), plain), "get_parcel")
+def test_a_path_parameter_is_tried_out(page, plain):
+    block = opened(page, "get_parcel")
     block.get_by_placeholder("id").fill("P-1003")
     status, body, url = executed(block)
     assert (status, json.loads(body)["recipient"]["city"]) == (200, "Wien")
     assert url == f"{plain}/parcels/P-1003"
 
 
-def test_big_numbers_are_shown_as_they_are_sent(visiting, plain):
-    block = opened(open_docs(visiting(), plain), "number_stats_factorial")
+def test_big_numbers_are_shown_as_they_are_sent(page):
+    block = opened(page, "number_stats_factorial")
     block.locator("textarea.body-param__text").fill('{"self": {"value": 25}}')
     assert executed(block)[:2] == (200, "15511210043330985984000000")
 
 
-def test_a_link_to_an_operation_opens_it(visiting, plain):
-    page = open_docs(visiting(), plain)
+def test_a_link_to_an_operation_opens_it(page, plain):
     block = page.locator(".opblock[id$='-get_parcel']")
     block.locator(".opblock-summary-control").click()
     page.wait_for_url(re.compile("#/"))
@@ -100,30 +127,21 @@ def test_a_link_to_an_operation_opens_it(visiting, plain):
     expect(page.locator(".opblock.is-open .opblock-summary-operation-id")).to_have_text("get_parcel")
 
 
-def test_the_title_is_the_documents(visiting, plain):
-    page = open_docs(visiting(), plain)
+def test_the_title_is_the_documents(page):
     expect(page).to_have_title("Parcels & more")
     expect(page.locator(".info .title")).to_contain_text("Parcels & more")
     expect(page.locator("nav a").first).to_have_text("Parcels & more")
 
 
-def test_the_filter_leaves_what_is_looked_for(visiting, plain):
-    page = open_docs(visiting(), plain)
-    page.get_by_placeholder("Filter").fill("depots")
-    expect(page.locator(".opblock[id$='-revenue']")).to_have_count(0)
-    expect(page.locator(".opblock[id$='-list_depots']")).to_be_visible()
+@pytest.mark.parametrize("wanted", ["depots", "list_dep", "DEPOTS BY THEIR", "/depots"])
+def test_the_filter_knows_names_summaries_paths_and_tags(page, wanted):
+    for text, count in ((wanted, 0), ("", 1)):
+        page.get_by_placeholder("Filter").fill(text)
+        expect(page.locator(".opblock[id$='-revenue']")).to_have_count(count)
+        expect(page.locator(".opblock[id$='-list_depots']")).to_be_visible()
 
 
-@pytest.mark.parametrize("wanted", ["list_dep", "DEPOTS BY THEIR", "/depots"])
-def test_the_filter_knows_names_summaries_and_paths(visiting, plain, wanted):
-    page = open_docs(visiting(), plain)
-    page.get_by_placeholder("Filter").fill(wanted)
-    expect(page.locator(".opblock[id$='-revenue']")).to_have_count(0)
-    expect(page.locator(".opblock[id$='-list_depots']")).to_be_visible()
-
-
-def test_who_comes_back_to_the_page_sees_what_the_service_is_now(visiting, plain):
-    page = open_docs(visiting(), plain)
+def test_who_comes_back_to_the_page_sees_what_the_service_is_now(page):
     page.evaluate("window.before = true; dispatchEvent(new Event('focus'))")
     with page.expect_response("**/openapi.json") as looked:
         page.evaluate("dispatchEvent(new Event('focus'))")
@@ -137,13 +155,13 @@ def test_who_comes_back_to_the_page_sees_what_the_service_is_now(visiting, plain
         page.evaluate("dispatchEvent(new Event('focus'))")
     assert page.evaluate("window.before") is None
     expect(page.locator(".opblock[id$='-revenue']")).to_be_visible()
+    page.unroute("**/openapi.json")
 
 
 def test_an_address_with_a_slash_at_its_end_leads_to_the_page(visiting, address):
     page = visiting().page
-    page.goto(f"{address}/docs/")
+    page.goto(f"{address}/docs/", wait_until="commit")
     assert page.url == f"{address}/docs"
-    expect(page.locator(".opblock").first).to_be_visible()
     page.goto(f"{address}/docs/errors/")
     assert page.url == f"{address}/docs/errors"
 
@@ -178,8 +196,8 @@ def test_it_is_dark_where_dark_is_wanted_and_follows_a_change(visiting, plain, p
     assert brightness(page, "header") > 200
 
 
-def test_every_operation_opens_and_is_no_wider_than_a_phone(visiting, plain):
-    page = open_docs(visiting(viewport={"width": 390, "height": 844}), plain)
+def test_every_operation_opens_and_is_no_wider_than_a_phone(page):
+    page.set_viewport_size({"width": 390, "height": 844})
     assert width(page) == 390
     for block in page.locator(".opblock").all():
         summary = block.locator(".opblock-summary-control")
@@ -189,21 +207,23 @@ def test_every_operation_opens_and_is_no_wider_than_a_phone(visiting, plain):
         summary.click()
 
 
-@pytest.mark.parametrize("size", [320, 390, 768])
-def test_a_form_and_the_catalogue_are_no_wider_than_the_window(visiting, plain, size):
-    page = open_docs(visiting(viewport={"width": size, "height": 800}), plain)
+def test_a_form_is_no_wider_than_the_window(page):
     executed(opened(page, "register_parcel"))
-    assert width(page) == size
+    assert list(widths(page)) == SIZES
+
+
+def test_the_catalogue_is_no_wider_than_the_window(visiting, plain):
+    page = visiting().page
     page.goto(f"{plain}/docs/errors")
-    assert width(page) == size
+    assert list(widths(page)) == SIZES
 
 
 # --- the catalogue ----------------------------------------------------------------------------------------------------
 
 
-def test_the_catalogue_has_an_anchor_for_the_type_of_a_problem(visiting, address):
-    visit = visiting()
-    block = opened(open_docs(visit, address), "get_parcel")
+def test_the_catalogue_has_an_anchor_for_the_type_of_a_problem(page_anywhere, lasting_anywhere, address):
+    visit = lasting_anywhere
+    block = opened(page_anywhere, "get_parcel")
     block.get_by_placeholder("id").fill("P-9999")
     status, body, _ = executed(block)
     problem = json.loads(body)
@@ -296,16 +316,8 @@ def test_a_named_server_is_called_though_it_is_elsewhere(visiting, tour):
         assert visit.origins == {address, elsewhere}
 
 
-def test_the_addresses_of_a_login_are_beside_the_document(visiting, address):
-    page = visiting().page
-
-    def secured(route: Any) -> None:
-        loaded = route.fetch().json()
-        flows = {"password": {"tokenUrl": "login", "scopes": {}}}
-        loaded.setdefault("components", {})["securitySchemes"] = {"login": {"type": "oauth2", "flows": flows}}
-        route.fulfill(json=loaded)
-
-    page.route("**/openapi.json", secured)
-    page.goto(f"{address}/docs")
+def test_the_addresses_of_a_login_are_beside_the_document(page_anywhere, address):
+    page = page_anywhere
     page.locator(".scheme-container").get_by_role("button", name="Authorize").click()
     expect(page.locator(".dialog-ux")).to_contain_text(f"{address}/login")
+    page.locator(".dialog-ux button.close-modal").click()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -11,11 +12,18 @@ import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
-from browser.conftest import BOUND
-from browser.docs_page import VARIABLES, executed, executed_again, open_docs, opened, width
+from browser.conftest import BOUND, Visit, used
+from browser.docs_page import SIZES, VARIABLES, executed, executed_again, open_docs, opened, widths
 
 PASSWORD = VARIABLES["SERVEY_DEBUG_AUTHENTICATOR_PASSWORD"]
 ALL = {"echo_authorization", "only_for_root", "change", "for_nobody"}
+
+
+@pytest.fixture
+def page(lasting: Visit, guarded_plain: str, request: pytest.FixtureRequest) -> Iterator[Page]:
+    """The docs page at `guarded_plain`, which the tests share; nobody is logged in."""
+    with used(lasting, request, lambda visit: open_docs(visit, guarded_plain)) as page:
+        yield page
 
 
 def shows(page: Page, names: set[str]) -> None:
@@ -71,9 +79,7 @@ def test_who_logs_in_calls_what_they_may_and_sees_no_more(visiting, guarded):
     assert visit.origins == {f"http://{urlsplit(guarded).netloc}"}
 
 
-def test_a_token_is_in_no_address_and_in_no_storage(visiting, guarded_plain):
-    visit = visiting()
-    page = open_docs(visit, guarded_plain)
+def test_a_token_is_in_no_address_and_in_no_storage(page, lasting):
     with page.expect_response("**/login") as answered:
         log_in(page)
     token = answered.value.json()["access_token"]
@@ -81,24 +87,23 @@ def test_a_token_is_in_no_address_and_in_no_storage(visiting, guarded_plain):
     shows(page, ALL - {"for_nobody"})
     executed(opened(page, "only_for_root"))
     assert len(token) > 20
-    assert [url for url in visit.requests if token in url or "horse" in url] == []
+    assert [url for url in lasting.requests if token in url or "horse" in url] == []
     assert token not in stored(page)
     assert "horse" not in stored(page)
     page.reload()
     shows(page, ALL)
 
 
-def test_who_asks_for_less_may_do_less(visiting, guarded_plain):
-    page = open_docs(visiting(), guarded_plain)
+def test_who_asks_for_less_may_do_less(page):
     log_in(page, scopes=("write",))
     close(page)
     shows(page, {"echo_authorization", "change"})
     status, body, _ = executed(opened(page, "echo_authorization"))
     assert (status, json.loads(body)) == (200, "root: write")
+    log_out(page)
 
 
-def test_a_wrong_password_is_told_and_changes_nothing(visiting, guarded_plain):
-    page = open_docs(visiting(), guarded_plain)
+def test_a_wrong_password_is_told_and_changes_nothing(page):
     log_in(page, "wrong")
     expect(page.locator(".dialog-ux .errors")).to_contain_text("invalid_grant")
     expect(page.locator(".dialog-ux .errors")).to_contain_text("the user name or the password is wrong")
@@ -106,8 +111,7 @@ def test_a_wrong_password_is_told_and_changes_nothing(visiting, guarded_plain):
     shows(page, ALL)
 
 
-def test_who_comes_back_logged_in_stays_so(visiting, guarded_plain):
-    page = open_docs(visiting(), guarded_plain)
+def test_who_comes_back_logged_in_stays_so(page):
     log_in(page)
     close(page)
     shows(page, ALL - {"for_nobody"})
@@ -117,6 +121,7 @@ def test_who_comes_back_logged_in_stays_so(visiting, guarded_plain):
     assert looked.value.request.header_value("Authorization").startswith("Bearer ")
     assert page.evaluate("window.before") is True
     shows(page, ALL - {"for_nobody"})
+    log_out(page)
 
 
 def test_a_token_from_elsewhere_is_pasted(visiting, tour, guarded_plain):
@@ -148,12 +153,12 @@ def test_an_issuer_elsewhere_is_not_asked_by_the_page(visiting, tour):
         assert visit.origins == {address}
 
 
-@pytest.mark.parametrize("size", [320, 390])
-def test_the_dialog_is_no_wider_than_a_phone(visiting, guarded_plain, size):
-    page = open_docs(visiting(viewport={"width": size, "height": 800}), guarded_plain)
+def test_the_dialog_is_no_wider_than_a_phone(page):
     page.locator(".scheme-container").get_by_role("button", name="Authorize").click()
-    dialog: Any = page.locator(".dialog-ux .modal-ux").bounding_box()
-    assert dialog["x"] >= 0
-    assert dialog["x"] + dialog["width"] <= size
-    assert width(page) == size
     expect(page.locator(".dialog-ux")).to_contain_text(re.compile("Needed by only_for_root"))
+    assert list(widths(page)) == SIZES
+    for size in widths(page):
+        dialog: Any = page.locator(".dialog-ux .modal-ux").bounding_box()
+        assert dialog["x"] >= 0
+        assert dialog["x"] + dialog["width"] <= size
+    close(page)

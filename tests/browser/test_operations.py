@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from browser.docs_page import open_docs, width
+from browser.conftest import Visit, used
+from browser.docs_page import SIZES, open_docs, width, widths
 
 CONTRAST = """element => {
     const read = color => color.match(/[0-9.]+/g).map(Number);
@@ -24,32 +26,19 @@ CONTRAST = """element => {
 """The contrast of an element's text (WCAG 2.2 §1.4.3)."""
 
 
+@pytest.fixture
+def page(lasting: Visit, plain: str, request: pytest.FixtureRequest) -> Iterator[Page]:
+    """The docs page at `plain`, which the tests share."""
+    with used(lasting, request, lambda visit: open_docs(visit, plain)) as page:
+        yield page
+
+
 def shown(page: Page, operation: str) -> Locator:
     """Open an operation, and return it."""
     block = page.locator(f".opblock[id$='-{operation}']")
     block.locator(".opblock-summary-control").click()
     expect(block.locator(".responses-table tr.response").first).to_be_visible()
     return block
-
-
-def needs(page: Page, security: list[dict[str, list[str]]] | None, operation: str = "say_hello") -> list[str]:
-    """What the page says that an operation needs which has these security requirements."""
-
-    def secured(route: Any) -> None:
-        loaded = route.fetch().json()
-        found = next(
-            item for path in loaded["paths"].values() for item in path.values() if item["operationId"] == operation
-        )
-        found.pop("security", None)
-        if security is not None:
-            found["security"] = security
-        route.fulfill(json=loaded)
-
-    page.route("**/openapi.json", secured)
-    page.reload()
-    block = page.locator(f".opblock[id$='-{operation}']")
-    expect(block).to_be_visible()
-    return block.locator(".opblock-summary button").filter(has_text=re.compile(r"\w")).all_inner_texts()[1:]
 
 
 def test_an_operation_says_the_scope_that_it_needs_and_nothing_where_a_token_is_optional(visiting, guarded_plain):
@@ -64,9 +53,8 @@ def test_an_operation_says_the_scope_that_it_needs_and_nothing_where_a_token_is_
     expect(page.locator(".dialog-ux #oauth_password")).to_be_visible()
 
 
-@pytest.mark.parametrize(
-    ("security", "told"),
-    [
+def test_alternatives_are_said_in_words(visiting, plain):
+    alternatives: list[tuple[list[dict[str, list[str]]] | None, list[str]]] = [
         (None, []),
         ([], []),
         ([{}], []),
@@ -75,14 +63,30 @@ def test_an_operation_says_the_scope_that_it_needs_and_nothing_where_a_token_is_
         ([{"login": []}], ["token"]),
         ([{"login": ["a"]}, {"openid": ["a"]}], ["a"]),
         ([{"login": ["a", "b"]}, {"login": ["c"]}], ["a and b or c"]),
-    ],
-)
-def test_alternatives_are_said_in_words(visiting, plain, security, told):
-    assert needs(open_docs(visiting(), plain), security) == told
+    ]
+    expected: dict[str, list[str]] = {}
+
+    def secured(route: Any) -> None:
+        loaded = route.fetch().json()
+        operations = [item for path in loaded["paths"].values() for item in path.values()]
+        for operation, (security, told) in zip(operations, alternatives, strict=False):
+            expected[operation["operationId"]] = told
+            operation.pop("security", None)
+            if security is not None:
+                operation["security"] = security
+        route.fulfill(json=loaded)
+
+    visit = visiting()
+    visit.page.route("**/openapi.json", secured)
+    page = open_docs(visit, plain)
+    assert len(expected) == len(alternatives)
+    for name, told in expected.items():
+        buttons = page.locator(f".opblock[id$='-{name}'] .opblock-summary button")
+        assert buttons.filter(has_text=re.compile(r"\w")).all_inner_texts()[1:] == told, name
 
 
-def test_an_answer_that_is_no_success_is_one_line_until_it_is_opened(visiting, plain):
-    block = shown(open_docs(visiting(), plain), "get_parcel")
+def test_an_answer_that_is_no_success_is_one_line_until_it_is_opened(page):
+    block = shown(page, "get_parcel")
     lines = block.locator("tr.folded")
     codes = lines.locator(".response-col_status").all_inner_texts()
     assert codes == ["304", "400", "401", "404", "412", "422", "default"]
@@ -99,8 +103,8 @@ def test_an_answer_that_is_no_success_is_one_line_until_it_is_opened(visiting, p
     expect(open_ones).to_have_count(1)
 
 
-def test_headers_of_an_answer_are_one_line_until_they_are_opened(visiting, plain):
-    block = shown(open_docs(visiting(), plain), "get_depot")
+def test_headers_of_an_answer_are_one_line_until_they_are_opened(page):
+    block = shown(page, "get_depot")
     headers = block.locator(".answer-headers")
     expect(headers).to_have_count(1)
     expect(headers.locator("summary")).to_contain_text("ETag, Cache-Control")
@@ -109,8 +113,7 @@ def test_headers_of_an_answer_are_one_line_until_they_are_opened(visiting, plain
     expect(headers.locator("table")).to_be_visible()
 
 
-def test_an_open_operation_is_hardly_taller_than_its_success(visiting, plain):
-    page = open_docs(visiting(), plain)
+def test_an_open_operation_is_hardly_taller_than_its_success(page):
     for operation in ("only_for_root", "cancel_parcel", "say_hello", "register_parcel"):
         block = shown(page, operation)
         whole = block.bounding_box()["height"]
@@ -120,20 +123,18 @@ def test_an_open_operation_is_hardly_taller_than_its_success(visiting, plain):
         block.locator(".opblock-summary-control").click()
 
 
-@pytest.mark.parametrize("size", [320, 390, 1280])
-def test_opened_answers_and_headers_are_no_wider_than_the_window(visiting, plain, size):
-    page = open_docs(visiting(viewport={"width": size, "height": 844}), plain)
+def test_opened_answers_and_headers_are_no_wider_than_the_window(page):
     block = shown(page, "get_parcel")
     for button in block.locator("tr.folded button").all():
         button.click()
     for title in block.locator(".answer-headers summary").all():
         title.click()
     expect(block.locator("tr.response:not(.folded)")).to_have_count(8)
-    assert width(page) == size
+    assert width(page) == 1280
+    assert list(widths(page)) == SIZES
 
 
-def test_what_has_no_tag_is_under_the_name_of_its_module(visiting, plain):
-    page = open_docs(visiting(), plain)
+def test_what_has_no_tag_is_under_the_name_of_its_module(page):
     groups = {
         section.locator(".opblock-tag").get_attribute("data-tag"): section.locator(
             ".opblock-summary-operation-id"
@@ -146,8 +147,11 @@ def test_what_has_no_tag_is_under_the_name_of_its_module(visiting, plain):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_what_is_said_of_an_operation_can_be_read(visiting, plain, scheme):
-    page = open_docs(visiting(color_scheme=scheme), plain)
+def test_what_is_said_of_an_operation_can_be_read(page, scheme):
+    page.emulate_media(color_scheme=scheme)
+    has_dark_colors = re.compile("dark-mode")
+    colors = expect(page.locator("html"))
+    (colors.to_have_class if scheme == "dark" else colors.not_to_have_class)(has_dark_colors)
     block = shown(page, "put_depot")
     for selector in (".needed", "tr.folded button", "tr.folded p", ".examples-select__section-label"):
         contrast = block.locator(selector).first.evaluate(CONTRAST)
