@@ -210,3 +210,69 @@ def test_an_import_in_the_direction_is_allowed(tmp_path, module, text):
 def test_a_read_of_the_environment_is_found(tmp_path, text):
     assert environment_reads(tree(tmp_path, service=text, settings=text)) != []
     assert all(place.startswith("servey/service.py") for place in environment_reads(tmp_path))
+
+
+def circles(edges: dict[str, set[str]]) -> list[list[str]]:
+    """Every group of modules that import each other, directly or over others (Tarjan's algorithm)."""
+    numbers: dict[str, int] = {}
+    lowest: dict[str, int] = {}
+    stack: list[str] = []
+    found: list[list[str]] = []
+
+    def visit(module: str) -> None:
+        numbers[module] = lowest[module] = len(numbers)
+        stack.append(module)
+        for target in sorted(edges.get(module, ())):
+            if target not in numbers:
+                visit(target)
+                lowest[module] = min(lowest[module], lowest[target])
+            elif target in stack:
+                lowest[module] = min(lowest[module], numbers[target])
+        if lowest[module] == numbers[module]:
+            at = stack.index(module)
+            if len(stack) - at > 1:
+                found.append(sorted(stack[at:]))
+            del stack[at:]
+
+    for module in edges:
+        if module not in numbers:
+            visit(module)
+    return found
+
+
+def imports_at_run_time(source: Path) -> dict[str, set[str]]:
+    """What each module imports, inside functions too; not what it imports for annotations only.
+
+    An import for annotations that goes up a layer is refused by `wrong_imports` already.
+    """
+    known = modules(source)
+    edges: dict[str, set[str]] = {}
+    for module, path in known.items():
+        annotating = annotation_lines(ast.parse(path.read_text(encoding="utf-8"), str(path)))
+        edges[module] = {
+            target
+            for line, target in imports(module, path, known)
+            if target in known and target not in (module, "servey") and line not in annotating
+        }
+    edges["servey.builtin"] = set()  # the names of plugins, which are loaded when a service is built
+    return edges
+
+
+def annotation_lines(tree: ast.Module) -> set[int]:
+    return {
+        statement.lineno
+        for block in ast.walk(tree)
+        if isinstance(block, ast.If) and "TYPE_CHECKING" in ast.unparse(block.test)
+        for statement in block.body
+    }
+
+
+@pytest.mark.parametrize("late", ["", "def f():\n    "])
+def test_a_circle_is_found(tmp_path, late):
+    texts = {"action/a": f"{late}import servey.action.b", "action/b": "from servey.action.c import x", "action/c": ""}
+    source = tree(tmp_path, **texts)
+    assert circles(imports_at_run_time(source)) == []
+    (source / "servey/action/c.py").write_text("if TYPE_CHECKING:\n    from servey.action.a import y", encoding="utf-8")
+    assert circles(imports_at_run_time(source)) == []
+    (source / "servey/action/c.py").write_text("from servey.action import a", encoding="utf-8")
+    assert circles(imports_at_run_time(source)) == [["servey.action.a", "servey.action.b", "servey.action.c"]]

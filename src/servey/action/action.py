@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from types import ModuleType
 from typing import Any, Literal, NoReturn, TypeVar, overload
@@ -12,9 +12,8 @@ from typing import Any, Literal, NoReturn, TypeVar, overload
 import msgspec
 
 from servey.action.batch_invoker import BatchInvoker
-from servey.action.callables import is_async, is_generator, name_of, where_of
+from servey.action.callables import defining_namespace, is_async, is_generator, name_of, where_of
 from servey.action.example import Example
-from servey.action.resource import defining_namespace
 from servey.errors import DefinitionError, ErrorMapping, located
 from servey.ports import AccessControl, CacheControl
 from servey.security.access_control import ALLOW_ALL
@@ -232,48 +231,57 @@ def _check_function(function: Any) -> None:
         raise DefinitionError(f"{name_of(function)} is declared an action twice", fix="take one @action away")
 
 
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float)
+
+
+_CHECKS: Sequence[tuple[str, Callable[[Any], bool], str]] = (
+    (
+        "access_control",
+        lambda value: isinstance(value, AccessControl) and not isinstance(value, type),
+        "give an object with a method check(authorization), such as ALLOW_ALL or ScopeAccessControl('root')",
+    ),
+    (
+        "cache_control",
+        lambda value: value is None or (isinstance(value, CacheControl) and not isinstance(value, type)),
+        "give an object with a method cache_header(result, content), such as TtlCacheControl(30)",
+    ),
+    (
+        "batch_invoker",
+        lambda value: value is None or isinstance(value, BatchInvoker),
+        "give BatchInvoker(the_function)",
+    ),
+    ("timeout", lambda value: value is None or (_is_number(value) and value > 0), "give seconds above 0, or math.inf"),
+    (
+        "max_running",
+        lambda value: value is None or (type(value) is int and value >= 1),
+        "give 1 or more, or leave it out",
+    ),
+    ("status", lambda value: isinstance(value, int) and 200 <= value <= 299, "use 200 to 299"),
+    ("run_in", lambda value: value in ("thread", "loop"), 'use "thread" or "loop"'),
+    (
+        "examples",
+        lambda value: all(isinstance(item, Example) for item in value),
+        "list every example in a tuple: (Example(…),)",
+    ),
+    ("tags", lambda value: all(isinstance(item, str) for item in value), "list every tag in a tuple: ('one',)"),
+)
+"""Each argument of `@action` that users may get wrong, with its condition and the fix."""
+
+
 def _check_action(declared: Action) -> None:
     if not isinstance(declared.name, str) or not _is_name(declared.name):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise DefinitionError(
             f"{declared.name!r} is no name for an action", fix="use letters, digits and underscores, a letter first"
         )
-    control: Any = declared.access_control  # whatever its type is said to be, users pass what they pass
-    if not isinstance(control, AccessControl) or isinstance(control, type):
-        raise DefinitionError(
-            f"the access control of {declared.name} is {control!r}",
-            fix="give an object with a method check(authorization), such as ALLOW_ALL or ScopeAccessControl('root')",
-        )
-    caching: Any = declared.cache_control
-    if caching is not None and (not isinstance(caching, CacheControl) or isinstance(caching, type)):
-        raise DefinitionError(
-            f"the cache control of {declared.name} is {caching!r}",
-            fix="give an object with a method cache_header(result, content), such as TtlCacheControl(30)",
-        )
-    invoker: Any = declared.batch_invoker
-    if invoker is not None and not isinstance(invoker, BatchInvoker):
-        raise DefinitionError(
-            f"the batch_invoker of {declared.name} is {invoker!r}", fix="give BatchInvoker(the_function)"
-        )
-    timeout: Any = declared.timeout
-    if timeout is not None and not (type(timeout) in (int, float) and timeout > 0):
-        raise DefinitionError(f"the timeout of {declared.name} is {timeout!r}", fix="give seconds above 0, or math.inf")
-    most: Any = declared.max_running
-    if most is not None and (type(most) is not int or most < 1):
-        raise DefinitionError(f"the max_running of {declared.name} is {most!r}", fix="give 1 or more, or leave it out")
-    status: Any = declared.status
-    if not (isinstance(status, int) and 200 <= status <= 299):
-        raise DefinitionError(f"the status of {declared.name} is {status!r}", fix="use 200 to 299")
-    if declared.run_in not in ("thread", "loop"):
-        raise DefinitionError(f"the run_in of {declared.name} is {declared.run_in!r}", fix='use "thread" or "loop"')
+    for argument, is_right, fix in _CHECKS:
+        value = getattr(declared, argument)
+        if not is_right(value):
+            raise DefinitionError(f"the {argument} of {declared.name} is {value!r}", fix=fix)
     if declared.is_async and declared.run_in == "thread":
         raise DefinitionError(
             f"{declared.name} is async and cannot run in a thread", fix="leave run_in out, or write a plain def"
         )
-    for kind, cls in (("example", Example), ("tag", str)):
-        items: tuple[Any, ...] = declared.examples if cls is Example else declared.tags
-        for item in items:
-            if not isinstance(item, cls):
-                raise DefinitionError(f"{item!r} is no {kind} of {declared.name}", fix=f"list every {kind} in a tuple")
     names = [example.name for example in declared.examples]
     for example_name in names:
         if names.count(example_name) > 1:

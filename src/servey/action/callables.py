@@ -277,3 +277,17 @@ def _owned(hint: Any, owner: type) -> Any:
     if origin is types.UnionType:
         origin = typing.Union
     return origin[owned]
+
+
+def defining_namespace(frame: Any) -> dict[str, Any]:
+    """Return the names that are local to the function(s) and classes `frame` stands in; empty at module level.
+
+    Annotations are resolved when the service is built, long after these frames are gone.
+    """
+    names: dict[str, Any] = {}
+    while frame is not None and frame.f_locals is not frame.f_globals:
+        names = {**frame.f_locals, **names}
+        if frame.f_code.co_flags & inspect.CO_OPTIMIZED:  # a function: what called it is no scope of ours
+            break
+        frame = frame.f_back
+    return names

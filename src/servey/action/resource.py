@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar, overload
 
 import msgspec
 
-from servey.action.callables import chain, hints_of, name_of, where_of
+from servey.action.callables import chain, defining_namespace, hints_of, name_of, where_of
 from servey.errors import DefinitionError
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -186,17 +186,3 @@ def _generator(fn: Any) -> str:
         if inspect.isgeneratorfunction(item):
             return "sync"
     return ""
-
-
-def defining_namespace(frame: Any) -> dict[str, Any]:
-    """Return the names that are local to the function(s) and classes `frame` stands in; empty at module level.
-
-    Annotations are resolved when the service is built, long after these frames are gone.
-    """
-    names: dict[str, Any] = {}
-    while frame is not None and frame.f_locals is not frame.f_globals:
-        names = {**frame.f_locals, **names}
-        if frame.f_code.co_flags & inspect.CO_OPTIMIZED:  # a function: what called it is no scope of ours
-            break
-        frame = frame.f_back
-    return names
