@@ -274,14 +274,13 @@ def test_a_table_is_whole_when_it_is_piped(project, wide):
     assert max(map(len, done.out.splitlines())) > 200
 
 
-@pytest.mark.parametrize("command", ["servey list", "servey call"])
-def test_colours_are_for_terminals(project, wide, command):
-    wrong = f"{command}; servey call other --nope"
-    assert "\x1b[" in on_terminal(wrong, wide)[1]
-    assert "\x1b[" not in on_terminal(wrong, wide, NO_COLOR="1")[1]
-    assert "\x1b[" in on_terminal(wrong, wide, NO_COLOR="")[1]
-    assert "\x1b[" not in on_terminal(f"servey --no-color {command[7:]}; servey --no-color nope", wide)[1]
-    done = project(wrong, actions=None)
+def test_colours_are_for_terminals(project, wide):
+    every = "servey list; servey call; servey call other --nope"
+    assert "\x1b[" in on_terminal("servey list", wide)[1]
+    assert "\x1b[" in on_terminal("servey call other --nope", wide, NO_COLOR="")[1]
+    assert "\x1b[" not in on_terminal(every, wide, NO_COLOR="1")[1]
+    assert "\x1b[" not in on_terminal(every.replace("servey ", "servey --no-color "), wide)[1]
+    done = project(every, actions=None)
     assert "\x1b[" not in done.out + done.err
 
 
