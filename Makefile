@@ -39,9 +39,9 @@ serve: $(VENV)/.synced-server
 	cd examples/tour && SERVEY_API_TITLE="$${SERVEY_API_TITLE:-Parcels}" \
 	  SERVEY_PLUGINS="$${SERVEY_PLUGINS-actions.people:People}" exec ../../$(RUN) -m servey
 
-# In CI (CI=true) tests/no_skips.py turns each skipped test into a failure. A process that has run its tests takes over
-# tests of another one. There is one process more than the two processors of CI: some tests wait.
-PYTEST := PYTHONPATH=tests PART="$(PART)" $(RUN) -m pytest -n 3 --dist worksteal -p no_skips $(if $(PART),-m "$(PART)")
+# In CI (CI=true) tests/support/no_skips.py turns each skipped test into a failure. A process that has run its tests
+# takes over tests of another one. There is one process more than the two processors of CI: some tests wait.
+PYTEST := PYTHONPATH=tests PART="$(PART)" $(RUN) -m pytest -n 3 --dist worksteal -p support.no_skips $(if $(PART),-m "$(PART)")
 
 test: $(VENV)/.synced
 	$(PYTEST) $(ARGS)
@@ -62,7 +62,7 @@ test-version: $(VENV)/.synced
 	@version=$(VERSION); python="$$($(FIND))"; [ -n "$$python" ] || exit 0; \
 	echo "== Python $$version: $$python"; \
 	UV_PROJECT_ENVIRONMENT=$(VENV)/other/$$version $(VENV)/bin/uv sync --frozen --quiet --python "$$python" && \
-	PYTHONPATH=tests $(VENV)/other/$$version/bin/python -m pytest -n 2 --dist worksteal -p no_skips $(ARGS)
+	PYTHONPATH=tests $(VENV)/other/$$version/bin/python -m pytest -n 2 --dist worksteal -p support.no_skips $(ARGS)
 
 VERSIONS := 3.11 3.12 3.13 3.14 3.15
 REVERSED := 3.15 3.14 3.13 3.12 3.11

@@ -45,7 +45,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 @pytest.fixture(scope="module")
 def valkey() -> Iterator[ValkeyServer]:
     """A real Valkey for the tests of one module, which share what is in it."""
-    from valkeys import valkey_server  # most tests need none
+    from support.valkeys import valkey_server  # most tests need none
 
     with valkey_server() as running:
         yield running

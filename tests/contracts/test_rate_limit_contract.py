@@ -19,7 +19,7 @@ from servey.action.context import RateLimitState
 from servey.errors import TooManyRequestsError
 from servey.security.rate_limit.call_counter import CallCounter
 from servey.security.rate_limit.rate_limit import parse_rate_limit
-from valkeys import valkey_server
+from support.valkeys import valkey_server
 
 BOUND = 60.0
 MINUTE = parse_rate_limit("10/minute", "f")

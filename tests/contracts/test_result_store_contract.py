@@ -33,7 +33,7 @@ from servey.errors import SettingsError
 from servey.http.answer import Rendered
 from servey.ports import ResultStore
 from servey.settings import Settings
-from valkeys import valkey_server
+from support.valkeys import valkey_server
 
 BOUND = 60.0
 SIZE = 1_000_000

