@@ -2,44 +2,38 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from servey.action.action import Action
 from servey.action.call import by_name, make_call
-from servey.action.callables import name_of, qualified_name_of, source_of, where_of
+from servey.action.callables import qualified_name_of
 from servey.action.context import CallContext
 from servey.action.current import RUNNING, set_service_of_process
 from servey.action.injection import Injection
 from servey.action.operation import Operation
 from servey.action.runtime import Runtime, Runtimes
-from servey.action.signature import ActionSignature
 from servey.builtin import built_in_plugins, load_plugin
 from servey.errors import (
     CallError,
     DeadlineError,
-    DefinitionError,
     ErrorMapping,
     NotFoundError,
-    ResourceError,
     nearest,
-    raised_in,
 )
-from servey.finder import Declarations, find_declarations, nested_actions
+from servey.finder import Declarations, find_declarations
 from servey.plugin import Plugin, TriggerSupport
-from servey.ports import RateLimiter, ResultStore
-from servey.security.access_control import ALLOW_ALL
+from servey.ports import ResultStore
 from servey.security.authentication import Authentication
+from servey.service_builder import ServiceBuilder, check_declared
+from servey.service_life import open_service, start_triggers
 from servey.settings import Settings
 from servey.trigger.web_route import WebRoute, web_routes
-from servey.trigger.web_trigger import WebTrigger
 
 if TYPE_CHECKING:
     from servey.cache_control.cached_operation import CachedOperation
@@ -84,8 +78,8 @@ class Service:
     ) -> None:
         actions, resources = list(actions), list(resources)
         declared = Declarations.of([*actions, *resources])
-        _check_declared(actions, "action")
-        _check_declared(resources, "resource")
+        check_declared(actions, "action")
+        check_declared(resources, "resource")
         given = settings or Settings()
         self.settings = given.with_made_up()
         self.has_made_up = self.settings is not given
@@ -95,19 +89,25 @@ class Service:
         self.plugins: tuple[Plugin, ...] = (*plugins, *self.own_plugins)
         self._triggers: tuple[TriggerSupport, ...] = _flat(plugin.triggers() for plugin in self.plugins)
         self.engines: tuple[Engine, ...] = _flat(plugin.engines() for plugin in self.plugins)
-        self._errors: tuple[ErrorMapping, ...] = _flat(plugin.errors() for plugin in self.plugins)
+        errors: tuple[ErrorMapping, ...] = _flat(plugin.errors() for plugin in self.plugins)
         self._lifespans = _flat(plugin.lifespans() for plugin in self.plugins)
         self._injection = Injection(
             declared.resources,
             {item.type: item.provide for item in reversed(_flat(plugin.injectors() for plugin in self.plugins))},
         )
-        self._runtimes = Runtimes(self.settings.threads, self._opened, self._started)
+        self._runtimes = Runtimes(
+            self.settings.threads,
+            lambda runtime: open_service(self, runtime, self._injection, self._lifespans),
+            lambda runtime: start_triggers(self, self._triggers),
+        )
         self._call_counter: CallCounter | None = None
         self._result_store: ResultStore | None = None
         self._has_warned = False
-        self._cached: dict[str, CachedOperation] = {}
-        self.operations: Mapping[str, Operation] = MappingProxyType(self._build(declared.actions))
-        self.cached: Mapping[str, CachedOperation] = MappingProxyType(self._cached)
+        builder = ServiceBuilder(
+            self, injection=self._injection, runtimes=self._runtimes, triggers=self._triggers, errors=errors
+        )
+        self.operations: Mapping[str, Operation] = MappingProxyType(builder.build(declared.actions))
+        self.cached: Mapping[str, CachedOperation] = MappingProxyType(builder.cached)
         """The operations with a cache control, by the names of the operations."""
         self.web_routes: tuple[WebRoute, ...] = web_routes(self.operations.values())
         self.authentication = Authentication(
@@ -376,190 +376,12 @@ class Service:
             hint = f"; did you mean {near}?" if near else ""
             raise NotFoundError(f"there is no action {name!r}{hint}") from None
 
-    def _build(self, actions: Sequence[Action]) -> dict[str, Operation]:
-        """Compile `actions` and the nested actions on what they return, and on what those return."""
-        operations: dict[str, Operation] = {}
-        problems: list[DefinitionError] = []
-        waiting: list[tuple[Action, type | None]] = [(item, None) for item in actions]
-        seen: set[int] = set()
-        while waiting:
-            action, owner = waiting.pop(0)
-            if id(action) in seen:
-                continue
-            seen.add(id(action))
-            try:
-                operation = self._compile(action, owner)
-            except DefinitionError as error:
-                problems.append(error)
-                continue
-            if (other := operations.get(operation.name)) is not None:
-                problems.append(
-                    DefinitionError(
-                        f"two actions are called {operation.name!r}",
-                        where=[other.action.where, action.where],
-                        fix=f"give one of them another name: @action(name='another_{operation.name}')",
-                    )
-                )
-                continue
-            operations[operation.name] = operation
-            try:
-                waiting += [(nested, defines) for defines, nested in nested_actions(operation.result.classes())]
-            except DefinitionError as error:
-                problems.append(error)
-        for operation in operations.values():
-            problems.extend(self._nested_problems(operation, operations.values()))
-        if problems:
-            raise DefinitionError.join(problems)
-        return operations
-
-    def _compile(self, action: Action, owner: type | None) -> Operation:
-        signature = ActionSignature.of(action, self._injection.types, owner)
-        operation = Operation(
-            signature,
-            runtimes=self._runtimes,
-            injection=self._injection,
-            engines=self.engines,
-            errors=self._errors,
-            timeout=self.settings.timeout,
-            limiter=self._limiter(signature),
-            service=self,
-        )
-        if action.cache_control is not None:
-            from servey.cache_control.cached_operation import CachedOperation  # not for actions without one
-
-            store = None if self.settings.result_cache == "off" else lambda: self.result_store
-            self._cached[operation.name] = CachedOperation(operation, store)
-        for trigger in action.triggers:
-            self._check_trigger(operation, trigger)
-        return operation
-
-    def _limiter(self, signature: ActionSignature) -> RateLimiter | None:
-        action = signature.action
-        if action.rate_limit is None:
-            return None
-        from servey.security.rate_limit.rate_limit import parse_rate_limit
-
-        limits = parse_rate_limit(action.rate_limit, signature.name, action.where)
-        from servey.security.rate_limit.action_rate_limiter import ActionRateLimiter
-
-        return ActionRateLimiter(signature.name, limits, self.call_counter)
-
-    def _check_trigger(self, operation: Operation, trigger: Any) -> None:
-        kind: type = trigger if isinstance(trigger, type) else type(trigger)
-        if kind is trigger:
-            raise DefinitionError(
-                f"a trigger of {operation.name} is the class {kind.__name__}",
-                where=operation.action.where,
-                fix=f"make one: {kind.__name__}(…)",
-            )
-        served = [support for support in self._triggers if isinstance(trigger, support.type)]
-        if not served:
-            raise DefinitionError(
-                f"no loaded plugin serves {kind.__name__}, a trigger of {operation.name}",
-                where=operation.action.where,
-                fix="write a trigger, such as WEB_GET"
-                if kind.__module__ == "builtins"
-                else "load the plugin that serves it (SERVEY_PLUGINS=module:Name), or take the trigger away",
-            )
-        for support in served:
-            if support.check is not None:
-                support.check(operation, trigger)
-
-    def _nested_problems(self, nested: Operation, operations: Iterable[Operation]) -> Iterable[DefinitionError]:
-        """Over a network, ``self`` is an object that the client may have invented."""
-        owner, action = nested.signature.owner, nested.action
-        if owner is None or action.access_control is not ALLOW_ALL or not _on_the_web(nested):
-            return
-        operations = tuple(operations)
-        for operation in _yielding(owner, operations):
-            if not _open_to_all(operation, operations, {nested.name}):
-                yield DefinitionError(
-                    f"{nested.name} is open and takes a {owner.__name__} from its caller, which {operation.name} "
-                    "gives only to some",
-                    where=[action.where, operation.action.where],
-                    fix=f"give {action.function_name} an access_control of its own, or take its web trigger away",
-                )
-
-    @asynccontextmanager
-    async def _opened(self, runtime: Runtime) -> AsyncGenerator[None]:
-        async with AsyncExitStack() as stack:
-            stack.push_async_callback(self._close_call_counter)
-            await stack.enter_async_context(self.authentication.running())
-            stack.push_async_callback(self._close_result_store)
-            for node in self._injection.service_resources:
-                try:
-                    manager = self._injection.open(node, None, runtime.values)
-                    runtime.values[node.type] = await stack.enter_async_context(runtime.kept(manager, node.label))
-                except Exception as error:
-                    failed = raised_in(error, source_of(node.resource.fn).__code__.co_filename)
-                    where = [node.resource.where, failed]
-                    raise ResourceError(name_of(node.resource.fn), where, error) from error
-            runtime.usable = True
-            for lifespan in self._lifespans:
-                await stack.enter_async_context(lifespan(self))
-            yield
-
-    @asynccontextmanager
-    async def _started(self, runtime: Runtime) -> AsyncGenerator[None]:
-        """Start the triggers, each with the plugin that supports it."""
-        async with AsyncExitStack() as stack:
-            for support in self._triggers:
-                if support.start is not None:
-                    await stack.enter_async_context(support.start(self, self._triggered(support.type)))
-            yield
-
-    def _triggered(self, kind: type) -> Sequence[tuple[Operation, Any]]:
-        """Return the triggers of a type, each with its operation."""
-        return [
-            (operation, trigger)
-            for operation in self.operations.values()
-            for trigger in operation.action.triggers
-            if isinstance(trigger, kind)
-        ]
-
-    async def _close_call_counter(self) -> None:
-        if self._call_counter is not None:
-            await self._call_counter.close()
-
-    async def _close_result_store(self) -> None:
+    async def close_stores(self) -> None:
+        """Close the call counter and the result store, if they are open."""
         if self._result_store is not None:
             await self._result_store.close()
-
-
-def _on_the_web(operation: Operation) -> bool:
-    return any(isinstance(trigger, WebTrigger) for trigger in operation.action.triggers)
-
-
-def _yielding(owner: type, operations: Iterable[Operation]) -> Iterable[Operation]:
-    """Return the operations that give their callers objects of a class."""
-    return [item for item in operations if any(issubclass(cls, owner) for cls in item.result.classes())]
-
-
-def _open_to_all(operation: Operation, operations: Sequence[Operation], seen: set[str]) -> bool:
-    """Return whether everybody may get what `operation` yields; a nested one is reached through its owner."""
-    if not operation.is_open:
-        return False
-    owner = operation.signature.owner
-    if owner is None or _on_the_web(operation) or operation.name in seen:
-        return True
-    seen = seen | {operation.name}
-    return all(_open_to_all(item, operations, seen) for item in _yielding(owner, operations))
-
-
-def _check_declared(functions: Iterable[Any], kind: str) -> None:
-    problems = [
-        DefinitionError(
-            f"{getattr(function, '__qualname__', repr(function))} is no {kind}"
-            + (", but a method that is bound to an object" if inspect.ismethod(function) else ""),
-            where=where_of(function),
-            fix=f"put @{kind} above "
-            + (f"a def around it, or declare {kind}(functools.partial(…))" if inspect.ismethod(function) else "it"),
-        )
-        for function in functions
-        if getattr(getattr(function, f"__servey_{kind}__", None), "fn", None) is not function
-    ]
-    if problems:
-        raise DefinitionError.join(problems)
+        if self._call_counter is not None:
+            await self._call_counter.close()
 
 
 def _flat(items: Iterable[Sequence[Any]]) -> tuple[Any, ...]:

@@ -22,7 +22,7 @@ CORE = (
     "security",
     "subscription",
 )
-SERVICE = ("finder", "http", "include", "schema", "service", "plugin", "builtin")
+SERVICE = ("finder", "http", "include", "schema", "service", "service_builder", "service_life", "plugin", "builtin")
 COMMANDS = ("cli", "__main__")
 ADAPTER_PREFIX = "servey_"
 

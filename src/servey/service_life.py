@@ -1,0 +1,64 @@
+"""What is open while a service runs, and what begins calls while it serves."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from servey.action.callables import name_of, source_of
+from servey.action.injection import Injection
+from servey.action.operation import Operation
+from servey.action.runtime import Runtime
+from servey.errors import ResourceError, raised_in
+from servey.plugin import TriggerSupport
+
+if TYPE_CHECKING:
+    from servey.service import Service
+
+Lifespan = Callable[["Service"], AbstractAsyncContextManager[None]]
+
+
+@asynccontextmanager
+async def open_service(
+    service: Service, runtime: Runtime, injection: Injection, lifespans: Sequence[Lifespan]
+) -> AsyncGenerator[None]:
+    """Open the keys, the resources of scope ``"service"`` and the lifespans of plugins; close them in reverse order.
+
+    Raises:
+        ResourceError: A resource cannot be opened.
+    """
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(service.close_stores)
+        await stack.enter_async_context(service.authentication.running())
+        for node in injection.service_resources:
+            try:
+                manager = injection.open(node, None, runtime.values)
+                runtime.values[node.type] = await stack.enter_async_context(runtime.kept(manager, node.label))
+            except Exception as error:
+                failed = raised_in(error, source_of(node.resource.fn).__code__.co_filename)
+                raise ResourceError(name_of(node.resource.fn), [node.resource.where, failed], error) from error
+        runtime.usable = True
+        for lifespan in lifespans:
+            await stack.enter_async_context(lifespan(service))
+        yield
+
+
+@asynccontextmanager
+async def start_triggers(service: Service, supports: Sequence[TriggerSupport]) -> AsyncGenerator[None]:
+    """Start the triggers that begin calls by themselves, each with the plugin that supports it."""
+    async with AsyncExitStack() as stack:
+        for support in supports:
+            if support.start is not None:
+                await stack.enter_async_context(support.start(service, _triggered(service, support.type)))
+        yield
+
+
+def _triggered(service: Service, kind: type) -> Sequence[tuple[Operation, Any]]:
+    """Return the triggers of a type, each with its operation."""
+    return [
+        (operation, trigger)
+        for operation in service.operations.values()
+        for trigger in operation.action.triggers
+        if isinstance(trigger, kind)
+    ]
