@@ -32,22 +32,21 @@ NAMES = count()
 def spray(storage: MemoryStorage, callers: int, *, limit: int = 10, calls: int = 1) -> None:
     """Let so many callers call who have never called before."""
 
-    async def main() -> None:
-        for _, name in zip(range(callers), NAMES, strict=False):
-            for _ in range(calls):
-                await storage.acquire_entry(f"stranger {name}", limit, 60)
-
-    asyncio.run(main())
+    for _, name in zip(range(callers), NAMES, strict=False):
+        for _ in range(calls):
+            storage.acquire_all([(f"stranger {name}", limit, 60)])
 
 
 def acquire(storage: MemoryStorage, key: str, limit: int = 10, times: int = 1) -> list[bool]:
-    async def main() -> list[bool]:
-        return [await storage.acquire_entry(key, limit, 60) for _ in range(times)]
-
-    return asyncio.run(main())
+    return [storage.acquire_all([(key, limit, 60)])[0][0] for _ in range(times)]
 
 
-def cost(make: Callable[[], limits.aio.storage.MovingWindowSupport], callers: int, calls: int) -> float:
+class Ours(MemoryStorage):
+    async def acquire_entry(self, key: str, limit: int, expiry: int) -> bool:
+        return self.acquire_all([(key, limit, expiry)])[0][0]
+
+
+def cost(make: Callable[[], limits.aio.storage.MemoryStorage | Ours], callers: int, calls: int) -> float:
     """Return the CPU time of `calls` calls where `callers` have called before, with what they leave to be done."""
 
     async def main() -> float:
@@ -86,7 +85,7 @@ def test_the_librarys_other_storage_for_memory_keeps_a_thread():
 
 
 def test_a_call_costs_the_same_however_many_callers_there_are():
-    assert cost(MemoryStorage, 20_000, 2000) < 3 * cost(MemoryStorage, 20, 2000)
+    assert cost(Ours, 20_000, 2000) < 3 * cost(Ours, 20, 2000)
     assert threading.active_count() == 1 or not any("Timer" in thread.name for thread in threading.enumerate())
 
 
@@ -163,11 +162,12 @@ def test_threads_and_their_loops_count_together():
         sys.setswitchinterval(interval)
 
 
-def test_what_is_cleared_is_forgotten():
+def test_what_is_given_back_may_be_used_again():
     storage = MemoryStorage()
-    acquire(storage, "me", times=10)
-    acquire(storage, "you")
-    asyncio.run(storage.clear("me"))
-    assert acquire(storage, "me") == [True]
-    assert asyncio.run(storage.reset()) == 2
-    assert len(storage) == 0
+    mine = ("me", 10, 60)
+    assert acquire(storage, "me", times=11) == [True] * 10 + [False]
+    storage.release_all([mine])
+    assert acquire(storage, "me", times=2) == [True, False]
+    for _ in range(12):
+        storage.release_all([mine])
+    assert acquire(storage, "me", times=11) == [True] * 10 + [False]

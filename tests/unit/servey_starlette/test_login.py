@@ -21,9 +21,9 @@ from servey.errors import SettingsError, TooManyRequestsError
 from servey.plugin import Plugin
 from servey.security.access_control import ScopeAccessControl
 from servey.security.rate_limit import caller
-from servey.security.rate_limit.memory_storage import room_for
+from servey.security.rate_limit.memory_storage import MemoryStorage, room_for
 from servey.servey_starlette.app import create_app
-from servey.servey_starlette.route_factory.login_attempts import _USERS, LoginAttempts
+from servey.servey_starlette.route_factory.login_attempts import _ACCOUNTS, LoginAttempts
 from servey.servey_starlette.route_factory.token_request import MAX_BODY
 from servey.service import Service
 from servey.settings import Settings
@@ -551,15 +551,14 @@ async def failures(app, addresses, username="root"):
 
 async def test_failures_of_a_user_are_not_forgotten_for_names_that_are_made_up():
     attempts = LoginAttempts()
-    limit, counted = attempts._limits["user"], attempts._failures["user"]
-    (root,) = attempts._keys("", "root")
+    root, counted = attempts._window_of("root"), attempts._accounts
     for _ in range(19):
-        await counted.hit(limit, *root)
-    for number in range(3 * _USERS):
-        (other,) = attempts._keys("", f"made up {number}")
-        await counted.hit(limit, *other)
-    assert (await counted.get_window_stats(limit, *root)).remaining <= 1
-    assert counted.storage.size <= room_for(_USERS, 20)
+        counted.acquire_all([root])
+    for number in range(3 * _ACCOUNTS):
+        counted.acquire_all([attempts._window_of(f"made up {number}")])
+    ((_, _, calls),) = counted.acquire_all([root])
+    assert calls == 20
+    assert counted.size <= room_for(_ACCOUNTS, 20)
 
 
 @pytest.mark.parametrize("same", ["ROOT", " root", "\uff52\uff4f\uff4f\uff54"])
@@ -603,14 +602,14 @@ async def test_a_login_that_waits_for_others_is_given_up_at_the_deadline():
 
 async def test_those_who_wait_cost_no_more_however_many_they_are(monkeypatch):
     asked = 0
-    admits = LoginAttempts._admits
+    acquire_all = MemoryStorage.acquire_all
 
-    async def counted(self, key):
+    def counted(self, windows):
         nonlocal asked
         asked += 1
-        return await admits(self, key)
+        return acquire_all(self, windows)
 
-    monkeypatch.setattr(LoginAttempts, "_admits", counted)
+    monkeypatch.setattr(MemoryStorage, "acquire_all", counted)
     attempts = LoginAttempts()
     at = asyncio.get_running_loop().time() + 60
     under_way = most = 0
@@ -626,7 +625,7 @@ async def test_those_who_wait_cost_no_more_however_many_they_are(monkeypatch):
     await asyncio.wait_for(asyncio.gather(*(succeed() for _ in range(1000))), 60)
     assert asked < 1000 * 12
     assert most == 10, "as many at once as may fail"
-    assert (attempts._waiting, +attempts._under_way) == ({}, {})
+    assert dict(attempts._running) == {}
 
 
 async def test_nobody_waits_for_what_is_over():
@@ -657,7 +656,7 @@ async def test_nobody_waits_for_what_is_over():
     assert not late
     assert outcomes["refused"] > 0
     assert outcomes["made"] > 0
-    assert (attempts._waiting, +attempts._under_way) == ({}, {})
+    assert dict(attempts._running) == {}
 
 
 async def test_neither_names_nor_passwords_are_logged(caplog):

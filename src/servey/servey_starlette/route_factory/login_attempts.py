@@ -1,4 +1,4 @@
-"""Counting failed logins, so that nobody can try passwords out."""
+"""Limits for failed logins, so that nobody finds a password by trying."""
 
 from __future__ import annotations
 
@@ -6,153 +6,104 @@ import asyncio
 import hashlib
 import math
 import secrets
-import time
 import unicodedata
-from asyncio import Future, get_running_loop
-from collections import Counter
+from asyncio import Semaphore
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import asynccontextmanager
-
-from limits import parse
-from limits.aio.strategies import MovingWindowRateLimiter
+from contextlib import AsyncExitStack, asynccontextmanager
+from weakref import WeakValueDictionary
 
 from servey.errors import OverloadedError, TooManyRequestsError
 from servey.security.rate_limit.caller import network_of, warn_of_no_address
-from servey.security.rate_limit.memory_storage import MemoryStorage, room_for
+from servey.security.rate_limit.memory_storage import Asked, MemoryStorage, room_for
 
-FAILURES_PER_CLIENT = "10/minute"
-FAILURES_PER_SITE = "100/minute"
-"""Of one /48 network of IPv6, which one customer may have whole: 65,536 clients."""
-FAILURES_PER_USER = "20/minute"
-"""More than one client has, so that one alone cannot keep a user from logging in elsewhere."""
+_SECONDS = 60
+FAILURES_PER_ADDRESS = 10
+FAILURES_PER_SITE = 100
+"""A site is a /48 network of IPv6, which one customer may have whole: 65,536 addresses."""
+FAILURES_PER_ACCOUNT = 20
+"""More than an address has, so that one address cannot lock a user out elsewhere."""
 
 _ROOM = 4 * 1024 * 1024
-"""Bytes that the failures of clients may take, and those of sites."""
+"""Bytes for the failures of addresses and sites."""
 
-_USERS = 2**14
-"""So many counters there are for user names. Each is of all names that have its number by a keyed digest."""
-
-Key = tuple[str, str]
-"""What is counted (client, site or user), and whose."""
+_ACCOUNTS = 2**14
+"""The number of counters for accounts. A keyed digest chooses the counter of a user name."""
 
 
 class LoginAttempts:
-    """Lets so many logins fail in a minute: of one client, and of one user name. Those that succeed do not count.
+    """Limit the failed logins of each address, site and account within a minute, in this process.
 
-    A login under way counts as one that will fail, so that a thousand at once are no way around it; those that are too
-    many wait for its end. Everything is this process's own.
+    A login counts as failed until it succeeds, so that concurrent attempts are limited, too. As many logins of one
+    address or account run at a time as may fail; further ones wait.
 
-    No failure of a user name is forgotten within its minute, whatever other names are made up: there are counters for
-    all, and names that share one only share its limit.
+    The accounts have a fixed number of counters: no number of invented names makes the failures of another one
+    forgotten. Names that share a counter share its limit, and an attacker cannot choose them without the secret.
     """
 
     def __init__(self) -> None:
-        users = parse(FAILURES_PER_USER)
-        self._limits = {"client": parse(FAILURES_PER_CLIENT), "site": parse(FAILURES_PER_SITE), "user": users}
-        rooms = {"client": _ROOM, "site": _ROOM, "user": room_for(_USERS, users.amount)}
-        self._failures = {kind: MovingWindowRateLimiter(MemoryStorage(room)) for kind, room in rooms.items()}
-        self._secret = secrets.token_bytes()  # who knows it can choose names that share a counter with another
-        self._under_way: Counter[Key] = Counter()
-        self._waiting: dict[Key, dict[Future[None], None]] = {}
+        self._addresses = MemoryStorage(_ROOM)
+        self._accounts = MemoryStorage(room_for(_ACCOUNTS, FAILURES_PER_ACCOUNT))
+        self._secret = secrets.token_bytes()
+        self._running: WeakValueDictionary[str, Semaphore] = WeakValueDictionary()
 
     @asynccontextmanager
     async def attempt(self, client: str, username: str, at: float) -> AsyncGenerator[Callable[[], None]]:
-        """Let one attempt be made; yields what says that it failed.
+        """Run one attempt; yields a function that says that it failed.
 
         Args:
-            client: The address that it comes from; empty where it is not known, and then only the name counts.
-            username: Who is to be logged in, whether or not there is such a user.
-            at: Until when it may wait for others that are under way, in the event loop's time.
+            client: The address of the client. If it is unknown (empty), only the account counts.
+            username: The name of the user, who may not exist.
+            at: Until when the attempt may wait for others, in the event loop's time.
 
         Raises:
-            TooManyRequestsError: Too many failed before.
-            OverloadedError: Too many are under way, and none ended in time.
+            TooManyRequestsError: Too many attempts have failed.
+            OverloadedError: Too many attempts are running, and none ended in time.
         """
-        keys = self._keys(client, username)
-        await self._admitted(keys, at)
-        self._under_way.update(keys)
-        for key in keys:
-            if key in self._waiting and await self._admits(key):  # there is room for more than the one that was woken
-                self._wake(key)
-        failed = False
+        windows = [(self._addresses, _windows_of(client)), (self._accounts, [self._window_of(username)])]
+        async with AsyncExitStack() as turns:
+            try:
+                async with asyncio.timeout_at(at):
+                    for key, limit, _ in (window for _, asked in windows for window in asked):
+                        await turns.enter_async_context(self._running.setdefault(key, Semaphore(limit)))
+            except TimeoutError as error:
+                raise OverloadedError("too many logins at once") from error
+            failed = False
 
-        def fail() -> None:
-            nonlocal failed
-            failed = True
+            def fail() -> None:
+                nonlocal failed
+                failed = True
 
-        try:
-            yield fail
-        finally:
-            for key in keys:
-                if failed:
-                    await self._failures[key[0]].hit(self._limits[key[0]], *key)
-                self._under_way[key] -= 1
-                if not self._under_way[key]:
-                    del self._under_way[key]
-            for key in keys:
-                self._wake(key)
+            counted: list[tuple[MemoryStorage, Sequence[Asked]]] = []
+            try:
+                for storage, asked in windows:
+                    _count(storage, asked)
+                    counted.append((storage, asked))
+                yield fail
+            finally:
+                if not failed:
+                    for storage, asked in counted:
+                        storage.release_all(asked)
 
-    def _keys(self, client: str, username: str) -> Sequence[Key]:
-        # an authenticator may take Root for root; that one counter is for both is right for others, too
+    def _window_of(self, username: str) -> Asked:
+        # an authenticator may take Root for root
         name = unicodedata.normalize("NFKC", username).strip().casefold().encode()
         digest = hashlib.blake2b(name, digest_size=8, key=self._secret).digest()
-        user = ("user", str(int.from_bytes(digest) % _USERS))
-        if not client:
-            warn_of_no_address()
-            return (user,)
-        network, site = network_of(client), network_of(client, 48)
-        return ("client", network), *([("site", site)] if site != network else []), user
+        return f"account {int.from_bytes(digest) % _ACCOUNTS}", FAILURES_PER_ACCOUNT, _SECONDS
 
-    async def _admitted(self, keys: Sequence[Key], at: float) -> None:
-        """Return when one more may fail of every key; from then on nothing may be awaited that takes time.
 
-        Who is woken for a key and does not begin wakes the next one, so that nobody waits for what is over.
-        """
-        woken: Key | None = None
-        while (key := await self._used_up(keys)) is not None:
-            if woken is not None and (woken != key or not self._under_way[key]):
-                self._wake(woken)
-            if not self._under_way[key]:
-                raise TooManyRequestsError("too many logins have failed", retry_after=await self._seconds_left(key))
-            await self._somebody_is_done(key, at)
-            woken = key
+def _windows_of(client: str) -> Sequence[Asked]:
+    if not client:
+        warn_of_no_address()
+        return ()
+    address, site = network_of(client), network_of(client, 48)
+    windows = [(f"address {address}", FAILURES_PER_ADDRESS, _SECONDS)]
+    if site != address:
+        windows.append((f"site {site}", FAILURES_PER_SITE, _SECONDS))
+    return windows
 
-    async def _used_up(self, keys: Sequence[Key]) -> Key | None:
-        """Return the key of which no more may fail; of several, one that nothing under way can free."""
-        full = [key for key in keys if not await self._admits(key)]
-        return min(full, key=lambda key: self._under_way[key], default=None)
 
-    async def _admits(self, key: Key) -> bool:
-        return await self._failures[key[0]].test(self._limits[key[0]], *key, cost=self._under_way[key] + 1)
-
-    async def _seconds_left(self, key: Key) -> int:
-        reset, _ = await self._failures[key[0]].get_window_stats(self._limits[key[0]], *key)
-        return max(1, math.ceil(reset - time.time()))
-
-    async def _somebody_is_done(self, key: Key, at: float) -> None:
-        future: Future[None] = get_running_loop().create_future()
-        self._waiting.setdefault(key, {})[future] = None
-        try:
-            async with asyncio.timeout_at(at):
-                await future
-        except BaseException as error:
-            if future.done() and not future.cancelled():
-                self._wake(key)
-            self._forget(key, future)
-            if isinstance(error, TimeoutError):
-                raise OverloadedError("too many logins at once") from error
-            raise
-
-    def _wake(self, key: Key) -> None:
-        """Let the one that has waited for longest for a key look again."""
-        for future in self._waiting.get(key, ()):
-            if not future.done():
-                future.set_result(None)
-                self._forget(key, future)
-                break
-
-    def _forget(self, key: Key, future: Future[None]) -> None:
-        waiting = self._waiting.get(key, {})
-        waiting.pop(future, None)
-        if not waiting:
-            self._waiting.pop(key, None)
+def _count(storage: MemoryStorage, asked: Sequence[Asked]) -> None:
+    refused = [age for is_admitted, age, _ in storage.acquire_all(asked) if not is_admitted]
+    if refused:
+        seconds = math.ceil(_SECONDS - min(refused))
+        raise TooManyRequestsError("too many logins have failed", retry_after=min(max(seconds, 1), _SECONDS))
