@@ -8,7 +8,7 @@ group ``servey.plugins``, then ``SERVEY_PLUGINS=module:Name,…``), then those o
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any
 
@@ -83,6 +83,10 @@ class Command(msgspec.Struct, frozen=True):
             raise DefinitionError(f"{self.target!r} is no target", fix="write 'package.module:name'")
 
 
+AsgiApp = Callable[..., Awaitable[None]]
+"""An ASGI application: called with a scope, ``receive`` and ``send``."""
+
+
 class Plugin:
     """What a plugin may add. All methods are called once, when the service is built."""
 
@@ -100,6 +104,14 @@ class Plugin:
 
     def lifespans(self) -> Sequence[Callable[[Service], AbstractAsyncContextManager[None]]]:
         """Return what is opened when a service starts and closed when it stops."""
+        return ()
+
+    def middleware(self) -> Sequence[Callable[[AsgiApp], AsgiApp]]:
+        """Return ASGI middleware around all of the HTTP application, the outermost first.
+
+        Each item is called with the application to wrap, once: a middleware class, or
+        ``functools.partial(GZipMiddleware, minimum_size=500)``.
+        """
         return ()
 
     def authorizers(self) -> Sequence[Authorizer]:

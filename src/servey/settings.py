@@ -556,11 +556,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         """Read the settings.
 
         Args:
-            environ: The variables; default: the process's. An empty value counts as unset.
+            environ: The variables; default: the process's, or what `use_in_this_process` has set. An empty value counts
+                as unset.
 
         Raises:
             SettingsError: Some values are wrong; the message tells all of them.
         """
+        if environ is None and _of_this_process:
+            return _of_this_process[0]
         environ = os.environ if environ is None else environ
         hints = get_type_hints(cls, include_extras=True)
         values: dict[str, Any] = {}
@@ -597,6 +600,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             source = "made up" if variable.name in self.made_up else given.get(field, "default")
             rows.append(SettingRow(variable.name, text, source, variable.doc))
         return tuple(rows)
+
+
+_of_this_process: list[Settings] = []
+
+
+def use_in_this_process(settings: Settings) -> None:
+    """Have `Settings.from_environment` return `settings` in this process.
+
+    A server calls this before it imports the user's application. So a service in there has the address that the command
+    line names, and the secrets that all processes of the server share.
+    """
+    _of_this_process[:] = [settings]
 
 
 def _given(variables: Mapping[str, Variable], environ: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:

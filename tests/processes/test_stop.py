@@ -138,22 +138,6 @@ def test_a_second_interrupt_waits_for_nothing(
         assert server.wait() == 130
 
 
-def test_a_hang_up_replaces_the_workers_one_by_one(start: Callable[..., ServerProcess], tmp_path: Path) -> None:
-    server = start(ACTIONS, "--workers", "2")
-    port = server.port
-    before = both(server, port)
-    (tmp_path / "closed").touch()
-    server.signal(signal.SIGHUP)
-    server.wait_for("the old ones stay")
-    assert server.children() == before
-    (tmp_path / "closed").unlink()
-    server.signal(signal.SIGHUP)
-    while not any("the workers are replaced" in line for line in server.lines):
-        status, _, body = ask(port, "/actions/pid")
-        assert status == 200, body
-    until(lambda: len(found := server.children()) == 2 and not set(found) & set(before), "two other workers")
-
-
 def test_a_worker_that_cannot_start_again_is_tried_again_while_others_serve(
     start: Callable[..., ServerProcess], tmp_path: Path
 ) -> None:
@@ -166,18 +150,6 @@ def test_a_worker_that_cannot_start_again_is_tried_again_while_others_serve(
     assert serving(port) == {other}
     (tmp_path / "closed").unlink()
     until(lambda: serving(port) > {other}, "another one serves")
-
-
-def test_the_number_of_workers_follows_signals(start: Callable[..., ServerProcess]) -> None:
-    server = start(ACTIONS, "--workers", "2")
-    assert server.port
-    until(lambda: len(server.children()) == 2, "two workers")
-    server.signal(signal.SIGTTIN)
-    until(lambda: len(server.children()) == 3, "three workers")
-    server.wait_for("3 workers")
-    for left in (2, 1):
-        server.signal(signal.SIGTTOU)
-        until(lambda left=left: len(server.children()) == left, f"{left} left")
 
 
 def test_proxies_are_believed_as_the_settings_say(start: Callable[..., ServerProcess]) -> None:

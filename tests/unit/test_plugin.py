@@ -11,7 +11,8 @@ from servey.plugin import Command, Injector, Plugin, TriggerSupport
 def test_a_plugin_adds_nothing_unless_it_says_so():
     methods = [name for name in vars(Plugin) if not name.startswith("_")]
     assert methods == [
-        *("engines", "injectors", "triggers", "lifespans", "authorizers", "authenticators", "errors", "commands")
+        *("engines", "injectors", "triggers", "lifespans", "middleware", "authorizers", "authenticators", "errors"),
+        "commands",
     ]
     assert {getattr(Plugin(), name)() for name in methods} == {()}
     assert all(inspect.getdoc(getattr(Plugin, name)) for name in methods)

@@ -1,15 +1,19 @@
-"""``servey serve``: the server, which the Starlette adapter brings."""
+"""``servey serve``: serve the actions, or the user's own application, with uvicorn."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import click
 import msgspec
 
 from servey.cli.errors import EX_USAGE, CommandError, error_text
 from servey.cli.project import project_of
-from servey.settings import MOST_WORKERS, Settings
+from servey.finder.application import find_application
+from servey.service import Service
+from servey.settings import MOST_WORKERS, Settings, use_in_this_process
 
 
 @click.command("serve")
@@ -31,8 +35,20 @@ from servey.settings import MOST_WORKERS, Settings
     default=None,
     help="Whether to load the actions again when a file changes.  [default: in development, with one worker]",
 )
+@click.option(
+    "--app",
+    metavar="MODULE:NAME",
+    help="Your own ASGI application, instead of the actions' one.",
+)
 @click.pass_context
-def serve(context: click.Context, host: str | None, port: int | None, workers: int | None, reload: bool | None) -> None:
+def serve(
+    context: click.Context,
+    host: str | None,
+    port: int | None,
+    workers: int | None,
+    reload: bool | None,
+    app: str | None,
+) -> None:
     """Serve the actions over HTTP, until Ctrl-C or SIGTERM.
 
     Everything else is set by environment variables; `servey config` lists them.
@@ -43,7 +59,20 @@ def serve(context: click.Context, host: str | None, port: int | None, workers: i
 
     given = {"server_host": host, "server_port": port, "workers": workers}
     settings = msgspec.structs.replace(settings, **{key: value for key, value in given.items() if value is not None})
-    server.serve(settings, partial(create_app, serves=True), reload=_reloads(settings, reload), tell=tell)
+    load = partial(load_service, create_app) if app is None else partial(load_application, app)
+    modules = settings.action_path if app is None else f"{settings.action_path},{app.partition(':')[0]}"
+    server.serve(settings, load, reload=_reloads(settings, reload), modules=modules, tell=tell)
+
+
+def load_service(create_app: Callable[..., Any], settings: Settings) -> Any:
+    """Return the application of the actions that the settings name."""
+    return create_app(Service.from_settings(settings), serves=True)
+
+
+def load_application(target: str, settings: Settings) -> Any:
+    """Return the user's application; a service that it makes with `Service.from_settings` has the server's settings."""
+    use_in_this_process(settings)
+    return find_application(target)
 
 
 def tell(error: BaseException) -> str:

@@ -38,6 +38,7 @@ from servey.http.routing_table import ActionTable
 from servey.servey_starlette.claims import check_claims, claims_of
 from servey.servey_starlette.docs import DOCS_PATH, docs_routes
 from servey.servey_starlette.document import document_routes
+from servey.servey_starlette.plugin_middleware import plugin_middleware
 from servey.servey_starlette.route_factory.authenticator_route_factory import login_routes
 from servey.servey_starlette.router import ActionRoute, ActionRouter, Contained, actions_first
 
@@ -157,7 +158,7 @@ def create_app(
         service: The service.
         routes: Your routes. They come after actions with a fixed path and the server's routes; ``Mount("/", …)`` gets
             all other requests.
-        middleware: Middleware around everything but CORS.
+        middleware: Middleware around everything but CORS; that of plugins is inside of it.
         lifespan: Your lifespan, entered when the service runs.
         serves: Whether the application's lifespan also starts triggers that begin calls by themselves, such as
             schedules: `Service.serving`. A server passes True; an application for tests does not.
@@ -232,7 +233,7 @@ def create_app(
         ActionTable(service, problems, [claim.path for claim in (*own_claims, *further_claims)]),
         problems,
         routes=[*own, *further, *([Route("/", to_docs)] if described and not service.settings.production else [])],
-        middleware=middleware,
+        middleware=[*middleware, *plugin_middleware(service)],
         lifespan=running,
         debug=debug,
         exception_handlers={

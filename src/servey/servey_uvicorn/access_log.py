@@ -1,6 +1,6 @@
-"""The access log: one record for each request, which has what happened and nothing that was said.
+"""The access log: one record for each request.
 
-Values of the query, headers, tokens and bodies are in no record. The path is, as it came.
+A record has the path as the client sent it. It never has values of the query, headers, tokens or bodies.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from servey.log import AccessRecord
 _log = logging.getLogger("servey.access")
 
 CLIENT_LEFT = 499
-"""The status of a request whose client left before the answer began, by nginx's convention; nobody has seen it."""
+"""The status of a request whose client left before the answer began: nginx's convention; no client sees it."""
 
 _PATH_LIMIT, _NAME_LIMIT, _NAMES_LIMIT = 1000, 64, 20
 _HEALTH = frozenset({LIVENESS_PATH, READINESS_PATH})
@@ -30,7 +30,7 @@ _TRACE = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-
 
 
 def access_logged(app: ASGIApp) -> ASGIApp:
-    """Return `app` with its requests logged; `app` itself where the level of the log wants none of them."""
+    """Return `app` with an access log; `app` itself if the level of the logger drops all records."""
     return AccessLog(app) if _log.isEnabledFor(logging.INFO) else app
 
 
@@ -46,7 +46,7 @@ class AccessLog:
         self._has_health = _log.isEnabledFor(logging.DEBUG)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve, and log what came of it."""
+        """Serve the request, and log it."""
         if scope["type"] != "http" or (not self._has_health and scope["path"] in _HEALTH):
             await self._app(scope, receive, send)
             return
@@ -67,9 +67,9 @@ class AccessLog:
 
 
 class _Answer:
-    """What is sent of an answer."""
+    """Notes the status and the size of an answer while it is sent."""
 
-    __slots__ = ("_cycle", "_send", "headers", "outcome", "size", "status", "whole")
+    __slots__ = ("_cycle", "_send", "headers", "is_complete", "outcome", "size", "status")
 
     def __init__(self, send: Send, receive: Receive) -> None:
         self._send = send
@@ -77,21 +77,21 @@ class _Answer:
         self.status = self.size = 0
         self.headers: Any = ()
         self.outcome = ""
-        self.whole = False
+        self.is_complete = False
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.body":
             if not getattr(self._cycle, "disconnected", False):
                 self.size += len(message.get("body", b""))
-                self.whole = not message.get("more_body", False)
+                self.is_complete = not message.get("more_body", False)
         elif message["type"] == "http.response.start" and not getattr(self._cycle, "disconnected", False):
             self.status = message["status"]
             self.headers = message.get("headers", ())
         await self._send(message)
 
     def end(self, outcome: str) -> None:
-        """Say how it ended where that is not plain; without an answer, uvicorn sends a 500."""
-        if self.whole:
+        """Note the outcome if the answer is not complete; if there is none, uvicorn sends a 500."""
+        if self.is_complete:
             return
         if getattr(self._cycle, "disconnected", False):
             outcome = "disconnected"
@@ -104,49 +104,60 @@ def _write(scope: Scope, answer: _Answer, began: float) -> None:
     milliseconds = (perf_counter() - began) * 1000
     method, path = scope["method"], _path(scope)
     members: dict[str, Any] = {"method": method, "path": path}
-    names = query_names(scope["query_string"]) if scope["query_string"] else ""
-    if names:
-        members["query"] = names
+    shown = query_names(scope["query_string"]) if scope["query_string"] else ""
+    if shown:
+        members["query"] = shown
     members["status"] = answer.status
     members["duration_ms"] = round(milliseconds, 3)
+    _add_call(members, scope, answer)
+    notes = f" ({answer.outcome})" if answer.outcome else ""
+    operations: Operations | None = scope.get(OPERATIONS_KEY)
+    if operations is not None:
+        names = _names(operations)
+        if names:
+            members["operation"] = names
+            shown += f" {names}"
+        members["errors"] = operations.errors
+        if operations.errors:
+            notes = f" ({count_of(operations.errors, 'error')}){notes}"
+    _add_transport(members, scope, answer)
+    message = f"{method} {path}{shown} {answer.status}{notes} {milliseconds:.1f} ms"
+    _log.handle(AccessRecord(_log.name, logging.DEBUG if scope["path"] in _HEALTH else logging.INFO, message, members))
+
+
+def _add_call(members: dict[str, Any], scope: Scope, answer: _Answer) -> None:
+    """Add the action, the request id and the caller, where known."""
     called = scope.get(CALL_KEY)
     if called is not None:
         members["action"], context = called
         members["request_id"] = context.request_id
         if context.authorization is not None:
             members["subject"] = context.authorization.subject
-    else:
-        for name, value in answer.headers:
-            if name == b"x-request-id":
-                members["request_id"] = value.decode("latin-1")
-    operations: Operations | None = scope.get(OPERATIONS_KEY)
-    if operations is not None:
-        asked = _names(operations)
-        if asked:
-            members["operation"] = asked
-            names += f" {asked}"
-        members["errors"] = operations.errors
+        return
+    for name, value in answer.headers:
+        if name == b"x-request-id":
+            members["request_id"] = value.decode("latin-1")
+
+
+def _add_transport(members: dict[str, Any], scope: Scope, answer: _Answer) -> None:
+    """Add what is known of the connection and of the answer."""
     client = scope.get("client")
     if client:
-        members["client"] = _visible(client[0][:_NAME_LIMIT])  # a proxy may tell whatever it was told
+        members["client"] = _visible(client[0][:_NAME_LIMIT])  # a proxy may pass on any text
     members["http_version"] = scope["http_version"]
     members["bytes"] = answer.size
     if answer.outcome:
         members["outcome"] = answer.outcome
     for name, value in scope["headers"]:
         if name == b"traceparent":
-            if (trace := _TRACE.fullmatch(value)) is not None:
+            trace = _TRACE.fullmatch(value)
+            if trace is not None:
                 members["trace_id"] = trace[1].decode()
             break
-    told = f" ({answer.outcome})" if answer.outcome else ""
-    if operations is not None and operations.errors:
-        told = f" ({count_of(operations.errors, 'error')}){told}"
-    message = f"{method} {path}{names} {answer.status}{told} {milliseconds:.1f} ms"
-    _log.handle(AccessRecord(_log.name, logging.DEBUG if scope["path"] in _HEALTH else logging.INFO, message, members))
 
 
 def _names(operations: Operations) -> str:
-    """Return the names of operations, shortened and escaped, because the caller has chosen them."""
+    """Return the names of operations, shortened and escaped, because callers choose them."""
     shown = [name[:_NAME_LIMIT] for name in operations.names[:_NAMES_LIMIT]]
     if len(operations.names) > _NAMES_LIMIT:
         shown.append("…")
@@ -160,14 +171,14 @@ def _path(scope: MutableMapping[str, Any]) -> str:
 
 
 def _visible(text: str) -> str:
-    """Return text in which nothing breaks a line; a server lets hardly any of that through."""
+    """Return text without line breaks and other control characters."""
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)
 
 
 def query_names(query: bytes) -> str:
-    """Return a query string without what it says: ``?state=…&city=…``.
+    """Return a query string without its values: ``?state=…&city=…``.
 
     Example:
         >>> query_names(b"state=new&city=Bonn&eyJhbGciOiJub25lIn0")
@@ -177,7 +188,7 @@ def query_names(query: bytes) -> str:
     shown: list[str] = []
     for item in items[:_NAMES_LIMIT]:
         name, sign, _ = item.partition("=")
-        # what has no name may be a token
+        # a value without a name may be a token
         shown.append(f"{name[:_NAME_LIMIT]}=…" if sign and name else "…")
     if len(items) > _NAMES_LIMIT:
         shown.append("…")

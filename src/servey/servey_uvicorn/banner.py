@@ -1,16 +1,23 @@
-"""What the server says when it starts."""
+"""The lines that the server logs when it starts and when it has reloaded."""
 
 from __future__ import annotations
 
+import logging
+import socket
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import cast
 
 from servey.errors import count_of, located
 from servey.ports import Authorizer
 from servey.security.authorizer.jwt_authorizer import JwtAuthorizer
 from servey.security.generated_secrets import login_hints
+from servey.servey_uvicorn.listening import host_in_url
+from servey.servey_uvicorn.mounted import Mounted
 from servey.service import Service
+from servey.settings import Settings
+
+_log = logging.getLogger("servey.server")
 
 PAGES = {
     "/docs": "try the actions in a browser",
@@ -18,28 +25,42 @@ PAGES = {
     "/graphiql/": "try GraphQL in a browser",
     "/graphql": "GraphQL",
 }
-"""What the application may serve for people and tools, and is worth a line."""
+"""The pages and documents that get a line, if the application serves them."""
 
 
-def banner(service: Service, port: int, paths: Collection[str] = ()) -> list[str]:
-    """Return what a user wants to see at start: the mode, the routes, and what is missing.
+def log_banner(settings: Settings, mounted: Sequence[Mounted], listening: socket.socket) -> None:
+    """Log the banner of each service in the application.
+
+    Args:
+        settings: The server's settings.
+        mounted: The services.
+        listening: The listening socket.
+    """
+    for item in mounted:
+        for line in banner(item.service, listening.getsockname()[1], item.paths, item.prefix):
+            _log.info("%s", line)
+    if not mounted:
+        _log.info("%s: an application without a service", _mode(settings))
+
+
+def banner(service: Service, port: int, paths: Collection[str] = (), prefix: str = "") -> list[str]:
+    """Return what a user needs at the start: the mode, the routes, how to log in, and what is missing.
 
     Args:
         service: The service.
-        port: The port that was really bound.
+        port: The port that is bound.
         paths: The paths of the application's own routes.
+        prefix: The path that the service is mounted at.
     """
     settings = service.settings
-    at = f"http://{named(settings.server_host)}:{port}"
+    at = _address(service, port, prefix)
     count = len(service.operations)
-    mode = "production" if settings.production else "development"
     workers = f", {settings.workers} workers" if settings.workers > 1 else ""
-    lines = [f"{mode}: {count_of(count, 'action')}{workers}", *_routes(service, at, service.operations)]
-    lines += [
-        f"  {'POST':6} {at}/login  {how}"
-        for how in login_hints(settings, service.authentication.authenticator)
-        if "/login" in paths
-    ]
+    lines = [f"{_mode(settings)}: {count_of(count, 'action')}{workers}", *_routes(service, at, service.operations)]
+    if "/login" in paths:
+        lines += [
+            f"  {'POST':6} {at}/login  {hint}" for hint in login_hints(settings, service.authentication.authenticator)
+        ]
     lines += [f"  {'':6} {at}{path}  {what}" for path, what in PAGES.items() if path in paths]
     lines += token_lines(service)
     if not count:
@@ -50,16 +71,24 @@ def banner(service: Service, port: int, paths: Collection[str] = ()) -> list[str
     return lines + _counted_apart(service) + _kept_apart(service)
 
 
-def changed(service: Service, port: int, names: Collection[str]) -> list[str]:
-    """Return what a user wants to see when actions have come or changed: what `banner` would say of them.
+def changed(service: Service, port: int, names: Collection[str], prefix: str = "") -> list[str]:
+    """Return the lines of `banner` about actions that are new or have changed.
 
     Args:
         service: The service.
         port: As for `banner`.
         names: The actions.
+        prefix: As for `banner`.
     """
-    at = f"http://{named(service.settings.server_host)}:{port}"
-    return [*_routes(service, at, names), *_answered_without(service, names)]
+    return [*_routes(service, _address(service, port, prefix), names), *_answered_without(service, names)]
+
+
+def _mode(settings: Settings) -> str:
+    return "production" if settings.production else "development"
+
+
+def _address(service: Service, port: int, prefix: str) -> str:
+    return f"http://{host_in_url(service.settings.server_host)}:{port}{prefix}"
 
 
 def _routes(service: Service, at: str, names: Collection[str]) -> list[str]:
@@ -72,7 +101,7 @@ def _routes(service: Service, at: str, names: Collection[str]) -> list[str]:
 
 
 def _counted_apart(service: Service) -> list[str]:
-    """Return a line on rate limits that every worker counts for itself."""
+    """Return a line if each worker counts calls by itself."""
     settings = service.settings
     limited = [name for name, operation in service.operations.items() if operation.limiter is not None]
     if not limited or settings.workers == 1 or settings.rate_limits != "memory":
@@ -84,7 +113,7 @@ def _counted_apart(service: Service) -> list[str]:
 
 
 def _answered_without(service: Service, names: Collection[str]) -> list[str]:
-    """Return a line for each of the named actions whose changes may be answered from results that are kept."""
+    """Return a line for each of the named actions that may answer a request other than GET from the result cache."""
     return [
         f"{route.method} {route.path} may be answered without a call, from results that are kept: "
         f"{route.operation.name} has a cache_control"
@@ -95,7 +124,7 @@ def _answered_without(service: Service, names: Collection[str]) -> list[str]:
 
 
 def _kept_apart(service: Service) -> list[str]:
-    """Return a line on results that every worker keeps for itself."""
+    """Return a line if each worker has a result cache of its own."""
     settings = service.settings
     keeping = [name for name, cached in service.cached.items() if cached.results is not None]
     if not keeping or settings.workers == 1 or settings.result_cache != "memory":
@@ -107,7 +136,7 @@ def _kept_apart(service: Service) -> list[str]:
 
 
 def token_lines(service: Service) -> list[str]:
-    """Return what verifies tokens, and what signs them."""
+    """Return a line for each authorizer that verifies tokens, and say which one signs them."""
     lines: list[str] = []
     issuer = cast("Authorizer | None", service.authentication.token_issuer)
     for authorizer in service.authentication.authorizers:
@@ -118,12 +147,12 @@ def token_lines(service: Service) -> list[str]:
 
 
 def reloaded(seconds: float, before: Mapping[str, str], after: Mapping[str, str]) -> str:
-    """Return the line for a service that was loaded again: how long it took, and which actions came and went.
+    """Return the line for a reload: how long it took, and which actions are new, changed or gone.
 
     Args:
-        seconds: From the noticed change to the first answer that is possible.
-        before: The actions that were served, with what callers see of each.
-        after: Those that are served now.
+        seconds: The time from the noticed change until the server can take requests.
+        before: The `outline` of the service before.
+        after: The `outline` of the service now.
     """
     parts = [count_of(len(after), "action")]
     for what, names in (
@@ -137,7 +166,7 @@ def reloaded(seconds: float, before: Mapping[str, str], after: Mapping[str, str]
 
 
 def outline(service: Service) -> dict[str, str]:
-    """Return what callers see of each action: its routes, its parameters and result, and who may call it."""
+    """Return for each action what its callers can notice: its routes, parameters and result, and who may call it."""
     routes: dict[str, list[str]] = {name: [] for name in service.operations}
     for route in service.web_routes:
         routes[route.operation.name].append(f"{route.method} {route.path}")
@@ -150,16 +179,9 @@ def outline(service: Service) -> dict[str, str]:
 
 
 def _places(action_path: str) -> str:
-    """Return the modules that were looked into, with their files."""
+    """Return the modules in which servey has looked for actions, with their files."""
     places: list[str] = []
     for name in filter(None, (part.strip() for part in action_path.split(","))):
         file = getattr(sys.modules.get(name), "__file__", None)
         places.append(f"{name} ({located(file, 1).rpartition(':')[0]})" if file else name)
     return ", ".join(places)
-
-
-def named(host: str) -> str:
-    """Return a host as a URL has it."""
-    if host in ("127.0.0.1", "::1"):
-        return "localhost"
-    return f"[{host}]" if ":" in host else host

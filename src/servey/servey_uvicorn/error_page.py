@@ -1,10 +1,11 @@
-"""What the development server answers while the service cannot be loaded: the error, in a browser or as a problem."""
+"""The development server's answers while the application cannot be loaded: the error, as a page or as a problem."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
 import re
+from collections.abc import Sequence
 from html import escape
 
 from starlette.types import Receive, Scope, Send
@@ -38,10 +39,20 @@ _PAGE = """<!doctype html>
 <body>
 <h1>The service cannot be loaded</h1>
 <pre>{text}</pre>
-<p>It is loaded again when a file changes, and this page goes on to what you asked for.</p>
+<p>The server loads it again when a file changes, and this page then shows what you asked for.</p>
 </body>
 </html>
 """
+_RETRY = (b"retry-after", b"1")
+_JSON = ((b"content-type", b"application/json"),)
+_PAGE_HEADERS = (
+    (b"content-type", b"text/html; charset=utf-8"),
+    (b"content-security-policy", _POLICY.encode()),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cache-control", b"no-store"),
+    _RETRY,
+)
 _HIDDEN = "The server's terminal says why."
 _LOCAL = re.compile(r"(?:(?:[a-z0-9-]+\.)*localhost|127(?:\.[0-9]{1,3}){3}|\[::1\])(?::[0-9]{1,5})?", re.IGNORECASE)
 _PASSED_ON = re.compile(rb"forwarded|via|x-real-ip|x-forwarded-.*|x-original-host|cf-.*")
@@ -49,10 +60,10 @@ _PASSED_ON = re.compile(rb"forwarded|via|x-real-ip|x-forwarded-.*|x-original-hos
 
 
 class ErrorPage:
-    """An ASGI application that answers everything with an error.
+    """An ASGI application that answers every request with an error.
 
-    It shows the error to this machine only: not where the server is bound to another address than loopback, and not
-    to who came through a tunnel or a proxy, as another name or a header tells.
+    It shows the error to this machine only: not if the server is bound to another address than loopback, and not if the
+    request came through a tunnel or a proxy, as its ``Host`` or another header shows.
 
     Args:
         text: The error, as the terminal shows it.
@@ -65,35 +76,20 @@ class ErrorPage:
         self._problems = Problems(settings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer an HTTP request; there is nothing to start or to stop."""
+        """Answer an HTTP request."""
         if scope["type"] == "lifespan":
             for _ in ("startup", "shutdown"):
                 await send({"type": f"{(await receive())['type']}.complete"})
         if scope["type"] != "http":
             return
         headers: dict[bytes, bytes] = dict(scope["headers"])
-        path = scope["path"]
-        if path == LIVENESS_PATH:
-            await _answer(scope, send, 200, b'{"status":"alive"}', [(b"content-type", b"application/json")])
-        elif path == READINESS_PATH:
-            retry = [(b"content-type", b"application/json"), (b"retry-after", b"1")]
-            await _answer(scope, send, 503, b'{"status":"not ready"}', retry)
+        if scope["path"] == LIVENESS_PATH:
+            await _answer(scope, send, 200, b'{"status":"alive"}', _JSON)
+        elif scope["path"] == READINESS_PATH:
+            await _answer(scope, send, 503, b'{"status":"not ready"}', (*_JSON, _RETRY))
         elif b"text/html" in headers.get(b"accept", b""):
             body = _PAGE.format(style=_STYLE, text=escape(self._shown(scope))).encode()
-            await _answer(
-                scope,
-                send,
-                500,
-                body,
-                [
-                    (b"content-type", b"text/html; charset=utf-8"),
-                    (b"content-security-policy", _POLICY.encode()),
-                    (b"x-content-type-options", b"nosniff"),
-                    (b"referrer-policy", b"no-referrer"),
-                    (b"cache-control", b"no-store"),
-                    (b"retry-after", b"1"),
-                ],
-            )
+            await _answer(scope, send, 500, body, _PAGE_HEADERS)
         else:
             error: CallError = InternalError(self._shown(scope), headers={"Retry-After": "1"})
             await self._problems.send(error, request_id_of(headers), scope, send)
@@ -103,7 +99,7 @@ class ErrorPage:
 
 
 def is_from_here(scope: Scope) -> bool:
-    """Return whether a request comes from this machine itself, under a name of it and by way of nobody."""
+    """Return whether a request comes directly from this machine, and under a name of this machine."""
     if any(_PASSED_ON.fullmatch(name) for name, _ in scope["headers"]):
         return False
     hosts: list[bytes] = [value for name, value in scope["headers"] if name == b"host"]
@@ -121,7 +117,7 @@ def is_local(host: str) -> bool:
     return _LOCAL.fullmatch(host) is not None
 
 
-async def _answer(scope: Scope, send: Send, status: int, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:
-    headers = [*headers, (b"content-length", b"%d" % len(body))]
+async def _answer(scope: Scope, send: Send, status: int, body: bytes, own: Sequence[tuple[bytes, bytes]]) -> None:
+    headers = [*own, (b"content-length", b"%d" % len(body))]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})

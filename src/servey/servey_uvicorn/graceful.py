@@ -1,4 +1,4 @@
-"""uvicorn's server with an end that leaves nobody without an answer, and that comes in any case."""
+"""uvicorn's server, with a stop that answers every request and that ends in any case."""
 
 from __future__ import annotations
 
@@ -7,93 +7,146 @@ import logging
 import os
 import signal
 import socket
+import sys
 import threading
 import time
-from collections.abc import Callable
-from contextlib import AsyncExitStack, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from types import FrameType
 from typing import Any, cast
 
 import msgspec
-import uvicorn
 
-from servey.errors import ServeyError, count_of
-from servey.servey_uvicorn.draining import busy, idle, refuse_beginnings, unread, waiting
+from servey.errors import MissingExtraError, ServeyError, count_of
+from servey.servey_uvicorn.access_log import access_logged
+from servey.servey_uvicorn.connections import busy, has_unread, has_waiting, idle
 from servey.service import Service
 from servey.settings import Settings
+
+try:
+    import uvicorn
+except ModuleNotFoundError as error:
+    if error.name != "uvicorn":
+        raise
+    raise MissingExtraError("uvicorn", "server") from error
+
+from uvicorn.lifespan.on import LifespanOn
 
 _log = logging.getLogger("servey.server")
 
 EX_UNAVAILABLE = 69
-"""The exit code (sysexits.h) of a service that cannot start, because a resource cannot be opened."""
+"""The exit code (sysexits.h) of an application that cannot start, because a resource cannot be opened."""
 
 SAME_SECONDS = 0.5
-"""For how long one Ctrl-C may come twice to a child: from the terminal, and by way of its parent."""
-
-HANDSHAKE_SECONDS = 0.1
-"""How long connections that have begun may take to be made, once no other can begin."""
+"""For how long a child may receive one Ctrl-C twice: from the terminal and from its parent."""
 
 
 class Stop(msgspec.Struct, frozen=True):
-    """How long a server takes to stop, in seconds.
+    """How a server stops; times are in seconds.
 
     Args:
-        delay: How long it goes on as before, but for its readiness.
-        grace: How long calls under way get after that.
-        lingering: For how much of that a connection that is kept open may still send a request.
-        closing: How long what the service has opened may take to close. Then the process ends by force.
+        delay: How long it goes on serving after it has stopped being ready.
+        grace: How long requests under way may take after that.
+        lingering: For how much of that a kept-alive connection may still send a request.
+        closing: How long the lifespan may take to close. Then the process ends by force.
+        accepts_waiting: Whether it accepts the connections that wait in the listening socket. If not, another process
+            accepts them.
     """
 
     delay: float = 0.0
     grace: float = 10.0
     lingering: float = 0.5
     closing: float = 2.0
+    accepts_waiting: bool = True
 
     @property
     def seconds(self) -> float:
-        """How long it takes at the longest."""
+        """The longest time that it takes."""
         return self.delay + self.grace + self.closing
 
     @classmethod
     def of(cls, settings: Settings) -> Stop:
-        """Return what the settings say."""
+        """Return the stop that the settings describe."""
         grace = settings.shutdown_timeout
-        return cls(delay=settings.shutdown_delay, grace=grace, lingering=min(cls().lingering, grace / 4))
+        return cls(delay=settings.shutdown_delay, grace=grace, lingering=min(0.5, grace / 4))
 
 
 class NotOpenedError(Exception):
-    """The service cannot run: opening it raised what is the ``__cause__``."""
+    """The application's lifespan cannot start; the ``__cause__`` is what it raised."""
+
+
+def uvicorn_config(app: Any, settings: Settings, *, access_log: bool = True) -> uvicorn.Config:
+    """Return uvicorn's configuration; uvicorn reads nothing from the environment.
+
+    Args:
+        app: The application.
+        settings: The settings.
+        access_log: Whether to log requests.
+    """
+    level = settings.log_level
+    if level == "INFO":  # uvicorn's messages at INFO are servey's own
+        level = "WARNING"
+    return uvicorn.Config(
+        access_logged(app) if access_log else app,
+        log_config=None,  # servey has configured logging
+        log_level=level.lower(),
+        access_log=False,
+        server_header=False,
+        forwarded_allow_ips=list(settings.trusted_proxies),
+        workers=1,
+        reload=False,
+    )
+
+
+class _Lifespan(LifespanOn):
+    """uvicorn's lifespan, which raises what made the start fail; uvicorn logs it and exits."""
+
+    _failure: BaseException | None = None
+
+    async def startup(self) -> None:
+        """Start the application's lifespan.
+
+        Raises:
+            NotOpenedError: It cannot start.
+        """
+        await super().startup()
+        if self._failure is not None:
+            raise NotOpenedError from self._failure
+
+    async def send(self, message: Any) -> None:
+        """Take a message of the application."""
+        if message["type"] == "lifespan.startup.failed":
+            # frameworks send this while they handle the exception
+            self._failure = sys.exc_info()[1] or RuntimeError(message.get("message") or "the lifespan cannot start")
+            raise NotOpenedError  # ends the lifespan, before uvicorn logs the message
+        await super().send(message)
 
 
 class Server(uvicorn.Server):
-    """uvicorn, with an end that leaves nobody without an answer, and that comes in any case.
+    """uvicorn's server, with a stop that answers every request and that ends in any case.
 
     Args:
         config: As for `uvicorn.Server`.
-        service: What the application serves; None for one that has no service.
-        stop: How long it takes to stop.
-        is_child: Whether this process is another one's: that one holds the socket, too, and tells what became of it.
-        started: Called when the first request may come.
-        all_stop: Set when all processes that share the socket stop; None when it is this one's own.
+        services: The services in the application, which learn when the stop begins.
+        stop: How it stops.
+        is_child: Whether another process has started this one and reports its failures.
+        started: Called when the server can take requests.
     """
 
     def __init__(
         self,
         config: uvicorn.Config,
-        service: Service | None,
+        services: Sequence[Service],
         stop: Stop,
         *,
         is_child: bool = False,
         started: Callable[[], None] | None = None,
-        all_stop: threading.Event | None = None,
     ) -> None:
         super().__init__(config)
-        self._service = service
+        self._services = services
         self._stop = stop
         self._is_child = is_child
         self._on_started = started
-        self._all_stop = all_stop
-        self._opened = AsyncExitStack()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._woken = asyncio.Event()
         self._interrupts = 0
@@ -103,130 +156,123 @@ class Server(uvicorn.Server):
         """Serve until a signal comes.
 
         Raises:
-            SystemExit: The service cannot be opened, and the log says why; not in a child.
-            NotOpenedError: In a child, the service cannot be opened.
+            SystemExit: The application cannot start, and the log says why; not in a child.
+            NotOpenedError: In a child, the application cannot start.
         """
+        self.config.load()
+        self.config.lifespan_class = _Lifespan
         try:
             super().run(sockets)
         except NotOpenedError as error:
             if self._is_child:
                 raise
-            tell_not_opened(error)
+            log_not_opened(error)
             raise SystemExit(EX_UNAVAILABLE) from None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Stop; by force when that does not come to an end, with an event loop that is blocked too."""
-        # another signal may come in the middle of this: what the first one is has to be settled at once
-        first, self.should_exit = not self.should_exit, True
-        stop, insisted = self._stop, self.force_exit
+        """Begin to stop; end by force if the stop takes too long, even if the event loop is blocked."""
+        # another signal may interrupt this function: it has to see at once that it is not the first
+        is_first, self.should_exit = not self.should_exit, True
+        was_forced = self.force_exit
         self._interrupts += sig == signal.SIGINT
-        if first:
+        if is_first:
             self._captured_signals.append(sig)
             self._stops_since = time.monotonic()
-            _end_after(stop.seconds, sig)
+            _end_after(self._stop.seconds, sig)
         elif self._is_child and self._interrupts < 2 and time.monotonic() - self._stops_since < SAME_SECONDS:
-            return  # the terminal's Ctrl-C, after what the parent has made of it
+            return  # the same Ctrl-C, from the terminal and from the parent
         else:
             super().handle_exit(sig, frame)
-        if self.force_exit and not insisted:
-            _end_after(stop.closing, sig)
+        if self.force_exit and not was_forced:
+            _end_after(self._stop.closing, sig)
         if self._loop is not None:
-            with suppress(RuntimeError):  # it is closed
+            with suppress(RuntimeError):  # the loop is closed
                 self._loop.call_soon_threadsafe(self._woken.set)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Open the service, and listen."""
+        """Start the application, and listen."""
         self._loop = asyncio.get_running_loop()
-        if self._service is not None:
-            try:
-                await self._opened.enter_async_context(self._service.running())
-            except Exception as error:
-                raise NotOpenedError from error
         await super().startup(sockets)
         if self._on_started is not None:
             self._on_started()
 
     async def main_loop(self) -> None:
-        """Wait for the end, which is noticed at once; uvicorn's own looks ten times a second."""
+        """Wait for the stop, and notice it at once; uvicorn looks ten times a second."""
         while not await self.on_tick(0):  # which renews the Date header
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._woken.wait(), 1.0)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Be ready no more, go on for the delay, stop accepting, let calls under way end, close the service."""
+        """Stop being ready, serve for the delay, stop accepting, wait for requests under way, close the lifespan."""
         loop, stop = asyncio.get_running_loop(), self._stop
         end = loop.time() + stop.delay + stop.grace
-        if self._service is not None:
-            self._service.stop_within(stop.delay + stop.grace)
-        under_way = len(busy(self.server_state.connections))
-        when = f" in {stop.delay:g} s" if stop.delay else ""
-        _log.log(
-            logging.INFO if under_way or when or not self._is_child else logging.DEBUG,
-            "stopping%s: %s under way",
-            when,
-            count_of(under_way, "request"),
-        )
+        self._stop_services(stop.delay + stop.grace)
+        self._log_stop()
         await self._close_after_answers()
-        await self._wait(stop.delay)
-        await self._stop_accepting(sockets or [])
+        await self._serve_on(stop.delay)
+        if stop.accepts_waiting:
+            await self._while(lambda: has_waiting(sockets or []), 1.0, 0)
+        self._stop_listening(sockets or [])
         connections = self.server_state.connections
-        await self._while(lambda: idle(connections), min(stop.lingering, end - loop.time()), 0.02)
-        await self._while(lambda: unread(idle(connections)), min(0.5, end - loop.time()), 0)
-        # from here to the closing of what is idle, uvicorn lets nothing else run
+        await self._while(lambda: bool(idle(connections)), min(stop.lingering, end - loop.time()), 0.02)
+        await self._while(lambda: has_unread(idle(connections)), min(0.5, end - loop.time()), 0)
+        # until it has closed the idle connections, uvicorn lets nothing else run
         self.config.timeout_graceful_shutdown = cast("int", max(0.0, end - loop.time()))
         await super().shutdown(sockets)
-        if self.force_exit and self._service is not None:
-            self._service.stop_within(0)
-        try:
-            await self._opened.aclose()
-        except Exception:  # noqa: BLE001 - a resource of the user's; the process ends all the same
-            _log.exception("the service failed to close")
+        if self.force_exit:  # uvicorn leaves the lifespan open then
+            self._stop_services(0)
+            await self.lifespan.shutdown()
         if self._is_child:
-            self._captured_signals.clear()  # uvicorn raises them again
+            self._captured_signals.clear()  # uvicorn would raise them again
+
+    def _stop_listening(self, sockets: Sequence[socket.socket]) -> None:
+        """Close the listening sockets now; uvicorn would do it when the idle connections are closed."""
+        for server in self.servers:
+            server.close()
+        for listening in sockets:
+            listening.close()
+
+    def _stop_services(self, seconds: float) -> None:
+        """Tell the services that they stop, and how long that may take from now."""
+        for service in self._services:
+            service.stop_within(seconds)
+
+    def _log_stop(self) -> None:
+        under_way = len(busy(self.server_state.connections))
+        when = f" in {self._stop.delay:g} s" if self._stop.delay else ""
+        level = logging.INFO if under_way or when or not self._is_child else logging.DEBUG
+        _log.log(level, "stopping%s: %s under way", when, count_of(under_way, "request"))
 
     async def _close_after_answers(self) -> None:
-        """Have every answer from now on say ``Connection: close``, and do so after it."""
+        """Send ``Connection: close`` with every answer from now on, and close the connection after it."""
         self.config.encoded_headers = [*self.config.encoded_headers, (b"connection", b"close")]
         await self.on_tick(0)
         for connection in busy(self.server_state.connections):
             connection.shutdown()
 
-    async def _wait(self, seconds: float) -> None:
-        """Go on serving, unless somebody insists on the end."""
+    async def _serve_on(self, seconds: float) -> None:
+        """Go on serving, unless a second Ctrl-C comes."""
         loop = asyncio.get_running_loop()
         until = loop.time() + seconds
-        while (left := until - loop.time()) > 0 and not self.force_exit:
-            await asyncio.sleep(min(left, 0.5))
+        while loop.time() < until and not self.force_exit:
+            await asyncio.sleep(min(until - loop.time(), 0.5))
             await self.on_tick(0)
 
-    async def _stop_accepting(self, sockets: list[socket.socket]) -> None:
-        """Close the listening sockets; first take the connections that the kernel has accepted."""
-        everybody = self._all_stop
-        if everybody is not None:  # this process was asked to stop, perhaps a moment before all of them are
-            await self._while(lambda: not everybody.is_set(), self._stop.lingering, 0.01)
-        if not self._is_child or (everybody is not None and everybody.is_set()):
-            refused = [refuse_beginnings(listening) for listening in sockets]
-            if all(refused):
-                await self._while(lambda: True, HANDSHAKE_SECONDS, 0.02)
-            await self._while(lambda: waiting(sockets), 1.0, 0)
-        for server in self.servers:
-            server.close()
-
-    async def _while(self, condition: Callable[[], Any], seconds: float, pause: float) -> None:
-        """Wait while something is the case, for so long at most, and unless somebody insists on the end."""
+    async def _while(self, condition: Callable[[], bool], seconds: float, pause: float) -> None:
+        """Wait while `condition` holds, for at most `seconds`, and unless a second Ctrl-C comes."""
         loop = asyncio.get_running_loop()
         until = loop.time() + seconds
         while condition() and loop.time() < until and not self.force_exit:  # noqa: ASYNC110 - there is no event
             await asyncio.sleep(pause)
 
 
-def tell_not_opened(error: NotOpenedError) -> None:
-    """Log why the service cannot run: an error of servey's own tells itself, for others there is the traceback."""
+def log_not_opened(error: NotOpenedError) -> None:
+    """Log why the application cannot start: an error of servey's by its message, others with the traceback."""
     cause = error.__cause__
     if isinstance(cause, ServeyError):
         _log.error("%s", cause)
     else:
-        _log.error("the service cannot be opened", exc_info=cause)
+        _log.error("the application cannot start", exc_info=cause)
 
 
 def _end_after(seconds: float, number: int) -> None:
@@ -237,10 +283,9 @@ def _end_after(seconds: float, number: int) -> None:
 
 def _end(number: int) -> None:
     """End the process, whatever hangs in it."""
-    # a standard error that nobody reads holds who writes to it
-    told = threading.Thread(
-        target=_log.critical, args=("what runs or closes does not end; the process ends by force",), daemon=True
-    )
-    told.start()
-    told.join(1)
+    message = "what runs or closes does not end; the process ends by force"
+    # writing blocks while nobody reads standard error
+    writing = threading.Thread(target=_log.critical, args=(message,), daemon=True)
+    writing.start()
+    writing.join(1)
     os._exit(128 + number)

@@ -1,4 +1,4 @@
-"""Which Python files change. Directories are watched one by one, so that a virtual environment costs nothing."""
+"""Watch the Python files of a project, each directory by itself, so that a virtual environment costs nothing."""
 
 from __future__ import annotations
 
@@ -16,29 +16,27 @@ from watchfiles.main import FileChange
 _log = logging.getLogger("servey.server")
 
 _TICK_MILLISECONDS = 100
-"""How often a wait for changes looks up, to see what else has happened."""
+"""How often the iteration yields an empty set, so that its caller can look after other things."""
 
 _QUIET_MILLISECONDS = 50
-"""How long nothing more may change before changes count as one: an editor saves all its files at once."""
+"""Changes within this time count as one: an editor saves all its files at once."""
 
 _LONGEST_MILLISECONDS = 400
-"""How long changes count as one when something, a database, say, never is quiet."""
+"""Changes end to count as one after this time, if something, such as a database, never stops writing."""
 
 _IGNORED = frozenset({"__pycache__", "node_modules", "site-packages"})
 
 _is_python = PythonFilter()
 
 
-def directories_of(action_path: str) -> list[Path]:
-    """Return the directories to watch: the working directory, and those of the modules that are named.
-
-    No module is imported.
+def directories_of(modules: str) -> list[Path]:
+    """Return the directories to watch: the working directory and those of the named modules, without importing them.
 
     Args:
-        action_path: Names of modules, with commas.
+        modules: Names of modules, separated by commas.
     """
     found = [Path.cwd()]
-    for name in filter(None, (part.strip().partition(".")[0] for part in action_path.split(","))):
+    for name in filter(None, (part.strip().partition(".")[0] for part in modules.split(","))):
         try:
             spec = find_spec(name)
         except (ImportError, ValueError):
@@ -51,9 +49,9 @@ def directories_of(action_path: str) -> list[Path]:
 
 
 def trees(roots: Iterable[Path]) -> Iterator[str]:
-    """Yield the directories under `roots` in which a project may have code of its own.
+    """Yield the directories under `roots` that may hold the project's own code.
 
-    Not those whose names begin with a dot, virtual environments, installed packages and caches.
+    Directories whose names begin with a dot, virtual environments, installed packages and caches do not.
     """
     for root in roots:
         for place, names, _ in os.walk(root):
@@ -62,14 +60,14 @@ def trees(roots: Iterable[Path]) -> Iterator[str]:
 
 
 class Changes(Iterator[set[Path]]):
-    """The Python files that come, go or change, as they do; an empty set every now and then.
+    """Iterates over sets of Python files that were created, changed or deleted; a set is often empty.
 
     Args:
-        roots: The directories to watch, with those in them, now and later.
+        roots: The directories to watch, with their present and future subdirectories.
         stop: Ends the iteration.
 
     Attributes:
-        is_lost: Whether the files cannot be watched now; the working directory may not be there.
+        is_lost: Whether the files cannot be watched now, for example because the working directory is missing.
 
     Raises:
         OSError: The operating system watches no more directories.
@@ -79,30 +77,30 @@ class Changes(Iterator[set[Path]]):
         self._home = Path.cwd()
         self._roots = list(roots)
         self._stop = stop
-        self._told = False
+        self._has_warned = False
         self._begin()
 
     def __next__(self) -> set[Path]:
         """Return what has changed since the last time.
 
         Raises:
-            StopIteration: It is the end.
+            StopIteration: `stop` is set.
         """
         if self.is_lost:
-            return self._find_again()
+            return self._resume()
         moment = time.time()
         try:
             found, self._first = self._first or next(self._changes), set[FileChange]()
             if self._identities() != self._kept or any(path in self._places for _, path in found):
                 raise FileNotFoundError(f"{self._home} was moved or replaced")
             changed = {Path(path) for change, path in found if _is_python(change, path)}
-            came = {path for change, path in found if change is not Change.modified and os.path.isdir(path)}
-            changed |= self._watch_anew(came) if came else set()
-        except (OSError, RuntimeError) as error:  # the second for the name of a file that is not UTF-8
+            created = {path for change, path in found if change is not Change.modified and os.path.isdir(path)}
+            changed |= self._watch_new(created) if created else set()
+        except (OSError, RuntimeError) as error:  # RuntimeError: the name of a file is not UTF-8
             self.is_lost = True
-            if not self._told:
+            if not self._has_warned:
                 _log.warning("the files have to be watched anew: %s", error)
-            self._told = True
+            self._has_warned = True
             return set()
         self._looked = moment
         return changed
@@ -114,19 +112,19 @@ class Changes(Iterator[set[Path]]):
         self._places = set(map(str, self._roots))
         self._watched = set(trees(self._roots))
         self._changes = self._watch()
-        self._first = next(self._changes, set[FileChange]())  # from now on nothing is missed
+        self._first = next(self._changes, set[FileChange]())  # from here on, no change is missed
 
     def _identities(self) -> list[tuple[int, int] | None]:
-        """Return which directories are there now, under the names of those that are watched."""
+        """Return the identity of each watched directory: another directory may have taken its name."""
         return [_identity(place) for place in (self._home, *self._roots)]
 
-    def _find_again(self) -> set[Path]:
-        """Watch anew, if the working directory is there; return what has changed meanwhile."""
+    def _resume(self) -> set[Path]:
+        """Watch again, if the working directory exists; return the files that have changed meanwhile."""
         if self._stop.wait(_TICK_MILLISECONDS / 1000):
             raise StopIteration
         kept, looked = self._kept, self._looked - 1.0  # the times of files are coarse
         try:
-            os.chdir(self._home)  # it may be another one of the same name
+            os.chdir(self._home)  # it may be a new directory of the same name
             self._begin()
         except (OSError, RuntimeError):
             self.is_lost, self._kept, self._looked = True, kept, looked + 1.0
@@ -136,14 +134,14 @@ class Changes(Iterator[set[Path]]):
             return files
         return {path for path in files if _changed_at(path) > looked}
 
-    def _watch_anew(self, came: set[str]) -> set[Path]:
-        """Watch the directories that have come, too; return the Python files that they brought."""
+    def _watch_new(self, created: set[str]) -> set[Path]:
+        """Watch the created directories, too; return the Python files in them."""
         before, self._watched = self._watched, set(trees(self._roots))
         old, self._changes = self._changes, self._watch()
         self._first = next(self._changes, set[FileChange]())
         old.close()
         new = {
-            place for place in self._watched if place not in before or came & {place, *map(str, Path(place).parents)}
+            place for place in self._watched if place not in before or created & {place, *map(str, Path(place).parents)}
         }
         return {path for place in new for path in Path(place).glob("*.py")}
 

@@ -13,7 +13,7 @@ from servey import WEB_GET, Authorization, ScopeAccessControl
 from servey.action.action import action
 from servey.errors import SettingsError
 from servey.servey_uvicorn.banner import banner, reloaded
-from servey.servey_uvicorn.server import bind
+from servey.servey_uvicorn.listening import bind
 from servey.service import Service
 from servey.settings import Settings
 

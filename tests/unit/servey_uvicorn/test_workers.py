@@ -10,69 +10,71 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import uvicorn
 
-from servey.servey_starlette.app import create_app
-from servey.servey_uvicorn.workers import Workers
-from servey.settings import Settings
+from servey.servey_uvicorn.graceful import Stop
+from servey.servey_uvicorn.worker_supervisor import WorkerSupervisor
 
 
-class Recorded(Workers):
-    """Starts workers that are no processes."""
+class Started(list[Any]):
+    """Starts workers that are no processes, and has them."""
 
-    started = 0
     signal_at = 0
 
-    def _worker(self) -> Any:
-        self.started += 1
-        if self.started == self.signal_at:
+    def __call__(self) -> Any:
+        self.append(worker())
+        if len(self) == self.signal_at:
             signal.raise_signal(signal.SIGTERM)
-        return worker(alive=True)
+        return self[-1]
 
 
-def worker(*, alive: bool) -> Any:
+def worker() -> Any:
     return SimpleNamespace(
-        process=SimpleNamespace(is_alive=lambda: alive),
+        process=SimpleNamespace(pid=1, exitcode=1),
+        channel=SimpleNamespace(close=lambda: None),
+        is_alive=True,
         began=time.monotonic(),
         heard=time.monotonic(),
-        asked=False,
-        serves=False,
+        serves=True,
         hear=lambda: None,
-        exitcode=1,
-        pid=1,
+        how_it_ended=lambda: "ended with exit code 1",
     )
 
 
 @pytest.fixture
-def workers() -> Iterator[Recorded]:
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGQUIT)
-    handlers = {number: signal.getsignal(number) for number in numbers}
-    with socket.socket() as listening:
-        config = uvicorn.Config("", workers=8, log_config=None, forwarded_allow_ips=[])
-        made = Recorded(config, listening, Settings(workers=8), create_app)
-        made._has_served = True
-        yield made
-    signal.set_wakeup_fd(-1)
+def started() -> Started:
+    return Started()
+
+
+@pytest.fixture
+def supervisor(started: Started) -> Iterator[WorkerSupervisor]:
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        supervisor = WorkerSupervisor(started, 8, listening, Stop())
+        supervisor.handle_signals()
+        supervisor.workers.append(started())
+        yield supervisor
     for number, handler in handlers.items():
         signal.signal(number, handler)
-    for end in (made._woken, made._wakes, made._lifeline, made._holds):
-        end.close()
 
 
-def test_a_signal_is_obeyed_before_all_workers_are_started(workers: Recorded) -> None:
-    workers.signal_at = 3
-    workers.keep_subprocess_alive()
-    assert workers.started == 3
-    workers.handle_signals()
-    workers.keep_subprocess_alive()
-    assert workers.should_exit.is_set()
-    assert workers.started == 3
+def test_a_signal_is_obeyed_before_all_workers_are_started(supervisor: WorkerSupervisor, started: Started) -> None:
+    started.signal_at = 3
+    supervisor.look_after(time.monotonic())
+    assert len(started) == 3
+    supervisor.look_after(time.monotonic())
+    assert len(started) == 3
 
 
-def test_workers_that_die_together_have_failed_once(workers: Recorded, caplog: pytest.LogCaptureFixture) -> None:
+def test_workers_that_die_together_have_failed_once(
+    supervisor: WorkerSupervisor, started: Started, caplog: pytest.LogCaptureFixture
+) -> None:
+    supervisor.look_after(time.monotonic())
+    assert len(started) == 8
     for pause in ("at once", "in 1 s", "in 2 s"):
-        workers.processes = [worker(alive=False) for _ in range(8)]
+        supervisor.workers[:] = [worker() for _ in range(8)]
+        for each in supervisor.workers:
+            each.is_alive = False
         caplog.clear()
-        workers.keep_subprocess_alive()
+        supervisor.look_after(time.monotonic())
         assert [record.getMessage().rpartition("another one starts ")[2] for record in caplog.records] == [pause] * 8
-    assert workers.started == 8
+    assert len(started) == 16, "none starts during a pause"

@@ -1,0 +1,45 @@
+"""Find the services in an application: the application may be a service's own, or contain some."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from servey.service import Service
+
+
+class Mounted(NamedTuple):
+    """A service in an application.
+
+    Args:
+        service: The service.
+        prefix: The path that it is mounted at; empty at the root.
+        paths: The paths of its application's routes.
+    """
+
+    service: Service
+    prefix: str
+    paths: frozenset[str]
+
+
+def mounted_services(app: Any) -> list[Mounted]:
+    """Return the services whose applications `app` is, wraps (as middleware, in its ``app``) or mounts (in ``routes``).
+
+    Args:
+        app: An ASGI application.
+    """
+    return list(_walk(app, "", set()))
+
+
+def _walk(app: Any, prefix: str, seen: set[int]) -> Iterator[Mounted]:
+    if app is None or id(app) in seen:
+        return
+    seen.add(id(app))
+    routes: Any = getattr(app, "routes", None) or ()
+    service = getattr(app, "service", None)
+    if isinstance(service, Service):
+        yield Mounted(service, prefix, frozenset(getattr(route, "path", "") for route in routes))
+        return
+    yield from _walk(getattr(app, "app", None), prefix, seen)
+    for route in routes:
+        yield from _walk(getattr(route, "app", None), prefix + getattr(route, "path", ""), seen)

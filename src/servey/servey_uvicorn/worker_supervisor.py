@@ -1,0 +1,229 @@
+"""The production server of several processes: workers share the listening socket, and a supervisor restarts them.
+
+The first worker shows that the application can start; only then the others start. From then on, the supervisor replaces
+a worker that dies, at longer and longer intervals if workers go on failing, while the others serve.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from multiprocessing import Pipe, connection
+from multiprocessing.connection import Connection
+from types import FrameType
+from typing import Any
+
+from servey.servey_uvicorn.graceful import (
+    EX_UNAVAILABLE,
+    NotOpenedError,
+    Server,
+    Stop,
+    log_not_opened,
+    uvicorn_config,
+)
+from servey.servey_uvicorn.listening import BACKLOG, log_address
+from servey.servey_uvicorn.mounted import mounted_services
+from servey.servey_uvicorn.processes import Child, raise_again
+from servey.settings import Settings
+
+_log = logging.getLogger("servey.server")
+
+BEAT_SECONDS, SILENT_SECONDS = 5.0, 30.0
+"""How often a worker reports, and after how long a silent one is replaced."""
+
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
+"""How long the supervisor waits before it starts another worker after a second failure, in seconds; then twice that."""
+
+STABLE_SECONDS = 10.0
+"""A worker that has lived for so long has not failed to start."""
+
+Load = Callable[[Settings], Any]
+
+
+def serve_with_workers(settings: Settings, load: Load, listening: socket.socket) -> None:
+    """Serve an application with several processes, until a signal comes.
+
+    Args:
+        settings: The settings, with the number of processes.
+        load: As for `servey.servey_uvicorn.server.serve`.
+        listening: The bound socket.
+
+    Raises:
+        SystemExit: The first worker cannot start.
+    """
+    listening.listen(BACKLOG)
+    stop = Stop.of(settings)
+    life = partial(_serve, settings, load)
+    spawn = partial(Worker, life, listening, settings.log_level, stop.seconds + 1.0)
+    WorkerSupervisor(spawn, settings.workers, listening, stop).run()
+
+
+class Worker(Child):
+    """A process that serves, and reports to the supervisor."""
+
+    serves = False
+    """Whether it can take requests."""
+    heard = math.inf
+    """When it has reported last, in the time of `time.monotonic`; infinite before the first report."""
+
+    def hear(self) -> None:
+        """Take the worker's reports: whether it serves."""
+        for serves in self.received():
+            self.serves = serves or self.serves
+            self.heard = time.monotonic()
+
+
+class WorkerSupervisor:
+    """Keeps a number of workers alive until a signal comes; all of them stop together.
+
+    Args:
+        spawn: Starts a worker.
+        count: How many workers there are to be.
+        listening: The listening socket.
+        stop: How the workers stop.
+    """
+
+    def __init__(self, spawn: Callable[[], Worker], count: int, listening: socket.socket, stop: Stop) -> None:
+        self._spawn = spawn
+        self._count = count
+        self._listening = listening
+        self._stop = stop
+        self.workers: list[Worker] = []
+        self._signals: list[int] = []
+        self._woken, self._wake = Pipe(duplex=False)
+        self._has_served = False
+        self._failures = 0
+        self._failed_at = self._start_at = 0.0
+
+    def run(self) -> None:
+        """Look after the workers until a signal comes; end as the signal would have ended this process.
+
+        Raises:
+            SystemExit: The first worker cannot start.
+        """
+        self.handle_signals()
+        try:
+            self.workers.append(self._spawn())
+            while not self._signals:
+                self._wait(1.0)
+                self.look_after(time.monotonic())
+            _log.info("stopping")
+        finally:
+            self._stop_workers()
+        raise_again(self._signals[0])
+
+    def handle_signals(self) -> None:
+        """Stop when a signal comes."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._take_signal)
+
+    def look_after(self, now: float) -> None:
+        """Note the workers' reports and deaths, and start the workers that are missing.
+
+        Args:
+            now: The time, of `time.monotonic`.
+
+        Raises:
+            SystemExit: The first worker has died before it could serve.
+        """
+        if self._signals:
+            return
+        for worker in self.workers:
+            worker.hear()
+            if worker.is_alive and now - worker.heard > SILENT_SECONDS:
+                _log.error("worker %s has not answered for %g s and is ended", worker.process.pid, SILENT_SECONDS)
+                worker.process.kill()
+                worker.process.join()
+        if not self._has_served and any(worker.serves for worker in self.workers):
+            self._has_served = True
+            log_address(self._listening)
+        for worker in [item for item in self.workers if not item.is_alive]:
+            self.workers.remove(worker)
+            self._note_death(worker, now)
+        if self._has_served and now >= self._start_at:
+            self._start_missing()
+
+    def _start_missing(self) -> None:
+        while len(self.workers) < self._count and not self._signals:
+            self.workers.append(self._spawn())
+
+    def _note_death(self, worker: Worker, now: float) -> None:
+        """Decide when the next worker starts; none follows the very first one."""
+        worker.hear()
+        worker.channel.close()
+        if not self._has_served:
+            _log.error("the first worker %s before it could serve", worker.how_it_ended())
+            code = worker.process.exitcode or 0
+            raise SystemExit(code if code > 0 else EX_UNAVAILABLE)
+        if worker.serves and now - worker.began > STABLE_SECONDS:
+            self._failures = 0
+        if not self._failures or worker.began > self._failed_at:  # workers that die together have failed once
+            pause = min(FIRST_PAUSE * 2 ** (self._failures - 1), LONGEST_PAUSE) if self._failures else 0.0
+            self._failures += 1
+            self._failed_at, self._start_at = now, now + pause
+        pause = math.ceil(self._start_at - now)
+        when = f"in {pause} s" if pause > 0 else "at once"
+        _log.error("worker %s %s; another one starts %s", worker.process.pid, worker.how_it_ended(), when)
+
+    def _take_signal(self, sig: int, frame: FrameType | None) -> None:
+        """Stop; pass a second Ctrl-C on to the workers, which then wait for nothing."""
+        if self._signals and sig == signal.SIGINT:
+            for worker in self.workers:
+                worker.signal(sig)
+        self._signals.append(sig)
+        self._wake.send_bytes(b"1")
+
+    def _stop_workers(self) -> None:
+        """Have all workers stop, and end by force those that do not."""
+        self._listening.close()  # it stays open until the last worker has accepted what waits
+        for worker in self.workers:
+            worker.process.terminate()
+        until = time.monotonic() + self._stop.seconds + 2.0
+        for worker in self.workers:
+            worker.process.join(max(0.0, until - time.monotonic()))
+        for worker in self.workers:
+            worker.process.kill()
+            worker.process.join()
+
+    def _wait(self, seconds: float) -> None:
+        """Wait for a signal, a report, or the end of a worker."""
+        sources: list[Any] = [self._woken]
+        for worker in self.workers:
+            sources += [worker.channel, worker.process.sentinel]
+        connection.wait(sources, seconds)
+
+
+def _serve(settings: Settings, load: Load, channel: Connection, listening: socket.socket) -> None:
+    """Serve, and report: the life of a worker."""
+    has_started = threading.Event()
+    sending = threading.Lock()
+
+    def report() -> None:
+        with sending, suppress(OSError):  # the supervisor has ended
+            channel.send(has_started.is_set())
+
+    def report_regularly() -> None:
+        while True:
+            report()
+            time.sleep(BEAT_SECONDS)
+
+    def started() -> None:
+        has_started.set()
+        report()
+
+    threading.Thread(target=report_regularly, name="servey-report", daemon=True).start()
+    app = load(settings)
+    services = [item.service for item in mounted_services(app)]
+    server = Server(uvicorn_config(app, settings), services, Stop.of(settings), is_child=True, started=started)
+    try:
+        server.run([listening])
+    except NotOpenedError as error:
+        log_not_opened(error)
+        raise SystemExit(EX_UNAVAILABLE) from None
