@@ -6,14 +6,14 @@ import dataclasses
 import inspect
 import sys
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from servey.codec.constraints import is_mark
 from servey.codec.defaults import fresh
-from servey.codec.node import MISSING, Field, Node
+from servey.codec.node import MISSING, Field, Flavor, Node
 
 if TYPE_CHECKING:
     from servey.codec.type_reader import TypeReader
@@ -37,28 +37,30 @@ def describe_class(reader: TypeReader, node: Node, args: tuple[Any, ...]) -> boo
     """
     cls: Any = node.cls
     at = node.location
-    if typing.is_typeddict(cls) or _is_extension_typeddict(cls):
-        node.flavor = "typeddict"
-        _typeddict(reader, node, _hints(reader, cls, args, at))
-    elif hasattr(cls, "__dataclass_fields__"):
-        node.flavor = "dataclass"
-        _dataclass(reader, node, _hints(reader, cls, args, at))
-    elif issubclass(cls, msgspec.Struct):
-        node.flavor = "struct"
-        _struct(reader, node, _hints(reader, cls, args, at))
-    elif is_namedtuple(cls):
-        node.kind, node.flavor = "tuple", "namedtuple"
-        _namedtuple(reader, node, _hints(reader, cls, args, at))
-    elif hasattr(cls, "__attrs_attrs__"):
-        node.flavor = "attrs"
-        _attrs(reader, node, _hints(reader, cls, args, at))
-    else:
+    flavor = _flavor_of(cls)
+    if not flavor:
         return False
+    node.flavor = flavor
+    if flavor == "namedtuple":
+        node.kind = "tuple"
+    _READERS[flavor](reader, node, _hints(reader, cls, args, at))
     node.plain = node.plain and all(field.node.plain for field in node.fields)
     wires = [field.wire for field in node.fields]
     if twice := next((wire for wire in wires if wires.count(wire) > 1), None):
         raise reader.error(at, f"two members are called {twice!r} in JSON", "rename one")
     return True
+
+
+def _flavor_of(cls: Any) -> Flavor:
+    if typing.is_typeddict(cls) or _is_extension_typeddict(cls):
+        return "typeddict"
+    if hasattr(cls, "__dataclass_fields__"):
+        return "dataclass"
+    if issubclass(cls, msgspec.Struct):
+        return "struct"
+    if is_namedtuple(cls):
+        return "namedtuple"
+    return "attrs" if hasattr(cls, "__attrs_attrs__") else ""
 
 
 def _dataclass(reader: TypeReader, node: Node, hints: dict[str, Hint]) -> None:
@@ -142,6 +144,15 @@ def _attrs(reader: TypeReader, node: Node, hints: dict[str, Hint]) -> None:
     special = any(f.converter or f.validator or f.alias != f.name for f in cls.__attrs_attrs__)
     node.checked = special or hasattr(cls, "__attrs_post_init__")
     node.plain = node.plain and not special
+
+
+_READERS: dict[str, Callable[[TypeReader, Node, dict[str, Hint]], None]] = {
+    "typeddict": _typeddict,
+    "dataclass": _dataclass,
+    "struct": _struct,
+    "namedtuple": _namedtuple,
+    "attrs": _attrs,
+}
 
 
 def _add(

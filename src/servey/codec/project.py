@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime
 import typing
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from typing import Any, Self
 
 import msgspec
@@ -148,17 +148,13 @@ def _base_value(cls: Any, value: Any) -> Any:
         return value.value if type(value) is cls else value
     if type(value) is cls:
         return value
-    if cls is str and isinstance(value, str):
-        return str.__str__(value)
-    if cls is int and isinstance(value, int):
-        return int(value)
-    if cls is float and isinstance(value, float):
-        return float.__float__(value)
-    if cls is bytes and isinstance(value, bytes):
-        return bytes(value)
     if cls is datetime.date and isinstance(value, datetime.datetime):
         return value.date()
-    return value
+    return _BASES[cls](value) if cls in _BASES and isinstance(value, cls) else value
+
+
+_BASES: dict[Any, Callable[[Any], Any]] = {str: str.__str__, int: int, float: float.__float__, bytes: bytes}
+"""Conversions of an instance of a subclass."""
 
 
 def _named(value: Any) -> str:

@@ -101,16 +101,7 @@ def check_parts(name: str, nodes: Sequence[Part], mode: SchemaMode) -> None:
         if mode == "output":
             continue
         for member, field in _fields(node):
-            alias = field.get("validation_alias")
-            if alias is not None and own.get("validate_by_alias") is False:
-                raise DefinitionError(
-                    f"{name}{at}.{member}: it has an alias, and validate_by_alias=False", fix="use serialization_alias"
-                )
-            if not read_names(member, alias):
-                raise DefinitionError(
-                    f"{name}{at}.{member}: an AliasPath reads from inside of another member, which no schema says",
-                    fix="declare the members as they are in JSON, and add a property",
-                )
+            _check_alias(f"{name}{at}.{member}", member, field.get("validation_alias"), own)
         if node.get("on_error") == "omit" and id(node) not in items:
             raise DefinitionError(
                 f"{name}{at}: on_error='omit' works only for items of a list", fix="use it in a list of a model"
@@ -119,6 +110,17 @@ def check_parts(name: str, nodes: Sequence[Part], mode: SchemaMode) -> None:
             raise DefinitionError(
                 f"{name}{at}: an ImportString imports whatever module its caller names", fix="use an Enum or a Literal"
             )
+
+
+def _check_alias(place: str, name: str, alias: Any, config: dict[str, Any]) -> None:
+    """Raise a `DefinitionError` for an alias by which no schema can describe a member."""
+    if alias is not None and config.get("validate_by_alias") is False:
+        raise DefinitionError(f"{place}: it has an alias, and validate_by_alias=False", fix="use serialization_alias")
+    if not read_names(name, alias):
+        raise DefinitionError(
+            f"{place}: an AliasPath reads from inside of another member, which no schema says",
+            fix="declare the members as they are in JSON, and add a property",
+        )
 
 
 def read_names(name: str, alias: Any) -> list[str]:

@@ -106,18 +106,21 @@ def needs_check(node: Node) -> bool:
     """Whether the node's constraints are beyond msgspec's `Meta`."""
     if node.kind not in ("leaf", "list", "dict") or not node.constraints:
         return False
-    name = getattr(node.cls, "__name__", "")
-    for key, value in node.constraints.items():
-        if key in ("gt", "ge", "lt", "le", "multiple_of"):
-            if name not in ("int", "float"):
-                return True
-            if not isinstance(value, (int, float)) or (isinstance(value, int) and not -_INT64 <= value < _INT64):
-                return True
-            if name == "int" and not isinstance(value, int):
-                return True
-            if key == "multiple_of" and (name == "float" or value <= 0):
-                return True
-    return False
+    bounds = [(key, value) for key, value in node.constraints.items() if key in _BOUNDS]
+    if node.cls not in (int, float):
+        return bool(bounds)
+    return not all(_is_known_to_meta(node.cls, key, value) for key, value in bounds)
+
+
+_BOUNDS = frozenset({"gt", "ge", "lt", "le", "multiple_of"})
+
+
+def _is_known_to_meta(cls: type, key: str, value: Any) -> bool:
+    """Whether `Meta` has a bound of ints, or of floats."""
+    if key == "multiple_of" and (cls is float or value <= 0):
+        return False
+    is_int64 = isinstance(value, int) and -_INT64 <= value < _INT64
+    return is_int64 or (cls is float and isinstance(value, float))
 
 
 def is_decimal(node: Node) -> bool:

@@ -62,16 +62,8 @@ def reader(node: Node, *, says_null: bool = True) -> Read:
         return _json
     if node.kind == "union":
         return _union(node)
-    if node.cls is str:
-        return _str
-    if node.cls is bool:
-        return _bool
-    if node.cls is int:
-        return _whole
-    if node.cls is float:
-        return _float
-    if node.cls is type(None):
-        return _null
+    if node.cls in _READERS:
+        return _READERS[node.cls]
     values = wire_values(node)
     return _one_of(values) if values else str
 
@@ -175,6 +167,9 @@ def _number(text: str) -> Any:
 def _null(text: str) -> None:
     if text != "null":
         raise TextError(f"expected null, got {shown(text)}")
+
+
+_READERS: dict[Any, Read] = {str: _str, bool: _bool, int: _whole, float: _float, type(None): _null}
 
 
 def _one_of(wires: list[Any], *, takes_fractions: bool | None = None) -> Read:
