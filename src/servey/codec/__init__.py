@@ -4,12 +4,11 @@
 what each type looks like as JSON, as text and in a schema.
 """
 
-from servey.codec.argument_struct import Parameter
 from servey.codec.arguments import ArgumentsCodec
 from servey.codec.codec import Codec
 from servey.codec.engine import CustomType, Engine, SchemaMode
 from servey.codec.jsonable import to_jsonable
-from servey.codec.node import MISSING, Constraints, Field, Node
+from servey.codec.node import MISSING, Constraints, Field, Node, Parameter
 from servey.codec.problems import ResultError
 
 __all__ = [

@@ -8,17 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from servey.codec.argument_struct import ArgumentStruct, Parameter
 from servey.codec.decode_errors import REFUSALS, parsed, parsed_again, refused_value
 from servey.codec.defaults import fresh
 from servey.codec.engine import Engine, SchemaMode
-from servey.codec.node import MISSING, Field, Node
+from servey.codec.node import MISSING, Field, Node, Parameter
 from servey.codec.numbers import whole_value
 from servey.codec.pointer import step
 from servey.codec.problems import PROBLEM_LIMIT, unknown
 from servey.codec.structs import hook
 from servey.codec.text import Read, TextError, TextKind, list_reader, reader, text_kind
-from servey.codec.type_adapter import Compiler, SkippedChecks
+from servey.codec.type_adapter import ArgumentStruct, Compiler, SkippedChecks
 from servey.codec.type_reader import TypeReader
 from servey.errors import DefinitionError, InvalidError, Problem
 

@@ -154,6 +154,22 @@ class Node(msgspec.Struct, eq=False):
         return self.key if self.key is not None else id(self)
 
 
+class Parameter(msgspec.Struct, frozen=True):
+    """One parameter of an action.
+
+    Args:
+        name: Its name, in Python and on the wire.
+        type: Its declared type.
+        default: What it is when it is not given; any object, as in Python.
+        description: What it is for, for the schema.
+    """
+
+    name: str
+    type: Any
+    default: Any = MISSING
+    description: str = ""
+
+
 class NodeVisitor(Generic[T]):
     """Calls the method for the kind of a node, as `ast.NodeVisitor` does for syntax trees.
 
