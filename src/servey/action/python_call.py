@@ -1,4 +1,4 @@
-"""Calls as Python writes them: an action by its function or its name, and its arguments as Python objects."""
+"""Call an action from Python: find it by its function or name, and bind its arguments."""
 
 from __future__ import annotations
 

@@ -223,8 +223,8 @@ class ArgumentsCodec:
             ResultError: An argument is not of its type, or another value would be read: a secret that pydantic masks,
                 an object of the second of two classes that look alike.
         """
-        sayable = self._writer.sayable(arguments)
-        data = self._writer.encode_sorted(sayable) if is_sorted else self._writer.encode_json(sayable)
+        writable = self._writer.without_unwritable(arguments)
+        data = self._writer.encode_sorted(writable) if is_sorted else self._writer.encode_json(writable)
         if not self._writer.is_faithful:
             self._writer.compare(arguments, lambda: self.decode_json(data))
         return data
@@ -235,7 +235,7 @@ class ArgumentsCodec:
         Raises:
             ResultError: As for `encode_json`.
         """
-        builtins = self._writer.encode(self._writer.sayable(arguments))
+        builtins = self._writer.encode(self._writer.without_unwritable(arguments))
         if not self._writer.is_faithful:
             self._writer.compare(arguments, lambda: self.decode(builtins))
         return builtins

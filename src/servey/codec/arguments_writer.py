@@ -28,15 +28,15 @@ class ArgumentsWriter(Writer[Any]):
         return not is_ambiguous(self.root) and all(node.flavor != "custom" for node in reachable(self.root))
 
     @functools.cached_property
-    def _unsayable_defaults(self) -> dict[str, Any]:
+    def _unwritable_defaults(self) -> dict[str, Any]:
         """The defaults that have no JSON of their parameter's type."""
         return {
             field.name: field.default
             for field in self.root.fields
-            if field.default is not MISSING and not self._is_sayable(field.node, field.default)
+            if field.default is not MISSING and not self._is_writable(field.node, field.default)
         }
 
-    def _is_sayable(self, node: Node, default: Any) -> bool:
+    def _is_writable(self, node: Node, default: Any) -> bool:
         writer: Writer[Any] = Writer(self.label, node, self._compiler, self._skipped)
         try:
             read = self._compiler.adapter(node).attempt(writer.encode(default))
@@ -44,11 +44,11 @@ class ArgumentsWriter(Writer[Any]):
             return False
         return type(read) is type(default) and bool(read == default)
 
-    def sayable(self, arguments: Any) -> Any:
-        """Return the arguments without the defaults that JSON cannot say."""
+    def without_unwritable(self, arguments: Any) -> Any:
+        """Return the arguments without the defaults that JSON cannot express."""
         left_out = {
             name: UNSET
-            for name, default in self._unsayable_defaults.items()
+            for name, default in self._unwritable_defaults.items()
             if _is_same(getattr(arguments, name), default)
         }
         return msgspec.structs.replace(arguments, **left_out) if left_out else arguments

@@ -166,7 +166,7 @@ def _add(
 ) -> None:
     if not name.isidentifier() or name.startswith("__"):
         raise reader.error(
-            f"{node.location}.{name}", "is no name that a member can have", "rename it, or use a dict[str, …]"
+            f"{node.location}.{name}", "a member cannot have this name", "rename it, or use a dict[str, …]"
         )
     hint, env = hints[name]
     member = reader.node(hint, f"{node.location}.{name}", env)
@@ -183,7 +183,7 @@ def _no_own_init(reader: TypeReader, cls: type, at: str) -> None:
     if code is None or not code.co_filename.startswith(("<string>", "<attrs generated")):
         reader.refuse_reading(
             at,
-            "has an __init__ of its own, which no decoder calls",
+            "has its own __init__, which no decoder calls",
             "use __post_init__, or a classmethod as constructor",
         )
 

@@ -21,8 +21,8 @@ class CustomMember(msgspec.Struct, frozen=True):
     Args:
         name: The attribute.
         type: Its type, as annotated.
-        sent: The name in JSON that is read; None where it is not read.
-        got: The name in JSON that is written; None where it is not written.
+        input_name: Its name in JSON input; None if it is not read.
+        output_name: Its name in JSON output; None if it is not written.
         required: Whether it has to be sent.
         default: Its default; `UNSET` without one, or where a function makes it.
         description: What it is for.
@@ -30,8 +30,8 @@ class CustomMember(msgspec.Struct, frozen=True):
 
     name: str
     type: Any
-    sent: str | None
-    got: str | None
+    input_name: str | None
+    output_name: str | None
     required: bool = True
     default: Any = msgspec.UNSET
     description: str = ""
@@ -44,7 +44,7 @@ class CustomType(msgspec.Struct, frozen=True):
         decode: Makes the value of parsed JSON; raises `InvalidError` with errors (JSON pointers), or `ValueError`.
             A number with a fraction is a float for it, unless it `takes_decimals`.
         encode: Makes parsed JSON of the value; raises `ValueError` for a value that is not of the type.
-        schema: Returns the JSON schema for a mode; it may have ``$defs`` of its own. Where there is none, it raises a
+        schema: Returns the JSON schema for a mode; it may have ``$defs``. If there is none, it raises a
             `DefinitionError`.
         classes: The classes inside, for finding nested actions.
         text: Whether the JSON form is a string, number or boolean, so that a query string has it without quotes.
@@ -52,7 +52,7 @@ class CustomType(msgspec.Struct, frozen=True):
         takes_decimals: Whether `decode` takes numbers with their digits: a `Decimal` for ``1.10``.
         like: Returns the type that has the same JSON form, where that is a scalar, for reading text and naming it.
         from_row: Makes an object of the class from a row (see `servey.codec.rows`), for code that reads its members.
-        are_instances: Whether its values are instances of the class, where it is one.
+        are_instances: Whether its values are instances of the class, if it is a class.
         encode_input: Makes parsed JSON that `decode` reads as the same value, where `encode` may not.
     """
 

@@ -109,7 +109,7 @@ class Node(msgspec.Struct, eq=False):
         description: From the annotation's metadata.
         extra: Further keywords for the schema from the annotation's metadata: a title, examples.
         tag: The (member, value) that a tagged Struct has in JSON.
-        checked: Whether building the class runs checks of the user's own (``__post_init__``, validators).
+        checked: Whether building the class runs checks of the user (``__post_init__``, validators).
         inner: The annotated type of an annotated custom type; it decides how its text is read.
         plain: Whether msgspec can build the value of the declared type from an input struct of it.
         key: Shared by all nodes of one class.

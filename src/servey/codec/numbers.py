@@ -20,7 +20,7 @@ from servey.codec.node import Node
 from servey.codec.scalars import wire_values
 
 EXACT = 2**53 - 1
-"""The largest integer up to which every integer has a double of its own."""
+"""Up to this integer, every integer has its own double."""
 
 MAX_DEPTH = 100
 """An `Any` has at most this many levels of arrays and objects."""

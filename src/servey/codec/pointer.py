@@ -10,7 +10,7 @@ _STEP_SHOWN = 200
 
 
 def step(path: str, key: object) -> str:
-    """Return the JSON pointer of the member `key` under `path` (RFC 6901); a key that is no name is cut.
+    """Return the JSON pointer of the member `key` under `path` (RFC 6901); long keys are cut.
 
     Each of a hundred problems repeats it, and a key may be as long as the body.
     """

@@ -57,7 +57,7 @@ def shown(value: Any) -> str:
 
 
 def unknown(name: object, names: Iterable[str]) -> str:
-    """Return ``unknown``, with the known name most like `name` where one is."""
+    """Return ``unknown``, with the most similar known name, if there is one."""
     near = nearest(name, names)
     return f"unknown, did you mean `{near}`?" if near else "unknown"
 

@@ -119,7 +119,7 @@ def _with_offset(wanted: bool, value: Any) -> Any:
 
 
 def has_members(cls: Any) -> bool:
-    """Whether a class is read and written as an object of its fields, with no function of its own in between."""
+    """Whether a class is read and written as an object of its fields, without a function of the user."""
     decorators = getattr(cls, "__pydantic_decorators__", None)
     return bool(
         getattr(cls, "__pydantic_fields__", None)

@@ -45,7 +45,7 @@ class Part(NamedTuple):
     Args:
         node: The node.
         config: The configuration that holds there.
-        written: Whether a serializer of its own writes it, or what it is a part of.
+        written: Whether a serializer of the user writes it, or a node around it.
         at: Its place: ``.owner.name``.
     """
 
@@ -286,7 +286,7 @@ def schema_generator() -> Any:
                 default = to_jsonable(dft)
             except (ValueError, TypeError, RecursionError) as error:
                 raise PydanticSerializationError(str(error)) from None
-            if "$ref" in str(default):  # pydantic would take it for a reference of its own
+            if "$ref" in str(default):  # pydantic would treat it as a reference
                 raise PydanticSerializationError("a default with a reference")
             return default
 

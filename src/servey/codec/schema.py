@@ -179,7 +179,7 @@ class SchemaWriter(NodeVisitor[dict[str, Any]]):
         return dict(_SCALARS[node.cls.__name__])
 
     def _decimal(self, constraints: Constraints) -> dict[str, Any]:
-        """Return the schema of a Decimal: a string, whose bounds a pattern has to say; read from a number as well."""
+        """Return the schema of a Decimal: a string with a pattern for its bounds; in input also a number."""
         schema: dict[str, Any] = {"type": "string", "format": "decimal", "pattern": ANY_DECIMAL}
         if self.mode == "output":
             return schema
@@ -187,7 +187,7 @@ class SchemaWriter(NodeVisitor[dict[str, Any]]):
         return {"anyOf": [schema, {"type": "number", **keywords(constraints, "leaf")}]}
 
     def visit_dict(self, node: Node) -> dict[str, Any]:
-        """Describe an object with names of its own."""
+        """Describe an object with any names."""
         keys, values = node.items
         schema: dict[str, Any] = {"type": "object", "additionalProperties": self.of(values)}
         names = self._key(keys)

@@ -228,7 +228,7 @@ _TAKEN: dict[Any, frozenset[Any]] = {
 
 
 def _taken(member: Node) -> frozenset[Any]:
-    """Return the types of parsed JSON that a member may be read from, where it is a scalar."""
+    """Return the types of parsed JSON that a scalar member may be read from."""
     if member.kind != "leaf":
         return _SCALARS
     values = wire_values(member)

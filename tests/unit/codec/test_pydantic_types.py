@@ -224,7 +224,7 @@ def test_a_member_is_documented_and_read_by_the_same_name() -> None:
     node = codec.root.fields[0].node
     assert node.custom is not None
     assert node.custom.members is not None
-    assert [member.sent for member in node.custom.members()] == ["amount", "number"]
+    assert [member.input_name for member in node.custom.members()] == ["amount", "number"]
     for name in ("amount", "sum"):
         order = codec.decode_json(b'{"v": {"%s": 1.10, "number": 2}}' % name.encode()).v
         assert (str(order.price), order.count) == ("1.10", 2)

@@ -66,14 +66,14 @@ def members_of(node: Node, engines: Sequence[Engine], where: str, side: SchemaMo
             Member(
                 item.name,
                 reader.node(item.type, f"{node.location}.{item.name}"),
-                item.sent,
-                item.got,
+                item.input_name,
+                item.output_name,
                 item.required,
                 MISSING if item.default is msgspec.UNSET else item.default,
                 description=item.description,
             )
             for item in node.custom.members()
-            if (item.sent if side == "input" else item.got) is not None
+            if (item.input_name if side == "input" else item.output_name) is not None
         ]
     return [
         Member(
