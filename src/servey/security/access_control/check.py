@@ -10,7 +10,6 @@ from typing import Any
 import msgspec
 
 from servey.action.context import CURRENT_CALL, CallContext
-from servey.action.defect import defect
 from servey.errors import CallError
 from servey.ports import AccessControl, ScopeBased
 from servey.security.access_control.constants import ALLOW_ALL
@@ -78,6 +77,8 @@ async def check_access(
     except CallError:
         raise
     except BaseException as error:
+        from servey.action.defect import defect  # imports asyncio, which `import servey` does not need
+
         message = "the access control failed"
         raise defect(error, message, log=_log, request_id=context.request_id, action=context.action) from error
     finally:
