@@ -8,10 +8,10 @@ from benchmarks.apps import things as models
 from benchmarks.apps.things import Place, Thing, home
 from servey.action.action import action
 from servey.action.batch_invoker import BatchInvoker
-from servey.schema.graphql.model_builder import read_model
+from servey.schema.graphql.model_builder import build_model
 from servey.servey_starlette.app import create_app
-from servey.servey_strawberry.calls import Calls
 from servey.servey_strawberry.endpoint import GraphQLEndpoint
+from servey.servey_strawberry.graphql_context import GraphQLContext
 from servey.service import Service
 from servey.settings import Settings
 from servey.trigger.web_trigger import WEB_GET
@@ -57,11 +57,11 @@ async def owners() -> list[Owner]:
 
 
 SERVICE = Service(actions=(hello, things, owners), settings=Settings())
-ENDPOINT = GraphQLEndpoint(SERVICE, read_model(SERVICE))
+ENDPOINT = GraphQLEndpoint(SERVICE, build_model(SERVICE))
 
 
 async def execute(query: str, variables: Mapping[str, Any]) -> Any:
-    executed = await ENDPOINT.execute(ENDPOINT.documents.read(query), None, variables, Calls())
+    executed = await ENDPOINT.execute(ENDPOINT.documents.read(query), None, variables, GraphQLContext())
     if executed.refused or executed.errors:
         raise ExceptionGroup("failed", executed.refused or executed.errors)
     return executed.data

@@ -8,7 +8,6 @@
     ├── NoServiceError             what belongs to a running service is used where none runs
     └── CallError                  one call failed; has `code`, `status`, `exit_code`, `close_code`
         ├── MalformedError         400  the request cannot be read at all (syntax, encoding)
-        │   └── UnknownDocumentError 400 a persisted GraphQL document is named that is not known
         ├── UnauthorizedError      401  no token, or a bad one
         ├── ForbiddenError         403  the caller is known and not allowed
         ├── NotFoundError          404
@@ -22,7 +21,6 @@
         ├── InvalidError           422  well-formed, but not what the action takes; lists every problem
         ├── TooManyRequestsError   429
         ├── InternalError          500  a defect of the service; the caller learns nothing of it
-        │   └── IntRangeError      500  a result is an int that GraphQL's Int cannot hold
         ├── OverloadedError        503
         └── DeadlineError          504  the call's deadline passed
 
@@ -261,12 +259,6 @@ class MalformedError(CallError):
     code, status, exit_code, close_code = "malformed", 400, _EX_DATAERR, 1007
 
 
-class UnknownDocumentError(MalformedError):
-    """A persisted GraphQL document is named that is not known here, or one is sent where only those are executed."""
-
-    code = "persisted_query_not_found"
-
-
 class UnauthorizedError(CallError):
     """The action needs a caller, and there is none, or the token is bad.
 
@@ -381,12 +373,6 @@ class InternalError(CallError):
     code, status, exit_code, close_code = "internal_error", 500, _EX_SOFTWARE, 1011
 
 
-class IntRangeError(InternalError):
-    """A result is an int of more than the 32 bits of GraphQL's ``Int``: its action has to declare `servey.BigInt`."""
-
-    code = "int_range"
-
-
 class OverloadedError(CallError):
     """The service cannot take the call now.
 
@@ -408,9 +394,9 @@ class DeadlineError(CallError):
 
 
 CALL_ERRORS: tuple[type[CallError], ...] = (
-    *(MalformedError, UnknownDocumentError, UnauthorizedError, ForbiddenError, NotFoundError, MethodNotAllowedError),
+    *(MalformedError, UnauthorizedError, ForbiddenError, NotFoundError, MethodNotAllowedError),
     *(ConflictError, GoneError, PreconditionError, TooLargeError, UriTooLongError, UnsupportedMediaError),
-    *(InvalidError, TooManyRequestsError, InternalError, IntRangeError, OverloadedError, DeadlineError),
+    *(InvalidError, TooManyRequestsError, InternalError, OverloadedError, DeadlineError),
 )
 """All errors of the table above, except `CallError` itself. Of two with the same status, the more general one is first.
 

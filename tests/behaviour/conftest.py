@@ -27,7 +27,7 @@ from servey.cli.main import run as run_program
 from servey.cli.project import Project
 from servey.errors import ErrorMapping, phrase
 from servey.schema.graphql.model import OutputField
-from servey.schema.graphql.model_builder import read_model
+from servey.schema.graphql.model_builder import build_model
 from servey.servey_direct import direct
 from servey.servey_starlette.app import create_app
 from servey.servey_test.client import client_of
@@ -261,7 +261,7 @@ class GraphQL(RestPost):
 
     def __init__(self) -> None:
         super().__init__()
-        self._model = cache(read_model)
+        self._model = cache(build_model)
 
     async def _request(self, client: Any, service: Service, call: Call) -> Outcome:
         kind, field = graphql_call.field_of(self._model(service), service.operation(call.name).name)

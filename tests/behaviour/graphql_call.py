@@ -50,13 +50,13 @@ def document_of(kind: str, field: OutputField, params: Mapping[str, Any]) -> tup
     It has a variable for each argument that is given or has to be, as a client's has. What is no argument is passed all
     the same, as a literal, for GraphQL to refuse it.
     """
-    by_wire = {argument.wire: argument for argument in field.arguments}
-    known = {name: value for name, value in params.items() if name in by_wire}
-    declaring = [item for item in field.arguments if item.wire in known or _is_required(item)]
-    unknown = [f"{name}: 0" for name in params if name not in by_wire]
+    by_name = {argument.json_name: argument for argument in field.arguments}
+    known = {name: value for name, value in params.items() if name in by_name}
+    declaring = [item for item in field.arguments if item.json_name in known or _is_required(item)]
+    unknown = [f"{name}: 0" for name in params if name not in by_name]
     declared = ", ".join(f"${item.name}: {shown_ref(item.ref)}" for item in declaring)
     passed = [f"{item.name}: ${item.name}" for item in declaring] + unknown
-    variables = {by_wire[name].name: sent(by_wire[name].ref, value) for name, value in known.items()}
+    variables = {by_name[name].name: sent(by_name[name].ref, value) for name, value in known.items()}
     head = f"{kind} Call{f'({declared})' if declared else ''}"
     call = f"{field.name}{f'({chr(44).join(passed)})' if passed else ''}"
     return f"{head} {{ {call}{selection(field.ref)} }}", variables
@@ -95,7 +95,7 @@ def sent(ref: Ref, value: Any) -> Any:
     if isinstance(ref.to, Ref):
         return [sent(ref.to, item) for item in value] if isinstance(value, list) else value
     if isinstance(ref.to, EnumType):
-        names = [item.name for item in ref.to.values if item.wire == value and type(item.wire) is type(value)]
+        names = [item.name for item in ref.to.values if item.json == value and type(item.json) is type(value)]
         return names[0] if names else value
     if isinstance(ref.to, InputType) and ref.to.one_of and isinstance(value, dict):
         for field, node in zip(ref.to.fields, ref.to.one_of, strict=True):
@@ -103,16 +103,16 @@ def sent(ref: Ref, value: Any) -> Any:
             assert isinstance(member, InputType)
             tag = dict([node.tag]) if node.tag else {}
             if {key: value.get(key) for key in tag} == tag and value.keys() - tag.keys() <= {
-                item.wire for item in member.fields
+                item.json_name for item in member.fields
             }:
                 return {field.name: sent(field.ref, {key: item for key, item in value.items() if key not in tag})}
         return value
     if isinstance(ref.to, InputType) and ref.to.positions and isinstance(value, list):
         return {field.name: sent(field.ref, item) for field, item in zip(ref.to.fields, value, strict=False)}
     if isinstance(ref.to, InputType) and isinstance(value, dict):
-        by_wire = {field.wire: field for field in ref.to.fields}
+        by_name = {field.json_name: field for field in ref.to.fields}
         return {
-            by_wire[key].name if key in by_wire else key: sent(by_wire[key].ref, item) if key in by_wire else item
+            by_name[key].name if key in by_name else key: sent(by_name[key].ref, item) if key in by_name else item
             for key, item in value.items()
         }
     return value
@@ -125,13 +125,13 @@ def got(ref: Ref, value: Any) -> Any:
     if isinstance(ref.to, Ref):
         return [got(ref.to, item) for item in value]
     if isinstance(ref.to, EnumType):
-        return next(item.wire for item in ref.to.values if item.name == value)
+        return next(item.json for item in ref.to.values if item.name == value)
     if isinstance(ref.to, UnionType):
         member = next(item for _, item in ref.to.members if item.name == value["__typename"])
         prefix = f"{member.name}_"
         return got(Ref(member), {key.removeprefix(prefix): item for key, item in value.items()})
     if isinstance(ref.to, ObjectType):
-        members = {item.wire: got(item.ref, value[item.name]) for item in ref.to.fields if item.name in value}
+        members = {item.json_name: got(item.ref, value[item.name]) for item in ref.to.fields if item.name in value}
         cls = ref.to.cls
         return list(members.values()) if isinstance(cls, type) and issubclass(cls, tuple) else members
     return value
@@ -142,7 +142,7 @@ def pointer(fields: tuple[InputField, ...] | list[InputField], path: str) -> str
     found = ""
     for part in path.split("/")[1:]:
         field = next((item for item in fields if item.name == part), None)
-        found += f"/{part if field is None else field.wire}"
+        found += f"/{part if field is None else field.json_name}"
         if field is not None:
             named = field.ref.named
             fields = named.fields if isinstance(named, InputType) else ()

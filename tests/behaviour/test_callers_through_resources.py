@@ -12,7 +12,7 @@ from behaviour import graphql_call
 from servey import WEB_GET, WEB_POST, Authorization, CallContext, Example, InvalidError, UnauthorizedError, resource
 from servey.action.action import action
 from servey.action.batch_invoker import BatchInvoker
-from servey.schema.graphql.model_builder import read_model
+from servey.schema.graphql.model_builder import build_model
 from servey.servey_uvicorn.banner import banner
 from servey.service import Service
 
@@ -129,7 +129,7 @@ def test_the_start_the_list_and_the_schema_say_that_a_token_is_needed() -> None:
     assert service.operation("by_cart").access_summary.text == "any token"
     routes = [line for line in banner(service, 8000) if "/by-cart" in line]
     assert [line.endswith("(any token)") for line in routes] == [True, True]
-    _, field = graphql_call.field_of(read_model(service), "by_cart")
+    _, field = graphql_call.field_of(build_model(service), "by_cart")
     assert "any token" in str(field.description)
 
 

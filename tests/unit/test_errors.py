@@ -28,11 +28,11 @@ from servey.errors import (
     UnauthorizedError,
     located,
 )
+from servey.schema.graphql.errors import GRAPHQL_ERRORS
 
 TREE = {
     # class: code, status, exit code (sysexits.h), close code (RFC 6455 §7.4)
     "MalformedError": ("malformed", 400, 65, 1007),
-    "UnknownDocumentError": ("persisted_query_not_found", 400, 65, 1007),
     "UnauthorizedError": ("unauthorized", 401, 77, 4401),
     "ForbiddenError": ("forbidden", 403, 77, 4403),
     "NotFoundError": ("not_found", 404, 66, 4404),
@@ -46,7 +46,6 @@ TREE = {
     "InvalidError": ("invalid", 422, 65, 1007),
     "TooManyRequestsError": ("too_many_requests", 429, 75, 1013),
     "InternalError": ("internal_error", 500, 70, 1011),
-    "IntRangeError": ("int_range", 500, 70, 1011),
     "OverloadedError": ("overloaded", 503, 69, 1013),
     "DeadlineError": ("timeout", 504, 75, 1013),
 }
@@ -71,12 +70,23 @@ def test_every_error_of_the_module_is_in_the_table():
 
 
 def test_the_table_is_the_table():
-    table = {kind.__name__: (kind.code, kind.status, kind.exit_code, kind.close_code) for kind in CALL_ERRORS}
-    assert table == TREE
+    assert {kind.__name__: row(kind) for kind in CALL_ERRORS} == TREE
+
+
+def test_the_errors_of_graphql_have_the_status_of_what_they_are():
+    assert {kind.__name__: row(kind) for kind in GRAPHQL_ERRORS} == {
+        "UnknownDocumentError": ("persisted_query_not_found", 400, 65, 1007),
+        "IntRangeError": ("int_range", 500, 70, 1011),
+    }
+
+
+def row(kind):
+    return kind.code, kind.status, kind.exit_code, kind.close_code
 
 
 def test_codes_and_statuses_are_unique():
-    assert len({kind.code for kind in CALL_ERRORS}) == len(CALL_ERRORS)
+    every = (*CALL_ERRORS, *GRAPHQL_ERRORS)
+    assert len({kind.code for kind in every}) == len(every)
     direct = [kind for kind in CALL_ERRORS if kind.__base__ is CallError]  # what is more special has its base's status
     assert len({kind.status for kind in direct}) == len(direct)
     assert all(kind.status == kind.__base__.status for kind in CALL_ERRORS if kind not in direct)

@@ -29,5 +29,5 @@ def graphql_schema(context: click.Context, output: str) -> None:
     schema = graphql.create_schema(project_of(context).service)
     write_file(output, graphql.printed(schema))
     if output != "-":
-        count = len([name for name in graphql.graphql_schema(schema).type_map if not name.startswith("__")])
+        count = len([name for name in schema.core.type_map if not name.startswith("__")])
         click.echo(f"wrote {output}: {count_of(count, 'type')}", err=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from servey.action.cost import CALL_COST, LIST_FACTOR
 from servey.action.operation import Operation
 from servey.codec.node import Node
 from servey.codec.problems import PROBLEM_LIMIT, shown, unknown
@@ -13,9 +14,6 @@ from servey.settings import Settings
 
 Tree = dict[str, "Tree"]
 """What is to be included: the names of members and nested actions, and below each what is to be included of it."""
-
-_CALL_COST, _LIST_FACTOR = 10, 10
-"""What ``SERVEY_GRAPHQL_MAX_COST`` counts: a member 1, a call 10, and what is in a list ten times that."""
 
 
 class IncludePaths:
@@ -97,12 +95,12 @@ class IncludePaths:
         for name, below in tree.items():
             inside: list[tuple[int, int]] = [(0, 0)]
             for item, many in objects_in(root):
-                times = factor * _LIST_FACTOR if many else factor
+                times = factor * LIST_FACTOR if many else factor
                 nested = self.targets.of_class(item).get(name)
                 nodes = [nested.result.root] if nested else [f.node for f in item.fields if f.wire == name]
                 for node in nodes:
                     more, costs = self._measured(node, below, times)
-                    inside.append((more, costs + (_CALL_COST if nested else 1) * times))
+                    inside.append((more, costs + (CALL_COST if nested else 1) * times))
             fields += 1 + max(item[0] for item in inside)
             cost += max(item[1] for item in inside)
         return fields, cost

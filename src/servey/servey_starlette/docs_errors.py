@@ -10,6 +10,7 @@ import msgspec
 from servey.docstring.documentation import Documentation
 from servey.docstring.markup import spans
 from servey.errors import CALL_ERRORS, CallError, ErrorMapping, phrase
+from servey.schema.graphql.errors import GRAPHQL_ERRORS
 from servey.service import Service
 
 
@@ -33,7 +34,7 @@ class Entry(msgspec.Struct, frozen=True):
 
 def built_in_entries() -> list[Entry]:
     """Return the built-in errors by status; the general `CallError` comes last."""
-    ordered = sorted(CALL_ERRORS, key=lambda cls: (cls.status, cls.code))
+    ordered = sorted((*CALL_ERRORS, *GRAPHQL_ERRORS), key=lambda cls: (cls.status, cls.code))
     return [_entry(cls, cls) for cls in (*ordered, CallError)]
 
 

@@ -1,4 +1,4 @@
-"""Documents: parsed, validated and measured once, then kept for as long as they are used."""
+"""Documents, parsed, validated and measured once, in a cache of the last used ones."""
 
 from __future__ import annotations
 
@@ -26,32 +26,35 @@ from graphql import (
 )
 from graphql.validation.validate import ValidationAbortedError
 
-from servey.errors import SettingsError, UnknownDocumentError
+from servey.errors import SettingsError
+from servey.schema.graphql.errors import UnknownDocumentError
 from servey.servey_strawberry.errors import MOST_ERRORS
-from servey.servey_strawberry.limits import Measurer, introspects, over_limits
+from servey.servey_strawberry.query_complexity import ComplexityMeasurer, introspection_field, over_limits
 from servey.settings import Settings
 
 MOST_BYTES = 32 * 1024 * 1024
-"""How much memory the documents that are kept may take, about; and their texts that callers have registered."""
+"""The maximum memory of all cached documents, about; and of the texts that callers have registered."""
 
 _BYTES_PER_TOKEN = 800
-"""How much memory the nodes of a document take for each of its tokens, at most about: measured 460 to 820."""
+"""The memory of a document for each of its tokens: measured 460 to 820."""
 
 CHARACTERS_PER_TOKEN = 50
-"""How many characters a document may have for each of its tokens that the settings allow: a text or a comment of a
-million is one token, and takes half a second to read."""
+"""The maximum length of a document, for each token that the settings allow: a text or a comment of a million
+characters is one token, and takes half a second to read."""
 
 MOST_COMPARED = 20_000
-"""How much may be compared to find out whether fields of the same name are the same, in graphql-core's units: two for
-a pair. Its own limit of 500,000 holds the event loop for most of a second; a document that repeats nothing needs a few
-hundred, one that is put together of fifty fragments a few thousand."""
+"""The maximum number of comparisons of fields with the same name, in graphql-core's units: two for a pair.
+
+Its own limit of 500,000 holds the event loop for most of a second. A document without repetition needs a few hundred,
+one of fifty fragments a few thousand.
+"""
 
 
 class DocumentError(Exception):
-    """A document is not executed.
+    """The document of a request cannot be executed.
 
     Args:
-        errors: Why.
+        errors: The reasons.
     """
 
     def __init__(self, errors: Sequence[GraphQLError]) -> None:
@@ -64,10 +67,10 @@ class Document(msgspec.Struct, frozen=True):
 
     Args:
         ast: The document.
-        size: How many bytes it takes in memory, about.
-        operations: Its operations by their names; the empty one for one without.
-        introspects: Whether it asks for the schema.
-        calls: How many of the fields of an operation call an action, at most.
+        size: Its memory in bytes, about.
+        operations: Its operations by name; an unnamed operation has an empty name.
+        introspects: Whether it has an introspection field.
+        calls: The number of fields that call an action, in the operation with the most.
     """
 
     ast: DocumentNode
@@ -77,7 +80,7 @@ class Document(msgspec.Struct, frozen=True):
     calls: int = 0
 
     def operation(self, operation_name: str | None) -> OperationDefinitionNode | None:
-        """Return the operation of a name, or the only one; None where it is not there, or not said which."""
+        """Return the operation with a name, or the only one; None if there is no such operation, or several."""
         if operation_name is not None:
             return self.operations.get(operation_name)
         return next(iter(self.operations.values())) if len(self.operations) == 1 else None
@@ -88,17 +91,17 @@ class Documents:
 
     Args:
         schema: The schema.
-        settings: The limits, and where persisted documents are.
+        settings: The limits, and the file of persisted documents.
 
     Raises:
-        SettingsError: The persisted documents cannot be read, or one of them is no document of the schema.
+        SettingsError: The persisted documents cannot be read, or one of them does not fit the schema.
     """
 
     def __init__(self, schema: GraphQLSchema, settings: Settings) -> None:
         self._schema, self._settings = schema, settings
-        self._kept: LRUCache[str, Document] = LRUCache(MOST_BYTES, getsizeof=_size)
+        self._cached: LRUCache[str, Document] = LRUCache(MOST_BYTES, getsizeof=_size)
         self._registered: LRUCache[str, str] = LRUCache(MOST_BYTES, getsizeof=getsizeof)
-        self._lock = threading.Lock()  # for both of them: there may be several event loops
+        self._lock = threading.Lock()  # there may be several event loops
         problems: list[str] = []
         self._trusted: dict[str, Document] = {}
         for identifier, source in _persisted(settings.graphql_documents).items():
@@ -115,12 +118,12 @@ class Documents:
         """Return the document that a request sends or names.
 
         Args:
-            source: The document itself.
-            identifier: The name of a persisted one, or the SHA-256 of one in hexadecimal digits.
+            source: The text of the document.
+            identifier: The name of a persisted document, or the SHA-256 of a text in hexadecimal digits.
 
         Raises:
-            DocumentError: It is not valid, or over a limit.
-            UnknownDocumentError: It is not known, or not one of those that may be executed.
+            DocumentError: The document is not valid, or exceeds a limit.
+            UnknownDocumentError: The document is unknown, or only persisted ones are executed.
         """
         if identifier is not None and (found := self._trusted.get(_plain(identifier))) is not None:
             return found
@@ -134,7 +137,7 @@ class Documents:
             return self.read(known)
         document = self.read(source)
         if identifier is not None:
-            # after reading: nothing that is no document of the schema takes the place of one
+            # after reading, so that only valid documents take room
             if hashlib.sha256(source.encode()).hexdigest() != _plain(identifier):
                 raise DocumentError([GraphQLError("the SHA-256 of the document is another one than is said")])
             with self._lock, suppress(ValueError):
@@ -142,22 +145,22 @@ class Documents:
         return document
 
     def knows(self, identifier: str | None) -> bool:
-        """Whether a caller names a document that was persisted for the service."""
+        """Whether an identifier is that of a persisted document."""
         return identifier is not None and _plain(identifier) in self._trusted
 
     def read(self, source: str) -> Document:
-        """Return a document of its text.
+        """Return the document of a text.
 
         Raises:
-            DocumentError: It is not valid, or over a limit.
+            DocumentError: The document is not valid, or exceeds a limit.
         """
         with self._lock:
-            found = self._kept.get(source)
+            found = self._cached.get(source)
         if found is None:
             found = self._read(source)
-            # it may be larger than all that is kept, with limits of one's own
+            # with higher limits, a document may be larger than the cache
             with self._lock, suppress(ValueError):
-                self._kept[source] = found
+                self._cached[source] = found
         return found
 
     def _read(self, source: str) -> Document:
@@ -172,7 +175,7 @@ class Documents:
             raise DocumentError([error]) from None
         except RecursionError:
             raise DocumentError([GraphQLError("the document is nested too deeply")]) from None
-        measurer = Measurer(self._schema, ast)
+        measurer = ComplexityMeasurer(self._schema, ast)
         operations = [item for item in ast.definitions if isinstance(item, OperationDefinitionNode)]
         measured = [measurer.measure(item) for item in operations]
         errors = [
@@ -183,18 +186,18 @@ class Documents:
         if errors:
             raise DocumentError(errors)
         if errors := validate(self._schema, ast, _RULES, max_errors=MOST_ERRORS, hide_suggestions=hide):
-            raise DocumentError([_told(error, self._schema, hide_suggestions=hide) for error in errors])
+            raise DocumentError([_explained(error, self._schema, hide_suggestions=hide) for error in errors])
         return Document(
             ast,
             ast.token_count * _BYTES_PER_TOKEN + len(source) * 4 + 2000,
             {item.name.value if item.name else "": item for item in operations},
-            introspects(ast) is not None,
+            introspection_field(ast) is not None,
             max((measure.calls for measure in measured), default=0),
         )
 
 
 class _OverlappingFieldsRule(OverlappingFieldsCanBeMergedRule):
-    """The rule (GraphQL §5.3.2) with a limit that is ours."""
+    """The rule (GraphQL §5.3.2) with servey's limit."""
 
     def __init__(self, context: ValidationContext) -> None:
         super().__init__(context)
@@ -208,8 +211,8 @@ _RULES = tuple(_OverlappingFieldsRule if rule is OverlappingFieldsCanBeMergedRul
 _AT_ROOT = re.compile(r"Cannot query field '(\w+)' on type '(Query|Mutation)'")
 
 
-def _told(error: GraphQLError, schema: GraphQLSchema, *, hide_suggestions: bool) -> GraphQLError:
-    """Return an error of validation; one that says why, where graphql-core has given up, or proposes something else."""
+def _explained(error: GraphQLError, schema: GraphQLSchema, *, hide_suggestions: bool) -> GraphQLError:
+    """Return an error of validation, with a better message where servey has one."""
     if not hide_suggestions and (found := _AT_ROOT.match(error.message)) is not None:
         name, root = found.groups()
         is_query = root == "Mutation"
@@ -231,10 +234,10 @@ def _plain(identifier: str) -> str:
 
 
 def _persisted(path: str) -> Mapping[str, str]:
-    """Return the documents of a file, by the names that callers send.
+    """Return the documents of a file by their names.
 
     Raises:
-        SettingsError: It cannot be read, or is none.
+        SettingsError: The file cannot be read, or has no such documents.
     """
     if not path:
         return {}

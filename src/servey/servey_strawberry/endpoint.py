@@ -27,24 +27,25 @@ from servey.http.bearer import AUTHORIZATION_KEY, authenticated
 from servey.http.current_representation import current_of
 from servey.http.endpoint import CALL_KEY, OPERATIONS_KEY, Operations
 from servey.http.request import Disconnected, Receive, Scope, Send, client_of, read_json, refuse_query, request_id_of
+from servey.schema.graphql.errors import error_of
 from servey.schema.graphql.model import Model
 from servey.security.authorization import Authorization
-from servey.servey_strawberry.calls import Calls
 from servey.servey_strawberry.documents import Document, DocumentError, Documents
-from servey.servey_strawberry.errors import error_of, execution_errors, request_errors
+from servey.servey_strawberry.errors import execution_errors, request_errors
 from servey.servey_strawberry.execution import Execute, core_execution
-from servey.servey_strawberry.limits import called
+from servey.servey_strawberry.graphql_context import GraphQLContext
+from servey.servey_strawberry.query_complexity import root_actions
 from servey.servey_strawberry.request import (
     GRAPHQL,
     JSON,
     GraphQLRequest,
-    check_guard,
+    check_csrf,
     check_values,
     media_type,
     of_body,
     of_query,
 )
-from servey.servey_strawberry.schema import create_schema, graphql_schema
+from servey.servey_strawberry.schema import create_schema
 from servey.service import Service
 
 _log = logging.getLogger("servey.graphql")
@@ -53,21 +54,21 @@ _METHODS = ("GET", "HEAD", "OPTIONS", "POST")
 
 
 class GraphQLEndpoint:
-    """Answers the requests of one service.
+    """Answers the GraphQL requests of one service.
 
     Args:
         service: The service.
-        model: What `schema.graphql.model_builder.read_model` returned for it.
+        model: The model of the service.
 
     Raises:
-        SettingsError: The persisted documents are not good.
+        SettingsError: The persisted documents are not valid.
     """
 
     def __init__(self, service: Service, model: Model) -> None:
         self._service, self._settings = service, service.settings
         self._has_page, self._by_get = service.settings.serves_graphiql, service.settings.graphql_by_get
         self._introspection = service.settings.introspection
-        self._schema = graphql_schema(create_schema(service, model))
+        self._schema = create_schema(service, model).core
         self.documents = Documents(self._schema, self._settings)
         self.execute: Execute = core_execution(self._schema, hide_suggestions=self._settings.production)
 
@@ -94,7 +95,7 @@ class GraphQLEndpoint:
                 and scope["method"] == "GET"
                 and not scope["query_string"]
                 and any("text/html" in value for value in accepted)
-            ):  # somebody who has opened the address in a browser; relative, as the full path may be unknown here
+            ):  # a browser; the location is relative, as the full path may be unknown here
                 await answer.send(b"", 307, [("location", "graphiql/")])
                 return
             await self._answer(scope, receive, headers, context, answer)
@@ -103,7 +104,7 @@ class GraphQLEndpoint:
             await answer.fail(error)
         except Disconnected:
             return
-        except BaseException as error:  # of a plugin's authorizer, or of a member of an object
+        except BaseException as error:  # raised by a plugin's authorizer, or by a property of an object
             if is_stop(error):
                 if isinstance(error, asyncio.CancelledError) and self._service.stopping:
                     await answer.fail(OverloadedError("the service is shutting down"))
@@ -130,25 +131,25 @@ class GraphQLEndpoint:
             if self._by_get == "off":
                 raise MethodNotAllowedError(("OPTIONS", "POST"))
             if not self.documents.knows(request.document_id):
-                check_guard(headers)
+                check_csrf(headers)
         if isinstance(request, list):
             bodies = [await self._body_of(item, context, scope, answer) for item in request]
             scope[OPERATIONS_KEY].errors = sum(len(body.get("errors", ())) for body in bodies)
             await answer.send(_encoded(bodies, context.request_id), 200, [("cache-control", "private, no-store")])
             return
-        body, status, calls = await self._execute(request, context, scope, answer, by_get=reads)
+        body, status, graphql = await self._execute(request, context, scope, answer, by_get=reads)
         scope[OPERATIONS_KEY].errors = len(body.get("errors", ()))
         content = _encoded(body, context.request_id)
-        if reads and calls is not None and "errors" not in body:
-            await answer.send_cached(content, calls, headers)
+        if reads and graphql is not None and "errors" not in body:
+            await answer.send_cached(content, graphql, headers)
         else:
-            private = calls is not None and calls.private
+            private = graphql is not None and graphql.private
             await answer.send(content, status, [("cache-control", "private, no-store" if private else "no-store")])
 
     async def _body_of(
         self, request: GraphQLRequest, context: CallContext, scope: Scope, answer: _Answer
     ) -> dict[str, Any]:
-        """Return the response of one request of several; what is wrong with it does not hide what others have done."""
+        """Return the response of one request of several. Its error does not hide the results of the others."""
         try:
             return (await self._execute(request, context, scope, answer, by_get=False))[0]
         except CallError as error:
@@ -162,8 +163,8 @@ class GraphQLEndpoint:
         answer: _Answer,
         *,
         by_get: bool,
-    ) -> tuple[dict[str, Any], int, Calls | None]:
-        """Return the response of one request, its status, and what was called."""
+    ) -> tuple[dict[str, Any], int, GraphQLContext | None]:
+        """Return the response of one request, its status, and its context if it was executed."""
         refused = 200 if answer.media == JSON else 400
         try:
             document = self.documents.find(request.query, request.document_id)
@@ -181,7 +182,7 @@ class GraphQLEndpoint:
             raise _MutationByGetError
         check_values(request.variables, self._settings.graphql_max_values, document.calls)
         max_age, store = asked_of_cache(scope["headers"])
-        calls = Calls(
+        graphql = GraphQLContext(
             authorization=context.authorization,
             request_id=context.request_id,
             client=context.client,
@@ -189,21 +190,21 @@ class GraphQLEndpoint:
             max_age=max_age,
             store=store,
         )
-        executed = await self.execute(document, request.operation_name, request.variables, calls)
+        executed = await self.execute(document, request.operation_name, request.variables, graphql)
         if executed.refused:
-            for field in called(self._schema, document.ast, operation):
-                await calls.let_in(field)  # who may not call learns nothing of the variables
+            for action in root_actions(self._schema, document.ast, operation):
+                await graphql.authorize(action)  # without access, a caller learns nothing of the variables
             return {"errors": request_errors(executed.refused, context.request_id)}, refused, None
         body: dict[str, Any] = {"data": executed.data}
         if executed.errors:
             body = {"errors": execution_errors(executed.errors, context.request_id), **body}
-        return body, 200, calls
+        return body, 200, graphql
 
     def _check_introspection(self, authorization: Authorization | None) -> None:
-        """Return when the caller may ask for the schema.
+        """Check that the caller may use introspection.
 
         Raises:
-            ForbiddenError: It may not.
+            ForbiddenError: The caller may not.
         """
         allowed = self._introspection
         if allowed == "on":
@@ -215,14 +216,14 @@ class GraphQLEndpoint:
 
 
 class _MutationByGetError(MethodNotAllowedError):
-    """A GET asks for a change (GraphQL over HTTP §6.2)."""
+    """A GET has a mutation (GraphQL over HTTP §6.2)."""
 
     def __init__(self) -> None:
         super().__init__(("OPTIONS", "POST"), "a mutation is sent by POST")
 
 
 class _NotAcceptableError(CallError):
-    """The caller takes no answer of a type that there is (RFC 9110 §15.5.7)."""
+    """The caller accepts no media type of GraphQL (RFC 9110 §15.5.7)."""
 
     code, status = "not_acceptable", 406
 
@@ -256,17 +257,17 @@ class _Answer:
         headers = {"cache-control": "no-store"} | {name.lower(): value for name, value in error.headers.items()}
         await self.send(content, error.status, headers.items())
 
-    async def send_cached(self, content: bytes, calls: Calls, headers: Mapping[bytes, bytes]) -> None:
-        """Send what a query came to, with what caches may do with it; 304 where the caller has it."""
-        representation = Representation.of(content, calls.cache, private=calls.private)
-        told = [line for line in answer_headers(representation) if line[0] != "vary"]
+    async def send_cached(self, content: bytes, graphql: GraphQLContext, headers: Mapping[bytes, bytes]) -> None:
+        """Send the response of a query with its caching headers; 304 if the caller has it already."""
+        representation = Representation.of(content, graphql.cache, private=graphql.private)
+        lines = [line for line in answer_headers(representation) if line[0] != "vary"]
         if is_conditional(headers):
             conditions = Conditions.of(self._scope["headers"], representation.made_at)
             outcome = conditions.evaluate(current_of(representation), reads=True, now=representation.made_at)
             if outcome is Outcome.NOT_MODIFIED:
-                await self.send(b"", 304, told)
+                await self.send(b"", 304, lines)
                 return
-        await self.send(content, 200, told)
+        await self.send(content, 200, lines)
 
 
 def _no_operation(document: Document, name: str | None) -> GraphQLError:
@@ -278,7 +279,7 @@ def _no_operation(document: Document, name: str | None) -> GraphQLError:
 
 
 def _plain(value: Any) -> Any:
-    """Return the text that an object of a class derived from str is, which GraphQL hands over as it is."""
+    """Return an object of a subclass of str, which graphql-core passes on, as a plain text."""
     if isinstance(value, str):
         return str.__str__(value)
     raise TypeError(f"a {type(value).__name__} is no JSON")

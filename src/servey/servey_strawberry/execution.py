@@ -1,4 +1,4 @@
-"""Where a document is executed. Whatever has `Execute`'s form can take the place of graphql-core's executor."""
+"""The execution of documents, by graphql-core. Another function of type `Execute` can take its place."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from graphql import ExecutionResult, Executor, GraphQLError, GraphQLResolveInfo,
 
 from servey.action.defect import defect
 from servey.errors import CallError, InternalError
-from servey.servey_strawberry.calls import Calls, calls_of
 from servey.servey_strawberry.documents import Document
+from servey.servey_strawberry.graphql_context import GraphQLContext, context_of
 
 _log = logging.getLogger("servey.graphql")
 
 
 class Executed(msgspec.Struct, frozen=True):
-    """What came of a request.
+    """The result of an execution.
 
     Args:
-        data: The data; None where a field that cannot be null has failed.
+        data: The data; None if a field without null at the root has failed.
         errors: The errors of fields, or of the whole query.
-        refused: Why nothing was executed: the operation is not there, or variables are wrong.
+        refused: The errors for which nothing was executed: an unknown operation, or wrong variables.
     """
 
     data: dict[str, Any] | None = None
@@ -33,30 +33,30 @@ class Executed(msgspec.Struct, frozen=True):
     refused: tuple[GraphQLError, ...] = ()
 
 
-Execute = Callable[[Document, "str | None", Mapping[str, Any], Calls], Awaitable[Executed]]
-"""Takes a document, the name of an operation, the variables as JSON, and through what actions are called."""
+Execute = Callable[[Document, "str | None", Mapping[str, Any], GraphQLContext], Awaitable[Executed]]
+"""Takes a document, the name of an operation, the variables as JSON, and the context of the request."""
 
 
 def core_execution(schema: GraphQLSchema, *, hide_suggestions: bool) -> Execute:
-    """Return how documents of a schema are executed: by graphql-core.
+    """Return the function that executes documents of a schema with graphql-core.
 
     Measured for 100 objects of nine members: resolvers of one line, this `is_awaitable`, and the executor without
     incremental delivery take 0.78 of the time of `graphql.execute` as it is.
 
     Args:
-        schema: The schema, whose resolvers are bound.
-        hide_suggestions: Whether callers are not told which names there are.
+        schema: The schema, bound by `servey_strawberry.binding`.
+        hide_suggestions: Whether errors propose no names.
     """
 
     build = cast("Any", _Executor).build
 
     async def execute(
-        document: Document, operation_name: str | None, variables: Mapping[str, Any], calls: Calls
+        document: Document, operation_name: str | None, variables: Mapping[str, Any], context: GraphQLContext
     ) -> Executed:
         executor: Any = build(
             schema,
             document.ast,
-            context_value=calls,
+            context_value=context,
             raw_variable_values=dict(variables),
             operation_name=operation_name,
             is_awaitable=is_awaitable,
@@ -66,9 +66,9 @@ def core_execution(schema: GraphQLSchema, *, hide_suggestions: bool) -> Execute:
             return Executed(refused=tuple(cast("list[GraphQLError]", executor)))
         if executor.operation.operation is OperationType.QUERY:
             try:
-                async with calls.sharing(all_or_none=False):
+                async with context.sharing(all_or_none=False):
                     result = await _executed(executor)
-            except CallError as error:  # of a shared resource: all results are rolled back
+            except CallError as error:  # a shared resource failed, so all changes are rolled back
                 return Executed(errors=(GraphQLError(str(error), original_error=error),))
         else:
             result = await _executed(executor)
@@ -102,19 +102,19 @@ class _Executor(Executor[Any]):
         return self._shared(made, parent_type, field_details_list, path)
 
     async def _shared(self, made: Awaitable[Any], parent_type: Any, field_details_list: Any, path: Any) -> Any:
-        calls: Calls = self.context_value
+        context: GraphQLContext = self.context_value
         try:
-            async with calls.sharing(all_or_none=True):
+            async with context.sharing(all_or_none=True):
                 value = await made
                 if self.collected_errors.has_nulled_position(path):
                     raise InternalError  # only to roll back: the answer has the error already
                 return value
         except GraphQLError:
             raise
-        except CallError as error:  # of a shared resource: the field's changes are rolled back
+        except CallError as error:  # a shared resource failed, so the changes of the field are rolled back
             failed = error
         except BaseException as error:  # noqa: BLE001 - of the work after the calls: logged, and the field's error
-            failed = defect(error, "the call failed", log=_log, request_id=calls.request_id)
+            failed = defect(error, "the call failed", log=_log, request_id=context.request_id)
         executor: Any = self  # whose types are partly unknown
         return_type = executor.schema.get_field(parent_type, field_details_list[0].node.name.value).type
         executor.handle_field_error(failed, return_type, field_details_list, path)
@@ -138,7 +138,7 @@ class _Executor(Executor[Any]):
         except Exception:
             raise
         except BaseException as error:  # noqa: BLE001 - logged, and the field's error
-            request_id = calls_of(info).request_id
+            request_id = context_of(info).request_id
             failed = defect(error, "the result cannot be written", log=_log, request_id=request_id)
             executor.handle_field_error(failed, return_type, field_details_list, path)
             return None
@@ -148,6 +148,6 @@ _NEVER = frozenset({str, int, float, bool, type(None), dict, list, tuple})
 
 
 def is_awaitable(value: Any) -> bool:
-    """Return whether to wait for a value; what leaves are of is known without a look at it."""
+    """Whether a value can be awaited. The types of leaves are known without a look at the value."""
     cls = cast("type[Any]", type(value))
     return cls not in _NEVER and (cls is CoroutineType or hasattr(cls, "__await__"))

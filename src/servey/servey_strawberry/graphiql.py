@@ -1,4 +1,4 @@
-"""GraphiQL, in which one writes GraphQL and tries it out: a page that works offline, at any prefix."""
+"""GraphiQL, the page for writing and running GraphQL. It works offline, and at any prefix."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ GRAPHIQL_PATH = "/graphiql"
 
 POLICY = policy(
     {
-        # Sheets are files or constructed ones. Monaco writes each line of text with an attribute that says where it
-        # is, and no sheet and no script can come of one.
+        # Monaco positions each line of text by an attribute, which can add neither a style sheet nor a script
         "style-src-attr": ["'unsafe-inline'"],
         "worker-src": ["'self'"],
         "font-src": ["'self'"],
@@ -30,11 +29,11 @@ POLICY = policy(
 
 
 class Example(Protocol):
-    """An example of an action, ready to be run."""
+    """An example of an action."""
 
     @property
     def title(self) -> str:
-        """What it is called, for people."""
+        """The title, for people."""
         ...
 
     @property
@@ -51,11 +50,11 @@ class Example(Protocol):
 def graphiql_routes(
     service: Service, examples: Callable[[Service], Sequence[Example]] = lambda service: ()
 ) -> list[BaseRoute]:
-    """Return the routes of GraphiQL; it sends to ``../graphql``, and to ``../login`` where the service has a login.
+    """Return the routes of GraphiQL. The page sends to ``../graphql``, and to ``../login`` if the service has a login.
 
     Args:
         service: The service.
-        examples: Returns the examples that the page offers; called when it is first asked for.
+        examples: Returns the examples of the page; the first request calls it.
     """
     graphiql = _GraphiQL(service, examples)
     return [

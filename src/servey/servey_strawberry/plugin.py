@@ -1,4 +1,4 @@
-"""What GraphQL adds to a service. Light: Strawberry is imported when an application is made."""
+"""The plugin of GraphQL. It imports Strawberry only when an application is created."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 class StrawberryPlugin(Plugin):
-    """Serve actions with a web trigger by GraphQL, too."""
+    """Serves actions with a web trigger by GraphQL."""
 
     def starlette_routes(self, service: Service) -> Sequence[BaseRoute]:
-        """Return the routes of ``/graphql`` and of its page."""
+        """Return the routes of ``/graphql`` and of GraphiQL."""
         if not service.settings.graphql:
             return ()
         if find_spec("strawberry") is None:

@@ -1,4 +1,4 @@
-"""What an HTTP request asks of GraphQL (GraphQL over HTTP, working draft of 2025, §5)."""
+"""The GraphQL request in an HTTP request (GraphQL over HTTP, working draft of 2025, §5)."""
 
 from __future__ import annotations
 
@@ -14,17 +14,16 @@ from servey.settings import Settings
 
 JSON, GRAPHQL = "application/json", "application/graphql-response+json"
 
-GUARDS = (b"graphql-preflight", b"apollo-require-preflight", b"x-requested-with")
-"""The headers with any of which a GET is taken that is *guarded*: no page of another site can send one without having
-been asked before (a preflight, Fetch §3.3.5)."""
-
+CSRF_HEADERS = (b"graphql-preflight", b"apollo-require-preflight", b"x-requested-with")
+"""Each of these headers is enough for a GET: a page of another site cannot send it without a CORS preflight (Fetch
+§3.3.5)."""
 
 PLENTY_OF_CALLS = 10
-"""How many actions a document may call with as many values as there may be; where it calls more, each of which may
-read all of them, there are as many fewer."""
+"""A document with up to this many calls may have all values of the limit. With more calls, each of which may read all
+values, the limit falls in proportion."""
 
 MOST_NESTED = 100
-"""How deep lists and objects may be nested in variables."""
+"""The maximum nesting of lists and objects in variables."""
 
 
 class GraphQLRequest(msgspec.Struct, frozen=True):
@@ -32,9 +31,9 @@ class GraphQLRequest(msgspec.Struct, frozen=True):
 
     Args:
         query: The document.
-        document_id: The name of a persisted document, or the SHA-256 of one.
-        operation_name: Which of its operations.
-        variables: The values of its variables.
+        document_id: The name of a persisted document, or the SHA-256 of a document.
+        operation_name: The name of the operation in the document.
+        variables: The values of the variables by name.
     """
 
     query: str | None = None
@@ -44,15 +43,15 @@ class GraphQLRequest(msgspec.Struct, frozen=True):
 
 
 def of_body(body: bytes, most: int) -> list[GraphQLRequest] | GraphQLRequest:
-    """Return the request that a body is, or the requests, where it is an array.
+    """Return the request of a body; of an array, the requests.
 
     Args:
         body: JSON.
-        most: How many requests there may be in an array; none for 1.
+        most: The maximum number of requests in an array; 1 allows no array.
 
     Raises:
-        MalformedError: It is no JSON, or has no requests of this form.
-        TooLargeError: There are more than that.
+        MalformedError: The body is not JSON, or not a request.
+        TooLargeError: The array has too many requests.
     """
     try:
         found: Any = parse(body)
@@ -71,11 +70,11 @@ def of_body(body: bytes, most: int) -> list[GraphQLRequest] | GraphQLRequest:
 
 
 def of_query(query: bytes, settings: Settings) -> GraphQLRequest:
-    """Return the request that a query string is; its ``variables`` and ``extensions`` are JSON.
+    """Return the request of a query string, whose ``variables`` and ``extensions`` are JSON.
 
     Raises:
-        MalformedError: It is not of this form.
-        UriTooLongError: It is longer than the service takes.
+        MalformedError: It is not such a request.
+        UriTooLongError: It exceeds the limit.
     """
     given: dict[str, Any] = {}
     for name, text in query_pairs(query, settings.max_query_size):
@@ -92,16 +91,16 @@ def of_query(query: bytes, settings: Settings) -> GraphQLRequest:
 
 
 def check_values(variables: Mapping[str, Any], most: int, calls: int) -> None:
-    """Return when variables are few and flat enough to be read within moments: GraphQL reads them in Python.
+    """Check the size of variables: graphql-core reads them in Python, which is slow.
 
     Args:
-        variables: The values by their names, as JSON.
-        most: How many values there may be.
-        calls: How many actions may read them.
+        variables: The values by name, as JSON.
+        most: The maximum number of values.
+        calls: The number of actions that may read them.
 
     Raises:
         MalformedError: They are nested too deeply.
-        TooLargeError: There are more than that.
+        TooLargeError: There are too many values.
     """
     if calls > PLENTY_OF_CALLS:
         most = most * PLENTY_OF_CALLS // calls
@@ -120,13 +119,15 @@ def check_values(variables: Mapping[str, Any], most: int, calls: int) -> None:
     raise MalformedError(f"the variables are nested in more than {MOST_NESTED} levels")
 
 
-def check_guard(headers: Mapping[bytes, bytes]) -> None:
-    """Return when a GET has a header that no page of another site can send unasked.
+def check_csrf(headers: Mapping[bytes, bytes]) -> None:
+    """Check that a GET has a header that a page of another site cannot send without a preflight (CSRF).
 
     Raises:
-        ForbiddenError: It has none.
+        ForbiddenError: It has no such header.
     """
-    if any(name in headers for name in GUARDS) or headers.get(b"content-type", b"").startswith(b"application/json"):
+    if any(name in headers for name in CSRF_HEADERS) or headers.get(b"content-type", b"").startswith(
+        b"application/json"
+    ):
         return
     raise ForbiddenError(
         "by GET, send the header GraphQL-Preflight: 1, or name a persisted document: that keeps other sites from "
@@ -166,10 +167,10 @@ def _map(members: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def media_type(accept: Sequence[str]) -> str | None:
-    """Return the media type that a caller wants answers in (RFC 9110 §12.5.1); None where it takes none of them.
+    """Return the media type of the answer (RFC 9110 §12.5.1); None if the caller accepts none.
 
     Args:
-        accept: The values of its Accept headers; `application/json` is for callers that do not say.
+        accept: The values of the Accept headers; without one, the answer is `application/json`.
     """
     ranges: list[tuple[float, str]] = []
     for part in ",".join(accept).split(","):

@@ -29,12 +29,12 @@ from servey import (
 from servey.action.action import action
 from servey.errors import SettingsError
 from servey.schema.graphql.examples import example_documents
-from servey.schema.graphql.model_builder import read_model
+from servey.schema.graphql.model_builder import build_model
 from servey.servey_starlette.app import create_app
 from servey.servey_strawberry import documents
 from servey.servey_strawberry.documents import Documents
-from servey.servey_strawberry.limits import Measure, Measurer
-from servey.servey_strawberry.schema import create_schema, graphql_schema
+from servey.servey_strawberry.query_complexity import ComplexityMeasurer, QueryComplexity
+from servey.servey_strawberry.schema import create_schema
 from servey.servey_test.client import Client, Response, client_of
 from servey.service import Service
 from servey.settings import Settings
@@ -218,27 +218,32 @@ def node() -> Node:
     return Node("n")
 
 
-def measured(document: str) -> Measure:
-    schema = graphql_schema(create_schema(Service([node])))
+def measured(document: str) -> QueryComplexity:
+    schema = create_schema(Service([node])).core
     ast = parse(document)
     (operation,) = [item for item in ast.definitions if isinstance(item, OperationDefinitionNode)]
-    return Measurer(schema, ast).measure(operation)
+    return ComplexityMeasurer(schema, ast).measure(operation)
 
 
 @pytest.mark.parametrize(
     ("document", "expected"),
     [
-        ("{ node { name } }", Measure(2, 2, 0, 11, 1)),
-        ("{ a: node { b: name } }", Measure(2, 2, 2, 11, 1)),
-        ("{ node { children { name } } }", Measure(3, 3, 0, 10 + 1 + 10, 1)),
-        ("{ node { rows { name name } } }", Measure(3, 4, 0, 10 + 1 + 200, 1)),
-        ("{ node { parent { parent { name } } } }", Measure(4, 4, 0, 31, 3)),
-        ("{ node { ... { name } ... on Node { name } } }", Measure(2, 3, 0, 12, 1)),
-        ("{ ...Q ...Q } fragment Q on Query { node { ...N } } fragment N on Node { x: name }", Measure(2, 4, 2, 22, 2)),
-        ("{ __schema { types { name } } }", Measure(3, 3, 0, 3)),
+        ("{ node { name } }", QueryComplexity(2, 2, 0, 11, 1)),
+        ("{ a: node { b: name } }", QueryComplexity(2, 2, 2, 11, 1)),
+        ("{ node { children { name } } }", QueryComplexity(3, 3, 0, 10 + 1 + 10, 1)),
+        ("{ node { rows { name name } } }", QueryComplexity(3, 4, 0, 10 + 1 + 200, 1)),
+        ("{ node { parent { parent { name } } } }", QueryComplexity(4, 4, 0, 31, 3)),
+        ("{ node { ... { name } ... on Node { name } } }", QueryComplexity(2, 3, 0, 12, 1)),
+        (
+            "{ ...Q ...Q } fragment Q on Query { node { ...N } } fragment N on Node { x: name }",
+            QueryComplexity(2, 4, 2, 22, 2),
+        ),
+        ("{ __schema { types { name } } }", QueryComplexity(3, 3, 0, 3)),
     ],
 )
-def test_a_document_is_measured_with_its_fragments_as_often_as_they_are_used(document: str, expected: Measure) -> None:
+def test_a_document_is_measured_with_its_fragments_as_often_as_they_are_used(
+    document: str, expected: QueryComplexity
+) -> None:
     assert measured(document) == expected
 
 
@@ -283,7 +288,7 @@ async def test_requests_come_in_an_array_as_far_as_a_setting_lets_them() -> None
 
 def test_the_documents_that_are_kept_are_those_of_all_event_loops(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(documents, "MOST_BYTES", 20_000)
-    kept = Documents(graphql_schema(create_schema(Service([say_hello]))), Settings())
+    kept = Documents(create_schema(Service([say_hello])).core, Settings())
     switching, barrier = sys.getswitchinterval(), threading.Barrier(4)
 
     def read(thread: int) -> None:
@@ -392,7 +397,7 @@ def test_an_example_with_an_answer_is_first_and_one_that_is_not_documented_is_le
     def count() -> int:
         return 1
 
-    titles = [document.title for document in example_documents(read_model(Service([who, change, count])))]
+    titles = [document.title for document in example_documents(build_model(Service([who, change, count])))]
     assert titles == ["count: one", "who: nobody", "who: me", "change: two"]
 
 
@@ -417,8 +422,8 @@ def test_examples_are_documents_of_the_schema_those_for_everybody_first() -> Non
         pass
 
     service = Service([secret, grow, paint])
-    model = read_model(service)
-    schema = graphql_schema(create_schema(service, model))
+    model = build_model(service)
+    schema = create_schema(service, model).core
     documents = example_documents(model)
     assert [(document.title, document.variables) for document in documents] == [
         ("grow: by_depth", '{\n  "deep": 2\n}'),

@@ -15,7 +15,7 @@ import pytest
 from servey import WEB_POST, BigInt
 from servey.action.action import action
 from servey.schema.graphql.examples import shown_ref
-from servey.schema.graphql.model_builder import read_model
+from servey.schema.graphql.model_builder import build_model
 from servey.servey_starlette.app import create_app
 from servey.servey_test.client import Client, client_of
 from servey.service import Service
@@ -91,7 +91,7 @@ class Reader:
 
     def __init__(self, client: Client, service: Service, seen: list[Any]) -> None:
         self._client, self._seen = client, seen
-        self._type = shown_ref(read_model(service).mutation.fields[0].arguments[0].ref)
+        self._type = shown_ref(build_model(service).mutation.fields[0].arguments[0].ref)
 
     async def literal(self, text: str) -> Read:
         return await self._graphql(f"mutation {{ take(x: {text.replace(chr(34), chr(92) + chr(34))}) }}", "{}")

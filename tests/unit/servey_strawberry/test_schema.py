@@ -23,7 +23,7 @@ from msgspec import UNSET, UnsetType
 
 from servey import WEB_DELETE, WEB_GET, WEB_POST, BigInt, DefinitionError, WebTrigger, WebTriggerMethod
 from servey.action.action import action
-from servey.servey_strawberry.schema import create_schema, graphql_schema, printed
+from servey.servey_strawberry.schema import create_schema, printed
 from servey.service import Service
 from unit.servey_strawberry.asking import ask
 
@@ -102,7 +102,7 @@ def types_of(tp: Any) -> tuple[str, str]:
         return value
 
     echo.__annotations__ = {"value": tp, "return": tp}
-    echoed = graphql_schema(create_schema(Service([echo]))).query_type.fields["echo"]
+    echoed = create_schema(Service([echo])).core.query_type.fields["echo"]
     return str(echoed.args["value"].type), str(echoed.type)
 
 
@@ -250,7 +250,7 @@ type _Servey {
 
 
 def roots(*actions: Callable[..., Any]) -> tuple[list[str], list[str]]:
-    schema = graphql_schema(create_schema(Service(actions)))
+    schema = create_schema(Service(actions)).core
     return list(schema.query_type.fields), list(schema.mutation_type.fields) if schema.mutation_type else []
 
 
@@ -315,7 +315,7 @@ def test_a_nested_action_is_a_field_of_its_class_and_may_be_left_out() -> None:
     def stats() -> Stats:
         return Stats(1)
 
-    fields = graphql_schema(create_schema(Service([stats]))).type_map["Stats"].fields
+    fields = create_schema(Service([stats])).core.type_map["Stats"].fields
     assert {name: str(found.type) for name, found in fields.items()} == {
         "value": "Int!",
         "timesTwo": "Int!",
@@ -360,7 +360,7 @@ def test_two_classes_of_one_name_are_told_apart_by_a_number_and_reserved_names_a
     def asked() -> Any: ...
 
     asked.__annotations__ = {"return": query}
-    fields = graphql_schema(create_schema(Service([take, more, asked]))).query_type.fields
+    fields = create_schema(Service([take, more, asked])).core.query_type.fields
     assert [str(fields[name].type) for name in ("take", "more", "asked")] == ["[Item!]!", "Item2!", "Query2!"]
 
 
@@ -478,7 +478,7 @@ def test_graphql_reads_what_is_printed() -> None:
 
     schema = create_schema(Service([echo]))
     read = build_schema(printed(schema))
-    assert sorted(read.type_map) == sorted(graphql_schema(schema).type_map)
+    assert sorted(read.type_map) == sorted(schema.core.type_map)
     assert print_schema(read).count("Input @oneOf {") == printed(schema).count("Input @oneOf {") == 1
 
 

@@ -1,4 +1,4 @@
-"""The examples of actions as documents, ready to be run."""
+"""The examples of actions as GraphQL documents."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from servey.schema.graphql.model import NOTHING, InputField, Model, ObjectType, 
 from servey.schema.graphql.names import camel_case
 
 _DEEPEST = 4
-"""How deep the fields of an example are nested, at most."""
+"""The maximum nesting of the fields of an example."""
 
 
 class ExampleDocument(msgspec.Struct, frozen=True):
     """An example of an action.
 
     Args:
-        title: What it is called.
+        title: Its title.
         query: The document.
         variables: The variables, as JSON; empty for none.
     """
@@ -54,9 +54,12 @@ def _shows_an_answer(example: CheckedExample) -> bool:
 
 
 def _variables(field: OutputField, example: CheckedExample) -> Mapping[str, Any] | None:
-    by_wire = {argument.wire: argument for argument in field.arguments}
+    by_json_name = {argument.json_name: argument for argument in field.arguments}
     try:
-        return {by_wire[name].name: variable_of(by_wire[name].ref, value) for name, value in example.params.items()}
+        return {
+            by_json_name[name].name: variable_of(by_json_name[name].ref, value)
+            for name, value in example.params.items()
+        }
     except (ValueError, KeyError):
         return None
 
@@ -86,7 +89,7 @@ def shown_ref(ref: Ref) -> str:
 
 
 def _selection(ref: Ref, depth: int) -> str:
-    """Return the fields of a type that are asked for; nothing for a scalar."""
+    """Return the selection of a type's fields; an empty text for a scalar."""
     named = ref.named
     indent = "  " * (depth + 1)
     if isinstance(named, UnionType):
@@ -102,8 +105,8 @@ def _selection(ref: Ref, depth: int) -> str:
 
 
 def _fields(named: ObjectType, depth: int) -> Iterator[str]:
-    """Yield the plain members, and at the top the nested actions that everybody may call without arguments."""
-    any_told = False
+    """Yield the plain members, and at the top the open nested actions that need no arguments."""
+    is_empty = True
     for field in named.fields:
         action = field.operation
         if action is not None and (depth > 1 or not action.is_open or any(map(_is_needed, field.arguments))):
@@ -111,7 +114,7 @@ def _fields(named: ObjectType, depth: int) -> Iterator[str]:
         is_deep = isinstance(field.ref.named, (ObjectType, UnionType))
         if is_deep and depth >= _DEEPEST:
             continue
-        any_told = True
+        is_empty = False
         yield field.name + (_selection(field.ref, depth + 1) if is_deep else "")
-    if not any_told:
+    if is_empty:
         yield "__typename"

@@ -1,4 +1,4 @@
-"""The members of a class, whatever made the class, and how each is read of an object."""
+"""The members of a class, whatever made the class, and how each is read from an object."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ class Member(msgspec.Struct):
     Args:
         name: The attribute, or the key of a TypedDict.
         node: Its type.
-        sent: The name in JSON that is read; None where it is not read.
-        got: The name in JSON that is written; None where it is not written.
-        required: Whether it has to be sent.
-        default: Its default, `MISSING` without one that is the same each time.
-        factory: Makes the default, where a function does.
+        input_name: Its name in the JSON of arguments; None if they do not have it.
+        output_name: Its name in the JSON of results; None if they do not have it.
+        required: Whether callers have to send it.
+        default: Its default; `MISSING` without one, or if a factory makes it.
+        factory: The function that makes the default.
         description: What it is for.
         may_be_absent: Whether an object may be without it.
     """
 
     name: str
     node: Node
-    sent: str | None
-    got: str | None
+    input_name: str | None
+    output_name: str | None
     required: bool = True
     default: Any = MISSING
     factory: Any = None
@@ -40,25 +40,25 @@ class Member(msgspec.Struct):
 
 def is_class(node: Node) -> bool:
     """Whether a type is a class whose members are known."""
-    return node.kind == "object" or node.flavor == "namedtuple" or is_foreign_class(node)
+    return node.kind == "object" or node.flavor == "namedtuple" or is_custom_class(node)
 
 
-def is_foreign_class(node: Node) -> bool:
-    """Whether an engine says of what members a class is made."""
+def is_custom_class(node: Node) -> bool:
+    """Whether an engine knows the members of a class."""
     return node.custom is not None and node.custom.members is not None
 
 
 def members_of(node: Node, engines: Sequence[Engine], where: str, side: SchemaMode) -> list[Member]:
-    """Return the members of a class; of an engine's class, those of one side.
+    """Return the members of a class; for an engine's class, those of one side.
 
     Args:
         node: The class.
-        engines: Those of the service, for the types of an engine's members.
+        engines: The engines of the service, for the types of an engine's members.
         where: The place of the declaration, for errors.
-        side: ``"input"`` for members that callers send, ``"output"`` for those that they get.
+        side: ``"input"`` for the members of arguments, ``"output"`` for those of results.
 
     Raises:
-        DefinitionError: A member of a class that only its engine knows is of a type that cannot be served.
+        DefinitionError: A member of an engine's class has a type that servey cannot serve.
     """
     if node.custom is not None and node.custom.members is not None:
         reader = TypeReader(node.location, where, engines, side=side)
@@ -92,8 +92,8 @@ def members_of(node: Node, engines: Sequence[Engine], where: str, side: SchemaMo
 
 
 def reader_of(owner: Node, member: Member) -> Callable[..., Any]:
-    """Return a function that reads a member of an object or of a row. It ignores further arguments."""
-    name, key = member.name, member.got
+    """Return a function that reads a member of an object or of a row; it ignores a second argument."""
+    name, key = member.name, member.output_name
     if owner.flavor == "typeddict":
 
         def read_key(source: Any, _info: Any = None) -> Any:
@@ -107,7 +107,7 @@ def reader_of(owner: Node, member: Member) -> Callable[..., Any]:
             value = member.default if member.factory is None else member.factory()
         return None if value is msgspec.UNSET or value is MISSING else value
 
-    # what is not ASCII, Python's compiler may take for another name (NFKC)
+    # Python's compiler changes names that are not ASCII (NFKC)
     is_plain = name.isascii() and name.isidentifier() and not keyword.iskeyword(name)
     if member.may_be_absent or not is_plain or hasattr(dict, name):
 
@@ -116,7 +116,7 @@ def reader_of(owner: Node, member: Member) -> Callable[..., Any]:
 
         return read_odd
     namespace: dict[str, Any] = {"of_row": of_row}
-    # a third of the time of getattr
+    # this takes a third of the time of getattr
     exec(
         f"""def read(source, _info=None):
     if isinstance(source, dict):
@@ -131,7 +131,7 @@ def reader_of(owner: Node, member: Member) -> Callable[..., Any]:
 
 
 def encoded(codec: Codec[Any], read: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a reader whose values are written by a codec."""
+    """Return a reader whose values a codec encodes."""
     encode = codec.encode
 
     def read_encoded(source: Any, _info: Any = None) -> Any:

@@ -1,14 +1,11 @@
-"""What a schema is made of: every type, field and argument, as data. It knows neither Strawberry nor graphql-core.
+"""The model of a GraphQL schema: every type, field and argument, as data, without a GraphQL library.
 
-`schema.graphql.model_builder` makes it of a service's operations; `servey_strawberry.schema` renders it.
+`schema.graphql.model_builder` builds it from a service's operations; `servey_strawberry` makes a schema from it.
 """
 
 from __future__ import annotations
 
-import datetime
-import decimal
-import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Final, Literal
 
 import msgspec
@@ -25,24 +22,17 @@ class _Nothing:
 
 
 NOTHING: Final = _Nothing()
-"""The default of an argument that has none, or none that GraphQL could write."""
+"""The default of an argument without one, or whose default GraphQL cannot express."""
 
+QUERY, MUTATION, SERVICE = "Query", "Mutation", "_Servey"
+"""The names of the roots, and of the type of `SERVICE_FIELD`."""
 
-_RFC3339 = "https://www.rfc-editor.org/rfc/rfc3339"
-CODED: Mapping[str, tuple[Any, str, str | None]] = {
-    "DateTime": (datetime.datetime, "A date with a time, and an offset where it is written.", _RFC3339),
-    "Date": (datetime.date, "A date: `2026-11-22`.", _RFC3339),
-    "Time": (datetime.time, "A time of day, with or without an offset: `12:30:00`.", None),
-    "Duration": (datetime.timedelta, "A length of time (ISO 8601): `P1DT2H`.", None),
-    "UUID": (uuid.UUID, "A UUID.", "https://www.rfc-editor.org/rfc/rfc9562"),
-    "Decimal": (decimal.Decimal, "A decimal number, written as a string; read from a number as well.", None),
-    "Base64": (bytes, "Bytes in base64.", "https://www.rfc-editor.org/rfc/rfc4648"),
-}
-"""The scalars that a codec reads and writes: type, description, and URL of the specification (GraphQL §3.5.5)."""
+SERVICE_FIELD = "_servey"
+"""The field of `Query` with name and version of the service; Apollo Federation reserves `_service`."""
 
 
 class Scalar(msgspec.Struct, frozen=True):
-    """A scalar of `servey_strawberry.scalars`, by its name."""
+    """A scalar of `servey.schema.graphql.scalars`, by its name."""
 
     name: str
 
@@ -56,13 +46,13 @@ class EnumValue(msgspec.Struct, frozen=True):
 
     Args:
         name: Its name in GraphQL.
-        value: What Python code has: the member, or the value of a `Literal`.
-        wire: Its JSON value, as it is decoded.
+        value: Its value in Python: the member, or the value of a `Literal`.
+        json: Its value in JSON.
     """
 
     name: str
     value: Any
-    wire: Any
+    json: Any
 
 
 class EnumType(msgspec.Struct, eq=False):
@@ -94,9 +84,9 @@ class UnionType(msgspec.Struct, eq=False):
 
     Args:
         name: Its name.
-        description: What is told of it.
-        members: Each with the node of its class, by which a value's member is found.
-        node: The union's own node.
+        description: What it is.
+        members: Each with the node of its class.
+        node: The node of the union.
     """
 
     name: str
@@ -112,9 +102,9 @@ class InputType(msgspec.Struct, eq=False):
         name: Its name.
         description: From the class's docstring.
         fields: Its fields.
-        one_of: The nodes of a union's members, as the fields are; empty for a class.
+        one_of: The nodes of a union's members, in the order of the fields; empty for a class.
         positions: Whether JSON has its members in an array (a `NamedTuple`).
-        tag: The (member, value) of a tagged Struct, which JSON has and GraphQL need not say.
+        tags: Members that tell the classes of a union apart: JSON needs them, a caller of GraphQL may leave them out.
     """
 
     name: str
@@ -122,17 +112,17 @@ class InputType(msgspec.Struct, eq=False):
     fields: list[InputField] = msgspec.field(default_factory=list["InputField"])
     one_of: tuple[Node, ...] = ()
     positions: bool = False
-    tag: tuple[str, Any] | None = None
+    tags: dict[str, Any] = msgspec.field(default_factory=dict[str, Any])
 
 
 Named = Scalar | EnumType | ObjectType | UnionType | InputType
 
 
 class Ref(msgspec.Struct, frozen=True):
-    """A type as it is referred to.
+    """A reference to a type.
 
     Args:
-        to: The type, or another `Ref` for a list of such.
+        to: The type, or the reference to the type of a list's items.
         nullable: Whether null is one of its values.
     """
 
@@ -154,19 +144,19 @@ class InputField(msgspec.Struct, eq=False):
 
     Args:
         name: Its name.
-        wire: The name in JSON.
+        json_name: Its name in JSON.
         ref: Its type.
-        default: Its default as GraphQL has it in JSON, or `NOTHING`.
+        default: Its default in GraphQL's form, as JSON, or `NOTHING`.
         description: What it is for.
-        default_wire: The same as the operation has it in JSON: an enum's value for its name, a member by its own name.
+        json_default: The default in REST's form: the value of an enum, members by their names in JSON.
     """
 
     name: str
-    wire: str
+    json_name: str
     ref: Ref
     default: Any = NOTHING
     description: str = ""
-    default_wire: Any = NOTHING
+    json_default: Any = NOTHING
 
 
 class OutputField(msgspec.Struct, eq=False):
@@ -174,19 +164,19 @@ class OutputField(msgspec.Struct, eq=False):
 
     Args:
         name: Its name.
-        wire: The name in JSON; that of its function for an action.
+        json_name: Its name in JSON; that of its function for an action.
         ref: Its type.
         description: What it is.
-        read: Returns its value of an object, for a plain member; what it may be handed besides means nothing. For an
-            action, what is made of its result.
+        read: Returns the value of a plain member of an object; it ignores a second argument. For an action, it converts
+            the result, where no scalar can.
         operation: The action that it calls; None for a plain member.
-        nested: Whether the action is of the object itself.
+        nested: Whether it is a nested action.
         arguments: What the action takes.
         deprecated: Whether callers should stop using it.
     """
 
     name: str
-    wire: str
+    json_name: str
     ref: Ref
     description: str = ""
     read: Callable[..., Any] | None = None
@@ -197,12 +187,12 @@ class OutputField(msgspec.Struct, eq=False):
 
 
 class Model(msgspec.Struct, eq=False):
-    """All of a schema.
+    """A whole schema.
 
     Args:
         query: The root of queries.
         mutation: The root of mutations.
-        types: Every other type, in the order of meeting.
+        types: Every other type, in the order in which it was found.
     """
 
     query: ObjectType

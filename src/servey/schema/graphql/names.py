@@ -1,16 +1,21 @@
-"""The names of GraphQL, made of Python's."""
+"""Names in GraphQL, made from Python's."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
 
+from servey.codec import Node
+from servey.codec.schema_names import Names, class_name
+from servey.schema.graphql.model import MUTATION, QUERY, SERVICE
+from servey.schema.graphql.scalars import SCALAR_NAMES
+
 _WORDS = re.compile(r"_+([a-zA-Z0-9])")
 _NAME = re.compile(r"[_A-Za-z][_0-9A-Za-z]*\Z")
 
 
 def camel_case(name: str) -> str:
-    """Return a name in camel case, as GraphQL's fields and arguments are called.
+    """Return a name in camel case, for a field or an argument.
 
     Example:
         >>> camel_case("number_stats"), camel_case("_id"), camel_case("already")
@@ -22,7 +27,7 @@ def camel_case(name: str) -> str:
 
 
 def pascal_case(name: str) -> str:
-    """Return a name as GraphQL's types are called.
+    """Return a name in Pascal case, for a type.
 
     Example:
         >>> pascal_case("Page_Parcel"), pascal_case("state")
@@ -33,7 +38,7 @@ def pascal_case(name: str) -> str:
 
 
 def ascii_name(name: str) -> str:
-    """Return a name with the characters that names have in GraphQL (September 2025, §2.1.9), where it can be done."""
+    """Return a name with the characters that GraphQL allows in names (September 2025, §2.1.9), as far as possible."""
     if name.isascii() and is_name(name):
         return name
     letters = "".join(c for c in unicodedata.normalize("NFKD", name) if not unicodedata.combining(c))
@@ -41,5 +46,39 @@ def ascii_name(name: str) -> str:
 
 
 def is_name(name: str) -> bool:
-    """Whether GraphQL takes a name of the user's: those that begin with two underscores are its own."""
-    return bool(_NAME.match(name)) and not name.startswith("__")
+    """Whether a schema may have a name: GraphQL reserves those that begin with two underscores."""
+    return has_form_of_name(name) and not name.startswith("__")
+
+
+def has_form_of_name(name: str) -> bool:
+    """Whether a text can be a name in a document (September 2025, §2.1.9)."""
+    return _NAME.match(name) is not None
+
+
+_RESERVED = (QUERY, MUTATION, "Subscription", SERVICE, "ID", "JSON", "BigInt", *SCALAR_NAMES.values())
+
+
+class TypeNames:
+    """The names of a model's types. Each is unique."""
+
+    def __init__(self) -> None:
+        self._names = Names()
+        for name in _RESERVED:
+            self._names.of(("reserved", name), name)
+
+    def of(self, key: object, name: str) -> str:
+        """Return the name of the type with a key: `name`, or a longer one if another type has that."""
+        return self._names.of(key, name)
+
+    def of_class(self, node: Node) -> str:
+        """Return the name of the output type or the enum of a class."""
+        return self.of(("type", class_key(node)), pascal_case(class_name(node)) or "Type")
+
+    def of_input(self, key: object, name: str) -> str:
+        """Return the name of an input type."""
+        return self.of(key, name if name.endswith("Input") else f"{name}Input")
+
+
+def class_key(node: Node) -> object:
+    """Return what equal classes share: a generic class has a type for each of its arguments."""
+    return node.identity if node.kind == "object" or node.flavor == "namedtuple" else node.type

@@ -1,4 +1,4 @@
-"""What a document asks for, measured before it is executed: each fragment once, however often it is used."""
+"""The complexity of a document, measured before its execution: each fragment once, however often it is used."""
 
 from __future__ import annotations
 
@@ -23,24 +23,22 @@ from graphql import (
     get_named_type,
 )
 
+from servey.action.cost import CALL_COST, LIST_FACTOR
+from servey.action.operation import Operation
 from servey.schema.graphql.model import OutputField
+from servey.servey_strawberry.binding import FIELD_KEY
 from servey.settings import Settings
 
-FIELD_KEY = "servey-field"
-"""The extension under which a field of the schema has its `OutputField`."""
 
-ACTION_COST, LIST_FACTOR = 10, 10
-
-
-class Measure(msgspec.Struct, frozen=True):
-    """What a selection asks for, with every fragment as often as it is used.
+class QueryComplexity(msgspec.Struct, frozen=True):
+    """The complexity of a selection, which counts every fragment as often as it is used.
 
     Args:
-        depth: How deep its fields are nested.
-        fields: How many there are.
-        aliases: How many of them have an alias.
-        cost: 1 for a field, `ACTION_COST` for one that calls an action, `LIST_FACTOR` times that inside of a list.
-        calls: How many of them call an action.
+        depth: The nesting of its fields.
+        fields: The number of fields.
+        aliases: The number of fields with an alias.
+        cost: 1 for a field, `CALL_COST` for one that calls an action, `LIST_FACTOR` times that inside of a list.
+        calls: The number of fields that call an action.
     """
 
     depth: int = 0
@@ -49,9 +47,9 @@ class Measure(msgspec.Struct, frozen=True):
     cost: int = 0
     calls: int = 0
 
-    def beside(self, other: Measure) -> Measure:
-        """Return the measure of two selections in the same place."""
-        return Measure(
+    def plus(self, other: QueryComplexity) -> QueryComplexity:
+        """Return the complexity of two selections in the same place."""
+        return QueryComplexity(
             max(self.depth, other.depth),
             self.fields + other.fields,
             self.aliases + other.aliases,
@@ -63,11 +61,11 @@ class Measure(msgspec.Struct, frozen=True):
 _COMPOSITE = (GraphQLObjectType, GraphQLUnionType)
 
 
-class Measurer:
+class ComplexityMeasurer:
     """Measures the operations of one document, in a time that grows with its length alone.
 
-    It need not be valid: to measure it takes a fraction of the time of its validation, and what is over a limit is not
-    validated. What is not in the schema counts as a plain field, and a fragment inside of itself as nothing.
+    The document need not be valid: measuring takes a fraction of the time of validation, and a document over a limit is
+    never validated. An unknown field counts as a plain one, and a fragment inside of itself as nothing.
 
     Args:
         schema: The schema.
@@ -79,56 +77,56 @@ class Measurer:
         self._fragments = {
             item.name.value: item for item in document.definitions if isinstance(item, FragmentDefinitionNode)
         }
-        self._measured: dict[str, Measure] = {}
+        self._measured: dict[str, QueryComplexity] = {}
 
-    def measure(self, operation: OperationDefinitionNode) -> Measure:
-        """Return what an operation asks for."""
+    def measure(self, operation: OperationDefinitionNode) -> QueryComplexity:
+        """Return the complexity of an operation."""
         return self._selected(operation.selection_set, self._schema.get_root_type(operation.operation))
 
-    def _selected(self, selections: SelectionSetNode | None, parent: Any) -> Measure:
-        found = Measure()
+    def _selected(self, selections: SelectionSetNode | None, parent: Any) -> QueryComplexity:
+        found = QueryComplexity()
         for node in selections.selections if selections else ():
             if isinstance(node, FieldNode):
-                found = found.beside(self._field(node, parent))
+                found = found.plus(self._field(node, parent))
             elif isinstance(node, InlineFragmentNode):
                 condition = node.type_condition
                 inner = self._schema.get_type(condition.name.value) if condition else parent
-                found = found.beside(self._selected(node.selection_set, inner))
+                found = found.plus(self._selected(node.selection_set, inner))
             elif isinstance(node, FragmentSpreadNode):
-                found = found.beside(self._fragment(node.name.value))
+                found = found.plus(self._fragment(node.name.value))
         return found
 
-    def _fragment(self, name: str) -> Measure:
+    def _fragment(self, name: str) -> QueryComplexity:
         if name not in self._measured:
-            self._measured[name] = Measure()
+            self._measured[name] = QueryComplexity()
             fragment = self._fragments.get(name)
             if fragment is None:
-                return Measure()
+                return QueryComplexity()
             self._measured[name] = self._selected(
                 fragment.selection_set, self._schema.get_type(fragment.type_condition.name.value)
             )
         return self._measured[name]
 
-    def _field(self, node: FieldNode, parent: Any) -> Measure:
+    def _field(self, node: FieldNode, parent: Any) -> QueryComplexity:
         name = node.name.value
         definition: Any = self._schema.get_field(parent, name) if isinstance(parent, _COMPOSITE) else None
         kind = definition.type if definition is not None else None
         inner = self._selected(node.selection_set, get_named_type(kind) if kind is not None else None)
-        told: OutputField | None = definition.extensions.get(FIELD_KEY) if definition is not None else None
-        calls = told is not None and told.operation is not None
-        own = ACTION_COST if calls else 1
-        is_own = told is not None  # the fields of introspection are of one small answer
-        return Measure(
+        field: OutputField | None = definition.extensions.get(FIELD_KEY) if definition is not None else None
+        calls = field is not None and field.operation is not None
+        own = CALL_COST if calls else 1
+        factor = LIST_FACTOR ** _lists(kind) if field is not None else 1  # introspection has one small answer
+        return QueryComplexity(
             inner.depth + 1,
             inner.fields + 1,
             inner.aliases + (node.alias is not None),
-            own + inner.cost * (LIST_FACTOR ** _lists(kind) if is_own else 1),
+            own + inner.cost * factor,
             inner.calls + calls,
         )
 
 
 def _lists(kind: Any) -> int:
-    """Return how many lists are around a type."""
+    """Return the number of lists around a type."""
     found = 0
     while isinstance(kind, (GraphQLList, GraphQLNonNull)):
         found += isinstance(kind, GraphQLList)
@@ -136,21 +134,23 @@ def _lists(kind: Any) -> int:
     return found
 
 
-def over_limits(measure: Measure, settings: Settings, operation: OperationDefinitionNode) -> Iterator[GraphQLError]:
-    """Yield what of an operation is over the limits."""
-    for what, asked, most, variable in (
-        ("is nested deeper", measure.depth, settings.graphql_max_depth, "levels"),
-        ("has more fields", measure.fields, settings.graphql_max_fields, "fields"),
-        ("has more aliases", measure.aliases, settings.graphql_max_aliases, "aliases"),
-        ("costs more", measure.cost, settings.graphql_max_cost, "points"),
+def over_limits(
+    complexity: QueryComplexity, settings: Settings, operation: OperationDefinitionNode
+) -> Iterator[GraphQLError]:
+    """Yield an error for each limit that an operation exceeds."""
+    for problem, asked, most, unit in (
+        ("is nested deeper", complexity.depth, settings.graphql_max_depth, "levels"),
+        ("has more fields", complexity.fields, settings.graphql_max_fields, "fields"),
+        ("has more aliases", complexity.aliases, settings.graphql_max_aliases, "aliases"),
+        ("costs more", complexity.cost, settings.graphql_max_cost, "points"),
     ):
         if asked > most:
             shown = str(asked) if asked < 10**9 else "over a billion"
-            yield GraphQLError(f"the operation {what} than it may: {shown} {variable}, the limit is {most}", operation)
+            yield GraphQLError(f"the operation {problem} than it may: {shown} {unit}, the limit is {most}", operation)
 
 
-def introspects(document: DocumentNode) -> FieldNode | None:
-    """Return the first field of a document that asks for the schema; None where there is none."""
+def introspection_field(document: DocumentNode) -> FieldNode | None:
+    """Return the first introspection field of a document; None without one."""
     waiting: list[SelectionSetNode | None] = [
         item.selection_set
         for item in document.definitions
@@ -166,8 +166,10 @@ def introspects(document: DocumentNode) -> FieldNode | None:
     return None
 
 
-def called(schema: GraphQLSchema, document: DocumentNode, operation: OperationDefinitionNode) -> Iterator[OutputField]:
-    """Yield the fields at the root of an operation that call actions, each once."""
+def root_actions(
+    schema: GraphQLSchema, document: DocumentNode, operation: OperationDefinitionNode
+) -> Iterator[Operation]:
+    """Yield the actions that the root fields of an operation call, each once."""
     fragments = {item.name.value: item for item in document.definitions if isinstance(item, FragmentDefinitionNode)}
     root = schema.get_root_type(operation.operation)
     waiting: list[SelectionSetNode] = [operation.selection_set]
@@ -182,6 +184,6 @@ def called(schema: GraphQLSchema, document: DocumentNode, operation: OperationDe
             elif isinstance(node, FieldNode) and root is not None and (name := f"field {node.name.value}") not in seen:
                 seen.add(name)
                 definition = schema.get_field(root, node.name.value)
-                told = definition.extensions.get(FIELD_KEY) if definition else None
-                if told is not None:
-                    yield told
+                field = definition.extensions.get(FIELD_KEY) if definition else None
+                if field is not None and field.operation is not None:
+                    yield field.operation

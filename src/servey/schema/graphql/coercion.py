@@ -1,0 +1,191 @@
+"""Coercion between GraphQL's values and JSON in the form of REST, by the model (GraphQL, September 2025, §3).
+
+A GraphQL library that executes documents binds the function of each type. `Coercion` coerces the whole arguments or
+the whole result of a field, for a server that executes the document elsewhere (AppSync).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from servey.codec.type_adapter import Compiler
+from servey.codec.union import Chosen
+from servey.errors import Problem
+from servey.schema.graphql.model import (
+    NOTHING,
+    EnumType,
+    InputField,
+    InputType,
+    Named,
+    ObjectType,
+    Ref,
+    Scalar,
+    UnionType,
+)
+from servey.schema.graphql.scalars import scalar_coercion
+
+Coerce = Callable[[Any], Any]
+
+
+def enum_input(enum: EnumType) -> Mapping[str, Any]:
+    """Return the JSON values of an enum by their names in GraphQL."""
+    return {item.name: item.json for item in enum.values}
+
+
+def enum_output(enum: EnumType) -> Callable[[Any], str]:
+    """Return a function from a value of an enum to its name; it takes Python's members, and JSON's values as well.
+
+    The function raises a ValueError for any other value.
+    """
+    # with its type, as True equals 1
+    names: dict[Any, str] = {(type(item.json), item.json): item.name for item in enum.values if _is_hashable(item.json)}
+    names |= {(type(item.value), item.value): item.name for item in enum.values}
+
+    def output(value: Any) -> str:
+        try:
+            return names[type(value), value]
+        except (KeyError, TypeError):
+            raise ValueError(f"{enum.name} cannot represent a {type(value).__name__}") from None
+
+    return output
+
+
+def _is_hashable(json: Any) -> bool:
+    return isinstance(json, (str, int, float))
+
+
+def typename_of(union: UnionType) -> Callable[[Any], str | None]:
+    """Return a function from a value of a union to the name of its type: the member as which REST would write it."""
+    names = {id(node): item.name for node, item in union.members}
+    members = Compiler().union(union.node)
+
+    def typename(value: Any) -> str | None:
+        return names.get(id(members.member_of(value)))
+
+    return typename
+
+
+def members_input(named: InputType) -> Callable[[dict[str, Any]], Any]:
+    """Return a function from the members of an input object, under their names in JSON, to its JSON value.
+
+    Members that a caller does not give are absent: the operation has their defaults. The JSON value of a ``@oneOf`` is
+    a `Chosen`, that of a NamedTuple a list. The function raises a ValueError where a list would have a gap.
+    """
+    if named.one_of:
+        nodes = {field.json_name: node for field, node in zip(named.fields, named.one_of, strict=True)}
+
+        def chosen(members: dict[str, Any]) -> Chosen:
+            ((name, part),) = members.items()
+            return Chosen.of(nodes[name], part)
+
+        return chosen
+    if named.positions:
+        order = [(field.json_name, field.json_default) for field in named.fields]
+
+        def positioned(members: dict[str, Any]) -> list[Any]:
+            last = max((place for place, (name, _) in enumerate(order, 1) if name in members), default=0)
+            found = [members.get(name, default) for name, default in order[:last]]
+            if any(item is NOTHING for item in found):
+                raise ValueError(f"{named.name}: a member is missing before one that is given")
+            return found
+
+        return positioned
+    tags = named.tags
+    return (lambda members: {**tags, **members}) if tags else dict
+
+
+def problem_in_graphql(problem: Problem, arguments: Sequence[InputField]) -> Problem:
+    """Return a problem of decoded arguments with the path that GraphQL's names make."""
+    fields, names = arguments, list[str]()
+    for part in problem.path.split("/")[1:]:
+        field = next((item for item in fields if item.json_name == part), None)
+        names.append(part if field is None else field.name)
+        if field is not None:
+            named = field.ref.named
+            fields = named.fields if isinstance(named, InputType) else ()
+    return Problem("".join(f"/{name}" for name in names), problem.message)
+
+
+class Coercion:
+    """Coerces the values of one model. The functions of each type are made once."""
+
+    def __init__(self) -> None:
+        self._inputs: dict[int, Coerce] = {}
+        self._outputs: dict[int, Coerce] = {}
+
+    def arguments(self, fields: Sequence[InputField], values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the arguments of a field as JSON under their names in JSON; an absent one stays absent.
+
+        Raises:
+            ValueError: A value is not one of its type.
+        """
+        return {item.json_name: self.input(item.ref, values[item.name]) for item in fields if item.name in values}
+
+    def input(self, ref: Ref, value: Any) -> Any:
+        """Return the JSON value of an input value.
+
+        Raises:
+            ValueError: It is not one of the type.
+        """
+        if value is None:
+            return None
+        if isinstance(ref.to, Ref):
+            item = ref.to
+            return [self.input(item, part) for part in value]
+        if id(ref.to) not in self._inputs:
+            self._inputs[id(ref.to)] = self._input_of(ref.to)
+        return self._inputs[id(ref.to)](value)
+
+    def _input_of(self, named: Named) -> Coerce:
+        if isinstance(named, Scalar):
+            return scalar_coercion(named.name).input
+        if isinstance(named, EnumType):
+            values = enum_input(named)
+
+            def value_of(name: Any) -> Any:
+                if name not in values:
+                    raise ValueError(f"{named.name} has no value {name!r}")
+                return values[name]
+
+            return value_of
+        assert isinstance(named, InputType)
+        fields, members = named.fields, members_input(named)
+        return lambda values: members(self.arguments(fields, values))
+
+    def output(self, ref: Ref, value: Any) -> Any:
+        """Return the value of a result: objects by GraphQL's names, without nested actions, with ``__typename`` if
+        they are of a union.
+
+        Raises:
+            ValueError: It is not one of the type.
+            IntRangeError: It has an int of more than 32 bits where the type is Int.
+        """
+        if value is None:
+            return None
+        if isinstance(ref.to, Ref):
+            item = ref.to
+            return [self.output(item, part) for part in value]
+        if id(ref.to) not in self._outputs:
+            self._outputs[id(ref.to)] = self._output_of(ref.to)
+        return self._outputs[id(ref.to)](value)
+
+    def _output_of(self, named: Named) -> Coerce:
+        if isinstance(named, Scalar):
+            return scalar_coercion(named.name).output
+        if isinstance(named, EnumType):
+            return enum_output(named)
+        if isinstance(named, UnionType):
+            types = {item.name: item for _, item in named.members}
+            typename = typename_of(named)
+
+            def member(value: Any) -> dict[str, Any]:
+                name = typename(value)
+                if name is None:
+                    raise ValueError(f"{named.name} cannot represent a {type(value).__name__}")
+                return {"__typename": name, **self.output(Ref(types[name]), value)}
+
+            return member
+        assert isinstance(named, ObjectType)
+        fields = [(item.name, item.ref, item.read) for item in named.fields if item.operation is None and item.read]
+        return lambda value: {name: self.output(ref, read(value)) for name, ref, read in fields}
