@@ -83,7 +83,7 @@ def test_a_request_goes_through_the_modules_that_the_page_names() -> None:
 
 def test_a_graphql_request_goes_through_the_modules_that_the_page_names() -> None:
     page = section("The same, by GraphQL")
-    named = set(re.findall(r"`([a-z_]+/[a-z_]+\.py)`", page)) | {"action/context.py", "service.py"}
+    named = set(re.findall(r"`((?:[a-z_]+/)+[a-z_]+\.py)`", page)) | {"action/context.py", "service.py"}
     above = section("From the socket to the answer")
     shared = {*steps_of(above), *re.findall(r"`(action/[a-z_]+\.py)`", above)}
 

@@ -126,7 +126,10 @@ def test_json_has_the_default_by_which_an_engine_tells_the_classes_of_a_union_ap
         return ""
 
     found = field_of(feed).arguments
-    for given, expected in (({"fins": 4}, {"kind": "fish", "fins": 4}), ({"kind": "fish"}, {"kind": "fish"})):
+    for given, expected in (
+        ({"fins": 4}, {"kind": "fish", "fins": 4}),
+        ({"kind": "fish"}, {"kind": "fish", "fins": 2}),
+    ):
         assert Coercion().arguments(found, {"animal": {"fish": given}}) == {"animal": expected}
 
 
@@ -140,8 +143,6 @@ def test_an_object_has_its_members_under_graphql_s_names_and_one_of_a_union_its_
         None,
         {"__typename": "Dog", "name": "Rex", "tricks": ["sit"]},
     ]
-    with pytest.raises(ValueError, match="CatOrDog cannot represent a int"):
-        Coercion().output(ref, [5])
 
 
 def test_a_type_may_have_itself_as_a_part():
@@ -189,7 +190,7 @@ def test_scalars_check_arguments_and_keep_them_as_json():
         *(("DateTime", "soon"), ("UUID", 5), ("Base64", "?")),
     ]
     for name, json in wrong:
-        with pytest.raises(ValueError, match=""):
+        with pytest.raises(ValueError, match=r"\w"):
             scalar_coercion(name).input(json)
 
 
