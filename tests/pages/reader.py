@@ -26,7 +26,7 @@ with contextlib.redirect_stdout(io.StringIO()):
         exec(compile(_block, "<earlier on the page>", "exec"), globals())
 exec(compile(_last, "<the block>", "exec"), globals())
 """
-SERVER = re.compile(r"(?:\w+=\S+ )*(?:python -m servey|servey serve(?: --workers \d+)?|uvicorn .*)")
+SERVER = re.compile(r"(?:\w+=\S+ )*(?:python -m servey|servey serve(?: --workers \d+| --app \S+)?|uvicorn .*)")
 RUN_EXAMPLES = (
     "from servey.service import Service; from servey.servey_test.example_run import example_runs\n"
     "for run in example_runs(Service.from_settings()): run.run()"
