@@ -115,7 +115,7 @@ class CacheControl(Protocol):
 class RateLimiter(Protocol):
     """Count the calls of one action, per caller."""
 
-    async def admit(self, context: CallContext, /) -> None:
+    async def acquire(self, context: CallContext, /) -> None:
         """Count a call, and leave in its context what is left.
 
         Raises:

@@ -200,7 +200,7 @@ class Operation:
         if context.origin is not Origin.SYSTEM:
             await self.check_access(context)
             if self.limiter is not None:
-                await self.limiter.admit(context)
+                await self.limiter.acquire(context)
         elif self.needs_caller and context.authorization is None:
             raise UnauthorizedError
 

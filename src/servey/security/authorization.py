@@ -14,22 +14,22 @@ _FIELDS = frozenset({"sub", "scope", "scp", "iss", "nbf", "exp"})
 """The claims that have a field of their own."""
 
 _MOST_DEPTH = 64
-"""Claims that are nested more deeply are taken for endless."""
+"""Claims that are nested more deeply are refused."""
 
 _LAST_SECOND = 253402300799
 """The end of the year 9999, which a `datetime` can still have."""
 
 
 class Authorization(msgspec.Struct, frozen=True):
-    """Who calls, and what they may do. Injected from the call's context, never read from its input.
+    """A verified caller and its scopes. Injected from the call's context, never read from its input.
 
     Args:
-        subject: Who the token speaks for (``sub``, RFC 7519 §4.1.2).
-        scopes: What it allows (``scope``, RFC 8693 §4.2).
-        issuer: Who issued it (``iss``).
-        not_before: When it begins to be valid, with a zone.
-        expires_at: When it ends to be valid, with a zone.
-        claims: Further verified claims.
+        subject: The name of the caller (``sub``, RFC 7519 §4.1.2).
+        scopes: The scopes of the token (``scope``, RFC 8693 §4.2).
+        issuer: The issuer of the token (``iss``).
+        not_before: The start of its validity, with a zone.
+        expires_at: The end of its validity, with a zone.
+        claims: The other verified claims.
 
     Example:
         >>> Authorization(subject="me", scopes=frozenset({"root"})).has_scope("root")
@@ -45,13 +45,13 @@ class Authorization(msgspec.Struct, frozen=True):
 
     @classmethod
     def of_claims(cls, claims: Mapping[str, Any]) -> Authorization:
-        """Return what the claims of a verified token say (RFC 7519 §4.1); whether it is valid now is not asked.
+        """Return the authorization of a verified token's claims (RFC 7519 §4.1), whatever the time.
 
-        Scopes are those of ``scope`` (RFC 8693 §4.2), which is a text with spaces, and of ``scp``, which some issuers
-        write instead; either may be a list.
+        The scopes are those of ``scope`` (RFC 8693 §4.2), a text with spaces, and of ``scp``, as some issuers name it.
+        Both may be lists.
 
         Raises:
-            ValueError: A claim is of a type that it cannot be of; says which.
+            ValueError: A claim has the wrong type; names the claim.
 
         Example:
             >>> sorted(Authorization.of_claims({"sub": "me", "scope": "read write"}).scopes)
@@ -68,29 +68,27 @@ class Authorization(msgspec.Struct, frozen=True):
 
     @property
     def identity(self) -> bytes:
-        """Who this is, in 32 bytes: the same for every token that says the same of the same subject.
+        """The identity of the caller, in 32 bytes: the hash of every verified claim but those of one token.
 
-        Of everything that was verified, only when the token was made, when it is valid and which one it is are left
-        out (``exp``, ``iat``, ``nbf``, ``jti``). What one identity may see is kept from all others. The fields that a
-        subclass adds are part of it.
+        Those are ``exp``, ``iat``, ``nbf`` and ``jti``. Private results are cached by identity. The fields of a
+        subclass are part of it.
 
         Raises:
-            UnkeyableError: A claim, or a field of a subclass, is an object of which nobody can say whether it equals
-                another.
+            UnkeyableError: A claim, or a field of a subclass, is an object without a notion of equality.
         """
         claims = {name: value for name, value in self.claims.items() if name not in _OF_ONE_TOKEN}
         whole: Any = (self.issuer, self.subject, sorted(self.scopes), claims)
         encoded: bytes | None = None
         if type(self) is Authorization:
-            # numbers of over 64 bits, texts that are no Unicode, and objects take the other way, as subclasses do
+            # integers over 64 bits, lone surrogates and objects take the slower way of subclasses
             with suppress(OverflowError, ValueError, TypeError, RecursionError):
                 encoded = msgspec.msgpack.encode(whole, order="deterministic")
         if encoded is None:
-            from servey.cache_control.argument_key import faithful  # needed by few
+            from servey.cache_control.argument_key import faithful  # rarely needed
 
             added = [name for name in self.__struct_fields__ if name not in Authorization.__struct_fields__]
             encoded = faithful((type(self), *whole, {name: getattr(self, name) for name in added}))
-        from hashlib import sha256  # two milliseconds that a program without callers need not wait
+        from hashlib import sha256  # takes 2 ms, and only callers need it
 
         return sha256(encoded).digest()
 
@@ -100,17 +98,17 @@ class Authorization(msgspec.Struct, frozen=True):
 
 
 def checked_authorization(value: object, giver: str) -> Authorization:
-    """Return an `Authorization` that somebody else's code has given, when it is one.
+    """Return the `Authorization` that a plugin or a middleware gave, after a check of its types.
 
-    Everything that looks at callers relies on it: a scope is looked for in a set, and not in a text; an identity is
-    made of what is JSON, so that two callers never have the same.
+    All access checks rely on these types: ``in`` finds a scope in a set, but a part of a scope in a text. Claims of
+    JSON give different callers different identities.
 
     Args:
-        value: What was given.
-        giver: What it was given by, for the log.
+        value: The value.
+        giver: The name of the plugin or the middleware, for the log.
 
     Raises:
-        TypeError: It is none, or a field of it is of another type than it is declared to be.
+        TypeError: The value is no `Authorization`, or a field has the wrong type.
     """
     if not isinstance(value, Authorization):
         raise TypeError(f"{giver} gave a {type(value).__name__}, and no Authorization")
@@ -140,10 +138,10 @@ def _is_json(value: Any, depth: int = 0) -> bool:
 
 
 def moment_of(claims: Mapping[str, Any], name: str) -> datetime | None:
-    """Return when a claim says (a NumericDate, RFC 7519 §2), in UTC; None where it is absent.
+    """Return the time of a claim (a NumericDate, RFC 7519 §2) in UTC; None without the claim.
 
     Raises:
-        ValueError: It is no number of seconds since 1970, or is after the year 9999.
+        ValueError: The claim is not a number of seconds since 1970, or is after the year 9999.
     """
     if name not in claims:
         return None

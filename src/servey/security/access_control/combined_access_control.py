@@ -1,4 +1,4 @@
-"""Access by several access controls together: all of them, or any."""
+"""Combinations of access controls: all of them, or any."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _EXAMPLE = Authorization(subject="example")
 
 
 class _Combined:
-    """What both combinations are: a few members."""
+    """The members of a combination."""
 
     _word = ""
 
@@ -57,15 +57,15 @@ class _Combined:
 
 
 class AllOf(_Combined):
-    """Let those in whom every one of some access controls lets in.
+    """Accept callers that every member accepts.
 
-    They are asked in their order, and none after one has refused. One that is asynchronous makes the whole so.
+    The members are asked in order, up to the first refusal. An asynchronous member makes the combination asynchronous.
 
     Args:
         members: The access controls.
 
     Raises:
-        DefinitionError: There is none, or one is none.
+        DefinitionError: There is no member, or a member is no access control.
 
     Example:
         >>> from servey.security.access_control import ScopeAccessControl
@@ -78,7 +78,7 @@ class AllOf(_Combined):
     _word = " and "
 
     def check(self, authorization: Authorization | None) -> Awaitable[None] | None:
-        """Return (or resolve) when every member lets the caller in."""
+        """Return (or resolve) if every member accepts the caller."""
         members = iter(self.members)
         try:
             for member in members:
@@ -101,7 +101,7 @@ class AllOf(_Combined):
 
     @cached_property
     def _alternatives(self) -> tuple[frozenset[str], ...]:
-        # made once, as every refusal tells of them; member by member, as they multiply
+        # computed once, because every refusal names them
         found: tuple[frozenset[str], ...] = (frozenset(),)
         for member in self.members:
             further = _required_scopes(member)
@@ -110,7 +110,7 @@ class AllOf(_Combined):
         return found
 
     def example_authorization(self) -> Authorization:
-        """Return somebody who is let in: all that the members' examples are."""
+        """Return a caller with the scopes and claims of all the members' examples."""
         examples = [_example(member) for member in self.members]
         return Authorization(
             subject=next((item.subject for item in examples if item.subject != "example"), "example"),
@@ -121,16 +121,16 @@ class AllOf(_Combined):
 
 
 class AnyOf(_Combined):
-    """Let those in whom at least one of some access controls lets in.
+    """Accept callers that at least one member accepts.
 
-    They are asked in their order, and none after one has let the caller in. One that is asynchronous makes the whole
-    so. A member that fails by a defect refuses for all.
+    The members are asked in order, up to the first that accepts. An asynchronous member makes the combination
+    asynchronous. If a member fails by a defect, the combination refuses.
 
     Args:
         members: The access controls.
 
     Raises:
-        DefinitionError: There is none, or one is none.
+        DefinitionError: There is no member, or a member is no access control.
 
     Example:
         >>> from servey.security.access_control import ScopeAccessControl
@@ -143,7 +143,7 @@ class AnyOf(_Combined):
     _word = " or "
 
     def check(self, authorization: Authorization | None) -> Awaitable[None] | None:
-        """Return (or resolve) when a member lets the caller in."""
+        """Return (or resolve) if a member accepts the caller."""
         members = iter(self.members)
         refusals: list[CallError] = []
         for member in members:
@@ -181,13 +181,13 @@ class AnyOf(_Combined):
         return tuple(dict.fromkeys(scopes for member in self.members for scopes in _required_scopes(member)))
 
     def example_authorization(self) -> Authorization:
-        """Return somebody who is let in: the first member's example, where it has one."""
+        """Return the example of the first member that has one."""
         open_first = sorted(self.members, key=lambda member: not isinstance(member, ExampleCaller))
         return _example(open_first[0])
 
 
 def _asked(member: AccessControl, authorization: Authorization | None) -> Awaitable[Any] | None:
-    """Return what has to be awaited of a member's check, if anything."""
+    """Return the awaitable of an asynchronous check; None if the check is done."""
     outcome: Any = member.check(authorization)
     if inspect.isawaitable(outcome):
         return outcome
@@ -205,9 +205,9 @@ def _most_telling(refusals: list[CallError]) -> CallError:
 
 
 def _refusal(control: AllOf | AnyOf, authorization: Authorization | None, first: CallError) -> CallError:
-    """Return the error that tells a caller most: all scopes of the alternative of which the token lacks the fewest.
+    """Return the most helpful error: it names the alternative of which the token lacks the fewest scopes.
 
-    A refusal for another reason is told as the member tells it.
+    A member's refusal for another reason is passed on.
     """
     if authorization is None:
         return first if isinstance(first, UnauthorizedError) else UnauthorizedError()
@@ -217,7 +217,7 @@ def _refusal(control: AllOf | AnyOf, authorization: Authorization | None, first:
     if not lacking:
         return first
     scope = " ".join(sorted(min(lacking, key=lambda scopes: len(scopes - authorization.scopes))))
-    # of scopes alone, as everybody can see them: what else members are made of is the service's own affair
+    # scopes only: documents show them to everybody, and members may hold secrets
     return ForbiddenError(f"this needs more than the token allows: scope {scope}", scope=scope)
 
 

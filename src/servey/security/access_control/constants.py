@@ -1,4 +1,4 @@
-"""The two access controls that need no caller: everybody, and nobody."""
+"""The access controls that accept everybody or nobody."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from servey.security.authorization import Authorization
 
 
 class AllowAll:
-    """Let everybody in. The operation skips the check altogether."""
+    """Accept everybody. The operation skips the check."""
 
     def check(self, authorization: Authorization | None) -> None:
-        """Return; everybody may."""
+        """Return."""
 
     def __repr__(self) -> str:
         return "open"
 
 
 class AllowNone:
-    """Let nobody in over a network; schedules, events and the command line still run the action."""
+    """Refuse every caller over a network. Schedules, events and the command line still run the action."""
 
     def check(self, authorization: Authorization | None) -> None:
-        """Raise; nobody may."""
+        """Raise."""
         if authorization is None:
             raise UnauthorizedError
         raise ForbiddenError("nobody may call this over a network")
 
     def required_scopes(self) -> tuple[frozenset[str], ...]:
-        """Return no alternative: no scope will do."""
+        """Return no alternative: no scope is enough."""
         return ()
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""What is shown of an access control: to callers in documents, to whoever starts the server, in lists."""
+"""The text of an access control in documents, lists and the banner."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ _OWN = "servey.security.access_control."
 
 
 def described(control: AccessControl) -> str:
-    """Return servey's own access controls as they read, and any other by the name of its class.
+    """Return the `repr` of servey's own access controls, and the class name of others.
 
-    The `repr` of a user's class shows what it was made with, such as the URL of a database with its password.
+    The `repr` of a user's class may show secrets, such as the URL of a database with its password.
 
     Example:
         >>> from types import SimpleNamespace

@@ -9,13 +9,13 @@ from servey.security.authorization import Authorization
 
 
 class ScopeAccessControl(msgspec.Struct, frozen=True):
-    """Let those in whose token carries a scope.
+    """Accept callers whose token has a scope.
 
     Args:
-        execute_scope: The scope that running the action needs; one token of RFC 6749 §3.3.
+        execute_scope: The scope; one scope token of RFC 6749 §3.3.
 
     Raises:
-        DefinitionError: The scope is empty or has characters that no scope can have.
+        DefinitionError: The scope is empty or has characters that RFC 6749 does not allow.
 
     Example:
         >>> ScopeAccessControl(execute_scope="root").check(Authorization("me", frozenset({"root"})))
@@ -38,11 +38,11 @@ class ScopeAccessControl(msgspec.Struct, frozen=True):
             raise ForbiddenError(f"this needs the scope {self.execute_scope!r}", scope=self.execute_scope)
 
     def required_scopes(self) -> tuple[frozenset[str], ...]:
-        """Return what is enough, as alternatives: the one scope."""
+        """Return the scope as the only alternative."""
         return (frozenset({self.execute_scope}),)
 
     def example_authorization(self) -> Authorization:
-        """Return somebody who is let in: as whom an example calls unless it says otherwise."""
+        """Return a caller with the scope."""
         return Authorization(subject="example", scopes=frozenset({self.execute_scope}))
 
     def __repr__(self) -> str:

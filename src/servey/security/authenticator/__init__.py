@@ -1,4 +1,4 @@
-"""Implementations of `servey.ports.Authenticator`: who somebody is, by a name and a password."""
+"""Implementations of `servey.ports.Authenticator`: a user by a name and a password."""
 
 from servey.security.authenticator.debug_authenticator import DebugAuthenticator
 

@@ -1,4 +1,4 @@
-"""The one user that there is while a service is developed."""
+"""The user of a service in development."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from servey.security.authorization import Authorization
 
 
 class DebugAuthenticator:
-    """Let one user in, with every scope that there is. For development only.
+    """Log in one user with every scope of the service. For development only.
 
     Args:
-        username: Who logs in.
+        username: The name of the user.
         password: The password; not empty.
-        scopes: What the user may do.
+        scopes: The scopes of the user.
 
     Raises:
         ValueError: The name or the password is empty.
@@ -36,7 +36,7 @@ class DebugAuthenticator:
         self._expected = _digest(username), _digest(password)
 
     async def authenticate(self, username: str, password: str) -> Authorization | None:
-        """Return the user when the name and the password are right; takes the same time when they are not."""
+        """Return the user if the name and the password are right. Wrong ones take the same time."""
         expected_name, expected_password = self._expected
         is_user = compare_digest(_digest(username), expected_name)
         knows_password = compare_digest(_digest(password), expected_password)
@@ -44,10 +44,10 @@ class DebugAuthenticator:
 
 
 def _digest(text: str) -> bytes:
-    """Return what is compared: of the same length whatever the text, so that the time tells nothing of that either."""
+    """Return a digest to compare: its length does not depend on the text, so neither does the time."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
 
 
 def named_scopes(controls: Iterable[object]) -> frozenset[str]:
-    """Return every scope that access controls name by their `required_scopes`."""
+    """Return every scope that access controls name."""
     return frozenset(scope for control in controls for alternative in scopes_of(control) for scope in alternative)

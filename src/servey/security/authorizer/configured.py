@@ -1,4 +1,4 @@
-"""The authorizers that the settings ask for, in the order in which they are asked."""
+"""The authorizers of the settings, in the order in which they are asked."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from servey.settings import Settings, shown_url
 
 
 def configured_authorizers(settings: Settings) -> tuple[JwtAuthorizer, ...]:
-    """Return what the settings have tokens verified by: published keys first, then key pairs, then the secret.
+    """Return the authorizers of the settings: published keys first, then key pairs, then the secret.
 
     No key is read or fetched yet. One for which no issuer is set takes no token of an issuer that another is for.
     """

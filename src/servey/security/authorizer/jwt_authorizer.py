@@ -1,4 +1,4 @@
-"""Bearer tokens that are JSON Web Tokens (RFC 7519), verified as RFC 8725 and RFC 9068 §4 ask."""
+"""Bearer tokens that are JSON Web Tokens (RFC 7519), verified by the rules of RFC 8725 and RFC 9068 §4."""
 
 from __future__ import annotations
 
@@ -7,33 +7,31 @@ import os
 import time
 from binascii import b2a_base64
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from functools import cached_property
 from typing import Any
 
 from servey.security.authorization import Authorization, moment_of
-from servey.security.authorizer.key_ring import KeyRing, KeySource, SigningKey
+from servey.security.authorizer.key_ring import KeyRing, KeySource, RefreshedKeys, SigningKey
 from servey.security.authorizer.unverified_token import MAX_TOKEN, RefusedTokenError, UnverifiedToken, check_texts
 from servey.security.authorizer.verified_tokens import VerifiedTokens
 
 _URLSAFE = bytes.maketrans(b"+/", b"-_")
 
 RESERVED_CLAIMS = frozenset({"iss", "sub", "aud", "exp", "nbf", "iat", "jti", "scope", "scp"})
-"""The claims that an issuer sets itself."""
+"""The claims that the issuer sets."""
 
 
 class JwtAuthorizer:
     """Verify JSON Web Tokens with the keys of one source.
 
     Args:
-        keys: Where the keys come from.
-        issuer: The ``iss`` that tokens must have; empty when any will do.
-        audience: The names of this service; a token must be for one of them (``aud``). None: tokens that are for
-            somebody in particular are refused.
-        leeway: Seconds that the issuer's clock may differ.
-        origin: What keys they are and what says so, for the log.
-        not_of: Where any ``iss`` will do, those that it must not be, since another authorizer is for them: its callers
-            cannot be spoken for with these keys.
+        keys: The source of the keys.
+        issuer: The ``iss`` of the tokens; empty for any issuer.
+        audience: The names of this service, one of which must be in ``aud``. Empty: tokens with an ``aud`` are refused.
+        leeway: Seconds by which the clock of the issuer may differ.
+        origin: The name of the keys and of their setting, for the log.
+        not_of: Issuers with an authorizer of their own; these keys never verify their tokens.
     """
 
     def __init__(
@@ -55,12 +53,12 @@ class JwtAuthorizer:
         self._verified = VerifiedTokens()
 
     def verified(self, token: str) -> Authorization | None:
-        """Return whom a token speaks for that was verified a moment ago with the present keys; otherwise None."""
+        """Return the caller of a token that was verified with the current keys before; None for other tokens."""
         ring = self.keys.ring
         return None if ring is None else self._verified.get(token, ring)
 
     async def authorize(self, token: str) -> Authorization:
-        """Return whom `token` speaks for.
+        """Return the caller that `token` names.
 
         Raises:
             UnauthorizedError: The token is not good: a `RefusedTokenError`.
@@ -69,7 +67,7 @@ class JwtAuthorizer:
         if (known := self.verified(token)) is not None:
             return known
         read = UnverifiedToken.read(token)
-        # nobody has verified the issuer yet; somebody else's token costs no more than to see that it is
+        # the issuer is not verified yet, but a token of an unknown issuer needs no look for its key
         issuer = read.claims.get("iss")
         if issuer != self.issuer if self.issuer else issuer in self.not_of:
             raise RefusedTokenError("the issuer of the token is not trusted")
@@ -99,7 +97,7 @@ class JwtAuthorizer:
         return RefusedTokenError("no key for the token is known", recognition)
 
     def _checked(self, claims: dict[str, Any]) -> Authorization:
-        """Return what verified claims say, when they are good now and here.
+        """Return the authorization of verified claims, if they are valid now and for this service.
 
         Raises:
             ValueError: They are not; says which.
@@ -129,12 +127,11 @@ class JwtAuthorizer:
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
-        """Keep the keys up to date for as long as the context is open."""
-        keep: Callable[[], AbstractAsyncContextManager[None]] | None = getattr(self.keys, "kept_up_to_date", None)
-        if keep is None:
+        """Keep the keys up to date while the context is open."""
+        if not isinstance(self.keys, RefreshedKeys):
             yield
             return
-        async with keep():
+        async with self.keys.kept_up_to_date():
             yield
 
 
@@ -173,7 +170,7 @@ class JwtIssuer(JwtAuthorizer):
         return self._sign_with()
 
     def issue(self, authorization: Authorization) -> str:
-        """Return a new token that speaks for whom `authorization` names.
+        """Return a new token for the caller that `authorization` names.
 
         Args:
             authorization: Its subject, scopes and further claims go into the token; its `expires_at` and `not_before`,
@@ -219,7 +216,7 @@ class JwtIssuer(JwtAuthorizer):
 
 
 def _verifies(ring: KeyRing, token: UnverifiedToken) -> bool | None:
-    """Return whether a key verifies the token; None when it can be none of them."""
+    """Return whether a key verifies the token; None if no key can."""
     candidates = ring.candidates(token.algorithm, token.kid)
     return None if not candidates else any(key.verifies(token.signed, token.signature) for key in candidates)
 

@@ -1,9 +1,10 @@
-"""The keys that tokens are verified with; each is for one algorithm only (RFC 8725 §3.1)."""
+"""The keys that verify tokens; each key is for one algorithm (RFC 8725 §3.1)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
@@ -16,7 +17,7 @@ PUBLIC_KEY_ALGORITHMS = frozenset(
 """The algorithms that public keys verify with (RFC 7518 §3.1, RFC 8037 §3.1)."""
 
 _MOST_TRIED = 8
-"""So many keys are tried on a token that does not say which it is."""
+"""The number of keys that are tried on a token without a ``kid``."""
 
 
 class VerificationKey(msgspec.Struct, frozen=True, eq=False):
@@ -50,7 +51,7 @@ class SigningKey(msgspec.Struct, frozen=True, eq=False):
 
 
 class KeyRing:
-    """The keys that are good at one moment. It never changes: another takes its place.
+    """The keys at one moment. A ring never changes: new keys make a new ring.
 
     Args:
         keys: The keys.
@@ -65,7 +66,7 @@ class KeyRing:
                 self._by_kid.setdefault(key.kid, []).append(key)
 
     def candidates(self, algorithm: str, kid: str | None) -> Sequence[VerificationKey]:
-        """Return the keys that a token may be signed with, going by what its header claims."""
+        """Return the keys that may verify a token, by the claims of its header."""
         algorithm = ALSO_CALLED.get(algorithm, algorithm)
         named: Sequence[VerificationKey] = self.keys
         if kid is not None:
@@ -75,15 +76,15 @@ class KeyRing:
 
 
 class KeySource(Protocol):
-    """Where the keys come from."""
+    """A source of keys."""
 
     @property
     def ring(self) -> KeyRing | None:
-        """The keys to verify with now; None when they have to be asked for by `current`."""
+        """The current keys; None if `current` has to fetch them."""
         ...
 
     def may_have(self, algorithm: str) -> bool:
-        """Return whether a key for an algorithm can be among them; where not, they need not be there to say so."""
+        """Return whether the source can have a key for an algorithm, without a fetch."""
         ...
 
     async def current(self) -> KeyRing:
@@ -95,5 +96,14 @@ class KeySource(Protocol):
         ...
 
     async def renewed(self, ring: KeyRing) -> KeyRing:
-        """Return the keys that have come after those of `ring`, which do not verify a token; itself if none have."""
+        """Return keys that are newer than `ring`, which has no key for a token; `ring` itself if none are."""
+        ...
+
+
+@runtime_checkable
+class RefreshedKeys(Protocol):
+    """A source of keys that change while the service runs."""
+
+    def kept_up_to_date(self) -> AbstractAsyncContextManager[None]:
+        """Return a context that fetches the keys again from time to time while it is open."""
         ...

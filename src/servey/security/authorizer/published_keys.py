@@ -108,7 +108,7 @@ class PublishedKeys:
 
     @asynccontextmanager
     async def kept_up_to_date(self) -> AsyncGenerator[None]:
-        """Fetch the keys now, and whenever they are due, for as long as the context is open; waits for nothing."""
+        """Fetch the keys now and whenever they are due, in the background, while the context is open."""
         with self._lock:
             self._keepers += 1
         task = asyncio.create_task(self._keep())

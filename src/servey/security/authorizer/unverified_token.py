@@ -1,4 +1,4 @@
-"""Reading a JSON Web Token before anything in it is believed (RFC 7515 §3.1, RFC 7519)."""
+"""The content of a JSON Web Token before its verification (RFC 7515 §3.1, RFC 7519)."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ _KEYS_OF_ITS_OWN = ("jku", "jwk", "x5u", "x5c")
 
 
 class RefusedTokenError(UnauthorizedError):
-    """A token is not good.
+    """A token is refused.
 
     Args:
-        detail: Why, in words for the caller.
-        recognition: How well who refuses knows the token: one of the constants below.
+        detail: The reason, for the caller.
+        recognition: How much of the token the authorizer recognised: one of the constants below.
     """
 
     FOREIGN = 0
-    """It is of somebody else, or no token at all."""
+    """It is a token of another issuer, or no token."""
     KNOWN_KEY = 1
-    """Its issuer or its key is known, and the signature is not right."""
+    """Its issuer or its key is known, but the signature is wrong."""
     VERIFIED = 2
     """Its signature is right."""
 
@@ -42,13 +42,13 @@ class RefusedTokenError(UnauthorizedError):
 
 
 class UnverifiedToken(msgspec.Struct, frozen=True):
-    """What is written in a token, which anybody may have written.
+    """The content of a token, which anybody may have written.
 
     Args:
-        algorithm: The ``alg`` of its header; says what it claims to be signed with.
-        kid: The ``kid``; good for looking it up and for nothing else.
+        algorithm: The ``alg`` of its header, which the sender chooses.
+        kid: The ``kid``, to look up the key only.
         claims: Its claims.
-        signed: What its signature is of.
+        signed: The signed bytes.
         signature: The signature.
     """
 
@@ -60,10 +60,10 @@ class UnverifiedToken(msgspec.Struct, frozen=True):
 
     @classmethod
     def read(cls, token: str) -> UnverifiedToken:
-        """Return what is written in a token.
+        """Return the content of a token.
 
         Raises:
-            RefusedTokenError: It is no signed token, too long, or names a key of its own (RFC 8725 §3.10).
+            RefusedTokenError: It is no signed token, is too long, or brings its own key (RFC 8725 §3.10).
         """
         if len(token) > MAX_TOKEN:
             raise RefusedTokenError(f"the token is longer than {MAX_TOKEN} characters")
@@ -89,10 +89,10 @@ class UnverifiedToken(msgspec.Struct, frozen=True):
 
 
 def check_texts(value: Any, depth: int = 0) -> None:
-    """Return when a value of JSON is nested no deeper than it may be, and all of its texts are Unicode.
+    """Check that a JSON value is not nested too deeply, and that its texts have no lone surrogates.
 
     Raises:
-        ValueError: It is not so.
+        ValueError: The check fails.
     """
     if isinstance(value, str):
         if not value.isascii():
@@ -135,4 +135,4 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 _JSON = JSONDecoder(parse_constant=_refuse_constant)
-"""Python's own, since it keeps whole numbers of any size: those of two callers never become the same."""
+"""Python's decoder keeps integers of any size, so that two callers never become the same."""

@@ -1,4 +1,4 @@
-"""The tokens that were verified a moment ago, so that the same one is not verified again for every request."""
+"""A cache of verified tokens, so that a token is not verified again with each request."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ MOST_TOKENS = 1000
 
 
 class _Verified(msgspec.Struct, frozen=True, gc=False):
-    """What a token was found to be.
+    """A verified token.
 
     Args:
-        authorization: Whom it speaks for.
-        is_flat: Whether none of its claims has parts of its own.
-        until: When it ends to be valid, in seconds since 1970.
-        ring: The keys that it was verified with.
+        authorization: The caller.
+        is_flat: Whether no claim is a list or an object.
+        until: The end of its validity, in seconds since 1970.
+        ring: The keys that verified it.
     """
 
     authorization: Authorization
@@ -33,10 +33,10 @@ class _Verified(msgspec.Struct, frozen=True, gc=False):
 
 
 class VerifiedTokens:
-    """Keep what tokens were found to be, those that were used last; only of good ones, and of none its text.
+    """Keep the callers of the verified tokens that were used last; of the tokens, only a digest.
 
     Args:
-        limit: How many.
+        limit: The number of tokens.
     """
 
     def __init__(self, limit: int = MOST_TOKENS) -> None:
@@ -47,11 +47,11 @@ class VerifiedTokens:
         return len(self._kept)
 
     def get(self, token: str, ring: KeyRing) -> Authorization | None:
-        """Return whom a token speaks for; None when it has to be verified (again).
+        """Return the caller of a token; None if the token has to be verified.
 
         Args:
             token: The token.
-            ring: The keys that are good now; what was verified with others counts no more.
+            ring: The current keys; tokens verified with other keys are verified again.
         """
         digest = _digest(token)
         found = self._kept.get(digest)
@@ -62,20 +62,20 @@ class VerifiedTokens:
             return None
         try:  # noqa: SIM105 - suppress() takes longer than all the rest
             self._kept.move_to_end(digest)
-        except KeyError:  # another thread has let go of it
+        except KeyError:  # another thread has removed it
             pass
         known = found.authorization
         claims = dict(known.claims) if found.is_flat else _copied(known.claims)  # an action may change its own
         return Authorization(known.subject, known.scopes, known.issuer, known.not_before, known.expires_at, claims)
 
     def keep(self, token: str, authorization: Authorization, until: float, ring: KeyRing) -> None:
-        """Keep what a token was found to be.
+        """Keep the caller of a verified token.
 
         Args:
             token: The token.
-            authorization: Whom it speaks for.
-            until: When it ends to be valid, in seconds since 1970.
-            ring: The keys that it was verified with.
+            authorization: The caller.
+            until: The end of its validity, in seconds since 1970.
+            ring: The keys that verified it.
         """
         is_flat = not any(isinstance(value, dict | list) for value in authorization.claims.values())
         known = msgspec.structs.replace(authorization, claims=_copied(authorization.claims))
@@ -92,7 +92,7 @@ def _digest(token: str) -> bytes:
 
 
 def _copied(value: Any) -> Any:
-    """Return a copy of a value of JSON, parts and all."""
+    """Return a deep copy of a JSON value."""
     if isinstance(value, Mapping):
         return {name: _copied(item) for name, item in value.items()}  # pyright: ignore[reportUnknownVariableType]
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""The rate limit of one action, as the operation asks it."""
+"""The rate limit of one action."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class ActionRateLimiter:
 
     Args:
         action: The action's name.
-        limits: Its limits, that of the shortest time first.
-        counter: Where they are counted.
+        limits: Its limits, the shortest window first.
+        counter: The counter.
     """
 
     def __init__(self, action: str, limits: Sequence[RateLimitItem], counter: CallCounter) -> None:
@@ -27,10 +27,10 @@ class ActionRateLimiter:
         self._limits = tuple(limits)
         self._counter = counter
 
-    async def admit(self, context: CallContext, /) -> None:
-        """Count a call, and leave in its context what is left.
+    async def acquire(self, context: CallContext, /) -> None:
+        """Count a call, and set the state of the limit in its context.
 
         Raises:
-            TooManyRequestsError: Nothing is left.
+            TooManyRequestsError: A limit is used up.
         """
         context.limits = await self._counter.count(self._limits, self._action, caller_of(context))

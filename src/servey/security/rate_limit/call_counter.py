@@ -1,4 +1,4 @@
-"""Where calls are counted: in this process, or in a store that several processes share."""
+"""The counter of calls: in this process, or in a store that several processes share."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("servey.rate_limit")
 
 _KNOWN = 16_384
-"""Of so many windows that admit no more, as a shared store has told, this process knows it until they do."""
+"""The number of used-up windows of the shared store that this process remembers."""
 
 
 def _until(_key: str, until: float, _now: float) -> float:
@@ -42,10 +42,10 @@ def _until(_key: str, until: float, _now: float) -> float:
 
 
 class CallCounter:
-    """Count calls, and refuse those that are too many.
+    """Count calls, and refuse calls over the limit.
 
-    Whom a shared store admits no more is refused here without asking it, until it would admit them again. When it does
-    not answer, calls are counted in this process until it does again.
+    If the shared store says that a limit is used up, this process refuses the caller without asking again, until the
+    window admits calls. If the store does not answer, this process counts alone until it does.
 
     Args:
         where: ``"memory"``, or the ``redis://…`` of a shared store.
@@ -53,7 +53,7 @@ class CallCounter:
 
     Raises:
         SettingsError: `where` is neither.
-        MissingExtraError: A package that counts is not installed.
+        MissingExtraError: A package for it is not installed.
 
     Example:
         >>> from servey.security.rate_limit.rate_limit import parse_rate_limit
@@ -75,44 +75,44 @@ class CallCounter:
 
     @property
     def is_shared(self) -> bool:
-        """Whether calls are counted in a store that several processes may share."""
+        """Whether several processes share the count."""
         return self._where != "memory"
 
     async def count(self, limits: Sequence[RateLimitItem], *key: str) -> RateLimitState:
-        """Count a call, and return what is left of the limit that is nearest to its end.
+        """Count a call, and return the state of the limit with the fewest calls left.
 
         Args:
-            limits: The limits, that of the shortest time first; a call that one refuses is counted by none.
-            key: Of what, and whose.
+            limits: The limits, the shortest window first. If one refuses the call, none counts it.
+            key: The action and the caller.
 
         Raises:
-            TooManyRequestsError: Nothing is left; with the headers that say so.
+            TooManyRequestsError: A limit is used up; with the rate limit headers.
         """
         asked = [(limit.key_for(*key), limit.amount, limit.get_expiry()) for limit in limits]
         told = await self._told_by_store(asked) if self.is_shared else None
         return _nearest(limits, self._memory.acquire_all(asked) if told is None else told)
 
     async def close(self) -> None:
-        """Close what was opened in this event loop; the next call opens it again."""
+        """Close the connections of this event loop; the next call opens them again."""
         with self._lock:
             store = self._stores.pop(asyncio.get_running_loop(), None)
         if store is not None:
             await store.close()
 
     async def _told_by_store(self, asked: Sequence[Asked]) -> Sequence[Told] | None:
-        """Return what the shared store says, or has said; None when it has no answer in time."""
+        """Return the answer of the shared store, or a remembered one; None without an answer in time."""
         if (known := self._known(asked)) is not None:
             return known
         store = self._store()
         if store.turn.locked():
             try:
                 await within(self._timeout, store.turn.acquire())
-            except TimeoutError:  # here are more calls than it can answer in time, which is no failure of it
+            except TimeoutError:  # too many calls for the store, which has not failed
                 return self._known(asked)
         else:
             await store.turn.acquire()
         try:
-            if (known := self._known(asked)) is not None:  # told to somebody before in the queue
+            if (known := self._known(asked)) is not None:  # an earlier call in the queue has learnt it
                 return known
             if not self._circuit.closed():
                 return None
@@ -128,12 +128,12 @@ class CallCounter:
         return told
 
     def _learn(self, asked: Sequence[Asked], told: Sequence[Told], at: float) -> None:
-        """Remember which windows admit no more, and until when.
+        """Remember the used-up windows.
 
         Args:
             asked: The windows.
-            told: What the store says of them.
-            at: When it was asked, in seconds of the monotonic clock.
+            told: The answers of the store.
+            at: The time of the question, in seconds of the monotonic clock.
         """
         for (key, limit, window), (_, age, calls) in zip(asked, told, strict=True):
             if calls >= limit:
@@ -141,7 +141,7 @@ class CallCounter:
                     self._spent[key] = at + window - age
 
     def _known(self, asked: Sequence[Asked]) -> Sequence[Told] | None:
-        """Return what is known of windows of which one or more admit no more; None if all may."""
+        """Return the answers if a window is known to be used up; None if none is."""
         with self._lock:
             spent = [self._spent.get(key) for key, _, _ in asked]
         if not any(spent):
@@ -157,16 +157,16 @@ class CallCounter:
         loop = asyncio.get_running_loop()
         store = self._stores.get(loop)
         if store is None:
-            with self._lock:  # another loop may be at it in another thread
+            with self._lock:  # event loops in other threads
                 store = self._stores[loop] = _shared_storage_type()(self._where, self._timeout)
         return store
 
 
 def _nearest(limits: Sequence[RateLimitItem], told: Sequence[Told]) -> RateLimitState:
-    """Return what is left of the limit that is nearest to its end.
+    """Return the state of the limit with the fewest calls left.
 
     Raises:
-        TooManyRequestsError: One admits no more; of several, what is told is the one for which to wait longest.
+        TooManyRequestsError: A limit is used up; of several, the one with the longest wait.
     """
     states: list[RateLimitState] = []
     refusing: list[RateLimitState] = []

@@ -1,4 +1,4 @@
-"""Whose calls are counted together."""
+"""The callers of rate limits: calls of one caller are counted together."""
 
 from __future__ import annotations
 
@@ -17,10 +17,9 @@ _MAPPED_BY_TRANSLATORS = 0x64FF9B << 96  # 64:ff9b::/96 (RFC 6052 §2.1)
 
 
 def caller_of(context: CallContext) -> str:
-    """Return a text that names the caller of a call: who is verified, otherwise the network that calls.
+    """Return the key of a caller: the verified caller, or else its network.
 
-    A verified caller is its issuer and its subject, whatever else its token says: a new login, or a token with fewer
-    scopes, begins no new count.
+    A verified caller is counted by issuer and subject: a new login, or a token with fewer scopes, starts no new count.
     """
     authorization = context.authorization
     if authorization is None:
@@ -32,7 +31,7 @@ def caller_of(context: CallContext) -> str:
 
         try:
             return f"token:{authorization.identity.hex()}"
-        except UnkeyableError:  # nobody can tell callers of this kind apart: together they get what one gets
+        except UnkeyableError:  # such callers cannot be told apart, so they share a limit
             return f"token:{type(authorization).__qualname__}"
     whole = msgspec.msgpack.encode((authorization.issuer, authorization.subject))
     return f"subject:{hashlib.sha256(whole).hexdigest()}"
@@ -40,7 +39,7 @@ def caller_of(context: CallContext) -> str:
 
 @cache
 def warn_of_no_address() -> None:
-    """Log, once in a process, that callers are counted whose address is not known: it may mean that all are one."""
+    """Log, once in a process, that the address of callers is unknown, so that all of them count as one."""
     _log.warning(
         "calls are counted whose address is not known, so that those without a token are all one caller; where the "
         "server listens on a Unix socket behind a proxy, FORWARDED_ALLOW_IPS=* has the proxy say who calls"
@@ -49,11 +48,11 @@ def warn_of_no_address() -> None:
 
 @lru_cache(4096)
 def network_of(client: str, bits: int = 64) -> str:
-    """Return what stands for an address: an IPv4 one itself, an IPv6 one its /64, which one customer has whole.
+    """Return the network of an address: an IPv4 address itself; the /64 of an IPv6 address, which is one customer's.
 
     Args:
-        client: The address as a transport tells it; empty where it tells none, and all of those are one caller.
-        bits: How long the network's part of an IPv6 address is.
+        client: The address; empty if it is unknown. All unknown addresses are one network.
+        bits: The length of the prefix of an IPv6 address.
 
     Example:
         >>> network_of("192.0.2.7"), network_of("::ffff:192.0.2.7"), network_of("2001:db8::7")

@@ -11,22 +11,22 @@ if TYPE_CHECKING:
     from limits import RateLimitItem
 
 MOST_CALLS = 10_000
-"""The most calls that one limit may allow: the time of each is remembered, for each caller."""
+"""The most calls of a limit: the storage remembers the time of each call of each caller."""
 
 _FIX = 'write how many calls in which time, as in rate_limit="10/minute", or several: "10/minute;100/hour"'
 
 
 def parse_rate_limit(text: object, of: str, where: str = "") -> tuple[RateLimitItem, ...]:
-    """Return the limits that a text names, the one of the shortest time first.
+    """Return the limits of a text, the shortest window first.
 
     Args:
         text: Such as ``"10/minute"``, ``"10 per minute"``, ``"5/10 seconds"``; several with a semicolon between.
-        of: What is limited, for the error.
+        of: The name of the action, for the error.
         where: Its ``file:line``, for the error.
 
     Raises:
-        DefinitionError: It names none, or one that cannot be kept.
-        MissingExtraError: What counts is not installed.
+        DefinitionError: It names no limit, or one that cannot be counted.
+        MissingExtraError: The package `limits` is not installed.
 
     Example:
         >>> parse_rate_limit("100/hour; 10/minute", "say_hello")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,6 @@ from starlette.types import Receive, Scope, Send
 
 from servey.action.callables import is_async
 from servey.action.defect import defect
-from servey.action.runtime import Runtime
 from servey.action.workers import Workers
 from servey.errors import CallError, OverloadedError, TooManyRequestsError
 from servey.http.request import client_of, request_id_of
@@ -39,7 +38,7 @@ LOGIN_PATH = "/login"
 
 
 def login_routes(service: Service) -> Sequence[BaseRoute]:
-    """Return the route of ``/login``; none where the service lets nobody log in."""
+    """Return the route of ``/login``; none if the service has no login."""
     authenticator, issuer = service.authentication.authenticator, service.authentication.token_issuer
     if authenticator is None or issuer is None:
         return ()
@@ -50,30 +49,30 @@ class Login:
     """The token endpoint, as an ASGI application.
 
     Args:
-        service: Whose threads and settings it uses.
-        authenticator: Says who somebody is.
-        issuer: Signs the tokens.
+        service: The service, for its threads and settings.
+        authenticator: The authenticator.
+        issuer: The issuer that signs the tokens.
     """
 
     def __init__(self, service: Service, authenticator: Authenticator, issuer: TokenIssuer) -> None:
         self._service = service
         self._authenticator = authenticator
         self._issuer = issuer
-        # what kind of server runs the application, and where it is bound, need not be what the settings say
+        # another ASGI server may be bound elsewhere than the settings say, so only SERVEY_ENV counts
         is_said = service.settings.environment == "development"
-        # in an application of somebody's own nobody has told the password; tests, which never log in, need not hear it
+        # an application that mounts the service has no banner, so the first login prints the password
         self._untold = service.has_made_up
         self._is_for_here = isinstance(authenticator, DebugAuthenticator) and not is_said
 
     @cached_property
     def _attempts(self) -> LoginAttempts:
-        # what counts takes a tenth of a second to import, which whoever develops would wait for at every reload
+        # the import takes 0.1 s, which every reload would wait for
         from servey.servey_starlette.route_factory.login_attempts import LoginAttempts
 
         return LoginAttempts()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request (RFC 6749 §5.1, §5.2); nothing that is sent may be kept."""
+        """Answer one request (RFC 6749 §5.1, §5.2), without caching."""
         request_id = request_id_of(dict(scope["headers"]))
         if self._is_for_here and not is_loopback(client_of(scope)):
             _log.warning(
@@ -143,32 +142,31 @@ class Login:
         def authenticate() -> Any:
             return self._authenticator.authenticate(wanted.username, wanted.password)
 
-        # hashing a password takes long: it must not use the threads of actions
+        # hashing a password takes long, so it has its own threads
         workers = None if is_async(self._authenticator.authenticate) else self._service.runtime.login_workers
         try:
             found = await self._called(authenticate, "the authenticator", request_id, at, workers)
-        except CallError as error:  # the user's own way to say no
+        except CallError as error:  # an authenticator may refuse by an error, too
             raise TokenError("invalid_grant", error.detail or "the login is refused") from error
         if found is None:
             raise TokenError("invalid_grant", "the user name or the password is wrong")
         if not isinstance(found, Authorization):
-            # neither True nor a user's own object says what the token may do
             raise self._defect(None, f"the authenticator returned a {type(found).__name__}", request_id)
         return found
 
     async def _called(self, call: Any, label: str, request_id: str, at: float, workers: Workers | None) -> Any:
-        """Call a plugin's code in a thread of `workers`, or await it if that is None, until the deadline `at`.
+        """Call a plugin's code until the deadline `at`: in a thread of `workers`, or on the event loop if that is None.
 
         Raises:
-            CallError: It refuses, by an error of the caller's.
-            TokenError: It failed, or took too long.
+            CallError: The plugin refuses the caller.
+            TokenError: The plugin failed, or took too long.
         """
         runtime = self._service.runtime
         try:
             if workers is None:
-                return await _within(runtime, call(), at)
+                return await runtime.deadlines.run(call(), at)
             result = await workers.run(call, deadline=at, label=label, request_id=request_id)
-            return await _within(runtime, result, at) if inspect.isawaitable(result) else result
+            return await runtime.deadlines.run(result, at) if inspect.isawaitable(result) else result
         except CallError as error:
             if error.status < 500:
                 raise
@@ -185,13 +183,9 @@ class Login:
 
 
 def _granted(authorization: Authorization, wanted: TokenRequest) -> Authorization:
-    """Return what a user gets of what they may do (RFC 6749 §3.3)."""
+    """Return the authorization with the scopes that the request names (RFC 6749 §3.3)."""
     if wanted.scopes is None:
         return authorization
     if not wanted.scopes <= authorization.scopes:
         raise TokenError("invalid_scope", "the user has not all of these scopes")
     return msgspec.structs.replace(authorization, scopes=wanted.scopes)
-
-
-async def _within(runtime: Runtime, awaitable: Awaitable[Any], at: float) -> Any:
-    return await runtime.deadlines.run(awaitable, at)

@@ -1,4 +1,4 @@
-"""Reading a token request (OAuth 2.0, RFC 6749 §4.3.2), and the errors that it is answered with (§5.2)."""
+"""The token request of OAuth 2.0 (RFC 6749 §4.3.2) and its errors (§5.2)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _KNOWN = frozenset({"grant_type", "username", "password", "scope", "client_id", 
 _SCOPE = re.compile(r"[\x21\x23-\x5B\x5D-\x7E]+(?: [\x21\x23-\x5B\x5D-\x7E]+)*")
 """RFC 6749 §3.3."""
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
-"""What no name and no password has (RFC 6749 Appendix A.15, A.16)."""
+"""Not allowed in names and passwords (RFC 6749 Appendix A.15, A.16)."""
 
 TokenErrorCode = Literal[
     "invalid_request",
@@ -30,7 +30,7 @@ TokenErrorCode = Literal[
     "invalid_grant",
     "invalid_scope",
     "unsupported_grant_type",
-    # of RFC 6749 §4.1.2.1, for what §5.2 has no word for
+    # of RFC 6749 §4.1.2.1, because §5.2 has no codes for these
     "access_denied",
     "server_error",
     "temporarily_unavailable",
@@ -42,7 +42,7 @@ class TokenError(Exception):
 
     Args:
         error: The code of RFC 6749 §5.2.
-        description: What is wrong, for the developer of the client: ASCII without quotes and backslashes.
+        description: The problem, for the developer of the client: ASCII without quotes and backslashes.
         status: The HTTP status.
         headers: Headers that belong to the answer.
     """
@@ -66,9 +66,9 @@ class TokenRequest(msgspec.Struct, frozen=True):
     """A well-formed request for a token.
 
     Args:
-        username: Who logs in.
+        username: The name of the user.
         password: The password.
-        scopes: What the token is to allow; None for everything that the user may do.
+        scopes: The scopes of the token; None for all the scopes of the user.
     """
 
     username: str
@@ -76,18 +76,18 @@ class TokenRequest(msgspec.Struct, frozen=True):
     scopes: frozenset[str] | None
 
     def __repr__(self) -> str:
-        return f"TokenRequest(scopes={self.scopes!r})"  # neither the name nor the password: a name may be a password
+        return f"TokenRequest(scopes={self.scopes!r})"  # a user may type the password as the name
 
 
 async def read_token_request(request: Request, origins: Collection[str] = ()) -> TokenRequest:
-    """Return what a request asks for.
+    """Read and check a token request.
 
     Args:
         request: The request.
-        origins: Those whose pages may log somebody in, besides the service's own; ``*`` for all.
+        origins: The other origins whose pages may log in; ``*`` for all.
 
     Raises:
-        TokenError: It is no request for a token by name and password.
+        TokenError: The request is wrong.
     """
     if request.method != "POST":
         raise TokenError("invalid_request", "log in by POST", status=405, headers={"Allow": "POST"})
@@ -117,15 +117,16 @@ async def read_token_request(request: Request, origins: Collection[str] = ()) ->
 
 
 def _is_of_another_site(request: Request) -> bool:
-    """Return whether a browser sends a request for a page of another site, which may be a form and is not asked for.
+    """Return whether a page of another site sends the request.
 
-    By such forms a stranger's page could try passwords out from the addresses of its visitors.
+    Browsers send forms of other sites without a preflight. Such pages could try passwords from their visitors'
+    addresses.
     """
     site = request.headers.get("sec-fetch-site")  # W3C Fetch Metadata; browsers send it over TLS and to this machine
     if site is not None:
         return site == "cross-site"
     origin = request.headers.get("origin")
-    # by the host alone: the scheme is not known behind a proxy that ends TLS
+    # without the scheme, which is unknown behind a proxy that ends TLS
     return origin is not None and origin.partition("://")[2] != request.headers.get("host", "").lower()
 
 
@@ -145,7 +146,7 @@ def _check_content_type(request: Request) -> None:
 
 
 def _check_client(given: list[str]) -> bool:
-    """Return whether a client names itself in the header (RFC 6749 §2.3.1); which one it is does not matter."""
+    """Return whether a client authenticates by the header (RFC 6749 §2.3.1); every client is accepted."""
     if len(given) > 1:
         raise TokenError("invalid_request", "there is more than one Authorization header")
     scheme, _, credentials = given[0].strip().partition(" ") if given else ("", "", "")
@@ -175,9 +176,9 @@ async def _body(request: Request) -> bytes:
 
 
 def _form(body: bytes) -> dict[str, str]:
-    """Return the known parameters that have a value, none of them twice (RFC 6749 §3.2).
+    """Return the known parameters that have a value, each at most once (RFC 6749 §3.2).
 
-    Others are ignored, and may be there more than once, as ``resource`` may (RFC 8707 §2).
+    Other parameters are ignored and may be repeated, as ``resource`` (RFC 8707 §2).
     """
     try:
         pairs = query_pairs(body, MAX_BODY)
