@@ -4,7 +4,7 @@
 #   make test       all tests (ARGS="-k name" selects; PART=behaviour runs those of that folder of tests/ alone,
 #                   PART=long those that have a greater length, at that length)
 #   make test-all   the same on every Python >= 3.11 found on this machine
-#   make check      ruff, pyright and the direction of imports
+#   make check      ruff, pyright, the direction and the circles of imports; before each commit
 #   make docs       the documentation as a site in build/docs; a warning is a failure
 #   make dist       the sdist and the wheel in dist, tested in empty environments
 #   make bench      the benchmarks (ARGS=--quick for a smoke, ARGS=--write puts the figures into docs/benchmarks.md)
@@ -13,7 +13,7 @@
 # PYTHON=/path/to/python chooses the interpreter of .venv.
 
 .DEFAULT_GOAL := test
-.PHONY: serve test test-all test-other test-version check docs dist bench clean
+.PHONY: serve test test-all test-other test-version check check-types check-style docs dist bench clean
 
 SHELL := /bin/sh
 VENV := .venv
@@ -75,9 +75,14 @@ FIND = case "$$($(RUN) -V)" in *" $$version."*) exit 0;; esac; \
 	done
 
 check: $(VENV)/.synced
+	@$(MAKE) --no-print-directory -j 2 check-types check-style
+
+check-types:
+	$(RUN) -m pyright --threads 2
+
+check-style:
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
-	$(RUN) -m pyright
 	$(RUN) -m pytest -q tests/unit/test_layers.py
 
 docs: $(VENV)/.synced
