@@ -72,7 +72,7 @@ class BatchLoader:
             del error  # its traceback has this frame: no cycle, please
 
     async def call_in_thread(self, call: Callable[[], Any], context: CallContext, runtime: Runtime, label: str) -> Any:
-        """Return what `call` returns in a worker thread; see `Workers.run`, whose rules hold.
+        """Return what `call` returns in a worker thread; see `WorkerThreads.run`, whose rules hold.
 
         Args:
             call: The function, without arguments.

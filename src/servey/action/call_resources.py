@@ -93,7 +93,7 @@ class CallResources:
 def in_thread(
     call: Callable[[], T], label: str, context: CallContext, runtime: Runtime, locks: CallLocks | None = None
 ) -> Awaitable[T]:
-    """Run `call` in a worker thread, and return its result; see `servey.action.workers.Workers.run`.
+    """Run `call` in a worker thread, and return its result; see `servey.action.workers.WorkerThreads.run`.
 
     Args:
         call: The function, without arguments.
@@ -171,7 +171,7 @@ class CallLocks:
             raise meant from error
 
     async def in_thread(self, call: Callable[[], T], label: str) -> T:
-        """Run `call` in a worker thread, and return its result; see `servey.action.workers.Workers.run`."""
+        """Run `call` in a worker thread, and return its result; see `servey.action.workers.WorkerThreads.run`."""
 
         def run() -> Any:
             with self._lock:

@@ -13,7 +13,7 @@ from typing import Any
 from servey.action.context import CURRENT_CALL
 from servey.action.deadlines import Deadlines
 from servey.action.lifecycle import Lifecycle
-from servey.action.workers import Workers
+from servey.action.workers import WorkerThreads
 
 _log = logging.getLogger("servey.runtime")
 
@@ -33,10 +33,10 @@ class Runtime:
     def __init__(self, loop: asyncio.AbstractEventLoop, threads: int, opened: OpenIn, sources: OpenIn) -> None:
         self.loop = loop
         self.deadlines = Deadlines(loop)
-        self.workers = Workers(loop, threads, self.deadlines)
-        self.login_workers = Workers(loop, _cores(), self.deadlines)
+        self.workers = WorkerThreads(loop, threads, self.deadlines)
+        self.login_workers = WorkerThreads(loop, _cores(), self.deadlines)
         """The threads of logins, so that calls do not wait for the hashing of passwords."""
-        self._keeper = Workers(loop, 1, self.deadlines)
+        self._keeper = WorkerThreads(loop, 1, self.deadlines)
         self.values: dict[type, Any] = {}
         self.usable = False
         """Whether the service's resources are open, so that calls may run."""
@@ -116,7 +116,9 @@ class _InWorkers(AbstractAsyncContextManager[Any]):
     the thread itself, and leaving is shielded.
     """
 
-    def __init__(self, manager: AbstractContextManager[Any], workers: Workers, label: str, request_id: str) -> None:
+    def __init__(
+        self, manager: AbstractContextManager[Any], workers: WorkerThreads, label: str, request_id: str
+    ) -> None:
         self._manager, self._workers, self._label, self._request_id = manager, workers, label, request_id
         self._lock = threading.Lock()
         self._entered = self._abandoned = False

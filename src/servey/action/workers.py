@@ -65,7 +65,7 @@ class Job(Generic[T]):
         self.label = label
         self.request_id = request_id
         self.error: BaseException | None = None
-        # these two with the lock of Workers held: whoever sets one first leaves the other alone
+        # these two with the lock of WorkerThreads held: whoever sets one first leaves the other alone
         self.ended = False
         self.given_up: GivenUp | None = None
         self.started_at = 0.0
@@ -118,7 +118,7 @@ class Job(Generic[T]):
 class _Worker(threading.Thread):
     """One thread; sleeps until it is handed a job."""
 
-    def __init__(self, workers: Workers, number: int, job: Job[Any]) -> None:
+    def __init__(self, workers: WorkerThreads, number: int, job: Job[Any]) -> None:
         super().__init__(name=f"servey-worker-{number}", daemon=True)
         self.workers = workers
         self.job: Job[Any] | None = job
@@ -142,7 +142,7 @@ class _Worker(threading.Thread):
                 self.handed.acquire()
 
 
-class Workers:
+class WorkerThreads:
     """Run functions in at most `threads` daemon threads, for one event loop.
 
     Threads start one by one, as jobs come and none is idle, and are named ``servey-worker-1`` and so on. A job that
@@ -211,7 +211,7 @@ class Workers:
 
         Example:
             >>> async def main() -> int:
-            ...     workers = Workers(asyncio.get_running_loop(), 4)
+            ...     workers = WorkerThreads(asyncio.get_running_loop(), 4)
             ...     try:
             ...         return await workers.run(lambda: 6 * 7, deadline=None, label="multiply", request_id="1")
             ...     finally:

@@ -14,7 +14,7 @@ from servey.action import thread_batch
 from servey.action.action import action
 from servey.action.batch_loader import BatchLoader
 from servey.action.context import CURRENT_CALL, CallContext, Origin
-from servey.action.workers import Job, Workers
+from servey.action.workers import Job, WorkerThreads
 from servey.cache_control.ttl_cache_control import TtlCacheControl
 from servey.errors import DeadlineError, InternalError, NotFoundError, OverloadedError
 from servey.service import Service
@@ -28,13 +28,13 @@ def jobs(monkeypatch):
     """The labels of the jobs that worker threads were given; none to help, however slow the machine is."""
     monkeypatch.setattr(thread_batch, "PATIENCE_SECONDS", BOUND)
     labels = []
-    run = Workers.run
+    run = WorkerThreads.run
 
     def counted(self, call, *, deadline, label, request_id):
         labels.append(label)
         return run(self, call, deadline=deadline, label=label, request_id=request_id)
 
-    monkeypatch.setattr(Workers, "run", counted)
+    monkeypatch.setattr(WorkerThreads, "run", counted)
     return labels
 
 

@@ -19,7 +19,7 @@ import pytest
 
 from servey.action import workers as workers_module
 from servey.action.deadlines import Deadlines
-from servey.action.workers import Workers
+from servey.action.workers import WorkerThreads
 from servey.errors import CallError, DeadlineError, OverloadedError
 
 BOUND = 60.0
@@ -27,7 +27,7 @@ BOUND = 60.0
 
 T = TypeVar("T")
 
-Main = Callable[[Workers], Coroutine[Any, Any, Any]]
+Main = Callable[[WorkerThreads], Coroutine[Any, Any, Any]]
 Run = Callable[..., Any]
 
 
@@ -43,7 +43,7 @@ def run(request: pytest.FixtureRequest) -> Iterator[Run]:
     def run(main: Main, threads: int = 2, deadlines: type[Deadlines] = Deadlines) -> Any:
         async def bounded() -> Any:
             loop = asyncio.get_running_loop()
-            workers = Workers(loop, threads, deadlines(loop))
+            workers = WorkerThreads(loop, threads, deadlines(loop))
             try:
                 async with asyncio.timeout(BOUND):
                     return await main(workers)
@@ -59,7 +59,7 @@ def run(request: pytest.FixtureRequest) -> Iterator[Run]:
         assert not thread.is_alive()
 
 
-def call(workers: Workers, function: Callable[[], T], deadline: float | None = None) -> Coroutine[Any, Any, T]:
+def call(workers: WorkerThreads, function: Callable[[], T], deadline: float | None = None) -> Coroutine[Any, Any, T]:
     return workers.run(function, deadline=deadline, label="stock.count", request_id="r-1")
 
 
@@ -93,7 +93,7 @@ class Gate:
 
 
 def test_a_job_runs_in_a_named_daemon_thread_and_its_value_comes_back(run: Run) -> None:
-    async def main(workers: Workers) -> None:
+    async def main(workers: WorkerThreads) -> None:
         thread = await call(workers, threading.current_thread)
         assert thread is not threading.current_thread()
         assert thread.name == "servey-worker-1"
@@ -110,7 +110,7 @@ def test_a_job_sees_the_callers_context_and_leaves_it_alone(run: Run) -> None:
         variable.set("job's")
         return seen
 
-    async def main(workers: Workers) -> None:
+    async def main(workers: WorkerThreads) -> None:
         variable.set("caller's")
         assert await call(workers, job) == "caller's"
         assert variable.get() == "caller's"
@@ -125,7 +125,7 @@ def test_an_error_of_a_job_is_raised_in_the_caller_and_kept_alive_by_nobody(run:
     def fail() -> None:
         raise MineError("mine")
 
-    async def main(workers: Workers) -> None:
+    async def main(workers: WorkerThreads) -> None:
         async def caught() -> tuple[str, weakref.ref[MineError]]:
             try:
                 await call(workers, fail)
@@ -146,7 +146,7 @@ def test_an_error_of_a_job_is_raised_in_the_caller_and_kept_alive_by_nobody(run:
 
 
 def test_stop_iteration_becomes_a_runtime_error_as_in_a_coroutine(run: Run) -> None:
-    async def main(workers: Workers) -> None:
+    async def main(workers: WorkerThreads) -> None:
         with pytest.raises(RuntimeError) as raised:
             await call(workers, lambda: next(iter(())))
         assert isinstance(raised.value.__cause__, StopIteration)
@@ -159,7 +159,7 @@ def test_what_is_no_exception_fails_the_call_and_not_the_thread(run: Run, kind: 
     def leave() -> None:
         raise kind
 
-    async def main(workers: Workers) -> None:
+    async def main(workers: WorkerThreads) -> None:
         with pytest.raises(RuntimeError) as raised:
             await call(workers, leave)
         assert type(raised.value.__cause__) is kind
@@ -173,7 +173,7 @@ def test_an_idle_thread_keeps_nothing_of_its_last_job_alive(run: Run) -> None:
         def touch(self) -> Large:
             return self
 
-    async def main(workers: Workers) -> None:
+    async def main(workers: WorkerThreads) -> None:
         large = Large()
         kept = weakref.ref(large)
         await call(workers, large.touch)
@@ -185,7 +185,7 @@ def test_an_idle_thread_keeps_nothing_of_its_last_job_alive(run: Run) -> None:
 
 @pytest.mark.parametrize("busy", [False, True])
 def test_the_error_of_a_deadline_is_kept_alive_by_nobody_though_the_job_hangs(run: Run, busy: bool) -> None:
-    async def main(workers: Workers) -> None:
+    async def main(workers: WorkerThreads) -> None:
         async def caught() -> weakref.ref[CallError]:
             try:
                 await call(workers, gate, now())
@@ -215,7 +215,7 @@ def test_the_error_of_a_deadline_is_kept_alive_by_nobody_though_the_job_hangs(ru
 
 
 def test_threads_start_one_by_one_while_none_is_idle_up_to_the_bound(run: Run) -> None:
-    async def main(workers: Workers) -> None:
+    async def main(workers: WorkerThreads) -> None:
         async def name() -> str:
             return (await call(workers, threading.current_thread)).name
 
@@ -238,7 +238,7 @@ def test_threads_start_one_by_one_while_none_is_idle_up_to_the_bound(run: Run) -
 
 
 def test_jobs_that_wait_run_in_the_order_they_came(run: Run) -> None:
-    async def main(workers: Workers) -> None:
+    async def main(workers: WorkerThreads) -> None:
         gate, order = Gate(), []
         first = asyncio.create_task(call(workers, gate))
         await until(gate.begun.is_set)
@@ -255,7 +255,7 @@ def test_a_pool_of_no_threads_is_refused() -> None:
     loop = asyncio.new_event_loop()
     try:
         with pytest.raises(ValueError):
-            Workers(loop, 0)
+            WorkerThreads(loop, 0)
     finally:
         loop.close()
 
@@ -266,7 +266,7 @@ def test_a_job_for_which_the_system_has_no_thread_waits_for_one_or_is_refused(
     def no_thread(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
-    async def main(workers: Workers) -> None:
+    async def main(workers: WorkerThreads) -> None:
         with monkeypatch.context() as patched:
             patched.setattr(threading.Thread, "start", no_thread)
             with pytest.raises(OverloadedError):
@@ -288,7 +288,7 @@ def test_a_job_for_which_the_system_has_no_thread_waits_for_one_or_is_refused(
 def test_a_job_for_which_the_system_has_no_thread_takes_one_that_became_idle_meanwhile(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def main(workers: Workers) -> None:
+    async def main(workers: WorkerThreads) -> None:
         def no_thread(_: threading.Thread) -> None:
             gate.let_go.set()
             end = time.monotonic() + BOUND
@@ -308,7 +308,7 @@ def test_a_job_for_which_the_system_has_no_thread_takes_one_that_became_idle_mea
 
 
 def test_no_result_of_20000_jobs_is_lost(run: Run) -> None:
-    async def main(workers: Workers) -> None:
+    async def main(workers: WorkerThreads) -> None:
         async def ask(task: int) -> int:
             total = 0
             for number in range(100):
@@ -340,7 +340,7 @@ def test_no_result_is_lost_wherever_a_thread_is_interrupted(run: Run) -> None:
             time.sleep(chance.choice((0, 0, 0, 1e-5, 1e-4)))
         return interrupt
 
-    async def main(workers: Workers) -> None:
+    async def main(workers: WorkerThreads) -> None:
         for _ in range(60):
             assert await asyncio.gather(*(call(workers, lambda n=n: n) for n in range(8))) == list(range(8))
 
@@ -358,14 +358,14 @@ def test_no_result_is_lost_wherever_a_thread_is_interrupted(run: Run) -> None:
 
 
 def test_a_job_in_time_is_not_given_up(run: Run) -> None:
-    async def main(workers: Workers) -> None:
+    async def main(workers: WorkerThreads) -> None:
         assert await call(workers, lambda: "value", now() + BOUND) == "value"
 
     run(main)
 
 
 def test_a_deadline_that_passes_before_a_thread_is_free_withdraws_the_job(run: Run) -> None:
-    async def main(workers: Workers) -> None:
+    async def main(workers: WorkerThreads) -> None:
         gate, ran = Gate("first"), []
         first = asyncio.create_task(call(workers, gate))
         await until(gate.begun.is_set)
@@ -387,7 +387,7 @@ def test_a_job_that_overruns_keeps_its_thread_and_is_logged_when_it_ends(
 ) -> None:
     caplog.set_level(logging.INFO)
 
-    async def main(workers: Workers) -> None:
+    async def main(workers: WorkerThreads) -> None:
         gate = Gate(KeyError("mine") if fails else "value")
         with pytest.raises(DeadlineError):
             await call(workers, gate, now())
@@ -414,7 +414,7 @@ def test_a_result_that_is_there_when_the_deadline_is_noticed_counts(run: Run, ca
         def add(self, key: Hashable, at: float, expire_: Callable[[], object]) -> None:
             expire.append(expire_)
 
-    async def main(workers: Workers) -> None:
+    async def main(workers: WorkerThreads) -> None:
         task = asyncio.create_task(call(workers, lambda: "value", now()))
         await asyncio.sleep(0)
         end = time.monotonic() + BOUND
@@ -428,7 +428,7 @@ def test_a_result_that_is_there_when_the_deadline_is_noticed_counts(run: Run, ca
 
 
 def test_a_cancellation_withdraws_a_job_that_waits(run: Run) -> None:
-    async def main(workers: Workers) -> None:
+    async def main(workers: WorkerThreads) -> None:
         gate, ran = Gate(), []
         first = asyncio.create_task(call(workers, gate))
         await until(gate.begun.is_set)
@@ -449,7 +449,7 @@ def test_a_cancellation_withdraws_a_job_that_waits(run: Run) -> None:
 def test_a_job_that_runs_when_its_caller_is_cancelled_goes_on(run: Run, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
 
-    async def main(workers: Workers) -> None:
+    async def main(workers: WorkerThreads) -> None:
         gate = Gate()
         task = asyncio.create_task(call(workers, gate, now() + BOUND))
         await until(gate.begun.is_set)
@@ -471,7 +471,7 @@ def test_a_cancellation_wins_over_a_deadline_of_the_same_moment(run: Run, caplog
         def add(self, key: Hashable, at: float, expire_: Callable[[], object]) -> None:
             expire.append(expire_)
 
-    async def main(workers: Workers) -> None:
+    async def main(workers: WorkerThreads) -> None:
         gate = Gate()
         running = asyncio.create_task(call(workers, gate, now()))
         await until(gate.begun.is_set)
@@ -504,7 +504,7 @@ def test_a_deadline_leaves_nothing_behind_in_the_table(run: Run) -> None:
             super().__init__(loop)
             tables.append(self)
 
-    async def main(workers: Workers) -> None:
+    async def main(workers: WorkerThreads) -> None:
         gate = Gate()
         await call(workers, str, now() + BOUND)
         assert len(tables[0]) == 0
@@ -523,7 +523,7 @@ def test_a_log_filter_that_fails_costs_no_thread(run: Run) -> None:
     def broken(_: logging.LogRecord) -> bool:
         raise ValueError("broken filter")
 
-    async def main(workers: Workers) -> None:
+    async def main(workers: WorkerThreads) -> None:
         gate = Gate()
         with pytest.raises(DeadlineError):
             await call(workers, gate, now())
@@ -542,7 +542,7 @@ def test_a_log_filter_that_fails_costs_no_thread(run: Run) -> None:
 
 
 def test_drain_waits_for_jobs_that_run_and_for_jobs_that_wait(run: Run) -> None:
-    async def main(workers: Workers) -> None:
+    async def main(workers: WorkerThreads) -> None:
         assert await workers.drain(0) == 0
         gates = [Gate(), Gate(), Gate()]
         jobs = [asyncio.create_task(call(workers, gate)) for gate in gates]
@@ -560,7 +560,7 @@ def test_drain_waits_for_jobs_that_run_and_for_jobs_that_wait(run: Run) -> None:
 
 
 def test_drain_waits_for_a_job_that_nobody_waits_for(run: Run) -> None:
-    async def main(workers: Workers) -> None:
+    async def main(workers: WorkerThreads) -> None:
         gate = Gate()
         await call(workers, str)
         assert await workers.drain(BOUND) == 0
@@ -576,7 +576,7 @@ def test_drain_waits_for_a_job_that_nobody_waits_for(run: Run) -> None:
 
 
 def test_close_ends_idle_threads_at_once_and_busy_ones_after_their_jobs(run: Run) -> None:
-    async def main(workers: Workers) -> None:
+    async def main(workers: WorkerThreads) -> None:
         before = set(threading.enumerate())  # other tests may have left some
         gates = [Gate("first"), Gate(threading.current_thread)]
         jobs = [asyncio.create_task(call(workers, gate)) for gate in gates]
@@ -603,7 +603,7 @@ def test_close_ends_idle_threads_at_once_and_busy_ones_after_their_jobs(run: Run
 
 
 def test_close_ends_threads_that_are_idle(run: Run) -> None:
-    async def main(workers: Workers) -> None:
+    async def main(workers: WorkerThreads) -> None:
         thread = await call(workers, threading.current_thread)
         await until(lambda: workers.running == 0)
         workers.close()
@@ -618,11 +618,11 @@ def test_a_job_that_ends_after_the_loop_was_closed_harms_nobody(
     run: Run, caplog: pytest.LogCaptureFixture, deadline: bool
 ) -> None:
     gates = [Gate(), Gate(KeyError("mine")), Gate()]
-    left: list[Workers] = []
+    left: list[WorkerThreads] = []
     threads: set[threading.Thread] = set()
     before = set(threading.enumerate())  # other tests may have left some
 
-    async def main(workers: Workers) -> None:
+    async def main(workers: WorkerThreads) -> None:
         left.append(workers)
         for gate in gates:
             asyncio.create_task(call(workers, gate, now() + BOUND if deadline else None))  # noqa: RUF006
@@ -648,12 +648,12 @@ def test_a_job_that_ends_after_the_loop_was_closed_harms_nobody(
 def test_a_process_ends_although_a_job_hangs() -> None:
     script = """
 import asyncio, threading
-from servey.action.workers import Workers
+from servey.action.workers import WorkerThreads
 from servey.errors import DeadlineError
 
 async def main():
     loop = asyncio.get_running_loop()
-    workers = Workers(loop, 1)
+    workers = WorkerThreads(loop, 1)
     try:
         await workers.run(threading.Event().wait, deadline=loop.time(), label="hangs", request_id="1")
     except DeadlineError:

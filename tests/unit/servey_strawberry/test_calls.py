@@ -24,7 +24,7 @@ from servey import (
     resource,
 )
 from servey.action.action import action
-from servey.action.workers import Workers
+from servey.action.workers import WorkerThreads
 from servey.service import Service
 from servey.settings import Settings
 from unit.servey_strawberry.asking import ask, codes, post
@@ -222,13 +222,13 @@ async def test_sync_nested_fields_share_one_way_into_the_threads(monkeypatch: py
     async def all_stats() -> list[Stats]:
         return [Stats(value) for value in range(100)]
 
-    main, jobs, run = threading.current_thread(), [], Workers.run
+    main, jobs, run = threading.current_thread(), [], WorkerThreads.run
 
-    async def counted(self: Workers, *arguments: Any, **named: Any) -> Any:
+    async def counted(self: WorkerThreads, *arguments: Any, **named: Any) -> Any:
         jobs.append(named["label"])
         return await run(self, *arguments, **named)
 
-    monkeypatch.setattr(Workers, "run", counted)
+    monkeypatch.setattr(WorkerThreads, "run", counted)
     found = await ask([all_stats], "{ allStats { doubled } }")
     assert [item["doubled"] for item in found["allStats"]] == [2 * value for value in range(100)]
     assert len(jobs) <= 8  # one; a few more help it where it is slow

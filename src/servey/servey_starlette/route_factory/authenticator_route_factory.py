@@ -18,7 +18,7 @@ from starlette.types import Receive, Scope, Send
 
 from servey.action.callables import is_async
 from servey.action.defect import defect
-from servey.action.workers import Workers
+from servey.action.workers import WorkerThreads
 from servey.errors import CallError, OverloadedError, TooManyRequestsError
 from servey.http.request import client_of, request_id_of
 from servey.ports import Authenticator, TokenIssuer
@@ -154,7 +154,7 @@ class Login:
             raise self._defect(None, f"the authenticator returned a {type(found).__name__}", request_id)
         return found
 
-    async def _called(self, call: Any, label: str, request_id: str, at: float, workers: Workers | None) -> Any:
+    async def _called(self, call: Any, label: str, request_id: str, at: float, workers: WorkerThreads | None) -> Any:
         """Call a plugin's code until the deadline `at`: in a thread of `workers`, or on the event loop if that is None.
 
         Raises:
