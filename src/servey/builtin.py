@@ -6,18 +6,36 @@ says then what to install. So actions with a web trigger can be called from a co
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from servey.errors import DefinitionError, is_missing
 from servey.plugin import Plugin
 
 BUILT_IN = (
     "servey.servey_starlette.plugin:StarlettePlugin",
+    "servey.servey_uvicorn.plugin:UvicornPlugin",
     "servey.servey_strawberry.plugin:StrawberryPlugin",
 )
+
+PLUGIN_GROUP = "servey.plugins"
+"""The entry point group in which installed packages offer plugins."""
 
 
 def built_in_plugins() -> tuple[Plugin, ...]:
     """Return the built-in plugins."""
     return tuple(load_plugin(target) for target in BUILT_IN)
+
+
+def further_plugins(named: Iterable[str]) -> tuple[str, ...]:
+    """Return the targets of the plugins that are not built in: of installed packages, then those that are named.
+
+    Args:
+        named: The targets in the settings.
+    """
+    from importlib.metadata import entry_points
+
+    installed = [f"{entry.module}:{entry.attr}" for entry in entry_points(group=PLUGIN_GROUP)]
+    return tuple(dict.fromkeys((*installed, *named)))
 
 
 def load_plugin(target: str) -> Plugin:

@@ -17,6 +17,7 @@ import msgspec
 from servey.action.context import CallContext
 from servey.errors import DefinitionError, ErrorMapping
 from servey.ports import Authenticator, Authorizer
+from servey.settings_part import SettingsPart
 
 if TYPE_CHECKING:
     from servey.action.operation import Operation
@@ -89,6 +90,10 @@ AsgiApp = Callable[..., Awaitable[None]]
 
 class Plugin:
     """What a plugin may add. All methods are called once, when the service is built."""
+
+    def settings(self) -> Sequence[type[SettingsPart]]:
+        """Return the plugin's parts of the settings; `Settings.part` returns their values."""
+        return ()
 
     def engines(self) -> Sequence[Engine]:
         """Return codec engines; they are asked before the built-in ones."""

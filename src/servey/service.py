@@ -18,7 +18,7 @@ from servey.action.current import RUNNING, set_service_of_process
 from servey.action.injection import Injection
 from servey.action.operation import Operation
 from servey.action.runtime import Runtime, Runtimes
-from servey.builtin import built_in_plugins, load_plugin
+from servey.builtin import built_in_plugins, further_plugins, load_plugin
 from servey.errors import (
     CallError,
     DeadlineError,
@@ -42,9 +42,6 @@ if TYPE_CHECKING:
     from servey.security.rate_limit.call_counter import CallCounter
 
 _log = logging.getLogger("servey.service")
-
-PLUGIN_GROUP = "servey.plugins"
-"""The entry point group in which installed packages offer plugins."""
 
 
 class Service:
@@ -80,13 +77,13 @@ class Service:
         declared = Declarations.of([*actions, *resources])
         check_declared(actions, "action")
         check_declared(resources, "resource")
-        given = settings or Settings()
-        self.settings = given.with_made_up()
-        self.has_made_up = self.settings is not given
-        """Whether it has made up a secret or a password itself, so that no server can have told of it."""
         self.own_plugins = built_in_plugins()
         """The built-in plugins, which come after the user's."""
         self.plugins: tuple[Plugin, ...] = (*plugins, *self.own_plugins)
+        given = (settings or Settings()).with_plugins(self.plugins)
+        self.settings = given.with_generated_secrets()
+        self.has_made_up = self.settings is not given
+        """Whether it has made up a secret or a password itself, so that no server can have told of it."""
         self._triggers: tuple[TriggerSupport, ...] = _flat(plugin.triggers() for plugin in self.plugins)
         self.engines: tuple[Engine, ...] = _flat(plugin.engines() for plugin in self.plugins)
         errors: tuple[ErrorMapping, ...] = _flat(plugin.errors() for plugin in self.plugins)
@@ -96,7 +93,7 @@ class Service:
             {item.type: item.provide for item in reversed(_flat(plugin.injectors() for plugin in self.plugins))},
         )
         self._runtimes = Runtimes(
-            self.settings.threads,
+            self.settings.calls.threads,
             lambda runtime: open_service(self, runtime, self._injection, self._lifespans),
             lambda runtime: start_triggers(self, self._triggers),
         )
@@ -111,7 +108,10 @@ class Service:
         """The operations with a cache control, by the names of the operations."""
         self.web_routes: tuple[WebRoute, ...] = web_routes(self.operations.values())
         self.authentication = Authentication(
-            self.settings,
+            self.settings.tokens,
+            self.settings.login,
+            production=self.settings.production,
+            is_generated="JWT_SECRET_KEY" in self.settings.generated,
             authorizers=_flat(plugin.authorizers() for plugin in self.plugins),
             authenticators=_flat(plugin.authenticators() for plugin in self.plugins),
             operations=self.operations.values(),
@@ -133,17 +133,17 @@ class Service:
             SettingsError: A setting is wrong.
             DefinitionError: A declaration is wrong. An error inside the user's modules is raised as it is.
         """
-        from importlib.metadata import entry_points
-
         settings = settings or Settings.from_environment()
-        installed = [f"{entry.module}:{entry.attr}" for entry in entry_points(group=PLUGIN_GROUP)]
-        found = find_declarations(settings.action_path)
+        targets = further_plugins(settings.process.plugins)
+        found = find_declarations(settings.process.action_path)
         service = cls(
             [item.fn for item in found.actions],
             resources=[item.fn for item in found.resources],
-            plugins=[load_plugin(target) for target in dict.fromkeys((*installed, *settings.plugins))],
+            plugins=[load_plugin(target) for target in targets],
             settings=settings,
         )
+        if targets:  # without them, the reader of the environment has warned
+            service.settings.warn_of_unknown()
         set_service_of_process(service)
         served = {id(operation.action) for operation in service.operations.values()}
         for unreached in found.nested:
@@ -227,7 +227,7 @@ class Service:
         if self._call_counter is None:
             from servey.security.rate_limit.call_counter import CallCounter
 
-            self._call_counter = CallCounter(self.settings.rate_limits, self.settings.store_timeout)
+            self._call_counter = CallCounter(self.settings.rate_limit.rate_limits, self.settings.cache.store_timeout)
         return self._call_counter
 
     @property
@@ -241,7 +241,7 @@ class Service:
         if self._result_store is None:
             from servey.cache_control.stores import open_store
 
-            self._result_store = open_store(self.settings)
+            self._result_store = open_store(self.settings.cache)
         return self._result_store
 
     @asynccontextmanager
@@ -259,7 +259,7 @@ class Service:
             try:
                 yield self
             finally:
-                await lifecycle.leave(self.settings.shutdown_timeout)
+                await lifecycle.leave(self.settings.calls.shutdown_timeout)
 
     @asynccontextmanager
     async def serving(self) -> AsyncGenerator[Service]:
@@ -276,7 +276,7 @@ class Service:
             try:
                 yield self
             finally:
-                await lifecycle.leave_serving(self.settings.shutdown_timeout)
+                await lifecycle.leave_serving(self.settings.calls.shutdown_timeout)
 
     @contextmanager
     def _as_running(self) -> Generator[None]:

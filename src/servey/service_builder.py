@@ -99,14 +99,14 @@ class ServiceBuilder:
             injection=self._injection,
             engines=self._service.engines,
             errors=self._errors,
-            timeout=self._service.settings.timeout,
+            timeout=self._service.settings.calls.timeout,
             limiter=self._limiter(signature),
             service=self._service,
         )
         if action.cache_control is not None:
             from servey.cache_control.cached_operation import CachedOperation  # not for actions without one
 
-            store = None if self._service.settings.result_cache == "off" else lambda: self._service.result_store
+            store = None if self._service.settings.cache.result_cache == "off" else lambda: self._service.result_store
             self.cached[operation.name] = CachedOperation(operation, store)
         for trigger in action.triggers:
             self._check_trigger(operation, trigger)

@@ -1,97 +1,60 @@
-"""The settings: one documented field per environment variable, read here and nowhere else."""
+"""The settings of a service: all parts in one object. No other module reads the environment.
+
+Each part is a `SettingsPart` beside the code that it sets; those of adapters and plugins come from `Plugin.settings`.
+"""
 
 from __future__ import annotations
 
 import binascii
 import logging
 import os
-import re
-from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 
-from servey.errors import SettingsError, nearest
+from servey.action.settings import CallSettings
+from servey.builtin import built_in_plugins, further_plugins
+from servey.cache_control.settings import CacheSettings
+from servey.errors import DefinitionError, SettingsError, nearest
+from servey.http.settings import HttpSettings, SelectionSettings
+from servey.plugin import Plugin
+from servey.schema.settings import ApiSettings
+from servey.security.rate_limit.settings import RateLimitSettings
+from servey.security.settings import LoginSettings, TokenSettings
+from servey.security.urls import is_loopback, shown_url
+from servey.settings_part import SettingsPart, Variable
 
 _log = logging.getLogger("servey.settings")
 
-
-class Variable(NamedTuple):
-    """The environment variable of a field.
-
-    Args:
-        name: The variable.
-        doc: What it does, with its unit.
-        aliases: Other names it is read from, later ones last.
-        secret: Whether its value is never shown.
-    """
-
-    name: str
-    doc: str
-    aliases: tuple[str, ...] = ()
-    secret: bool = False
-
-
-class SettingRow(NamedTuple):
-    """One row of the effective table: what a variable is set to, and by what."""
-
-    variable: str
-    value: str
-    source: str
-    doc: str
-
-
-_ORIGIN = r"[a-z][a-z0-9+.-]*://[a-z0-9._:\[\]-]+"
-"""What a browser sends as ``Origin`` (RFC 6454 §6.2): a host in lower case, an international one in Punycode."""
-
-_PART = r"[^\x00-\x20\x7f-\xa0\s\"'`<>\\]"
-_URL = rf"https?://(?![/?#]){_PART}+|(?![a-z][a-z0-9+.-]*:){_PART}+"
-"""A URL of the web, or a reference relative to one (RFC 3986 §4.1), that can stand in a page as it is."""
-
-_URLSAFE = bytes.maketrans(b"+/", b"-_")
-
-_STORE = r"(redis|rediss|valkey|valkeys)://[^\s/?#]+(/\S*)?(\?\S*)?|unix://[^\s?#]*/\S+"
-
-HOW_TO_MAKE_A_SECRET = "`openssl rand -base64 32` makes one"
-
-_MADE_UP = {
-    "jwt_secret_key": "JWT_SECRET_KEY",
-    "debug_authenticator_password": "SERVEY_DEBUG_AUTHENTICATOR_PASSWORD",
-}
-"""The variables of what is made up: to read them off the fields takes longer than all the rest of a start."""
-
+Part = TypeVar("Part", bound=SettingsPart)
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 MOST_WORKERS = 1024
-"""More processes than that are a slip of the pen."""
+"""A larger number of processes is a typing error."""
 
-Positive = Annotated[int, msgspec.Meta(ge=1)]
-Seconds = Annotated[float, msgspec.Meta(gt=0)]
-FiniteSeconds = Annotated[float, msgspec.Meta(gt=0, le=86400)]
+_URLSAFE = bytes.maketrans(b"+/", b"-_")
+_SWITCHES = {"on": "true", "yes": "true", "off": "false", "no": "false"}
 
 
-class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """What the environment says. Lists are written with commas.
-
-    Raises:
-        SettingsError: A value is wrong, or two contradict each other.
-
-    Example:
-        >>> Settings.from_environment({"SERVER_PORT": "9000"}).server_port
-        9000
-    """
+class ProcessSettings(SettingsPart, frozen=True, kw_only=True):
+    """What a process of the service loads, where it listens, and what it logs."""
 
     action_path: Annotated[
         str,
         Variable(
             "SERVEY_ACTION_PATH",
-            "The modules (with their submodules) in which actions and resources are found; several with commas.",
+            "The modules in which servey looks for actions and resources, with their submodules; several with commas.",
         ),
     ] = "actions"
     environment: Annotated[
         Literal["", "development", "production"],
         Variable(
             "SERVEY_ENV",
-            "`development` or `production`. Unset: development when bound to a loopback address, else production.",
+            "`development` or `production`. Unset: development if the server binds to a loopback address, else "
+            "production.",
         ),
     ] = ""
     server_host: Annotated[
@@ -102,380 +65,24 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 8000
     workers: Annotated[
         Annotated[int, msgspec.Meta(ge=1, le=MOST_WORKERS)],
-        Variable("SERVEY_WORKERS", "Server processes that share the port, 1024 at most.", ("WEB_CONCURRENCY",)),
+        Variable(
+            "SERVEY_WORKERS",
+            f"The number of server processes that share the port, {MOST_WORKERS} at most.",
+            ("WEB_CONCURRENCY",),
+        ),
     ] = 1
-    trusted_proxies: Annotated[
-        tuple[str, ...],
-        Variable(
-            "FORWARDED_ALLOW_IPS",
-            "Proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed: addresses and networks, or `*`.",
-            ("SERVEY_FORWARDED_ALLOW_IPS",),
-        ),
-    ] = ("127.0.0.1", "::1")
-    docs: Annotated[
-        bool, Variable("SERVEY_DOCS", "Whether `/docs`, with its pages, and `/openapi.json` are served.")
-    ] = True
-    api_title: Annotated[str, Variable("SERVEY_API_TITLE", "The title of the OpenAPI document.")] = "API"
-    api_version: Annotated[str, Variable("SERVEY_API_VERSION", "The version of the API in its OpenAPI document.")] = (
-        "0.1.0"
-    )
-    api_description: Annotated[
-        str, Variable("SERVEY_API_DESCRIPTION", "The description in the OpenAPI document, in Markdown.")
-    ] = ""
-    api_servers: Annotated[
-        tuple[str, ...],
-        Variable(
-            "SERVEY_API_SERVERS",
-            "The URLs in the OpenAPI document at which the service is reached. Unset: where the document is served.",
-        ),
-    ] = ()
-    problem_types: Annotated[
-        str,
-        Variable(
-            "SERVEY_PROBLEM_TYPES",
-            "What the `type` of a problem begins with, before the code: the URL of an errors catalogue of your own.",
-        ),
-    ] = ""
     plugins: Annotated[
         tuple[str, ...],
-        Variable("SERVEY_PLUGINS", "Plugins to load besides the installed ones: `module:Name,…`."),
+        Variable("SERVEY_PLUGINS", "The plugins to load in addition to the installed ones: `module:Name,…`."),
     ] = ()
-    timeout: Annotated[
-        Seconds,
-        Variable("SERVEY_TIMEOUT", "Seconds that a call over a network may take unless its action says otherwise."),
-    ] = 15.0
-    threads: Annotated[Positive, Variable("SERVEY_THREADS", "Worker threads for actions that are plain functions.")] = (
-        40
-    )
-    max_body_size: Annotated[Positive, Variable("SERVEY_MAX_BODY_SIZE", "The largest request body, in bytes.")] = (
-        6 * 1024 * 1024
-    )
-    max_query_size: Annotated[Positive, Variable("SERVEY_MAX_QUERY_SIZE", "The longest query string, in bytes.")] = (
-        64 * 1024
-    )
-    unknown_query: Annotated[
-        Literal["refuse", "ignore"],
-        Variable(
-            "SERVEY_UNKNOWN_QUERY",
-            "What becomes of query parameters that the action does not have: `refuse` (422) or `ignore`.",
-        ),
-    ] = "refuse"
-    cors_origins: Annotated[
-        tuple[str, ...],
-        Variable(
-            "CORS_ALLOWED_ORIGINS",
-            "Origins whose pages may call the service (`https://example.com,…`), or `*` for all.",
-            ("SERVEY_CORS_ALLOWED_ORIGINS",),
-        ),
-    ] = ()
-    cors_credentials: Annotated[
-        bool,
-        Variable(
-            "CORS_ALLOW_CREDENTIALS",
-            "Whether those pages may send cookies and credentials; not together with `*`.",
-            ("SERVEY_CORS_ALLOW_CREDENTIALS",),
-        ),
-    ] = False
-    jwt_secret_key: Annotated[
-        str,
-        Variable(
-            "JWT_SECRET_KEY",
-            "The secret that tokens are signed and verified with (HS256): 32 bytes or more. Unset: one is made up at "
-            "every start, while you develop.",
-            ("SERVEY_JWT_SECRET_KEY",),
-            secret=True,
-        ),
-    ] = ""
-    jwt_private_key: Annotated[
-        str,
-        Variable(
-            "SERVEY_JWT_PRIVATE_KEY",
-            "The private key that tokens are signed and verified with: PEM, or the file that has it.",
-            secret=True,
-        ),
-    ] = ""
-    jwt_public_key: Annotated[
-        str,
-        Variable(
-            "SERVEY_JWT_PUBLIC_KEY",
-            "Public keys that tokens are verified with: PEM, several one after another, or the file that has them.",
-        ),
-    ] = ""
-    jwt_issuer: Annotated[
-        str,
-        Variable(
-            "SERVEY_JWT_ISSUER", "The `iss` of tokens by the keys above: what is issued has it, and what comes must."
-        ),
-    ] = ""
-    jwt_audience: Annotated[
-        tuple[str, ...],
-        Variable(
-            "SERVEY_JWT_AUDIENCE",
-            "What this service is called in the `aud` of tokens; one of these has to be in it. Unset: tokens with an "
-            "`aud` are refused.",
-        ),
-    ] = ()
-    jwt_leeway: Annotated[
-        Annotated[float, msgspec.Meta(ge=0, le=600)],
-        Variable("SERVEY_JWT_LEEWAY", "Seconds that the clocks of issuers may differ from this one."),
-    ] = 30.0
-    jwt_lifetime: Annotated[
-        Annotated[int, msgspec.Meta(ge=1, le=30 * 86400)],
-        Variable("SERVEY_JWT_LIFETIME", "Seconds for which issued tokens are valid."),
-    ] = 3600
-    jwks_urls: Annotated[
-        tuple[str, ...],
-        Variable(
-            "SERVEY_JWKS_URL", "Where the public keys of issuers are published as JSON Web Key Sets (RFC 7517 §5)."
-        ),
-    ] = ()
-    jwks_issuers: Annotated[
-        tuple[str, ...],
-        Variable(
-            "SERVEY_JWKS_ISSUER",
-            "The `iss` of tokens by each of the key sets, in the same order; needed where there are other keys, too.",
-        ),
-    ] = ()
-    oidc_issuers: Annotated[
-        tuple[str, ...],
-        Variable(
-            "SERVEY_OIDC_ISSUER",
-            "OpenID Connect issuers whose tokens are taken; where their keys are is discovered.",
-        ),
-    ] = ()
-    debug_authenticator: Annotated[
-        bool | None,
-        Variable(
-            "SERVEY_DEBUG_AUTHENTICATOR",
-            "Whether there is a login for development at `/login`. Unset: in development, unless a plugin has an "
-            "authenticator. It cannot be had in production.",
-        ),
-    ] = None
-    debug_authenticator_username: Annotated[
-        str, Variable("SERVEY_DEBUG_AUTHENTICATOR_USERNAME", "Who logs in there.", ("DEBUG_AUTHENTICATOR_USERNAME",))
-    ] = "root"
-    debug_authenticator_password: Annotated[
-        str,
-        Variable(
-            "SERVEY_DEBUG_AUTHENTICATOR_PASSWORD",
-            "The password. Unset: one is made up at every start, and printed.",
-            secret=True,
-        ),
-    ] = ""
-    result_cache: Annotated[
-        str,
-        Variable(
-            "SERVEY_RESULT_CACHE",
-            "Where results of actions with a `cache_control` are kept: `memory`, the `redis://…` of a store that "
-            "several processes share, or `off`.",
-            secret=True,
-        ),
-    ] = "memory"
-    result_cache_bytes: Annotated[
-        Positive, Variable("SERVEY_RESULT_CACHE_BYTES", "How much memory the results in it may take, in bytes.")
-    ] = 64 * 1024 * 1024
-    result_cache_entries: Annotated[
-        Positive, Variable("SERVEY_RESULT_CACHE_ENTRIES", "How many results may be in the memory at once.")
-    ] = 10_000
-    rate_limits: Annotated[
-        str,
-        Variable(
-            "SERVEY_RATE_LIMITS",
-            "Where the calls of actions with a `rate_limit` are counted: `memory`, for every process alone, or the "
-            "`redis://…` of a store that several processes share.",
-            secret=True,
-        ),
-    ] = "memory"
-    store_timeout: Annotated[
-        Annotated[float, msgspec.Meta(gt=0, le=60)],
-        Variable(
-            "SERVEY_STORE_TIMEOUT", "Seconds after which a call goes on without an answer of those shared stores."
-        ),
-    ] = 0.25
-    graphql: Annotated[bool, Variable("SERVEY_GRAPHQL", "Whether `/graphql` is served.")] = True
-    graphiql: Annotated[
-        bool | None,
-        Variable(
-            "SERVEY_GRAPHIQL",
-            "Whether the page `/graphiql/` is served, on which queries are tried out. Unset: in development.",
-        ),
-    ] = None
-    graphql_introspection: Annotated[
-        str,
-        Variable(
-            "SERVEY_GRAPHQL_INTROSPECTION",
-            "Who may ask for the schema by GraphQL: `on` for everybody, `off` for nobody, or the scope that is needed. "
-            "Unset: everybody in development, nobody in production.",
-        ),
-    ] = ""
-    graphql_get: Annotated[
-        Literal["", "on", "off", "guarded"],
-        Variable(
-            "SERVEY_GRAPHQL_GET",
-            "Which queries are taken by GET: `on` for all, `off` for none, `guarded` for persisted documents and those "
-            "with a header that no page of another site can send unasked. Unset: all in development, guarded in "
-            "production.",
-        ),
-    ] = ""
-    graphql_documents: Annotated[
-        str,
-        Variable(
-            "SERVEY_GRAPHQL_DOCUMENTS",
-            "A JSON file of persisted documents by their hashes, which callers may name instead of sending them.",
-        ),
-    ] = ""
-    graphql_only_documents: Annotated[
-        bool, Variable("SERVEY_GRAPHQL_ONLY_DOCUMENTS", "Whether nothing but those documents is executed.")
-    ] = False
-    graphql_max_depth: Annotated[
-        Positive, Variable("SERVEY_GRAPHQL_MAX_DEPTH", "How deep fields may be nested in a GraphQL document.")
-    ] = 15
-    graphql_max_aliases: Annotated[
-        Annotated[int, msgspec.Meta(ge=0)],
-        Variable("SERVEY_GRAPHQL_MAX_ALIASES", "How many fields may have an alias there, those of fragments as used."),
-    ] = 30
-    graphql_max_tokens: Annotated[
-        Positive, Variable("SERVEY_GRAPHQL_MAX_TOKENS", "How many tokens (words and signs) it may have.")
-    ] = 2000
-    graphql_max_fields: Annotated[
-        Positive,
-        Variable("SERVEY_GRAPHQL_MAX_FIELDS", "How many fields it may ask for, those of fragments as used."),
-    ] = 300
-    graphql_max_cost: Annotated[
-        Positive,
-        Variable(
-            "SERVEY_GRAPHQL_MAX_COST",
-            "What it may cost at most: a field costs 1, one that calls an action 10, and what is in a list ten times "
-            "that.",
-        ),
-    ] = 20_000
-    graphql_max_values: Annotated[
-        Positive,
-        Variable(
-            "SERVEY_GRAPHQL_MAX_VALUES",
-            "How many values the variables of a request may have, each item of a list and each member of an object "
-            "counted; where it calls more than ten actions, as many fewer. They are read in Python, some 300,000 in a "
-            "second, where those of REST are read in C.",
-        ),
-    ] = 20_000
-    graphql_max_batch: Annotated[
-        Positive,
-        Variable("SERVEY_GRAPHQL_MAX_BATCH", "How many GraphQL requests may come in one HTTP request, as an array."),
-    ] = 1
-    shutdown_timeout: Annotated[
-        FiniteSeconds, Variable("SERVEY_SHUTDOWN_TIMEOUT", "Seconds that calls under way get when the service stops.")
-    ] = 10.0
-    shutdown_delay: Annotated[
-        Annotated[float, msgspec.Meta(ge=0, le=3600)],
-        Variable(
-            "SERVEY_SHUTDOWN_DELAY",
-            "Seconds that a stopping server goes on taking requests while `/readyz` says that it is not ready.",
-        ),
-    ] = 0.0
     log_level: Annotated[
         Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"],
-        Variable("LOG_LEVEL", "The least severe messages that are logged.", ("SERVEY_LOG_LEVEL", "LOGLEVEL")),
+        Variable(
+            "LOG_LEVEL",
+            "The lowest level of messages in the log: `DEBUG`, `INFO`, `WARNING`, `ERROR` or `CRITICAL`.",
+            ("SERVEY_LOG_LEVEL", "LOGLEVEL"),
+        ),
     ] = "INFO"
-    made_up: tuple[str, ...] = ()
-    """The variables whose values `with_made_up` made up."""
-
-    def __post_init__(self) -> None:
-        problems = [
-            f"CORS_ALLOWED_ORIGINS has {origin!r}, which is no origin: write scheme and host in lower case, "
-            "as in https://example.com, without a path and without a pattern"
-            for origin in self.cors_origins
-            if origin != "*" and not re.fullmatch(_ORIGIN, origin)
-        ]
-        if "*" in self.cors_origins and self.cors_credentials:
-            problems.append(
-                "CORS_ALLOWED_ORIGINS is * and CORS_ALLOW_CREDENTIALS is on: every page of the web could act for "
-                "your users. List the origins, or switch credentials off."
-            )
-        if "*" in self.trusted_proxies and len(self.trusted_proxies) > 1:
-            problems.append("FORWARDED_ALLOW_IPS has * and more: * alone believes everybody, so take the rest away")
-        problems += [
-            f"FORWARDED_ALLOW_IPS has {proxy!r}, which is neither an address nor a network: write 10.0.0.7, or "
-            "10.0.0.0/8 with zeros after the prefix"
-            for proxy in self.trusted_proxies
-            if proxy != "*" and not _is_network(proxy)
-        ]
-        problems += [
-            f"{name} has {url!r}, which is no URL: write https://example.com/path, or a path; without spaces, quotes "
-            "and angle brackets"
-            for name, urls in (
-                ("SERVEY_API_SERVERS", self.api_servers),
-                ("SERVEY_PROBLEM_TYPES", filter(None, (self.problem_types,))),
-            )
-            for url in urls
-            if not re.fullmatch(_URL, url, re.IGNORECASE)
-        ]
-        problems += self._key_problems()
-        problems += [
-            f"{name} is not valid: it takes {taken}, or the URL of a store: redis://, rediss://, unix:// or valkey://, "
-            "with what is needed to reach it"
-            for name, where, words, taken in (
-                ("SERVEY_RESULT_CACHE", self.result_cache, ("memory", "off"), "memory or off"),
-                ("SERVEY_RATE_LIMITS", self.rate_limits, ("memory",), "memory"),
-            )
-            if where not in words and not _is_store(where)
-        ]
-        if self.graphql_only_documents and not self.graphql_documents:
-            problems.append(
-                "SERVEY_GRAPHQL_ONLY_DOCUMENTS is on, and there are none: name their file in SERVEY_GRAPHQL_DOCUMENTS"
-            )
-        if re.search(r"[\s\"\\]", self.graphql_introspection):
-            problems.append(
-                f"SERVEY_GRAPHQL_INTROSPECTION is {self.graphql_introspection!r}: write on, off or one scope "
-                "(RFC 6749 §3.3)"
-            )
-        if self.debug_authenticator and self.production:
-            problems.append(
-                "SERVEY_DEBUG_AUTHENTICATOR is on, and this is production, where there is no login for development: "
-                "take it away, or set SERVEY_ENV=development"
-            )
-        if problems:
-            raise SettingsError("\n".join(problems))
-
-    def _key_problems(self) -> Iterator[str]:
-        """Yield what is wrong with where the keys of tokens are."""
-        for name, value in (
-            ("SERVEY_JWT_PRIVATE_KEY", self.jwt_private_key),
-            ("SERVEY_JWT_PUBLIC_KEY", self.jwt_public_key),
-        ):
-            if value and "-----BEGIN" not in value:
-                try:
-                    with open(value, "rb"):
-                        pass
-                except (OSError, ValueError) as error:
-                    why = getattr(error, "strerror", None) or "that is no name of a file"
-                    yield f"{name} is neither PEM (-----BEGIN …) nor a file that can be read: {why}"
-        if self.jwks_issuers and len(self.jwks_issuers) != len(self.jwks_urls):
-            yield (
-                f"SERVEY_JWKS_ISSUER has {len(self.jwks_issuers)} and SERVEY_JWKS_URL {len(self.jwks_urls)}: write one "
-                "issuer for each URL, in the same order"
-            )
-        has_others = self.oidc_issuers or self.jwt_secret_key or self.jwt_private_key or self.jwt_public_key
-        if self.jwks_urls and not self.jwks_issuers and (has_others or len(set(self.jwks_urls)) > 1):
-            yield (
-                "SERVEY_JWKS_ISSUER is not set, and there are other keys beside those of SERVEY_JWKS_URL: whoever has "
-                "one could make tokens of the other's callers. Write the issuer of each URL"
-            )
-        for name, urls in (("SERVEY_JWKS_URL", self.jwks_urls), ("SERVEY_OIDC_ISSUER", self.oidc_issuers)):
-            for url in urls:
-                if not is_trusted_url(url):
-                    yield f"{name} has {shown_url(url)!r}, from which keys cannot be trusted: write an https:// URL"
-            for url in sorted({url for url in urls if urls.count(url) > 1}):
-                yield f"{name} has {shown_url(url)!r} more than once"
-
-    def __repr__(self) -> str:
-        """Return what differs from the defaults, without the secrets: a traceback may show it."""
-        variables, defaults = self.variables(), type(self)()
-        changed = {name: getattr(self, name) for name in variables if getattr(self, name) != getattr(defaults, name)}
-        shown = (
-            f"{name}={'…' if _is_secret(variables[name], value) else repr(_without_secrets(name, value))}"
-            for name, value in changed.items()
-        )
-        return f"Settings({', '.join(shown)})"
 
     @property
     def is_local(self) -> bool:
@@ -484,121 +91,235 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def production(self) -> bool:
-        """Whether the service runs in production; with no `SERVEY_ENV`, when bound to more than this machine."""
+        """Whether the service runs in production."""
         return self.environment == "production" or (self.environment == "" and not self.is_local)
 
-    @property
-    def serves_graphiql(self) -> bool:
-        """Whether ``/graphiql/`` is served."""
-        return self.graphql and (not self.production if self.graphiql is None else self.graphiql)
 
-    @property
-    def introspection(self) -> str:
-        """Who may introspect: ``on``, ``off``, or a scope."""
-        return self.graphql_introspection or ("off" if self.production else "on")
+_CORE: Mapping[str, type[SettingsPart]] = {
+    "process": ProcessSettings,
+    "calls": CallSettings,
+    "http": HttpSettings,
+    "selection": SelectionSettings,
+    "api": ApiSettings,
+    "tokens": TokenSettings,
+    "login": LoginSettings,
+    "cache": CacheSettings,
+    "rate_limit": RateLimitSettings,
+}
+"""The parts of the core, by the attributes of `Settings`."""
 
-    @property
-    def graphql_by_get(self) -> str:
-        """Which queries are taken by GET: ``on``, ``off`` or ``guarded``."""
-        return self.graphql_get or ("guarded" if self.production else "on")
 
-    @property
-    def has_keys(self) -> bool:
-        """Whether they say what tokens are verified with."""
-        return bool(
-            self.jwt_secret_key or self.jwt_private_key or self.jwt_public_key or self.jwks_urls or self.oidc_issuers
-        )
+class SettingRow(NamedTuple):
+    """A row of the table of settings: the effective value of a variable, and its source."""
 
-    def with_made_up(self) -> Settings:
-        """Return the settings with what development goes without: a secret for tokens, and a password for the login.
+    variable: str
+    value: str
+    source: str
+    doc: str
 
-        What starts several processes calls it before, so that all of them have the same. In production nothing is
-        made up.
-        """
-        made: dict[str, Any] = {}
-        if not self.production:
-            if not self.has_keys:
-                made["jwt_secret_key"] = os.urandom(32).hex()
-            if not self.debug_authenticator_password and self.debug_authenticator is not False:
-                made["debug_authenticator_password"] = (
-                    binascii.b2a_base64(os.urandom(12), newline=False).translate(_URLSAFE).decode()
-                )
-        if not made:
-            return self
-        names = tuple(_MADE_UP[field] for field in made)
-        return msgspec.structs.replace(self, **made, made_up=(*self.made_up, *names))
 
-    def problem_types_at(self, root_path: str = "") -> str:
-        """Return what the ``type`` of a problem (RFC 9457) begins with, before the code; empty for ``about:blank``.
+@dataclass(frozen=True, init=False, repr=False, slots=True)
+class Settings:
+    """The settings of a service. The parts of the core are attributes; `part` returns those of adapters and plugins.
 
-        The service's own errors page is named by its full path, as RFC 9457 §3.1.1 recommends for what is no whole URL.
+    Args:
+        parts: Whole parts, for those of your plugins.
+        fields: Single fields of servey's parts, by name.
+
+    Raises:
+        SettingsError: A value is wrong, two values contradict each other, or no part has the field.
+
+    Example:
+        >>> settings = Settings(timeout=2.5, graphql_max_batch=4)
+        >>> settings.calls.timeout, settings.process.server_port
+        (2.5, 8000)
+    """
+
+    parts: tuple[SettingsPart, ...]
+    generated: tuple[str, ...]
+    """The variables whose values `with_generated_secrets` generated."""
+    process: ProcessSettings = field(compare=False)
+    calls: CallSettings = field(compare=False)
+    http: HttpSettings = field(compare=False)
+    selection: SelectionSettings = field(compare=False)
+    api: ApiSettings = field(compare=False)
+    tokens: TokenSettings = field(compare=False)
+    login: LoginSettings = field(compare=False)
+    cache: CacheSettings = field(compare=False)
+    rate_limit: RateLimitSettings = field(compare=False)
+    _by_type: Mapping[type[SettingsPart], SettingsPart] = field(compare=False)
+    _environ: Mapping[str, str] | None = field(compare=False)
+
+    def __init__(self, *parts: SettingsPart, **fields: Any) -> None:
+        types = tuple(dict.fromkeys((*_servey_parts(), *map(type, parts))))
+        self._set({**_defaults(types), **{type(part): part for part in parts}}, _checked(fields, _fields_of(types)))
+
+    def _set(
+        self,
+        parts: Mapping[type[SettingsPart], SettingsPart],
+        fields: Mapping[str, Any],
+        generated: tuple[str, ...] = (),
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        """Set the attributes, from parts and from fields that replace theirs; check them together."""
+        by_type = {type_: _replaced(part, fields) for type_, part in parts.items()}
+        core = {name: by_type[type_] for name, type_ in _CORE.items()}
+        values = {"parts": tuple(by_type.values()), "generated": generated, "_by_type": by_type, "_environ": environ}
+        for name, value in {**core, **values}.items():
+            object.__setattr__(self, name, value)
+        problems = [text for part in self.parts for text in part.problems(production=self.production)]
+        if problems:
+            raise SettingsError("\n".join(problems))
+
+    def part(self, part: type[Part]) -> Part:
+        """Return a part.
 
         Args:
-            root_path: The path that the service is mounted at.
+            part: Its class.
+
+        Raises:
+            DefinitionError: No plugin of the service has this part.
         """
-        if self.problem_types or not self.docs:
-            return self.problem_types
-        return f"{root_path}/docs/errors#"
+        found = self._by_type.get(part)
+        if not isinstance(found, part):
+            raise DefinitionError(
+                f"the settings have no {part.__name__}",
+                fix=f"return it from Plugin.settings(), or pass it: Settings({part.__name__}())",
+            )
+        return found
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the server is bound to this machine alone."""
+        return self.process.is_local
+
+    @property
+    def production(self) -> bool:
+        """Whether the service runs in production; without `SERVEY_ENV`, if other machines can reach its address."""
+        return self.process.production
+
+    def __repr__(self) -> str:
+        """Return the fields that differ from the defaults, without secrets: a traceback may show them."""
+        shown: list[str] = []
+        for part in self.parts:
+            default = type(part)()
+            for name, item in _fields_of((type(part),)).items():
+                value = getattr(part, name)
+                if value != getattr(default, name):
+                    shown.append(f"{name}={'…' if item.hides(value) else repr(item.shown(value))}")
+        return f"Settings({', '.join(shown)})"
+
+    def replace(self, **fields: Any) -> Settings:
+        """Return the settings with some fields replaced.
+
+        Raises:
+            SettingsError: A value is wrong, or no part has the field.
+        """
+        return self._with(_checked(fields, self._fields))
+
+    def with_plugins(self, plugins: Iterable[Plugin]) -> Settings:
+        """Return the settings with the parts of plugins, read from the same environment.
+
+        Raises:
+            SettingsError: A value is wrong.
+            DefinitionError: Two parts have the same field or variable.
+        """
+        missing = [part for part in _parts_of(plugins) if part not in self._by_type]
+        if not missing:
+            return self
+        fields = _fields_of((*self._by_type, *missing))
+        own = {name: fields[name] for name in fields if name not in self._fields}
+        values, problems = _read(own, self._environ or {})
+        with _collected(problems):
+            return self._with(values, {**self._by_type, **_defaults(missing)})
+
+    def with_generated_secrets(self) -> Settings:
+        """Return the settings with the secrets that development does not need to set: a key for tokens, and a password.
+
+        Call it before you start several processes, so that all of them have the same secrets. In production it
+        generates nothing.
+        """
+        made: dict[str, Any] = {}
+        names: list[str] = []
+        if self.production:
+            return self
+        if not self.tokens.has_keys:
+            made["jwt_secret_key"] = os.urandom(32).hex()
+            names.append("JWT_SECRET_KEY")
+        if not self.login.debug_authenticator_password and self.login.debug_authenticator is not False:
+            password = binascii.b2a_base64(os.urandom(12), newline=False).translate(_URLSAFE).decode()
+            made["debug_authenticator_password"] = password
+            names.append("SERVEY_DEBUG_AUTHENTICATOR_PASSWORD")
+        return self._with(made, generated=tuple(names)) if made else self
+
+    def _with(
+        self,
+        fields: Mapping[str, Any],
+        parts: Mapping[type[SettingsPart], SettingsPart] | None = None,
+        generated: tuple[str, ...] = (),
+    ) -> Settings:
+        made = object.__new__(Settings)
+        made._set(parts or self._by_type, fields, (*self.generated, *generated), self._environ)
+        return made
+
+    @property
+    def _fields(self) -> Mapping[str, _Field]:
+        return _fields_of(tuple(self._by_type))
+
+    def variables(self) -> dict[str, Variable]:
+        """Return the variable of each field."""
+        return {name: item.variable for name, item in self._fields.items()}
 
     @classmethod
-    def variables(cls) -> dict[str, Variable]:
-        """Return the variable of every field."""
-        hints = get_type_hints(cls, include_extras=True)
-        return {
-            name: variable
-            for name in cls.__struct_fields__
-            for variable in getattr(hints[name], "__metadata__", ())
-            if isinstance(variable, Variable)
-        }
-
-    @classmethod
-    def from_environment(cls, environ: Mapping[str, str] | None = None) -> Settings:
+    def from_environment(cls, environ: Mapping[str, str] | None = None, *, plugins: Iterable[Plugin] = ()) -> Settings:
         """Read the settings.
 
         Args:
             environ: The variables; default: the process's, or what `use_in_this_process` has set. An empty value counts
                 as unset.
+            plugins: Your plugins, if you pass them to the service yourself. `Service.from_settings` reads the parts of
+                the plugins that it loads.
 
         Raises:
-            SettingsError: Some values are wrong; the message tells all of them.
+            SettingsError: Some values are wrong; the message lists all of them.
         """
         if environ is None and _of_this_process:
-            return _of_this_process[0]
-        environ = os.environ if environ is None else environ
-        hints = get_type_hints(cls, include_extras=True)
-        values: dict[str, Any] = {}
-        problems: list[str] = []
-        for field, name, text in _given(cls.variables(), environ):
-            if not text.isascii() and _is_undecodable(text):
-                problems.append(f"{name} has bytes that are not UTF-8: write it anew")
-                continue
-            try:
-                values[field] = _read(hints[field], text)
-            except msgspec.ValidationError as error:
-                shown = "not valid" if _is_secret(cls.variables()[field], text) else repr(text)
-                problems.append(f"{name} is {shown}: {_taken(hints[field]) or error}")
-        try:
-            settings = cls(**values)
-        except SettingsError as error:
-            problems.append(str(error))
-        else:
-            if not problems:
-                _warn_of_unknown(cls.variables(), environ)
-                return settings
-        raise SettingsError("\n".join(problems))
+            return _of_this_process[0].with_plugins(plugins)
+        environ = dict(os.environ if environ is None else environ)
+        types = tuple(dict.fromkeys((*_servey_parts(), *_parts_of(plugins))))
+        values, problems = _read(_fields_of(types), environ)
+        settings = object.__new__(cls)
+        with _collected(problems):
+            settings._set(_defaults(types), values, environ=environ)
+        unknown = settings.unknown_variables()
+        if unknown and not further_plugins(settings.process.plugins):  # which may have them
+            settings.warn_of_unknown()
+        return settings
+
+    def unknown_variables(self) -> list[str]:
+        """Return the variables of the environment that begin with ``SERVEY_`` and belong to no part."""
+        known = _names(self._fields.values())
+        return sorted(name for name in self._environ or () if name.startswith("SERVEY_") and name not in known)
+
+    def warn_of_unknown(self) -> None:
+        """Log a warning for each unknown variable."""
+        for name in self.unknown_variables():
+            near = nearest(name, _names(self._fields.values()))
+            _log.warning("%s is no setting of servey%s", name, f"; did you mean {near}?" if near else "")
 
     def table(self, environ: Mapping[str, str] | None = None) -> tuple[SettingRow, ...]:
-        """Return every variable with its effective value (secrets masked) and where that comes from."""
+        """Return each variable with its effective value (secrets masked) and the source of the value."""
         environ = os.environ if environ is None else environ
-        given = {field: name for field, name, _ in _given(self.variables(), environ)}
         rows: list[SettingRow] = []
-        for field, variable in self.variables().items():
-            value = getattr(self, field)
-            text = _shown(_without_secrets(field, value))
-            if text and _is_secret(variable, value):
-                text = "********"
-            source = "made up" if variable.name in self.made_up else given.get(field, "default")
-            rows.append(SettingRow(variable.name, text, source, variable.doc))
+        for part in self.parts:
+            for name, item in _fields_of((type(part),)).items():
+                value = getattr(part, name)
+                text = _text(item.shown(value))
+                if text and item.hides(value):
+                    text = "********"
+                given = item.given(environ)
+                source = "generated" if item.variable.name in self.generated else (given[0] if given else "default")
+                rows.append(SettingRow(item.variable.name, text, source, item.variable.doc))
         return tuple(rows)
 
 
@@ -614,112 +335,173 @@ def use_in_this_process(settings: Settings) -> None:
     _of_this_process[:] = [settings]
 
 
-def _given(variables: Mapping[str, Variable], environ: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
-    """Yield ``(field, variable, text)`` for every field that the environment sets."""
-    for field, variable in variables.items():
-        for name in (variable.name, *variable.aliases):
-            if text := environ.get(name, "").strip():
-                yield field, name, text
-                break
+class _Field(NamedTuple):
+    """A field of a part, with its type and its variable."""
+
+    name: str
+    hint: Any
+    variable: Variable
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (self.variable.name, *self.variable.aliases)
+
+    def given(self, environ: Mapping[str, str]) -> tuple[str, str] | None:
+        """Return the first variable that is set, and its text."""
+        for name in self.names:
+            text = environ.get(name, "").strip()
+            if text:
+                return name, text
+        return None
+
+    def hides(self, value: Any) -> bool:
+        """Return whether a value is secret: because of its variable, or because it contains a private key."""
+        is_secret = self.variable.secret and value not in self.variable.public
+        return is_secret or "PRIVATE KEY" in _text(value)
+
+    def shown(self, value: Any) -> Any:
+        """Return a value without the secret parts of its URLs."""
+        return tuple(map(shown_url, value)) if self.variable.has_urls else value
+
+    def of_text(self, text: str) -> Any:
+        """Return the value that a text means.
+
+        Raises:
+            msgspec.ValidationError: It means none.
+        """
+        kind = self._kind
+        if get_origin(kind) is tuple:
+            return tuple(item.strip() for item in text.split(",") if item.strip())
+        if kind in (bool, bool | None):
+            text = _SWITCHES.get(text.lower(), text)
+        if get_origin(kind) is Literal and text.upper() in get_args(kind):
+            text = text.upper()
+        return msgspec.convert(text, self.hint, strict=False)
+
+    def expected(self) -> str:
+        """Return what the field takes, if its type lists that."""
+        if self._kind is bool:
+            return "it takes true or false"
+        if get_origin(self._kind) is not Literal:
+            return ""
+        return "it takes " + " or ".join(value for value in get_args(self._kind) if value)
+
+    @property
+    def _kind(self) -> Any:
+        return self.hint.__origin__
 
 
-_STORES_OF_ITS_OWN = ("memory", "off")
-"""What a store may be that is no URL, and so has no password in it."""
+@cache
+def _servey_parts() -> tuple[type[SettingsPart], ...]:
+    return (*_CORE.values(), *_parts_of(built_in_plugins()))
 
 
-def _is_secret(variable: Variable, value: Any) -> bool:
-    """Return whether a value is never shown: by its variable, or since a private key has got into another one."""
-    return (variable.secret and value not in _STORES_OF_ITS_OWN) or "PRIVATE KEY" in _shown(value)
+def _parts_of(plugins: Iterable[Plugin]) -> list[type[SettingsPart]]:
+    return [part for plugin in plugins for part in plugin.settings()]
 
 
-def _without_secrets(field: str, value: Any) -> Any:
-    """Return a value without what may be secret in its URLs, where it has such as keys are fetched from."""
-    return tuple(map(shown_url, value)) if field in ("jwks_urls", "oidc_issuers") else value
+@cache
+def _fields_of(parts: tuple[type[SettingsPart], ...]) -> Mapping[str, _Field]:
+    """Return the fields of parts by name."""
+    found: dict[str, _Field] = {}
+    owners: dict[str, type[SettingsPart]] = {}
+    for part in parts:
+        hints = get_type_hints(part, include_extras=True)
+        for name in part.__struct_fields__:
+            item = _Field(name, hints[name], _variable(part, name, hints[name]))
+            for unique in (name, *item.names):
+                if (owner := owners.setdefault(unique, part)) is not part:
+                    raise DefinitionError(
+                        f"two parts of the settings have {unique}: {owner.__qualname__} and {part.__qualname__}",
+                        fix="rename the field or the variable of one of them",
+                    )
+            found[name] = item
+    return found
 
 
-def shown_url(url: str) -> str:
-    """Return a URL as it may be shown: without a name and a password, and without its query, which may have a key.
+def _variable(part: type[SettingsPart], name: str, hint: Any) -> Variable:
+    found = [item for item in getattr(hint, "__metadata__", ()) if isinstance(item, Variable)]
+    if not found:
+        raise DefinitionError(
+            f"{part.__qualname__}.{name} has no variable",
+            fix=f'{name}: Annotated[int, Variable("NAME", "What it sets.")] = 1',
+        )
+    return found[0]
 
-    Example:
-        >>> shown_url("https://me:secret@issuer.example/keys?api_key=secret")
-        'https://…@issuer.example/keys?…'
+
+def _names(fields: Iterable[_Field]) -> set[str]:
+    return {name for item in fields for name in item.names}
+
+
+def _checked(values: Mapping[str, Any], fields: Mapping[str, _Field]) -> dict[str, Any]:
+    """Return values of fields that have the fields' types.
+
+    Raises:
+        SettingsError: Some have not, or there is no such field.
     """
-    scheme, slashes, rest = url.partition("://")
-    if not slashes:
-        scheme, rest = "", url
-    if "@" in rest:
-        rest = "…" + rest[rest.rindex("@") :]
-    shown, *more = re.split(r"[?#]", rest, maxsplit=1)
-    return f"{scheme}{slashes}{shown}{'?…' if more else ''}"
+    problems: list[str] = []
+    checked: dict[str, Any] = {}
+    for name, value in values.items():
+        item = fields.get(name)
+        if item is None:
+            near = nearest(name, fields)
+            problems.append(f"no setting has the name {name}{f'; did you mean {near}?' if near else ''}")
+            continue
+        try:
+            checked[name] = msgspec.convert(value, item.hint)
+        except msgspec.ValidationError as error:
+            problems.append(f"{name} is {'not valid' if item.hides(value) else repr(value)}: {error}")
+    if problems:
+        raise SettingsError("\n".join(problems))
+    return checked
 
 
-def _shown(value: Any) -> str:
+def _read(fields: Mapping[str, _Field], environ: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
+    """Return the values of fields that the environment sets, and the problems of the others."""
+    values: dict[str, Any] = {}
+    problems: list[str] = []
+    for item in fields.values():
+        given = item.given(environ)
+        if given is None:
+            continue
+        name, text = given
+        if _is_undecodable(text):
+            problems.append(f"{name} has bytes that are not UTF-8: write it again")
+            continue
+        try:
+            values[item.name] = item.of_text(text)
+        except msgspec.ValidationError as error:
+            shown = "not valid" if item.hides(text) else repr(text)
+            problems.append(f"{name} is {shown}: {item.expected() or error}")
+    return values, problems
+
+
+@contextmanager
+def _collected(problems: list[str]) -> Generator[None]:
+    """Raise problems that are known already together with those that are found inside."""
+    try:
+        yield
+    except SettingsError as error:
+        problems.append(str(error))
+    if problems:
+        raise SettingsError("\n".join(problems))
+
+
+def _defaults(parts: Iterable[type[SettingsPart]]) -> dict[type[SettingsPart], SettingsPart]:
+    return {part: part() for part in parts}
+
+
+def _replaced(part: SettingsPart, fields: Mapping[str, Any]) -> SettingsPart:
+    own = {name: fields[name] for name in part.__struct_fields__ if name in fields}
+    return msgspec.structs.replace(part, **own) if own else part
+
+
+def _text(value: Any) -> str:
     if isinstance(value, tuple):
         return ",".join(map(str, value))  # pyright: ignore[reportUnknownArgumentType]
     if value is None:
         return ""
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _read(hint: Any, text: str) -> Any:
-    kind = hint.__origin__
-    if kind == bool | None:
-        kind = bool
-    if getattr(kind, "__origin__", None) is tuple:
-        return tuple(item.strip() for item in text.split(",") if item.strip())
-    if kind is bool:
-        text = {"on": "true", "yes": "true", "off": "false", "no": "false"}.get(text.lower(), text)
-    if "DEBUG" in getattr(kind, "__args__", ()):
-        text = text.upper()
-    return msgspec.convert(text, hint, strict=False)
-
-
-def _taken(hint: Any) -> str:
-    """Return what a variable takes, where its type lists that."""
-    if hint.__origin__ is bool:
-        return "it takes true or false"
-    if get_origin(hint.__origin__) is not Literal:
-        return ""
-    return "it takes " + " or ".join(value for value in get_args(hint.__origin__) if value)
-
-
-def _warn_of_unknown(variables: Mapping[str, Variable], environ: Mapping[str, str]) -> None:
-    known = {name for variable in variables.values() for name in (variable.name, *variable.aliases)}
-    for name in sorted(environ):
-        if name.startswith("SERVEY_") and name not in known:
-            near = nearest(name, known)
-            _log.warning("%s is no setting of servey%s", name, f"; did you mean {near}?" if near else "")
-
-
-def is_trusted_url(url: str) -> bool:
-    """Return whether what is fetched from a URL is what its host sent: by TLS, or from this machine."""
-    from urllib.parse import urlsplit
-
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        return False
-    if (
-        not host
-        or parts.username is not None
-        or parts.fragment
-        or not url.isascii()
-        or re.search(r"[\s\x00-\x20]", url)
-    ):
-        return False
-    return parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host))
-
-
-def _is_store(url: str) -> bool:
-    if not re.fullmatch(_STORE, url):
-        return False
-    from urllib.parse import urlsplit
-
-    try:
-        return urlsplit(url).port != 0
-    except ValueError:
-        return False
 
 
 def _is_undecodable(text: str) -> bool:
@@ -728,27 +510,3 @@ def _is_undecodable(text: str) -> bool:
     except UnicodeEncodeError:
         return True
     return False
-
-
-def _is_network(text: str) -> bool:
-    if text in ("127.0.0.1", "::1"):
-        return True
-    import ipaddress
-
-    try:
-        ipaddress.ip_network(text)
-    except ValueError:
-        return False
-    return True
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether a name or an address of a host is that of this machine itself."""
-    if host in ("localhost", "127.0.0.1", "::1"):
-        return True
-    import ipaddress
-
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -205,9 +205,7 @@ def placing(rows: Rows) -> Service:
     most = 100_000  # there are more fields than anybody should ask for
     return Service(
         [place],
-        settings=Settings(
-            graphql_max_fields=most, graphql_max_cost=most, graphql_max_tokens=most, graphql_max_values=most
-        ),
+        settings=Settings(max_fields=most, max_cost=most, graphql_max_tokens=most, graphql_max_values=most),
     )
 
 

@@ -548,7 +548,7 @@ def test_a_socket_will_do(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("scheme", ["redis", "valkey"])
 def test_the_settings_name_the_store(valkey: ValkeyServer, scheme: str) -> None:
-    store = open_store(Settings(result_cache=valkey.connection_url.replace("redis", scheme), store_timeout=BOUND))
+    store = open_store(Settings(result_cache=valkey.connection_url.replace("redis", scheme), store_timeout=BOUND).cache)
 
     async def main() -> None:
         async with closing(store):
@@ -561,7 +561,7 @@ def test_the_settings_name_the_store(valkey: ValkeyServer, scheme: str) -> None:
 @pytest.mark.parametrize("url", ["memcached://a", "rediss", "redis://:secret@host:port", "redis://host?db=secret"])
 def test_a_url_of_no_store_is_refused_and_not_repeated(url: str) -> None:
     with pytest.raises(SettingsError, match="SERVEY_RESULT_CACHE") as caught:
-        open_store(Settings(result_cache=url))
+        open_store(Settings(result_cache=url).cache)
     assert "secret" not in str(caught.value)
 
 

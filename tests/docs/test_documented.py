@@ -13,6 +13,7 @@ from servey.action.action import action
 from servey.plugin import Plugin
 from servey.schema.graphql.errors import GRAPHQL_ERRORS
 from servey.servey_starlette.app import StarletteExtension
+from servey.servey_starlette.docs import DocsExtension
 from servey.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -51,11 +52,16 @@ def broken_links(page: Path) -> list[str]:
     return broken
 
 
-def test_every_setting_is_documented():
+def test_every_setting_is_documented_as_in_the_code():
     page = (DOCS / "configuration.md").read_text(encoding="utf-8")
-    variables = Settings.variables().values()
-    assert {variable.name for variable in variables} - first_cells(page) == set()
-    assert [name for variable in variables for name in variable.aliases if f"`{name}`" not in page] == []
+    expected: list[str] = []
+    settings = Settings()
+    for variable, row in zip(settings.variables().values(), settings.table({}), strict=True):
+        also = f". Also {', '.join(f'`{name}`' for name in variable.aliases)}" if variable.aliases else ""
+        default = f"`{row.value}`" if row.value else "unset"
+        expected.append(f"| `{row.variable}` | {row.doc.removesuffix('.')}{also} | {default} |")
+    assert len(expected) > 50
+    assert re.findall(r"^\| `[A-Z_]+` \|.*$", page, re.M) == expected
 
 
 def test_every_extra_is_documented():
@@ -84,7 +90,9 @@ def test_every_argument_of_the_decorator_is_documented():
 
 def test_every_extension_point_is_documented():
     page = (DOCS / "plugins.md").read_text(encoding="utf-8")
-    points = {name for cls in (Plugin, StarletteExtension) for name in vars(cls) if not name.startswith("_")}
+    points = {
+        name for cls in (Plugin, StarletteExtension, DocsExtension) for name in vars(cls) if not name.startswith("_")
+    }
     assert points - {cell.partition("(")[0] for cell in first_cells(page)} == set()
 
 

@@ -63,7 +63,7 @@ def test_every_error_that_it_names_can_be_imported_from_servey():
 
 
 def test_every_setting_that_it_names_exists():
-    known = {name for item in Settings.variables().values() for name in (item.name, *item.aliases)}
+    known = {name for item in Settings().variables().values() for name in (item.name, *item.aliases)}
     named = set(re.findall(r"\b(?:SERVEY|SERVER|CORS|LOG)_[A-Z_]+\b", TEXT))
     assert len(named) > 5
     assert named <= known

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import crossplane
 import yaml
 
+from servey.servey_uvicorn.settings import UvicornSettings
 from servey.settings import Settings
 
 UNIT_KEYS = {
@@ -129,7 +130,7 @@ def check_deployment(document: dict[str, Any]) -> None:
             assert probe["httpGet"]["path"] == expected
             assert probe["httpGet"]["port"] in names
         noticed = container["readinessProbe"].get("periodSeconds", 10)
-        delay = Settings.from_environment(variables).shutdown_delay
+        delay = Settings.from_environment(variables).part(UvicornSettings).shutdown_delay
         assert delay > noticed, "the delay is longer than it takes to notice that the server is not ready"
 
 
@@ -141,7 +142,7 @@ def check_service(document: dict[str, Any]) -> None:
 
 def check_variables(variables: dict[str, str]) -> None:
     """What is set is read by servey, and is a value that it takes."""
-    known = {name for item in Settings.variables().values() for name in (item.name, *item.aliases)}
+    known = {name for item in Settings().variables().values() for name in (item.name, *item.aliases)}
     assert set(variables) <= known, f"not settings: {set(variables) - known}"
     Settings.from_environment(variables)
 
@@ -149,7 +150,7 @@ def check_variables(variables: dict[str, str]) -> None:
 def check_grace(seconds: float, variables: dict[str, str]) -> None:
     """Whoever stops the server waits longer than that takes."""
     settings = Settings.from_environment(variables)
-    needed = settings.shutdown_delay + settings.shutdown_timeout + FORCE_SECONDS
+    needed = settings.part(UvicornSettings).shutdown_delay + settings.calls.shutdown_timeout + FORCE_SECONDS
     assert seconds > needed, f"stopping takes up to {needed} s, and it is killed after {seconds}"
 
 

@@ -123,7 +123,9 @@ def test_its_calls_under_way_are_answered_at_the_stop(
 
 
 def test_a_service_in_it_has_the_servers_address_and_secrets(start_app: Callable[..., ServerProcess]) -> None:
-    printing = MAIN + "\nimport sys\nprint('secret', service.settings.jwt_secret_key, file=sys.stderr, flush=True)\n"
+    printing = (
+        MAIN + "\nimport sys\nprint('secret', service.settings.tokens.jwt_secret_key, file=sys.stderr, flush=True)\n"
+    )
     server = start_app(printing, "--workers", "2")
     server.wait_for("secret ", count=3)  # the supervisor's, and two workers'
     secrets = {line.split()[1] for line in server.lines if line.startswith("secret ")}

@@ -11,7 +11,7 @@ SOURCE = Path(__file__).parents[2] / "src"
 CORE = (
     "errors",
     "problem_details",
-    "settings",
+    "settings_part",
     "ports",
     "log",
     "action",
@@ -22,7 +22,19 @@ CORE = (
     "security",
     "subscription",
 )
-SERVICE = ("finder", "http", "include", "schema", "service", "service_builder", "service_life", "plugin", "builtin")
+SERVICE = (
+    "finder",
+    "http",
+    "include",
+    "schema",
+    "service",
+    "service_builder",
+    "service_life",
+    "plugin",
+    "builtin",
+    "generated_secrets",
+    "settings",
+)
 COMMANDS = ("cli", "__main__")
 ADAPTER_PREFIX = "servey_"
 

@@ -58,8 +58,8 @@ def test_an_empty_service_serves_nothing():
 
 def members(settings):
     """What settings say, but for what was made up."""
-    made_up = {"made_up", "jwt_secret_key", "debug_authenticator_password"}
-    return {name: getattr(settings, name) for name in settings.__struct_fields__ if name not in made_up}
+    fields = {name: getattr(part, name) for part in settings.parts for name in part.__struct_fields__}
+    return {name: fields[name] for name in fields if name not in ("jwt_secret_key", "debug_authenticator_password")}
 
 
 def test_a_service_cannot_be_changed():
@@ -372,7 +372,7 @@ def test_the_users_plugins_go_before_the_built_in_ones():
         pass
 
     names = [type(plugin).__name__ for plugin in Service(plugins=[One(), Two()]).plugins]
-    assert names == ["One", "Two", "StarlettePlugin", "StrawberryPlugin"]
+    assert names == ["One", "Two", "StarlettePlugin", "UvicornPlugin", "StrawberryPlugin"]
 
 
 def test_what_a_plugin_adds_is_taken():
@@ -453,7 +453,7 @@ def test_the_environment_says_where_the_actions_are(project, monkeypatch):
     monkeypatch.setenv("SERVEY_ACTION_PATH", "shop.hello")
     monkeypatch.setenv("SERVEY_TIMEOUT", "3")
     service = Service.from_settings()
-    assert (list(service.operations), service.settings.timeout) == (["say_hello"], 3.0)
+    assert (list(service.operations), service.settings.calls.timeout) == (["say_hello"], 3.0)
 
 
 def test_a_wrong_environment_stops_before_anything_is_imported(project, monkeypatch):
@@ -467,7 +467,7 @@ def test_plugins_of_the_settings_are_loaded_in_order(project):
     project({"actions.py": ACTIONS, "servey_test_plugins.py": PLUGINS})
     settings = Settings(plugins=("servey_test_plugins:Two", "servey_test_plugins:One"))
     names = [type(plugin).__name__ for plugin in Service.from_settings(settings).plugins]
-    assert names == ["Two", "One", "StarlettePlugin", "StrawberryPlugin"]
+    assert names == ["Two", "One", "StarlettePlugin", "UvicornPlugin", "StrawberryPlugin"]
 
 
 def entry_points(tmp_path, text, name="servey_test_dist"):
@@ -482,7 +482,7 @@ def test_plugins_of_installed_packages_go_first(project, tmp_path):
     entry_points(tmp_path, "mine = servey_test_plugins:Two")
     settings = Settings(plugins=("servey_test_plugins:One",))
     names = [type(plugin).__name__ for plugin in Service.from_settings(settings).plugins]
-    assert names == ["Two", "One", "StarlettePlugin", "StrawberryPlugin"]
+    assert names == ["Two", "One", "StarlettePlugin", "UvicornPlugin", "StrawberryPlugin"]
 
 
 def test_a_plugin_that_is_named_twice_is_loaded_once(project, tmp_path):
@@ -490,7 +490,7 @@ def test_a_plugin_that_is_named_twice_is_loaded_once(project, tmp_path):
     entry_points(tmp_path, "mine = servey_test_plugins:One")
     settings = Settings(plugins=("servey_test_plugins:One", "servey_test_plugins:Two", "servey_test_plugins:Two"))
     names = [type(plugin).__name__ for plugin in Service.from_settings(settings).plugins]
-    assert names == ["One", "Two", "StarlettePlugin", "StrawberryPlugin"]
+    assert names == ["One", "Two", "StarlettePlugin", "UvicornPlugin", "StrawberryPlugin"]
 
 
 @pytest.mark.parametrize("target", ["servey_test_plugins:Nowhere", "servey_test_nowhere:One"])

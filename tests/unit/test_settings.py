@@ -9,8 +9,11 @@ import msgspec
 import pytest
 
 from servey.errors import SettingsError
+from servey.plugin import Plugin
 from servey.security.authorizer.configured import configured_authorizers
-from servey.settings import SettingRow, Settings, Variable
+from servey.servey_uvicorn.settings import UvicornSettings
+from servey.settings import SettingRow, Settings
+from servey.settings_part import SettingsPart, Variable
 
 DEFAULTS = {
     "action_path": "actions",
@@ -18,21 +21,25 @@ DEFAULTS = {
     "server_host": "127.0.0.1",
     "server_port": 8000,
     "workers": 1,
-    "trusted_proxies": ("127.0.0.1", "::1"),
+    "plugins": (),
+    "log_level": "INFO",
+    "timeout": 15.0,
+    "threads": 40,
+    "shutdown_timeout": 10.0,
+    "max_body_size": 6 * 1024 * 1024,
+    "max_query_size": 64 * 1024,
+    "unknown_query": "refuse",
+    "cors_origins": (),
+    "cors_credentials": False,
+    "max_depth": 15,
+    "max_fields": 300,
+    "max_cost": 20_000,
     "docs": True,
     "api_title": "API",
     "api_version": "0.1.0",
     "api_description": "",
     "api_servers": (),
     "problem_types": "",
-    "plugins": (),
-    "timeout": 15.0,
-    "threads": 40,
-    "max_body_size": 6 * 1024 * 1024,
-    "max_query_size": 64 * 1024,
-    "unknown_query": "refuse",
-    "cors_origins": (),
-    "cors_credentials": False,
     "jwt_secret_key": "",
     "jwt_private_key": "",
     "jwt_public_key": "",
@@ -49,25 +56,21 @@ DEFAULTS = {
     "result_cache": "memory",
     "result_cache_bytes": 64 * 1024 * 1024,
     "result_cache_entries": 10_000,
-    "rate_limits": "memory",
     "store_timeout": 0.25,
+    "rate_limits": "memory",
+    "trusted_proxies": ("127.0.0.1", "::1"),
+    "shutdown_delay": 0.0,
     "graphql": True,
     "graphiql": None,
     "graphql_introspection": "",
     "graphql_get": "",
     "graphql_documents": "",
     "graphql_only_documents": False,
-    "graphql_max_depth": 15,
     "graphql_max_aliases": 30,
     "graphql_max_tokens": 2000,
-    "graphql_max_fields": 300,
-    "graphql_max_cost": 20_000,
     "graphql_max_values": 20_000,
     "graphql_max_batch": 1,
-    "shutdown_timeout": 10.0,
-    "shutdown_delay": 0.0,
-    "log_level": "INFO",
-    "made_up": (),
+    "generated": (),
 }
 
 READ = [
@@ -77,12 +80,19 @@ READ = [
     ("server_host", ("SERVER_HOST", "SERVEY_SERVER_HOST", "HOST"), "0.0.0.0", "0.0.0.0"),
     ("server_port", ("SERVER_PORT", "SERVEY_SERVER_PORT", "PORT"), "65535", 65535),
     ("workers", ("SERVEY_WORKERS", "WEB_CONCURRENCY"), "4", 4),
-    (
-        "trusted_proxies",
-        ("FORWARDED_ALLOW_IPS", "SERVEY_FORWARDED_ALLOW_IPS"),
-        "10.0.0.0/8, ::1",
-        ("10.0.0.0/8", "::1"),
-    ),
+    ("plugins", ("SERVEY_PLUGINS",), "a:B, c.d:E,", ("a:B", "c.d:E")),
+    ("log_level", ("LOG_LEVEL", "SERVEY_LOG_LEVEL", "LOGLEVEL"), "debug", "DEBUG"),
+    ("timeout", ("SERVEY_TIMEOUT",), "2.5", 2.5),
+    ("threads", ("SERVEY_THREADS",), "1", 1),
+    ("shutdown_timeout", ("SERVEY_SHUTDOWN_TIMEOUT",), "30", 30.0),
+    ("max_body_size", ("SERVEY_MAX_BODY_SIZE",), "1", 1),
+    ("max_query_size", ("SERVEY_MAX_QUERY_SIZE",), "1", 1),
+    ("unknown_query", ("SERVEY_UNKNOWN_QUERY",), "ignore", "ignore"),
+    ("cors_origins", ("CORS_ALLOWED_ORIGINS", "SERVEY_CORS_ALLOWED_ORIGINS"), "https://a.b, *", ("https://a.b", "*")),
+    ("cors_credentials", ("CORS_ALLOW_CREDENTIALS", "SERVEY_CORS_ALLOW_CREDENTIALS"), "true", True),
+    ("max_depth", ("SERVEY_MAX_DEPTH", "SERVEY_GRAPHQL_MAX_DEPTH"), "1", 1),
+    ("max_fields", ("SERVEY_MAX_FIELDS", "SERVEY_GRAPHQL_MAX_FIELDS"), "1", 1),
+    ("max_cost", ("SERVEY_MAX_COST", "SERVEY_GRAPHQL_MAX_COST"), "1", 1),
     ("docs", ("SERVEY_DOCS",), "off", False),
     ("api_title", ("SERVEY_API_TITLE",), "Parcels, and more", "Parcels, and more"),
     ("api_version", ("SERVEY_API_VERSION",), "2026.1", "2026.1"),
@@ -94,14 +104,6 @@ READ = [
         ("https://api.example.com", "https://test.example.com/v1"),
     ),
     ("problem_types", ("SERVEY_PROBLEM_TYPES",), "https://example.com/errors/", "https://example.com/errors/"),
-    ("plugins", ("SERVEY_PLUGINS",), "a:B, c.d:E,", ("a:B", "c.d:E")),
-    ("timeout", ("SERVEY_TIMEOUT",), "2.5", 2.5),
-    ("threads", ("SERVEY_THREADS",), "1", 1),
-    ("max_body_size", ("SERVEY_MAX_BODY_SIZE",), "1", 1),
-    ("max_query_size", ("SERVEY_MAX_QUERY_SIZE",), "1", 1),
-    ("unknown_query", ("SERVEY_UNKNOWN_QUERY",), "ignore", "ignore"),
-    ("cors_origins", ("CORS_ALLOWED_ORIGINS", "SERVEY_CORS_ALLOWED_ORIGINS"), "https://a.b, *", ("https://a.b", "*")),
-    ("cors_credentials", ("CORS_ALLOW_CREDENTIALS", "SERVEY_CORS_ALLOW_CREDENTIALS"), "true", True),
     ("jwt_secret_key", ("JWT_SECRET_KEY", "SERVEY_JWT_SECRET_KEY"), "a, b", "a, b"),
     ("jwt_private_key", ("SERVEY_JWT_PRIVATE_KEY",), "-----BEGIN PRIVATE KEY-----", "-----BEGIN PRIVATE KEY-----"),
     ("jwt_public_key", ("SERVEY_JWT_PUBLIC_KEY",), "-----BEGIN PUBLIC KEY-----", "-----BEGIN PUBLIC KEY-----"),
@@ -123,29 +125,31 @@ READ = [
     ("result_cache", ("SERVEY_RESULT_CACHE",), "redis://:secret@localhost:6379/0", "redis://:secret@localhost:6379/0"),
     ("result_cache_bytes", ("SERVEY_RESULT_CACHE_BYTES",), "1", 1),
     ("result_cache_entries", ("SERVEY_RESULT_CACHE_ENTRIES",), "1", 1),
-    ("rate_limits", ("SERVEY_RATE_LIMITS",), "unix:///run/valkey.sock", "unix:///run/valkey.sock"),
     ("store_timeout", ("SERVEY_STORE_TIMEOUT",), "2", 2.0),
+    ("rate_limits", ("SERVEY_RATE_LIMITS",), "unix:///run/valkey.sock", "unix:///run/valkey.sock"),
+    (
+        "trusted_proxies",
+        ("FORWARDED_ALLOW_IPS", "SERVEY_FORWARDED_ALLOW_IPS"),
+        "10.0.0.0/8, ::1",
+        ("10.0.0.0/8", "::1"),
+    ),
+    ("shutdown_delay", ("SERVEY_SHUTDOWN_DELAY",), "2.5", 2.5),
     ("graphql", ("SERVEY_GRAPHQL",), "off", False),
     ("graphiql", ("SERVEY_GRAPHIQL",), "on", True),
     ("graphql_introspection", ("SERVEY_GRAPHQL_INTROSPECTION",), "schema:read", "schema:read"),
     ("graphql_get", ("SERVEY_GRAPHQL_GET",), "guarded", "guarded"),
     ("graphql_documents", ("SERVEY_GRAPHQL_DOCUMENTS",), "documents.json", "documents.json"),
     ("graphql_only_documents", ("SERVEY_GRAPHQL_ONLY_DOCUMENTS",), "no", False),
-    ("graphql_max_depth", ("SERVEY_GRAPHQL_MAX_DEPTH",), "1", 1),
     ("graphql_max_aliases", ("SERVEY_GRAPHQL_MAX_ALIASES",), "0", 0),
     ("graphql_max_tokens", ("SERVEY_GRAPHQL_MAX_TOKENS",), "1", 1),
-    ("graphql_max_fields", ("SERVEY_GRAPHQL_MAX_FIELDS",), "1", 1),
-    ("graphql_max_cost", ("SERVEY_GRAPHQL_MAX_COST",), "1", 1),
     ("graphql_max_values", ("SERVEY_GRAPHQL_MAX_VALUES",), "5", 5),
     ("graphql_max_batch", ("SERVEY_GRAPHQL_MAX_BATCH",), "5", 5),
-    ("shutdown_timeout", ("SERVEY_SHUTDOWN_TIMEOUT",), "30", 30.0),
-    ("shutdown_delay", ("SERVEY_SHUTDOWN_DELAY",), "2.5", 2.5),
-    ("log_level", ("LOG_LEVEL", "SERVEY_LOG_LEVEL", "LOGLEVEL"), "debug", "DEBUG"),
 ]
 
 
 def members(settings):
-    return {name: getattr(settings, name) for name in settings.__struct_fields__}
+    fields = {name: getattr(part, name) for part in settings.parts for name in part.__struct_fields__}
+    return {**fields, "generated": settings.generated}
 
 
 def refused(environ):
@@ -164,7 +168,7 @@ def test_an_empty_environment_gives_the_defaults():
 
 
 def test_every_variable_is_in_the_tables_of_this_test():
-    variables = Settings.variables()
+    variables = Settings().variables()
     assert {name: (item.name, *item.aliases) for name, item in variables.items()} == {row[0]: row[1] for row in READ}
     assert all(item.doc.endswith(".") for item in variables.values())
 
@@ -182,9 +186,9 @@ def test_every_variable_and_every_alias_is_read(field, variable, text, value, ca
 
 def test_the_first_name_that_is_set_wins():
     environ = {"PORT": "1", "SERVEY_SERVER_PORT": "2"}
-    assert Settings.from_environment(environ).server_port == 2
-    assert Settings.from_environment({**environ, "SERVER_PORT": "3"}).server_port == 3
-    assert Settings.from_environment({**environ, "SERVEY_SERVER_PORT": ""}).server_port == 1
+    assert Settings.from_environment(environ).process.server_port == 2
+    assert Settings.from_environment({**environ, "SERVER_PORT": "3"}).process.server_port == 3
+    assert Settings.from_environment({**environ, "SERVEY_SERVER_PORT": ""}).process.server_port == 1
 
 
 @pytest.mark.parametrize("text", ["", "  ", "\n"])
@@ -194,33 +198,33 @@ def test_an_empty_value_counts_as_unset(text):
 
 
 def test_spaces_around_a_value_do_not_count():
-    assert Settings.from_environment({"SERVER_PORT": " 80 ", "SERVER_HOST": " ::1\n"}).server_port == 80
+    assert Settings.from_environment({"SERVER_PORT": " 80 ", "SERVER_HOST": " ::1\n"}).process.server_port == 80
 
 
 def test_the_process_environment_is_read_by_default(monkeypatch):
     monkeypatch.setenv("SERVER_PORT", "81")
-    assert Settings.from_environment().server_port == 81
-    assert Settings().server_port == 8000
+    assert Settings.from_environment().process.server_port == 81
+    assert Settings().process.server_port == 8000
 
 
 @pytest.mark.parametrize("text", ["true", "TRUE", "1", "on", "ON", "yes"])
 def test_a_switch_is_on(text):
-    assert Settings.from_environment({"CORS_ALLOW_CREDENTIALS": text}).cors_credentials is True
+    assert Settings.from_environment({"CORS_ALLOW_CREDENTIALS": text}).http.cors_credentials is True
 
 
 @pytest.mark.parametrize("text", ["false", "False", "0", "off", "no"])
 def test_a_switch_is_off(text):
-    assert Settings.from_environment({"CORS_ALLOW_CREDENTIALS": text}).cors_credentials is False
+    assert Settings.from_environment({"CORS_ALLOW_CREDENTIALS": text}).http.cors_credentials is False
 
 
 @pytest.mark.parametrize("level", ["DEBUG", "info", "Warning", "ERROR", "critical"])
 def test_a_log_level_may_be_in_any_case(level):
-    assert Settings.from_environment({"LOG_LEVEL": level}).log_level == level.upper()
+    assert Settings.from_environment({"LOG_LEVEL": level}).process.log_level == level.upper()
     assert hasattr(logging, level.upper())
 
 
 def test_no_timeout_can_be_set():
-    assert Settings.from_environment({"SERVEY_TIMEOUT": "inf"}).timeout == math.inf
+    assert Settings.from_environment({"SERVEY_TIMEOUT": "inf"}).calls.timeout == math.inf
 
 
 WRONG = [
@@ -306,7 +310,7 @@ def test_an_unknown_variable_that_resembles_nothing_is_only_named(caplog):
     ["https://example.com", "http://localhost:3000", "http://[::1]:80", "https://xn--4ca.example", "*", "app+x://host"],
 )
 def test_an_origin_is_scheme_and_host(origin):
-    assert Settings.from_environment({"CORS_ALLOWED_ORIGINS": origin}).cors_origins == (origin,)
+    assert Settings.from_environment({"CORS_ALLOWED_ORIGINS": origin}).http.cors_origins == (origin,)
 
 
 @pytest.mark.parametrize(
@@ -330,7 +334,7 @@ def test_credentials_are_not_for_everybody():
     assert ("CORS_ALLOWED_ORIGINS" in line, "CORS_ALLOW_CREDENTIALS" in line) == (True, True)
     with pytest.raises(SettingsError):
         Settings(cors_origins=("https://a.b", "*"), cors_credentials=True)
-    assert Settings(cors_origins=("https://a.b",), cors_credentials=True).cors_credentials
+    assert Settings(cors_origins=("https://a.b",), cors_credentials=True).http.cors_credentials
 
 
 # --- production -----------------------------------------------------------------------------------------------------
@@ -361,15 +365,20 @@ def test_production_is_what_more_than_this_machine_reaches(host, production):
 # --- the table ------------------------------------------------------------------------------------------------------
 
 
-class WithSecret(Settings, frozen=True, kw_only=True):
+class Secrets(SettingsPart, frozen=True, kw_only=True):
     key: Annotated[str, msgspec.Meta(min_length=8), Variable("SERVEY_KEY", "A key.", ("KEY",), secret=True)] = ""
     pin: Annotated[int, msgspec.Meta(ge=1000), Variable("SERVEY_PIN", "A number.", secret=True)] = 0
+
+
+class SecretPlugin(Plugin):
+    def settings(self):
+        return (Secrets,)
 
 
 def test_the_table_says_what_is_set_and_by_what():
     environ = {"PORT": "81", "CORS_ALLOWED_ORIGINS": "https://a.b,https://c.d", "CORS_ALLOW_CREDENTIALS": "on"}
     table = Settings.from_environment(environ).table(environ)
-    doc = {variable.name: variable.doc for variable in Settings.variables().values()}
+    doc = {variable.name: variable.doc for variable in Settings().variables().values()}
     assert [row.variable for row in table] == [row[1][0] for row in READ]
     rows = {row.variable: row for row in table}
     for name, value, source in (
@@ -396,21 +405,22 @@ def test_the_table_of_the_process_is_the_default(monkeypatch):
 
 def test_a_secret_is_masked_in_the_table():
     environ = {"KEY": "correct horse", "SERVEY_PIN": "4711"}
-    settings = WithSecret.from_environment(environ)
-    assert (settings.key, settings.pin) == ("correct horse", 4711)
+    settings = Settings.from_environment(environ, plugins=[SecretPlugin()])
+    secrets = settings.part(Secrets)
+    assert (secrets.key, secrets.pin) == ("correct horse", 4711)
     table = settings.table(environ)
     assert table[-2:] == (
         SettingRow("SERVEY_KEY", "********", "KEY", "A key."),
         SettingRow("SERVEY_PIN", "********", "SERVEY_PIN", "A number."),
     )
     assert "horse" not in str(table)
-    assert WithSecret().table({})[-2].value == ""
+    assert Settings(Secrets()).table({})[-2].value == ""
 
 
 @pytest.mark.parametrize("environ", [{"KEY": "horse"}, {"SERVEY_PIN": "horse"}, {"SERVEY_PIN": "47"}])
 def test_a_wrong_secret_is_not_shown(environ):
     with pytest.raises(SettingsError) as caught:
-        WithSecret.from_environment(environ)
+        Settings.from_environment(environ, plugins=[SecretPlugin()])
     (variable, text), *_ = environ.items()
     assert str(caught.value).startswith(f"{variable} is not valid: ")
     assert text not in str(caught.value).removeprefix(variable)
@@ -418,12 +428,14 @@ def test_a_wrong_secret_is_not_shown(environ):
 
 def test_settings_cannot_be_changed():
     with pytest.raises(AttributeError):
-        Settings().server_port = 1
+        Settings().process.server_port = 1
+    with pytest.raises(AttributeError):
+        Settings().process = Settings().process
 
 
 @pytest.mark.parametrize("text", ["10.0.0.7", "10.0.0.0/8, ::1", "fd00::/8", "*"])
 def test_proxies_are_addresses_and_networks(text):
-    trusted = Settings.from_environment({"FORWARDED_ALLOW_IPS": text}).trusted_proxies
+    trusted = Settings.from_environment({"FORWARDED_ALLOW_IPS": text}).part(UvicornSettings).trusted_proxies
     assert ", ".join(trusted) == text
 
 
@@ -544,7 +556,7 @@ def test_what_cannot_be_is_told_with_its_variable(environ, variable):
     "where", ["off", "memory", "redis://a", "rediss://u:p@a:1/0?x=y", "unix:///a/b?db=1", "valkey://[::1]:6379"]
 )
 def test_results_are_kept_where_it_is_said(where):
-    assert Settings.from_environment({"SERVEY_RESULT_CACHE": where}).result_cache == where
+    assert Settings.from_environment({"SERVEY_RESULT_CACHE": where}).cache.result_cache == where
 
 
 def test_a_key_that_is_not_there_is_not_told():
@@ -556,26 +568,26 @@ def test_a_key_that_is_not_there_is_not_told():
 
 
 def test_development_goes_without_a_key_and_a_password():
-    made = Settings().with_made_up()
-    assert len(made.jwt_secret_key.encode()) >= 32
-    assert len(made.debug_authenticator_password) == 16
-    assert made.made_up == ("JWT_SECRET_KEY", "SERVEY_DEBUG_AUTHENTICATOR_PASSWORD")
-    assert made.with_made_up() is made
-    other = Settings().with_made_up()
-    assert made.jwt_secret_key != other.jwt_secret_key
-    assert made.debug_authenticator_password != other.debug_authenticator_password
+    made = Settings().with_generated_secrets()
+    assert len(made.tokens.jwt_secret_key.encode()) >= 32
+    assert len(made.login.debug_authenticator_password) == 16
+    assert made.generated == ("JWT_SECRET_KEY", "SERVEY_DEBUG_AUTHENTICATOR_PASSWORD")
+    assert made.with_generated_secrets() is made
+    other = Settings().with_generated_secrets()
+    assert made.tokens.jwt_secret_key != other.tokens.jwt_secret_key
+    assert made.login.debug_authenticator_password != other.login.debug_authenticator_password
 
 
 def test_what_is_made_up_is_masked_and_told_to_be_so():
-    made = Settings().with_made_up()
+    made = Settings().with_generated_secrets()
     rows = {row.variable: (row.value, row.source) for row in made.table({})}
-    assert rows["JWT_SECRET_KEY"] == rows["SERVEY_DEBUG_AUTHENTICATOR_PASSWORD"] == ("********", "made up")
-    assert made.jwt_secret_key not in str(made.table({}))
+    assert rows["JWT_SECRET_KEY"] == rows["SERVEY_DEBUG_AUTHENTICATOR_PASSWORD"] == ("********", "generated")
+    assert made.tokens.jwt_secret_key not in str(made.table({}))
 
 
 def test_nothing_is_made_up_in_production():
     settings = Settings(environment="production")
-    assert settings.with_made_up() is settings
+    assert settings.with_generated_secrets() is settings
 
 
 @pytest.mark.parametrize(
@@ -588,8 +600,8 @@ def test_nothing_is_made_up_in_production():
     ],
 )
 def test_no_secret_is_made_up_beside_a_key(keys):
-    made = Settings(**keys, debug_authenticator=False).with_made_up()
-    assert (made.jwt_secret_key, made.made_up) == (keys.get("jwt_secret_key", ""), ())
+    made = Settings(**keys, debug_authenticator=False).with_generated_secrets()
+    assert (made.tokens.jwt_secret_key, made.generated) == (keys.get("jwt_secret_key", ""), ())
 
 
 def test_what_is_secret_is_in_no_traceback():
@@ -613,8 +625,8 @@ def test_what_is_secret_in_a_url_or_at_the_wrong_place_is_not_shown():
     assert rows["SERVEY_JWT_PUBLIC_KEY"] == "********"
     assert "s3cret" not in repr(settings)
     assert "issuer.example/keys" in repr(settings)
-    assert "s3cret" not in "".join(authorizer.origin for authorizer in configured_authorizers(settings))
-    assert "s3cret" not in "".join(repr(authorizer.keys) for authorizer in configured_authorizers(settings))
+    assert "s3cret" not in "".join(authorizer.origin for authorizer in configured_authorizers(settings.tokens))
+    assert "s3cret" not in "".join(repr(authorizer.keys) for authorizer in configured_authorizers(settings.tokens))
 
 
 @pytest.mark.parametrize("variable", ["SERVEY_JWKS_URL", "SERVEY_OIDC_ISSUER"])

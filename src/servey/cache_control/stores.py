@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from servey.cache_control.settings import CacheSettings
 from servey.ports import ResultStore
-from servey.settings import Settings
 
 
-def open_store(settings: Settings) -> ResultStore:
+def open_store(settings: CacheSettings) -> ResultStore:
     """Return the store that the settings name, unless they are ``off``.
 
     Raises:

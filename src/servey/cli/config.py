@@ -14,7 +14,7 @@ from servey.cli.project import project_of
 @click.pass_context
 def show_config(context: click.Context, as_json: bool) -> None:
     """Show the effective settings, what sets each, and what it does. Secrets are masked."""
-    rows = project_of(context).settings.with_made_up().table()
+    rows = project_of(context).all_settings.with_generated_secrets().table()
     if as_json:
         write_json(msgspec.json.encode([row._asdict() for row in rows]))
         return

@@ -125,6 +125,8 @@ def _labelled(message: str) -> str:
 def _has_no_module(project: Project) -> bool:
     settings = vars(project).get("settings")
     try:
-        return settings is not None and find_spec(settings.action_path.split(",")[0].strip().split(".")[0]) is None
+        return (
+            settings is not None and find_spec(settings.process.action_path.split(",")[0].strip().split(".")[0]) is None
+        )
     except (ImportError, ValueError):
         return False

@@ -32,7 +32,9 @@ def list_actions(context: click.Context, as_json: bool) -> None:
             [[_items(row[column]) for column in columns] for row in rows],
         )
     else:
-        click.echo(f"There are no actions in {project.settings.action_path}: put @action on a function.", err=True)
+        click.echo(
+            f"There are no actions in {project.settings.process.action_path}: put @action on a function.", err=True
+        )
 
 
 def _row(service: Service, operation: Operation) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from functools import cached_property
 
 import click
-import msgspec
 
 import servey
 from servey import log
@@ -47,7 +46,7 @@ class Project:
         """
         log.configure()  # so that what reading them warns of is seen
         settings = Settings.from_environment()
-        log.configure(settings.log_level)
+        log.configure(settings.process.log_level)
         return settings
 
     @cached_property
@@ -71,7 +70,23 @@ class Project:
         """
         if "service" in vars(self):
             return self.service.commands
-        return self._loaded(msgspec.structs.replace(self.settings, action_path="")).commands
+        return self._without_actions.commands
+
+    @cached_property
+    def all_settings(self) -> Settings:
+        """The settings with the parts of all plugins. It imports no module of actions.
+
+        Raises:
+            SettingsError: A setting is wrong.
+            DefinitionError: There is no such plugin. Errors of a plugin's module are raised unchanged.
+        """
+        if "service" in vars(self):
+            return self.service.settings
+        return self.settings.with_plugins(self._without_actions.plugins)
+
+    @cached_property
+    def _without_actions(self) -> Service:
+        return self._loaded(self.settings.replace(action_path=""))
 
     def _loaded(self, settings: Settings) -> Service:
         with redirect_stdout(sys.stderr):

@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 
 import click
-import msgspec
 
 from servey.cli.errors import EX_USAGE, CommandError, error_text
 from servey.cli.project import project_of
@@ -58,9 +57,9 @@ def serve(
     from servey.servey_uvicorn import server
 
     given = {"server_host": host, "server_port": port, "workers": workers}
-    settings = msgspec.structs.replace(settings, **{key: value for key, value in given.items() if value is not None})
+    settings = settings.replace(**{key: value for key, value in given.items() if value is not None})
     load = partial(load_service, create_app) if app is None else partial(load_application, app)
-    modules = settings.action_path if app is None else f"{settings.action_path},{app.partition(':')[0]}"
+    modules = settings.process.action_path if app is None else f"{settings.process.action_path},{app.partition(':')[0]}"
     server.serve(settings, load, reload=_reloads(settings, reload), modules=modules, tell=tell)
 
 
@@ -85,8 +84,8 @@ def tell(error: BaseException) -> str:
 def _reloads(settings: Settings, asked: bool | None) -> bool:
     if asked and settings.production:
         raise CommandError("--reload is for development; this is production (see SERVEY_ENV)", EX_USAGE)
-    if asked and settings.workers > 1:
-        raise CommandError(f"--reload takes one worker, and there are to be {settings.workers}", EX_USAGE)
+    if asked and settings.process.workers > 1:
+        raise CommandError(f"--reload takes one worker, and there are to be {settings.process.workers}", EX_USAGE)
     if asked is not None:
         return asked
-    return not settings.production and settings.is_local and settings.workers == 1
+    return not settings.production and settings.is_local and settings.process.workers == 1

@@ -16,7 +16,7 @@ from servey.errors import DefinitionError
 from servey.security.access_control import ScopeAccessControl
 from servey.security.authorization import Authorization
 from servey.security.authorizer.jwt_authorizer import RESERVED_CLAIMS, JwtIssuer
-from servey.settings import HOW_TO_MAKE_A_SECRET
+from servey.security.settings import HOW_TO_MAKE_A_SECRET
 
 
 @click.command("token")
@@ -46,7 +46,7 @@ def print_token(
     """
     service = project_of(context).service
     issuer = service.authentication.token_issuer
-    if issuer is None or (isinstance(issuer, JwtIssuer) and "JWT_SECRET_KEY" in service.settings.made_up):
+    if issuer is None or (isinstance(issuer, JwtIssuer) and "JWT_SECRET_KEY" in service.settings.generated):
         raise CommandError(
             f"there is no key to sign with: set JWT_SECRET_KEY ({HOW_TO_MAKE_A_SECRET}) for the server and "
             "for this command, or SERVEY_JWT_PRIVATE_KEY",

@@ -37,7 +37,7 @@ class ScopedRequest:
     async def caller(self) -> Authorization | None:
         """Return the caller that a middleware has verified, or else the one of the token."""
         context = CallContext(Origin.NETWORK, "rest", self.request_id, client=self.client)
-        deadline = self._service.runtime.loop.time() + self._service.settings.timeout
+        deadline = self._service.runtime.loop.time() + self._service.settings.calls.timeout
         return await authenticated(self._scope, self._service, context, deadline)
 
 

@@ -73,8 +73,8 @@ def action_endpoint(route: WebRoute, service: Service, problems: Problems, inclu
     )
     default_status, network = operation.action.status, Origin.NETWORK
     takes_query, has_path = route.trigger.takes_query, bool(route.trigger.path_parameters)
-    max_query, max_body = settings.max_query_size, settings.max_body_size
-    ignore_unknown = settings.unknown_query == "ignore"
+    max_query, max_body = settings.http.max_query_size, settings.http.max_body_size
+    ignore_unknown = settings.http.unknown_query == "ignore"
     name, send_problem = operation.name, problems.send
     answer = answering(route, service.cached, service.invalidations.get(name))
     privacy, privacy_by_cookie = privacy_of(operation)

@@ -24,7 +24,7 @@ class Problems:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._types_at = settings.problem_types_at
+        self._types_at = settings.api.problem_types_at
 
     def body(self, error: CallError, request_id: str, scope: Scope) -> bytes:
         """Return the problem as JSON."""

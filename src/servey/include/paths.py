@@ -9,8 +9,8 @@ from servey.action.operation import Operation
 from servey.codec.node import Node
 from servey.codec.problems import PROBLEM_LIMIT, shown, unknown
 from servey.errors import InvalidError, Problem
+from servey.http.settings import SelectionSettings
 from servey.include.targets import INCLUDE, IncludeTargets, objects_in
-from servey.settings import Settings
 
 Tree = dict[str, "Tree"]
 """What is to be included: the names of members and nested actions, and below each what is to be included of it."""
@@ -21,11 +21,11 @@ class IncludePaths:
 
     Args:
         targets: What a path can name.
-        settings: The limits, which are those of GraphQL.
+        limits: The limits of a request.
     """
 
-    def __init__(self, targets: IncludeTargets, settings: Settings) -> None:
-        self.targets, self._settings = targets, settings
+    def __init__(self, targets: IncludeTargets, limits: SelectionSettings) -> None:
+        self.targets, self._limits = targets, limits
 
     def all_of(self, operation: Operation, most: int) -> list[str] | None:
         """Return every path that names something to include in an action's results; None for more than `most`."""
@@ -37,7 +37,7 @@ class IncludePaths:
                 path = f"{prefix}{name}"
                 if target.is_nested:
                     found[path] = None
-                if path.count(".") + 1 < self._settings.graphql_max_depth:
+                if path.count(".") + 1 < self._limits.max_depth:
                     waiting += [(f"{path}.", node) for node in target.nodes]
             if max(len(found), len(waiting)) > most:
                 return None
@@ -62,12 +62,10 @@ class IncludePaths:
                 problems.append(Problem(f"/{INCLUDE}", wrong))
         if not problems:
             fields, cost = self._measured(operation.result.root, tree, 1)
-            if fields > self._settings.graphql_max_fields:
-                problems.append(
-                    Problem(f"/{INCLUDE}", f"{fields} names; the limit is {self._settings.graphql_max_fields}")
-                )
-            if cost > self._settings.graphql_max_cost:
-                problems.append(Problem(f"/{INCLUDE}", f"costs {cost}; the limit is {self._settings.graphql_max_cost}"))
+            if fields > self._limits.max_fields:
+                problems.append(Problem(f"/{INCLUDE}", f"{fields} names; the limit is {self._limits.max_fields}"))
+            if cost > self._limits.max_cost:
+                problems.append(Problem(f"/{INCLUDE}", f"costs {cost}; the limit is {self._limits.max_cost}"))
         if problems:
             raise InvalidError(errors=problems)
         return tree
@@ -75,8 +73,8 @@ class IncludePaths:
     def _add(self, root: Node, path: str, tree: Tree) -> str:
         """Put a path into the tree, and return what is wrong with it; empty where nothing is."""
         steps = path.split(".")
-        if len(steps) > self._settings.graphql_max_depth:
-            return f"a path of {len(steps)} names; the limit is {self._settings.graphql_max_depth}"
+        if len(steps) > self._limits.max_depth:
+            return f"a path of {len(steps)} names; the limit is {self._limits.max_depth}"
         nodes, is_nested = [root], False
         for step in steps:
             offers = [offered for node in nodes if (offered := self.targets.of(node))]

@@ -83,12 +83,16 @@ def openapi_document(
         named.add(name)
         if visible is None or name in visible:
             paths.setdefault(route.path, {})[route.method.lower()] = writer.operation(route, identity)
-    info = {"title": settings.api_title, "version": settings.api_version, "description": settings.api_description}
-    tags = dict.fromkeys(tag for route in routes for tag in _tags(route.operation.action, settings.action_path))
+    info = {
+        "title": settings.api.api_title,
+        "version": settings.api.api_version,
+        "description": settings.api.api_description,
+    }
+    tags = dict.fromkeys(tag for route in routes for tag in _tags(route.operation.action, settings.process.action_path))
     document: dict[str, Any] = {
         "openapi": "3.1.1",
         "info": {key: value for key, value in info.items() if value},
-        "servers": [{"url": url} for url in settings.api_servers or (root_path or "/",)],
+        "servers": [{"url": url} for url in settings.api.api_servers or (root_path or "/",)],
         "security": [],
         "paths": paths,
     }
@@ -132,8 +136,8 @@ class _OperationWriter:
         components.writer("output").more = included.members
         self._sent = components.writer("input")
         self._got = components.writer("output")
-        self._types = settings.problem_types_at(root_path)
-        self._modules = settings.action_path
+        self._types = settings.api.problem_types_at(root_path)
+        self._modules = settings.process.action_path
 
     def operation(self, route: WebRoute, identity: str) -> dict[str, Any]:
         """Return the operation object (OpenAPI 3.1 §4.8.10)."""

@@ -86,7 +86,7 @@ def _schemes(service: Service, operations: Sequence[Operation]) -> dict[str, Any
             "bearerFormat": "JWT",
             "description": "A token that the service trusts.",
         }
-    for number, issuer in enumerate(service.settings.oidc_issuers, 1):
+    for number, issuer in enumerate(service.settings.tokens.oidc_issuers, 1):
         found[OPEN_ID if number == 1 else f"{OPEN_ID}_{number}"] = {
             "type": "openIdConnect",
             "description": f"A token by {issuer}.",

@@ -16,7 +16,7 @@ from servey.errors import CallError, SettingsError, UnauthorizedError
 from servey.ports import Authenticator, Authorizer, TokenIssuer
 from servey.security.access_control import ALLOW_NONE
 from servey.security.authorization import Authorization, checked_authorization
-from servey.settings import HOW_TO_MAKE_A_SECRET, Settings
+from servey.security.settings import HOW_TO_MAKE_A_SECRET, LoginSettings, TokenSettings
 
 if TYPE_CHECKING:
     from servey.action.operation import Operation
@@ -33,7 +33,10 @@ class Authentication:
     The modules that verify tokens are imported with the first token.
 
     Args:
-        settings: The settings of the service, generated secrets included.
+        tokens: The settings of tokens.
+        login: The settings of the login for development.
+        production: Whether the service runs in production.
+        is_generated: Whether the secret of tokens is generated.
         authorizers: The authorizers of plugins.
         authenticators: The authenticators of plugins.
         operations: The operations of the service.
@@ -43,15 +46,21 @@ class Authentication:
 
     def __init__(
         self,
-        settings: Settings,
+        tokens: TokenSettings,
+        login: LoginSettings,
         *,
+        production: bool,
+        is_generated: bool,
         authorizers: Sequence[Authorizer],
         authenticators: Sequence[Authenticator],
         operations: Iterable[Operation],
         routes: Iterable[WebRoute],
         runtimes: Runtimes,
     ) -> None:
-        self._settings = settings
+        self._tokens = tokens
+        self._login = login
+        self._production = production
+        self._is_generated = is_generated
         self._own_authorizers = tuple(authorizers)
         self._authenticators = tuple(authenticators)
         self._operations = tuple(operations)
@@ -61,12 +70,12 @@ class Authentication:
     @cached_property
     def authorizers(self) -> tuple[Authorizer, ...]:
         """The authorizers, in the order in which they are asked: those of plugins, then those of the settings."""
-        own, settings = self._own_authorizers, self._settings
-        if not settings.has_keys or (own and "JWT_SECRET_KEY" in settings.made_up):
+        own = self._own_authorizers
+        if not self._tokens.has_keys or (own and self._is_generated):
             return own
         from servey.security.authorizer.configured import configured_authorizers
 
-        return (*own, *configured_authorizers(settings))
+        return (*own, *configured_authorizers(self._tokens, is_generated=self._is_generated))
 
     @cached_property
     def token_issuer(self) -> TokenIssuer | None:
@@ -79,21 +88,20 @@ class Authentication:
 
         The debug authenticator exists in development only, and not if an action has the path ``/login``.
         """
-        settings = self._settings
         if self.token_issuer is None:
             return None
         if self._authenticators:
             return self._authenticators[0]
-        if settings.production or settings.debug_authenticator is False:
+        if self._production or self._login.debug_authenticator is False:
             return None
-        if settings.debug_authenticator is None and any(route.path == "/login" for route in self._routes):
+        if self._login.debug_authenticator is None and any(route.path == "/login" for route in self._routes):
             return None
         from servey.security.authenticator.debug_authenticator import DebugAuthenticator, named_scopes
 
         controls = (operation.action.access_control for operation in self._operations)
         return DebugAuthenticator(
-            settings.debug_authenticator_username,
-            settings.debug_authenticator_password,
+            self._login.debug_authenticator_username,
+            self._login.debug_authenticator_password,
             named_scopes(controls) | {"root"},
         )
 
@@ -160,13 +168,12 @@ class Authentication:
                 short, or an action needs a caller and no key verifies tokens.
         """
         self._check_secret()
-        settings = self._settings
-        if self.token_issuer is None and (self._authenticators or settings.debug_authenticator):
+        if self.token_issuer is None and (self._authenticators or self._login.debug_authenticator):
             raise SettingsError(
                 "there is a login, and nothing signs its tokens: set JWT_SECRET_KEY "
                 f"({HOW_TO_MAKE_A_SECRET}) or SERVEY_JWT_PRIVATE_KEY"
             )
-        if not self.authorizers and settings.production and (name := self._first_with_caller()):
+        if not self.authorizers and self._production and (name := self._first_with_caller()):
             raise SettingsError(
                 f"nothing verifies tokens, and {name} needs it: set JWT_SECRET_KEY ({HOW_TO_MAKE_A_SECRET}), "
                 "SERVEY_JWT_PRIVATE_KEY, SERVEY_JWT_PUBLIC_KEY, SERVEY_JWKS_URL or SERVEY_OIDC_ISSUER"
@@ -177,13 +184,13 @@ class Authentication:
     def _check_secret(self) -> None:
         from servey.security.authorizer.fixed_keys import MIN_SECRET
 
-        size = len(self._settings.jwt_secret_key.encode())
+        size = len(self._tokens.jwt_secret_key.encode())
         if size == 0 or size >= MIN_SECRET:
             return
         message = (
             f"JWT_SECRET_KEY has {size} bytes, and {MIN_SECRET} are needed (RFC 7518 §3.2): {HOW_TO_MAKE_A_SECRET}"
         )
-        if self._settings.production:
+        if self._production:
             raise SettingsError(message)
         _log.warning("%s; in production the service would not start", message)
 
@@ -204,15 +211,14 @@ class Authentication:
         if not isinstance(authorizer.keys, FixedKeys):
             if not authorizer.issuer:
                 _log.warning("%s: the service accepts every token that they verify", authorizer.origin)
-        elif "JWT_SECRET_KEY" not in self._settings.made_up:  # a generated secret is good; reading it would import jwt
+        elif not self._is_generated:  # a generated secret is good; reading it would import jwt
             _ = authorizer.keys.ring
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
         """Keep the published keys of issuers up to date while the context is open."""
-        settings = self._settings
         async with AsyncExitStack() as stack:
-            if settings.jwks_urls or settings.oidc_issuers:
+            if self._tokens.jwks_urls or self._tokens.oidc_issuers:
                 from servey.security.authorizer.jwt_authorizer import JwtAuthorizer
 
                 for authorizer in self.authorizers:

@@ -126,13 +126,13 @@ class ServiceApplication(Starlette):
         if not self.user_middleware:
             stack = actions_first(self._table, stack)
         settings = self.service.settings
-        if settings.cors_origins:
+        if settings.http.cors_origins:
             # outermost, so that errors carry the headers too and a page can read them
             stack = _Cors(
                 stack,
                 problems=self._problems,
-                allow_origins=settings.cors_origins,
-                allow_credentials=settings.cors_credentials,
+                allow_origins=settings.http.cors_origins,
+                allow_credentials=settings.http.cors_credentials,
                 allow_methods=("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"),
                 allow_headers=_CORS_TAKEN,
                 expose_headers=_CORS_SHOWN,
@@ -188,7 +188,7 @@ def create_app(
     service.warn_of_resources()
     if any(cached.results is not None for cached in service.cached.values()):
         _ = service.result_store  # what is not installed is told now, and not to the first caller
-    described = [*document_routes(service), *docs_routes(service)] if service.settings.docs else []
+    described = [*document_routes(service), *docs_routes(service)] if service.settings.api.docs else []
     login = login_routes(service)
     own: list[BaseRoute] = [Route(LIVENESS_PATH, live), Route(READINESS_PATH, ready), *login, *described]
     further: list[BaseRoute] = []

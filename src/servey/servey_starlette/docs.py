@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from html import escape
+from typing import Protocol, runtime_checkable
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -19,6 +20,15 @@ from servey.servey_starlette.browser_pages import BrowserPages, Page, policy, re
 from servey.service import Service
 
 DOCS_PATH, ERRORS_PATH = "/docs", "/docs/errors"
+
+
+@runtime_checkable
+class DocsExtension(Protocol):
+    """A plugin that adds pages to the application, and links to them from ``/docs``."""
+
+    def docs_links(self, service: Service) -> Sequence[tuple[str, str]]:
+        """Return the path of each page, relative to the application, and its title."""
+        ...
 
 
 def docs_routes(service: Service) -> list[BaseRoute]:
@@ -48,7 +58,7 @@ class _Docs:
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self.pages = BrowserPages(DOCS_PATH, content_security_policy(service.settings.api_servers))
+        self.pages = BrowserPages(DOCS_PATH, content_security_policy(service.settings.api.api_servers))
 
     async def docs(self, request: Request) -> Response:
         return self.pages.answer(request, lambda: self._docs)
@@ -58,7 +68,7 @@ class _Docs:
 
     @cached_property
     def _docs(self) -> Page:
-        elsewhere = bool(self._service.settings.api_servers)
+        elsewhere = bool(self._service.settings.api.api_servers)
         return self._page("docs.html", "docs/assets", {"servers": "document" if elsewhere else "here"})
 
     @cached_property
@@ -69,10 +79,11 @@ class _Docs:
 
     def _page(self, name: str, assets: str, parts: Mapping[str, str]) -> Page:
         settings = self._service.settings
-        # a link to the page of a plugin, which is served where the settings say so
-        graphiql = "graphiql/" if name == "docs.html" else "../graphiql/"
-        links = f'<a href="{graphiql}">GraphiQL</a>\n' if settings.serves_graphiql else ""
-        return self.pages.page(name, assets, {**parts, "title": escape(settings.api_title), "links": links})
+        up = "" if name == "docs.html" else "../"
+        plugins = [plugin for plugin in self._service.plugins if isinstance(plugin, DocsExtension)]
+        pages = [page for plugin in plugins for page in plugin.docs_links(self._service)]
+        links = "".join(f'<a href="{up}{escape(path)}">{escape(title)}</a>\n' for path, title in pages)
+        return self.pages.page(name, assets, {**parts, "title": escape(settings.api.api_title), "links": links})
 
 
 def _origin(server: str) -> str:

@@ -89,7 +89,7 @@ class _Documents:
         with self._lock:
             turn = self._turns.setdefault(loop, asyncio.Lock())
         try:
-            async with asyncio.timeout(self._service.settings.timeout):
+            async with asyncio.timeout(self._service.settings.calls.timeout):
                 await turn.acquire()
         except TimeoutError as error:
             raise OverloadedError("too many documents are asked for") from error
@@ -164,7 +164,7 @@ async def _visible(service: Service, request: Request) -> frozenset[str]:
     request_id = request_id_of(dict(request.scope["headers"]))
     # one deadline for all of them, as for one call
     context = CallContext(Origin.NETWORK, "rest", request_id)
-    deadline = service.runtime.loop.time() + service.settings.timeout
+    deadline = service.runtime.loop.time() + service.settings.calls.timeout
     context.authorization = await authenticated(request.scope, service, context, deadline)
     routed = [route.operation for route in service.web_routes]
     nested = [operation for operation in service.operations.values() if operation.signature.owner is not None]

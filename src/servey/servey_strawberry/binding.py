@@ -66,7 +66,7 @@ def bind(schema: GraphQLSchema, model: Model, service: Service) -> None:
             _bind_union(bound, named)
         elif isinstance(named, InputType):
             _bind_input(bound, named)
-    title, version = service.settings.api_title, service.settings.api_version
+    title, version = service.settings.api.api_title, service.settings.api.api_version
     about = {"name": sdl_text(title), "version": sdl_text(version)}
     cast("GraphQLObjectType", schema.query_type).fields[SERVICE_FIELD].resolve = _constant(about)
     for item in cast("GraphQLObjectType", schema.type_map[SERVICE]).fields.values():

@@ -30,6 +30,7 @@ from servey.errors import SettingsError
 from servey.schema.graphql.errors import UnknownDocumentError
 from servey.servey_strawberry.errors import MOST_ERRORS
 from servey.servey_strawberry.query_complexity import ComplexityMeasurer, introspection_field, over_limits
+from servey.servey_strawberry.settings import GraphQLSettings
 from servey.settings import Settings
 
 MOST_BYTES = 32 * 1024 * 1024
@@ -99,12 +100,13 @@ class Documents:
 
     def __init__(self, schema: GraphQLSchema, settings: Settings) -> None:
         self._schema, self._settings = schema, settings
+        self._limits = settings.part(GraphQLSettings)
         self._cached: LRUCache[str, Document] = LRUCache(MOST_BYTES, getsizeof=_size)
         self._registered: LRUCache[str, str] = LRUCache(MOST_BYTES, getsizeof=getsizeof)
         self._lock = threading.Lock()  # there may be several event loops
         problems: list[str] = []
         self._trusted: dict[str, Document] = {}
-        for identifier, source in _persisted(settings.graphql_documents).items():
+        for identifier, source in _persisted(self._limits.graphql_documents).items():
             try:
                 self._trusted[identifier] = self._read(source)
             except DocumentError as error:
@@ -127,7 +129,7 @@ class Documents:
         """
         if identifier is not None and (found := self._trusted.get(_plain(identifier))) is not None:
             return found
-        if self._settings.graphql_only_documents:
+        if self._limits.graphql_only_documents:
             raise UnknownDocumentError("only persisted documents are executed here: send the id of one")
         if source is None:
             with self._lock:
@@ -166,11 +168,11 @@ class Documents:
     def _read(self, source: str) -> Document:
         settings = self._settings
         hide = settings.production
-        most = settings.graphql_max_tokens * CHARACTERS_PER_TOKEN
+        most = settings.part(GraphQLSettings).graphql_max_tokens * CHARACTERS_PER_TOKEN
         if len(source) > most:
             raise DocumentError([GraphQLError(f"the document has {len(source)} characters; the limit is {most}")])
         try:
-            ast = parse(source, max_tokens=settings.graphql_max_tokens)
+            ast = parse(source, max_tokens=settings.part(GraphQLSettings).graphql_max_tokens)
         except GraphQLError as error:
             raise DocumentError([error]) from None
         except RecursionError:

@@ -46,6 +46,7 @@ from servey.servey_strawberry.request import (
     of_query,
 )
 from servey.servey_strawberry.schema import create_schema
+from servey.servey_strawberry.settings import GraphQLSettings
 from servey.service import Service
 
 _log = logging.getLogger("servey.graphql")
@@ -66,11 +67,14 @@ class GraphQLEndpoint:
 
     def __init__(self, service: Service, model: Model) -> None:
         self._service, self._settings = service, service.settings
-        self._has_page, self._by_get = service.settings.serves_graphiql, service.settings.graphql_by_get
-        self._introspection = service.settings.introspection
+        production = service.settings.production
+        self._limits = service.settings.part(GraphQLSettings)
+        self._has_page = self._limits.serves_page(production=production)
+        self._by_get = self._limits.by_get(production=production)
+        self._introspection = self._limits.introspection(production=production)
         self._schema = create_schema(service, model).core
         self.documents = Documents(self._schema, self._settings)
-        self.execute: Execute = core_execution(self._schema, hide_suggestions=self._settings.production)
+        self.execute: Execute = core_execution(self._schema, hide_suggestions=production)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -115,17 +119,19 @@ class GraphQLEndpoint:
     async def _answer(
         self, scope: Scope, receive: Receive, headers: Mapping[bytes, bytes], context: CallContext, answer: _Answer
     ) -> None:
-        deadline = self._service.runtime.loop.time() + self._settings.timeout
+        deadline = self._service.runtime.loop.time() + self._settings.calls.timeout
         context.authorization = await authenticated(scope, self._service, context, deadline)
         context.client = client_of(scope)
         reads = scope["method"] != "POST"
         if reads:
-            request: GraphQLRequest | list[GraphQLRequest] = of_query(scope["query_string"], self._settings)
+            request: GraphQLRequest | list[GraphQLRequest] = of_query(
+                scope["query_string"], self._settings.http.max_query_size
+            )
         else:
             if scope["query_string"]:
-                refuse_query(scope["query_string"], self._settings.max_query_size)
-            body = await read_json(receive, headers, self._settings.max_body_size)
-            request = of_body(body, self._settings.graphql_max_batch)
+                refuse_query(scope["query_string"], self._settings.http.max_query_size)
+            body = await read_json(receive, headers, self._settings.http.max_body_size)
+            request = of_body(body, self._limits.graphql_max_batch)
         if reads and self._by_get != "on":
             assert isinstance(request, GraphQLRequest)
             if self._by_get == "off":
@@ -180,7 +186,7 @@ class GraphQLEndpoint:
         reads = operation.operation is OperationType.QUERY
         if by_get and not reads:
             raise _MutationByGetError
-        check_values(request.variables, self._settings.graphql_max_values, document.calls)
+        check_values(request.variables, self._limits.graphql_max_values, document.calls)
         max_age, store = asked_of_cache(scope["headers"])
         graphql = GraphQLContext(
             authorization=context.authorization,

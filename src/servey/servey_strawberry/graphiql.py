@@ -84,10 +84,10 @@ class _GraphiQL:
         ]
         has_login = service.authentication.authenticator is not None and service.authentication.token_issuer is not None
         parts = {
-            "title": escape(service.settings.api_title),
+            "title": escape(service.settings.api.api_title),
             "examples": escape(msgspec.json.encode(offered).decode()),
             "login": "../login" if has_login else "",
-            "links": _LINKS if service.settings.docs else "",
+            "links": _LINKS if service.settings.api.docs else "",
         }
         return self.pages.page("graphiql.html", "assets", parts)
 

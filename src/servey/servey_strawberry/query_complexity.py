@@ -27,6 +27,7 @@ from servey.action.cost import CALL_COST, LIST_FACTOR
 from servey.action.operation import Operation
 from servey.schema.graphql.model import OutputField
 from servey.servey_strawberry.binding import FIELD_KEY
+from servey.servey_strawberry.settings import GraphQLSettings
 from servey.settings import Settings
 
 
@@ -139,10 +140,10 @@ def over_limits(
 ) -> Iterator[GraphQLError]:
     """Yield an error for each limit that an operation exceeds."""
     for problem, asked, most, unit in (
-        ("is nested deeper", complexity.depth, settings.graphql_max_depth, "levels"),
-        ("has more fields", complexity.fields, settings.graphql_max_fields, "fields"),
-        ("has more aliases", complexity.aliases, settings.graphql_max_aliases, "aliases"),
-        ("costs more", complexity.cost, settings.graphql_max_cost, "points"),
+        ("is nested deeper", complexity.depth, settings.selection.max_depth, "levels"),
+        ("has more fields", complexity.fields, settings.selection.max_fields, "fields"),
+        ("has more aliases", complexity.aliases, settings.part(GraphQLSettings).graphql_max_aliases, "aliases"),
+        ("costs more", complexity.cost, settings.selection.max_cost, "points"),
     ):
         if asked > most:
             shown = str(asked) if asked < 10**9 else "over a billion"

@@ -10,7 +10,6 @@ import msgspec
 from servey.codec.numbers import parse
 from servey.errors import ForbiddenError, MalformedError, TooLargeError
 from servey.http.request import query_pairs
-from servey.settings import Settings
 
 JSON, GRAPHQL = "application/json", "application/graphql-response+json"
 
@@ -69,7 +68,7 @@ def of_body(body: bytes, most: int) -> list[GraphQLRequest] | GraphQLRequest:
     return _of_parameters(found)
 
 
-def of_query(query: bytes, settings: Settings) -> GraphQLRequest:
+def of_query(query: bytes, max_size: int) -> GraphQLRequest:
     """Return the request of a query string, whose ``variables`` and ``extensions`` are JSON.
 
     Raises:
@@ -77,7 +76,7 @@ def of_query(query: bytes, settings: Settings) -> GraphQLRequest:
         UriTooLongError: It exceeds the limit.
     """
     given: dict[str, Any] = {}
-    for name, text in query_pairs(query, settings.max_query_size):
+    for name, text in query_pairs(query, max_size):
         if name in given:
             raise MalformedError(f"the parameter {name} is given more than once")
         if name in ("variables", "extensions") and text:

@@ -13,6 +13,7 @@ from servey.schema.graphql.examples import example_documents
 from servey.schema.graphql.model import Model
 from servey.schema.graphql.model_builder import build_model
 from servey.servey_strawberry.graphiql import graphiql_routes
+from servey.servey_strawberry.settings import GraphQLSettings
 from servey.service import Service
 
 if TYPE_CHECKING:
@@ -30,10 +31,11 @@ def graphql_routes(service: Service) -> list[BaseRoute]:
         MissingExtraError: Strawberry is not installed.
     """
     entry = _LazyEndpoint(service, build_model(service))
-    if service.settings.production or service.settings.graphql_documents:
+    settings, production = service.settings.part(GraphQLSettings), service.settings.production
+    if production or settings.graphql_documents:
         entry.create()
     routes: list[BaseRoute] = [Route(GRAPHQL_PATH, entry)]
-    if service.settings.serves_graphiql:
+    if settings.serves_page(production=production):
         routes += graphiql_routes(service, lambda _: example_documents(entry.model))
     return routes
 

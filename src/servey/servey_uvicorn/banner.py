@@ -9,9 +9,9 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import cast
 
 from servey.errors import count_of, located
+from servey.generated_secrets import login_hints
 from servey.ports import Authorizer
 from servey.security.authorizer.jwt_authorizer import JwtAuthorizer
-from servey.security.generated_secrets import login_hints
 from servey.servey_uvicorn.listening import host_in_url
 from servey.servey_uvicorn.mounted import Mounted
 from servey.service import Service
@@ -55,7 +55,7 @@ def banner(service: Service, port: int, paths: Collection[str] = (), prefix: str
     settings = service.settings
     at = _address(service, port, prefix)
     count = len(service.operations)
-    workers = f", {settings.workers} workers" if settings.workers > 1 else ""
+    workers = f", {settings.process.workers} workers" if settings.process.workers > 1 else ""
     lines = [f"{_mode(settings)}: {count_of(count, 'action')}{workers}", *_routes(service, at, service.operations)]
     if "/login" in paths:
         lines += [
@@ -64,7 +64,8 @@ def banner(service: Service, port: int, paths: Collection[str] = (), prefix: str
     lines += [f"  {'':6} {at}{path}  {what}" for path, what in PAGES.items() if path in paths]
     lines += token_lines(service)
     if not count:
-        lines.append(f"no action was found in {_places(settings.action_path)}: put @action above a function there")
+        places = _places(settings.process.action_path)
+        lines.append(f"no action was found in {places}: put @action above a function there")
     elif not service.web_routes:
         lines.append("nothing to serve: give an action a web trigger, @action(triggers=(WEB_GET,))")
     lines += _answered_without(service, service.operations)
@@ -88,7 +89,7 @@ def _mode(settings: Settings) -> str:
 
 
 def _address(service: Service, port: int, prefix: str) -> str:
-    return f"http://{host_in_url(service.settings.server_host)}:{port}{prefix}"
+    return f"http://{host_in_url(service.settings.process.server_host)}:{port}{prefix}"
 
 
 def _routes(service: Service, at: str, names: Collection[str]) -> list[str]:
@@ -104,10 +105,11 @@ def _counted_apart(service: Service) -> list[str]:
     """Return a line if each worker counts calls by itself."""
     settings = service.settings
     limited = [name for name, operation in service.operations.items() if operation.limiter is not None]
-    if not limited or settings.workers == 1 or settings.rate_limits != "memory":
+    if not limited or settings.process.workers == 1 or settings.rate_limit.rate_limits != "memory":
         return []
     return [
-        f"each of the {settings.workers} workers counts for itself how often callers call {', '.join(limited)}; "
+        f"each of the {settings.process.workers} workers counts for itself how often callers call "
+        f"{', '.join(limited)}; "
         "SERVEY_RATE_LIMITS=redis://… names a store in which they count together"
     ]
 
@@ -127,10 +129,11 @@ def _kept_apart(service: Service) -> list[str]:
     """Return a line if each worker has a result cache of its own."""
     settings = service.settings
     keeping = [name for name, cached in service.cached.items() if cached.results is not None]
-    if not keeping or settings.workers == 1 or settings.result_cache != "memory":
+    if not keeping or settings.process.workers == 1 or settings.cache.result_cache != "memory":
         return []
     return [
-        f"each of the {settings.workers} workers keeps results of its own of {', '.join(keeping)}, and forgets only "
+        f"each of the {settings.process.workers} workers keeps results of its own of {', '.join(keeping)}, "
+        "and forgets only "
         "those when they are invalidated; SERVEY_RESULT_CACHE=redis://… names a store that they share"
     ]
 

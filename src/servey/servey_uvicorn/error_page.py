@@ -14,7 +14,8 @@ from servey.errors import CallError, InternalError
 from servey.http.health import LIVENESS_PATH, READINESS_PATH
 from servey.http.problem import Problems
 from servey.http.request import request_id_of
-from servey.settings import Settings, is_loopback
+from servey.security.urls import is_loopback
+from servey.settings import Settings
 
 _STYLE = """
 :root { color-scheme: light dark }

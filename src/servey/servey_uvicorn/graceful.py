@@ -20,6 +20,7 @@ import msgspec
 from servey.errors import MissingExtraError, ServeyError, count_of
 from servey.servey_uvicorn.access_log import access_logged
 from servey.servey_uvicorn.connections import busy, has_unread, has_waiting, idle
+from servey.servey_uvicorn.settings import UvicornSettings
 from servey.service import Service
 from servey.settings import Settings
 
@@ -67,8 +68,8 @@ class Stop(msgspec.Struct, frozen=True):
     @classmethod
     def of(cls, settings: Settings) -> Stop:
         """Return the stop that the settings describe."""
-        grace = settings.shutdown_timeout
-        return cls(delay=settings.shutdown_delay, grace=grace, lingering=min(0.5, grace / 4))
+        grace = settings.calls.shutdown_timeout
+        return cls(delay=settings.part(UvicornSettings).shutdown_delay, grace=grace, lingering=min(0.5, grace / 4))
 
 
 class NotOpenedError(Exception):
@@ -83,7 +84,7 @@ def uvicorn_config(app: Any, settings: Settings, *, access_log: bool = True) -> 
         settings: The settings.
         access_log: Whether to log requests.
     """
-    level = settings.log_level
+    level = settings.process.log_level
     if level == "INFO":  # uvicorn's messages at INFO are servey's own
         level = "WARNING"
     return uvicorn.Config(
@@ -92,7 +93,7 @@ def uvicorn_config(app: Any, settings: Settings, *, access_log: bool = True) -> 
         log_level=level.lower(),
         access_log=False,
         server_header=False,
-        forwarded_allow_ips=list(settings.trusted_proxies),
+        forwarded_allow_ips=list(settings.part(UvicornSettings).trusted_proxies),
         workers=1,
         reload=False,
     )

@@ -22,7 +22,7 @@ def bind(settings: Settings) -> socket.socket:
     Raises:
         SettingsError: The address cannot be bound; says why and what to set.
     """
-    host, port = settings.server_host, settings.server_port
+    host, port = settings.process.server_host, settings.process.server_port
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE

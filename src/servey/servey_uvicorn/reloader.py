@@ -78,7 +78,7 @@ def serve_reloading(
     with listening:
         listening.listen(BACKLOG)
         life = partial(_serve_when_ordered, settings, load, tell)
-        spawn = partial(ReloadedChild, life, listening, settings.log_level, QUICK.seconds + 1.0)
+        spawn = partial(ReloadedChild, life, listening, settings.process.log_level, QUICK.seconds + 1.0)
         Reloader(spawn, listening, roots).run()
 
 

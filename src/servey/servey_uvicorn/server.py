@@ -36,7 +36,7 @@ def serve(settings: Settings, load: Load, *, reload: bool = False, modules: str 
         SettingsError: The address cannot be bound, or the keys of tokens are not good enough.
         SystemExit: A resource cannot be opened.
     """
-    settings = settings.with_made_up()  # before there are several processes: a token of one is valid in the others
+    settings = settings.with_generated_secrets()  # before there are several processes, which share them
     if reload:
         from servey.servey_uvicorn.reloader import serve_reloading
         from servey.servey_uvicorn.watch import directories_of
@@ -47,7 +47,7 @@ def serve(settings: Settings, load: Load, *, reload: bool = False, modules: str 
     mounted = mounted_services(app)
     with bind(settings) as listening:
         log_banner(settings, mounted, listening)
-        if settings.workers > 1:
+        if settings.process.workers > 1:
             from servey.servey_uvicorn.worker_supervisor import serve_with_workers
 
             serve_with_workers(settings, load, listening)

@@ -61,8 +61,8 @@ def serve_with_workers(settings: Settings, load: Load, listening: socket.socket)
     listening.listen(BACKLOG)
     stop = Stop.of(settings)
     life = partial(_serve, settings, load)
-    spawn = partial(Worker, life, listening, settings.log_level, stop.seconds + 1.0)
-    WorkerSupervisor(spawn, settings.workers, listening, stop).run()
+    spawn = partial(Worker, life, listening, settings.process.log_level, stop.seconds + 1.0)
+    WorkerSupervisor(spawn, settings.process.workers, listening, stop).run()
 
 
 class Worker(Child):

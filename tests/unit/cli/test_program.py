@@ -202,7 +202,7 @@ def test_config_shows_every_setting_and_what_set_it(monkeypatch, capsys):
     monkeypatch.setenv("PORT", "9000")
     assert run(["config", "--json"]) == 0
     rows = {row["variable"]: row for row in json.loads(capsys.readouterr().out)}
-    assert rows.keys() == {variable.name for variable in Settings.variables().values()}
+    assert rows.keys() == {variable.name for variable in Settings().variables().values()}
     assert (rows["SERVER_PORT"]["value"], rows["SERVER_PORT"]["source"]) == ("9000", "PORT")
 
 

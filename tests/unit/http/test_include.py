@@ -349,12 +349,12 @@ async def chain() -> Chain:
 
 
 async def test_the_limits_are_those_of_graphql() -> None:
-    settings = Settings(graphql_max_depth=3, graphql_max_fields=4)
+    settings = Settings(max_depth=3, max_fields=4)
     assert await got(chain, query="include=next.next.next", settings=settings)
     assert await refused(chain, query="include=next.next.next.next", settings=settings) == (422, ["/include"])
     assert await got(chain, query="include=next.next.next,many", settings=settings)
     assert await refused(chain, query="include=next.next.next,many,many.next", settings=settings) == (422, ["/include"])
-    settings = Settings(graphql_max_cost=30)
+    settings = Settings(max_cost=30)
     assert await got(chain, query="include=next.next.next", settings=settings)
     assert await refused(chain, query="include=many.next", settings=settings) == (422, ["/include"])
 

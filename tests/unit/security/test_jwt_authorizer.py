@@ -56,7 +56,7 @@ KEYS = {
 
 
 def authorizer(**settings):
-    (found,) = configured_authorizers(Settings(**settings))
+    (found,) = configured_authorizers(Settings(**settings).tokens)
     return found
 
 
@@ -418,5 +418,5 @@ def test_the_start_says_what_verifies_tokens_and_not_the_secret():
     made_up = Service([guarded])
     (line,) = token_lines(made_up)
     assert "made up" in line
-    assert made_up.settings.jwt_secret_key not in line
+    assert made_up.settings.tokens.jwt_secret_key not in line
     assert token_lines(Service([nobody, not_served], plugins=[OneToken()])) == ["tokens: a plugin's OneToken"]

@@ -259,19 +259,17 @@ async def test_each_limit_is_a_setting_and_holds_before_anything_is_called() -> 
     assert await codes([count], fits) == []
     called.clear()
     for limits in (
-        {"graphql_max_depth": 2},
-        {"graphql_max_fields": 3},
+        {"max_depth": 2},
+        {"max_fields": 3},
         {"graphql_max_aliases": 0},
-        {"graphql_max_cost": 10 + 1 + 1 + 10 - 1},
+        {"max_cost": 10 + 1 + 1 + 10 - 1},
         {"graphql_max_tokens": 11},
     ):
         service = Service([count], settings=Settings(**limits))
         response = await post(service, fits)
         assert (response.status, len(response.json()["errors"])) == (400, 1), limits
     assert called == []
-    exact = Settings(
-        graphql_max_depth=3, graphql_max_fields=4, graphql_max_aliases=1, graphql_max_cost=22, graphql_max_tokens=12
-    )
+    exact = Settings(max_depth=3, max_fields=4, graphql_max_aliases=1, max_cost=22, graphql_max_tokens=12)
     assert await codes(Service([count], settings=exact), fits) == []
 
 

@@ -11,15 +11,20 @@ from servey.security.authorizer.fixed_keys import (
 )
 from servey.security.authorizer.jwt_authorizer import JwtAuthorizer, JwtIssuer
 from servey.security.authorizer.published_keys import PublishedKeys
-from servey.settings import Settings, shown_url
+from servey.security.settings import TokenSettings
+from servey.security.urls import shown_url
 
 
-def configured_authorizers(settings: Settings) -> tuple[JwtAuthorizer, ...]:
+def configured_authorizers(tokens: TokenSettings, *, is_generated: bool = False) -> tuple[JwtAuthorizer, ...]:
     """Return the authorizers of the settings: published keys first, then key pairs, then the secret.
 
-    No key is read or fetched yet. One for which no issuer is set takes no token of an issuer that another is for.
+    No key is read or fetched yet. A key without an issuer accepts no token of an issuer that has a key of its own.
+
+    Args:
+        tokens: The settings.
+        is_generated: Whether the secret is generated.
     """
-    audience, leeway = settings.jwt_audience, settings.jwt_leeway
+    audience, leeway = tokens.jwt_audience, tokens.jwt_leeway
     found = [
         JwtAuthorizer(
             PublishedKeys(issuer=issuer),
@@ -28,11 +33,11 @@ def configured_authorizers(settings: Settings) -> tuple[JwtAuthorizer, ...]:
             leeway=leeway,
             origin=f"the keys of {shown_url(issuer)} (SERVEY_OIDC_ISSUER)",
         )
-        for issuer in settings.oidc_issuers
+        for issuer in tokens.oidc_issuers
     ]
-    owned = tuple(filter(None, (*settings.oidc_issuers, *settings.jwks_issuers, settings.jwt_issuer)))
-    issuers = settings.jwks_issuers or ("",) * len(settings.jwks_urls)
-    for url, issuer in zip(settings.jwks_urls, issuers, strict=True):
+    owned = tuple(filter(None, (*tokens.oidc_issuers, *tokens.jwks_issuers, tokens.jwt_issuer)))
+    issuers = tokens.jwks_issuers or ("",) * len(tokens.jwks_urls)
+    for url, issuer in zip(tokens.jwks_urls, issuers, strict=True):
         of = f" for {issuer}" if issuer else " for any issuer, SERVEY_JWKS_ISSUER not being set"
         origin = f"the keys at {shown_url(url)} (SERVEY_JWKS_URL){of}"
         found.append(
@@ -41,10 +46,10 @@ def configured_authorizers(settings: Settings) -> tuple[JwtAuthorizer, ...]:
             )
         )
     issuer, private, public, secret = (
-        settings.jwt_issuer,
-        settings.jwt_private_key,
-        settings.jwt_public_key,
-        settings.jwt_secret_key,
+        tokens.jwt_issuer,
+        tokens.jwt_private_key,
+        tokens.jwt_public_key,
+        tokens.jwt_secret_key,
     )
     pairs = FixedKeys(lambda: pem_verification_keys(private, public))
     if private:
@@ -53,7 +58,7 @@ def configured_authorizers(settings: Settings) -> tuple[JwtAuthorizer, ...]:
             JwtIssuer(
                 pairs,
                 lambda: pem_signing_key(private),
-                lifetime=settings.jwt_lifetime,
+                lifetime=tokens.jwt_lifetime,
                 issuer=issuer,
                 audience=audience,
                 leeway=leeway,
@@ -65,17 +70,16 @@ def configured_authorizers(settings: Settings) -> tuple[JwtAuthorizer, ...]:
         origin = "the keys of SERVEY_JWT_PUBLIC_KEY"
         found.append(JwtAuthorizer(pairs, issuer=issuer, audience=audience, leeway=leeway, origin=origin, not_of=owned))
     if secret:
-        is_made_up = "JWT_SECRET_KEY" in settings.made_up
         found.append(
             JwtIssuer(
                 FixedKeys(lambda: (secret_verification_key(secret),)),
                 lambda: secret_signing_key(secret),
-                lifetime=settings.jwt_lifetime,
+                lifetime=tokens.jwt_lifetime,
                 issuer=issuer,
                 audience=audience,
                 leeway=leeway,
                 origin="HS256 with a secret made up at this start, JWT_SECRET_KEY not being set"
-                if is_made_up
+                if is_generated
                 else "HS256 with JWT_SECRET_KEY",
                 not_of=owned,
             )

@@ -20,7 +20,7 @@ from urllib.request import (
     build_opener,
 )
 
-from servey.settings import is_trusted_url, shown_url
+from servey.security.urls import is_trusted_url, shown_url
 
 MAX_BYTES = 512 * 1024
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from servey.errors import OverloadedError
 from servey.security.authorizer.key_ring import ALSO_CALLED, PUBLIC_KEY_ALGORITHMS, KeyRing, VerificationKey
-from servey.settings import shown_url
+from servey.security.urls import shown_url
 
 _log = logging.getLogger("servey.security")
 

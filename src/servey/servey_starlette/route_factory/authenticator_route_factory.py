@@ -20,14 +20,14 @@ from servey.action.callables import is_async
 from servey.action.defect import defect
 from servey.action.workers import WorkerThreads
 from servey.errors import CallError, OverloadedError, TooManyRequestsError
+from servey.generated_secrets import warn_of_generated
 from servey.http.request import client_of, request_id_of
 from servey.ports import Authenticator, TokenIssuer
 from servey.security.authenticator import DebugAuthenticator
 from servey.security.authorization import Authorization
-from servey.security.generated_secrets import warn_of_generated
+from servey.security.urls import is_loopback
 from servey.servey_starlette.route_factory.token_request import TokenError, TokenRequest, read_token_request
 from servey.service import Service
-from servey.settings import is_loopback
 
 if TYPE_CHECKING:
     from servey.servey_starlette.route_factory.login_attempts import LoginAttempts
@@ -59,7 +59,7 @@ class Login:
         self._authenticator = authenticator
         self._issuer = issuer
         # another ASGI server may be bound elsewhere than the settings say, so only SERVEY_ENV counts
-        is_said = service.settings.environment == "development"
+        is_said = service.settings.process.environment == "development"
         # an application that mounts the service has no banner, so the first login prints the password
         self._untold = service.has_made_up
         self._is_for_here = isinstance(authenticator, DebugAuthenticator) and not is_said
@@ -99,9 +99,9 @@ class Login:
         await Response(body, status, headers, "application/json")(scope, receive, send)
 
     async def _answer(self, request: Request, request_id: str) -> dict[str, Any]:
-        wanted = await read_token_request(request, self._service.settings.cors_origins)
+        wanted = await read_token_request(request, self._service.settings.http.cors_origins)
         client = client_of(request.scope)
-        at = self._service.runtime.loop.time() + self._service.settings.timeout
+        at = self._service.runtime.loop.time() + self._service.settings.calls.timeout
         try:
             async with self._attempts.attempt(client, wanted.username, at) as fail:
                 try:
@@ -122,7 +122,7 @@ class Login:
         granted = _granted(authorization, wanted)
         now = datetime.now(UTC).replace(microsecond=0)
         if granted.expires_at is None:
-            lifetime = timedelta(seconds=self._service.settings.jwt_lifetime)
+            lifetime = timedelta(seconds=self._service.settings.tokens.jwt_lifetime)
             granted = msgspec.structs.replace(granted, expires_at=now + lifetime)
         assert granted.expires_at is not None
         expires_in = int((granted.expires_at - now).total_seconds())

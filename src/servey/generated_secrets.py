@@ -16,8 +16,8 @@ def warn_of_generated(settings: Settings, authenticator: Authenticator | None) -
     """Log the generated password where no banner shows it, and the secrets that other processes do not share."""
     for hint in login_hints(settings, authenticator):
         _log.warning("POST /login: %s", hint)
-    if settings.workers > 1 or parent_process() is not None:  # a worker of another server, or of its reloader
-        names = settings.made_up
+    if settings.process.workers > 1 or parent_process() is not None:  # a worker of another server, or of its reloader
+        names = settings.generated
         _log.warning(
             "%s made up by this process, and otherwise by every other one of the server, so that a token or a password "
             "of one is refused by the next: set them, and SERVEY_ENV",
@@ -31,6 +31,6 @@ def login_hints(settings: Settings, authenticator: Authenticator | None) -> list
         return []
     if not isinstance(authenticator, DebugAuthenticator):
         return ["log in for a token"]
-    if settings.variables()["debug_authenticator_password"].name not in settings.made_up:
+    if settings.variables()["debug_authenticator_password"].name not in settings.generated:
         return [f"log in as {authenticator.username}, with the password in the settings"]
-    return [f"log in as {authenticator.username}, with the password {settings.debug_authenticator_password}"]
+    return [f"log in as {authenticator.username}, with the password {settings.login.debug_authenticator_password}"]
