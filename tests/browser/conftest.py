@@ -6,7 +6,6 @@ import http.client
 import os
 import queue
 import re
-import shutil
 import subprocess
 import sys
 import threading
@@ -22,6 +21,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from browser.docs_page import VARIABLES
+from support.chromium import chromium
 
 TOUR = Path(__file__).parents[2] / "examples" / "tour"
 BOUND = 120.0
@@ -32,9 +32,6 @@ SIZE: Any = {"width": 1280, "height": 900}
 
 CLOSE = "document.querySelectorAll('.opblock.is-open .opblock-summary-control').forEach(element => element.click())"
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-INSTALL = "there is no Chromium; install it, on Debian with: apt-get install -y chromium"
-
 EXPECTED = (
     "Failed to load resource",  # of every status from 400 on, also of one that "Try it out" shows
     "Deprecated: escaping deep link whitespace",  # Swagger UI of links to operations with an underscore
@@ -44,9 +41,7 @@ EXPECTED = (
 
 @pytest.fixture(scope="module")  # an event loop runs in this thread meanwhile, and other modules have their own
 def browser() -> Iterator[Browser]:
-    path = next(filter(None, map(shutil.which, NAMES)), None)
-    if path is None:
-        pytest.skip(INSTALL)
+    path = chromium()
     offline = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
     with sync_playwright() as playwright:
         options = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", offline]

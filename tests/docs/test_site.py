@@ -17,6 +17,7 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 from servey import errors
+from support.chromium import chromium
 
 ROOT = Path(__file__).parents[2]
 SOURCES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "examples" / "tour" / "README.md"]
@@ -167,11 +168,9 @@ def served(site: Path) -> Iterator[str]:
 
 
 def test_on_a_phone_no_page_is_too_wide_fails_or_asks_for_anything_elsewhere(site, pages):
-    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if chromium is None:
-        pytest.skip("there is no Chromium on this machine")
+    path = chromium()
     with served(site) as address, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
         page = browser.new_context(viewport={"width": 390, "height": 844}).new_page()
         wrong: list[str] = []
         page.on("request", lambda request: None if request.url.startswith(address) else wrong.append(request.url))
