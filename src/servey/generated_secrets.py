@@ -1,4 +1,4 @@
-"""Tell users which secrets the settings generated: a password that nobody sees is of no use."""
+"""Log the secrets that the settings have generated, as users need the password."""
 
 from __future__ import annotations
 

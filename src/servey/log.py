@@ -1,6 +1,6 @@
-"""Logging set-up for the programs: lines for a person on a terminal, one JSON object per line anywhere else.
+"""Configure logging for the programs: lines for a person on a terminal, one JSON object per line anywhere else.
 
-Nothing is set up by an import. A library's user who calls servey from a program of their own keeps their logging.
+An import configures nothing: a program that uses servey as a library keeps its own logging.
 """
 
 from __future__ import annotations
@@ -111,8 +111,8 @@ class JsonFormatter(logging.Formatter):
 class AccessRecord(logging.LogRecord):
     """One request of the access log: what people read, and the members that programs read.
 
-    A record costs more to make than a small request to answer. This one leaves out what nobody asks of it: the
-    place in the source, the thread, the process.
+    Making an ordinary record takes longer than answering a small request. This one leaves out the place in the source,
+    the thread and the process.
 
     Args:
         name: The logger.
@@ -143,7 +143,7 @@ _BLANK: dict[str, Any] = {**vars(logging.makeLogRecord({}))}
 
 
 class Handler(logging.StreamHandler[TextIO]):
-    """Marks the handler that `configure` installed, so that it is replaced and nobody else's is."""
+    """The handler that `configure` installs; another call of `configure` replaces it, and no other handler."""
 
 
 def configure(level: str = "INFO", stream: TextIO | None = None) -> None:
@@ -194,7 +194,7 @@ def _time(record: logging.LogRecord) -> str:
 
 @lru_cache(maxsize=4)
 def _second(moment: int) -> str:
-    """Return a second, UTC, without its end; as there are many records in one, it is not written for each."""
+    """Return a second, UTC, without its fraction; cached, because many records share a second."""
     return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 

@@ -6,10 +6,39 @@ connection that looks idle may have a request that the event loop has not read. 
 
 from __future__ import annotations
 
+import ctypes
 import select
 import socket
+import struct
+import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
+
+_SO_ATTACH_FILTER = 26
+_DROP_NEW = (
+    (0x30, 0, 0, 13),  # load the byte of the TCP header that has its flags
+    (0x54, 0, 0, 0x12),  # keep SYN and ACK
+    (0x15, 0, 1, 0x02),  # a SYN alone:
+    (0x06, 0, 0, 0),  # drop it
+    (0x06, 0, 0, 0xFFFFFFFF),  # else take it
+)
+"""A classic BPF program (``linux/filter.h``) that drops the packet with which a connection begins, and no other."""
+
+
+def refuse_new(listening: socket.socket) -> None:
+    """Have Linux drop the first packet of new connections to a listening socket, in every process that shares it.
+
+    A client that comes now tries again after a second, when the socket is closed, and is refused. Without this, a
+    process that is interrupted between its last look at the socket and the closing resets the connections of that time.
+    """
+    if sys.platform != "linux" or listening.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    program = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in _DROP_NEW))
+    with suppress(OSError):  # a sandbox that knows no filters
+        listening.setsockopt(
+            socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HP", len(_DROP_NEW), ctypes.addressof(program))
+        )
 
 
 def has_waiting(sockets: Iterable[socket.socket]) -> bool:

@@ -19,7 +19,7 @@ import msgspec
 
 from servey.errors import MissingExtraError, ServeyError, count_of
 from servey.servey_uvicorn.access_log import access_logged
-from servey.servey_uvicorn.connections import busy, has_unread, has_waiting, idle
+from servey.servey_uvicorn.connections import busy, has_unread, has_waiting, idle, refuse_new
 from servey.servey_uvicorn.settings import UvicornSettings
 from servey.service import Service
 from servey.settings import Settings
@@ -40,6 +40,10 @@ EX_UNAVAILABLE = 69
 
 SAME_SECONDS = 0.5
 """For how long a child may receive one Ctrl-C twice: from the terminal and from its parent."""
+
+
+HANDSHAKE_SECONDS = 0.1
+"""How long connections that have begun may take to be made, when no other can begin."""
 
 
 class Stop(msgspec.Struct, frozen=True):
@@ -212,7 +216,7 @@ class Server(uvicorn.Server):
         await self._close_after_answers()
         await self._serve_on(stop.delay)
         if stop.accepts_waiting:
-            await self._while(lambda: has_waiting(sockets or []), 1.0, 0)
+            await self._accept_waiting(sockets or [])
         self._stop_listening(sockets or [])
         connections = self.server_state.connections
         await self._while(lambda: bool(idle(connections)), min(stop.lingering, end - loop.time()), 0.02)
@@ -225,6 +229,14 @@ class Server(uvicorn.Server):
             await self.lifespan.shutdown()
         if self._is_child:
             self._captured_signals.clear()  # uvicorn would raise them again
+
+    async def _accept_waiting(self, sockets: Sequence[socket.socket]) -> None:
+        """Accept the connections that have begun. The supervisor of workers refuses new ones for all of them."""
+        if not self._is_child:
+            for listening in sockets:
+                refuse_new(listening)
+        await self._while(lambda: True, HANDSHAKE_SECONDS, 0.02)
+        await self._while(lambda: has_waiting(sockets), 1.0, 0)
 
     def _stop_listening(self, sockets: Sequence[socket.socket]) -> None:
         """Close the listening sockets now; uvicorn would do it when the idle connections are closed."""
@@ -285,7 +297,7 @@ def _end_after(seconds: float, number: int) -> None:
 def _end(number: int) -> None:
     """End the process, whatever hangs in it."""
     message = "what runs or closes does not end; the process ends by force"
-    # writing blocks while nobody reads standard error
+    # writing blocks if no process reads standard error
     writing = threading.Thread(target=_log.critical, args=(message,), daemon=True)
     writing.start()
     writing.join(1)

@@ -91,7 +91,7 @@ class Changes(Iterator[set[Path]]):
         moment = time.time()
         try:
             found, self._first = self._first or next(self._changes), set[FileChange]()
-            if self._identities() != self._kept or any(path in self._places for _, path in found):
+            if self._identities() != self._known or any(path in self._places for _, path in found):
                 raise FileNotFoundError(f"{self._home} was moved or replaced")
             changed = {Path(path) for change, path in found if _is_python(change, path)}
             created = {path for change, path in found if change is not Change.modified and os.path.isdir(path)}
@@ -99,7 +99,7 @@ class Changes(Iterator[set[Path]]):
         except (OSError, RuntimeError) as error:  # RuntimeError: the name of a file is not UTF-8
             self.is_lost = True
             if not self._has_warned:
-                _log.warning("the files have to be watched anew: %s", error)
+                _log.warning("the files cannot be watched now, and are watched anew as soon as they can: %s", error)
             self._has_warned = True
             return set()
         self._looked = moment
@@ -108,7 +108,7 @@ class Changes(Iterator[set[Path]]):
     def _begin(self) -> None:
         self.is_lost = False
         self._looked = time.time()
-        self._kept = self._identities()
+        self._known = self._identities()
         self._places = set(map(str, self._roots))
         self._watched = set(trees(self._roots))
         self._changes = self._watch()
@@ -122,15 +122,15 @@ class Changes(Iterator[set[Path]]):
         """Watch again, if the working directory exists; return the files that have changed meanwhile."""
         if self._stop.wait(_TICK_MILLISECONDS / 1000):
             raise StopIteration
-        kept, looked = self._kept, self._looked - 1.0  # the times of files are coarse
+        known, looked = self._known, self._looked - 1.0  # the times of files are coarse
         try:
             os.chdir(self._home)  # it may be a new directory of the same name
             self._begin()
         except (OSError, RuntimeError):
-            self.is_lost, self._kept, self._looked = True, kept, looked + 1.0
+            self.is_lost, self._known, self._looked = True, known, looked + 1.0
             return set()
         files = {path for place in self._watched for path in Path(place).glob("*.py") if _is_text(path.name)}
-        if self._kept != kept:
+        if self._known != known:
             return files
         return {path for path in files if _changed_at(path) > looked}
 

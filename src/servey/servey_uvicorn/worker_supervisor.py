@@ -20,6 +20,7 @@ from multiprocessing.connection import Connection
 from types import FrameType
 from typing import Any
 
+from servey.servey_uvicorn.connections import refuse_new
 from servey.servey_uvicorn.graceful import (
     EX_UNAVAILABLE,
     NotOpenedError,
@@ -182,15 +183,21 @@ class WorkerSupervisor:
 
     def _stop_workers(self) -> None:
         """Have all workers stop, and end by force those that do not."""
-        self._listening.close()  # it stays open until the last worker has accepted what waits
         for worker in self.workers:
             worker.process.terminate()
-        until = time.monotonic() + self._stop.seconds + 2.0
-        for worker in self.workers:
-            worker.process.join(max(0.0, until - time.monotonic()))
+        self._join(self._stop.delay)
+        refuse_new(self._listening)
+        self._listening.close()  # it stays open until the last worker has accepted what waits
+        self._join(self._stop.seconds - self._stop.delay + 2.0)
         for worker in self.workers:
             worker.process.kill()
             worker.process.join()
+
+    def _join(self, seconds: float) -> None:
+        """Wait until all workers have ended, for at most `seconds`."""
+        until = time.monotonic() + seconds
+        for worker in self.workers:
+            worker.process.join(max(0.0, until - time.monotonic()))
 
     def _wait(self, seconds: float) -> None:
         """Wait for a signal, a report, or the end of a worker."""
