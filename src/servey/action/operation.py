@@ -204,8 +204,8 @@ class Operation:
         elif self.needs_caller and context.authorization is None:
             raise UnauthorizedError
 
-    async def check_access(self, context: CallContext) -> None:
-        """Return when the access control lets the caller of `context` in, whatever its origin; counts nothing.
+    def check_access(self, context: CallContext) -> Awaitable[None]:
+        """Return what to await for the access check of the caller of `context`, whatever its origin; counts nothing.
 
         Raises:
             CallError: As for `authorize`.
@@ -213,7 +213,7 @@ class Operation:
         if self.needs_caller and context.authorization is None:
             raise UnauthorizedError
         context.service, context.action = self.service, self.name
-        await check_access(self.action.access_control, context, self._within_deadline)
+        return check_access(self.action.access_control, context, self._within_deadline)
 
     def _within_deadline(self, awaitable: Awaitable[Any], context: CallContext) -> Awaitable[Any]:
         runtime = self._current_runtime()

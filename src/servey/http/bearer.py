@@ -14,15 +14,13 @@ AUTHORIZATION_KEY = "servey.authorization"
 """The ASGI scope key under which a middleware may leave an `Authorization` that it has verified; None for no caller."""
 
 
-def bearer_token(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
-    """Return the bearer token of a request; None without an ``Authorization`` header.
+def bearer_token(headers: Iterable[tuple[bytes, bytes]]) -> str:
+    """Return the bearer token of a request that has an ``Authorization`` header.
 
     Raises:
         UnauthorizedError: The header is not exactly one bearer token.
     """
     given = [value for name, value in headers if name == b"authorization"]
-    if not given:
-        return None
     if len(given) > 1:
         raise UnauthorizedError("there is more than one Authorization header", error="invalid_request")
     scheme, _, token = given[0].decode("latin-1").strip().partition(" ")
@@ -61,5 +59,7 @@ async def authenticated(
     """
     if AUTHORIZATION_KEY in scope:
         return authorization_left_in(scope)
-    token = bearer_token(scope["headers"])
-    return None if token is None else await service.authenticate(token, context, deadline)
+    headers = scope["headers"]
+    if not any(name == b"authorization" for name, _ in headers):
+        return None
+    return await service.authenticate(bearer_token(headers), context, deadline)

@@ -11,7 +11,7 @@ from servey.action.defect import defect, is_stop
 from servey.action.operation import LARGE_BODY
 from servey.errors import CallError, OverloadedError
 from servey.http.answer import answering, privacy_of
-from servey.http.bearer import AUTHORIZATION_KEY, authenticated, authorization_left_in
+from servey.http.bearer import AUTHORIZATION_KEY, authorization_left_in, bearer_token
 from servey.http.include import answer_including
 from servey.http.problem import Problems
 from servey.http.request import (
@@ -78,6 +78,7 @@ def action_endpoint(route: WebRoute, service: Service, problems: Problems, inclu
     name, send_problem = operation.name, problems.send
     answer = answering(route, service.cached, service.invalidations.get(name))
     privacy, privacy_by_cookie = privacy_of(operation)
+    authenticate = service.authenticate
     including = answer_including(route, include, service.cached, ignore_unknown=ignore_unknown)
 
     async def endpoint(scope: Scope, receive: Receive, send: Send) -> None:
@@ -92,7 +93,8 @@ def action_endpoint(route: WebRoute, service: Service, problems: Problems, inclu
                 context.authorization, extra = authorization_left_in(scope), privacy_by_cookie
             elif b"authorization" in headers:
                 deadline = operation.deadline(context, operation.runtime)
-                context.authorization = await authenticated(scope, service, context, deadline)
+                token = bearer_token(scope["headers"])
+                context.authorization = await authenticate(token, context, deadline)
             if not is_unguarded:
                 if is_limited:
                     context.client = client_of(scope)
