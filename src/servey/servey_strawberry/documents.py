@@ -127,8 +127,9 @@ class Documents:
             DocumentError: The document is not valid, or exceeds a limit.
             UnknownDocumentError: The document is unknown, or only persisted ones are executed.
         """
-        if identifier is not None and (found := self._trusted.get(_plain(identifier))) is not None:
-            return found
+        trusted = None if identifier is None else self._trusted.get(_plain(identifier))
+        if trusted is not None:
+            return trusted
         if self._limits.graphql_only_documents:
             raise UnknownDocumentError("only persisted documents are executed here: send the id of one")
         if source is None:
@@ -187,7 +188,8 @@ class Documents:
         ]
         if errors:
             raise DocumentError(errors)
-        if errors := validate(self._schema, ast, _RULES, max_errors=MOST_ERRORS, hide_suggestions=hide):
+        errors = validate(self._schema, ast, _RULES, max_errors=MOST_ERRORS, hide_suggestions=hide)
+        if errors:
             raise DocumentError([_explained(error, self._schema, hide_suggestions=hide) for error in errors])
         return Document(
             ast,
@@ -215,7 +217,8 @@ _AT_ROOT = re.compile(r"Cannot query field '(\w+)' on type '(Query|Mutation)'")
 
 def _explained(error: GraphQLError, schema: GraphQLSchema, *, hide_suggestions: bool) -> GraphQLError:
     """Return an error of validation, with a better message where servey has one."""
-    if not hide_suggestions and (found := _AT_ROOT.match(error.message)) is not None:
+    found = None if hide_suggestions else _AT_ROOT.match(error.message)
+    if found is not None:
         name, root = found.groups()
         is_query = root == "Mutation"
         other = schema.query_type if is_query else schema.mutation_type

@@ -99,7 +99,8 @@ def _variable_problem(error: GraphQLError) -> dict[str, str] | None:
     if found is None:
         return None
     parts = [found[1], *(name or index for name, index in _PART.findall(found[2] or ""))]
-    if (member := _MEMBER.match(cause.message)) is not None:
+    member = _MEMBER.match(cause.message)
+    if member is not None:
         parts.append(member[1])
     path = ""
     for part in parts:

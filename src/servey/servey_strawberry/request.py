@@ -171,20 +171,7 @@ def media_type(accept: Sequence[str]) -> str | None:
     Args:
         accept: The values of the Accept headers; without one, the answer is `application/json`.
     """
-    ranges: list[tuple[float, str]] = []
-    for part in ",".join(accept).split(","):
-        media, *parameters = (item.strip().lower() for item in part.split(";"))
-        if not media:
-            continue
-        quality = 1.0
-        for parameter in parameters:
-            name, _, value = parameter.partition("=")
-            if name.strip() == "q":
-                try:
-                    quality = float(value)
-                except ValueError:
-                    quality = 0.0
-        ranges.append((quality, media))
+    ranges = [item for item in map(_media_range, ",".join(accept).split(",")) if item[1]]
     if not ranges:
         return JSON
     best: tuple[float, int, str] | None = None
@@ -196,3 +183,17 @@ def media_type(accept: Sequence[str]) -> str | None:
         if quality > 0 and (best is None or rank[:2] > best[:2]):
             best = rank
     return None if best is None else best[2]
+
+
+def _media_range(text: str) -> tuple[float, str]:
+    """Return the quality and the media range of one member of an Accept header."""
+    media, *parameters = (item.strip().lower() for item in text.split(";"))
+    quality = 1.0
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name.strip() == "q":
+            try:
+                quality = float(value)
+            except ValueError:
+                quality = 0.0
+    return quality, media
