@@ -15,6 +15,7 @@ BUILT_IN = (
     "servey.servey_starlette.plugin:StarlettePlugin",
     "servey.servey_uvicorn.plugin:UvicornPlugin",
     "servey.servey_strawberry.plugin:StrawberryPlugin",
+    "servey.servey_redis.plugin:RedisPlugin",
 )
 
 PLUGIN_GROUP = "servey.plugins"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgspec
 
@@ -22,7 +22,11 @@ from servey.settings_part import SettingsPart
 if TYPE_CHECKING:
     from servey.action.operation import Operation
     from servey.codec import Engine
+    from servey.ports import RateLimitStorage, ResultStore
     from servey.service import Service
+    from servey.settings import Settings
+
+T = TypeVar("T")
 
 
 class Injector(msgspec.Struct, frozen=True):
@@ -63,6 +67,23 @@ class TriggerSupport(msgspec.Struct, frozen=True):
     def __post_init__(self) -> None:
         if not inspect.isclass(self.type):
             raise DefinitionError("a TriggerSupport names a trigger's class", fix="TriggerSupport(WebTrigger)")
+
+
+class StoreSupport(msgspec.Struct, Generic[T], frozen=True):
+    """Open the stores at URLs of some schemes.
+
+    Args:
+        schemes: The schemes, such as ``"redis"``.
+        open: Takes a URL and the settings, and returns a store. It raises `SettingsError` for a wrong URL, and
+            connects only when the store is used.
+    """
+
+    schemes: tuple[str, ...]
+    open: Callable[[str, Settings], T]
+
+    def __post_init__(self) -> None:
+        if isinstance(self.schemes, str) or not callable(self.open):
+            raise DefinitionError("a StoreSupport takes schemes and a function", fix="StoreSupport(('redis',), open)")
 
 
 class Command(msgspec.Struct, frozen=True):
@@ -129,6 +150,14 @@ class Plugin:
 
     def errors(self) -> Sequence[ErrorMapping]:
         """Return how exceptions that any action may raise are shown to callers."""
+        return ()
+
+    def result_stores(self) -> Sequence[StoreSupport[ResultStore]]:
+        """Return the stores for cached results (``SERVEY_RESULT_CACHE``)."""
+        return ()
+
+    def rate_limit_storages(self) -> Sequence[StoreSupport[RateLimitStorage]]:
+        """Return the storages for rate limits (``SERVEY_RATE_LIMITS``); one is opened for each event loop."""
         return ()
 
     def commands(self) -> Sequence[Command]:

@@ -5,7 +5,8 @@ The engines of the codec (`servey.codec.Engine`) are a port too; it stands with 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+import asyncio
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from servey.security.authorization import Authorization
@@ -97,9 +98,7 @@ class Authenticator(Protocol):
 class CacheControl(Protocol):
     """Say for how long, and by what, a result may be used again.
 
-    Two things more may be there, and are asked of an object only if it has them: the attribute ``may_be_fresh``, False
-    where no result ever has a `max_age` above 0, so that the server need not look for one; and the method
-    ``current_etag(arguments)`` of the cache control of a change, the tag of what is there before it.
+    It may also be a `RevalidatingCacheControl`, a `FreshnessCacheControl` or a `PublicCacheControl`.
     """
 
     def cache_header(self, result: Any, content: bytes, /) -> CacheHeader:
@@ -121,6 +120,53 @@ class RateLimiter(Protocol):
         Raises:
             TooManyRequestsError: Nothing is left.
         """
+        ...
+
+
+@runtime_checkable
+class RevalidatingCacheControl(Protocol):
+    """The cache control of a write, which knows the current entity tag of what the write changes."""
+
+    def current_etag(self, arguments: Mapping[str, Any], /) -> Awaitable[str | None] | str | None:
+        """Return (or resolve to) the tag without quotes; None if nothing exists yet."""
+        ...
+
+
+@runtime_checkable
+class FreshnessCacheControl(Protocol):
+    """A cache control that says in advance whether results can be fresh."""
+
+    may_be_fresh: bool
+    """False if no result ever has a `max_age` above 0, so that the server does not look for cached results."""
+
+
+@runtime_checkable
+class PublicCacheControl(Protocol):
+    """A cache control that says in advance whether shared caches may keep results of requests with a token."""
+
+    public: bool
+
+
+Asked = tuple[str, int, int]
+"""A window of calls: its key, how many calls it admits, and its length in seconds."""
+Told = tuple[bool, float, int]
+"""A window after a call: whether it admitted the call, the age of its oldest call in seconds, and its calls."""
+
+
+class RateLimitStorage(Protocol):
+    """Count calls for several processes, in one event loop."""
+
+    errors: tuple[type[Exception], ...]
+    """What `acquire_all` raises if the storage fails, besides `OSError` and `TimeoutError`."""
+    turn: asyncio.Semaphore
+    """Callers acquire it before `acquire_all`, so that a few connections suffice."""
+
+    async def acquire_all(self, asked: Sequence[Asked], /) -> Sequence[Told]:
+        """Count a call in all windows if all of them admit it, in one step."""
+        ...
+
+    async def close(self) -> None:
+        """Close the connections."""
         ...
 
 

@@ -28,11 +28,12 @@ from servey.errors import (
 )
 from servey.finder import Declarations, find_declarations
 from servey.plugin import Plugin, TriggerSupport
-from servey.ports import ResultStore
+from servey.ports import RateLimitStorage, ResultStore
 from servey.security.authentication import Authentication
 from servey.service_builder import ServiceBuilder, check_declared
 from servey.service_life import open_service, start_triggers
 from servey.settings import Settings
+from servey.stores import store_opener
 from servey.trigger.web_route import WebRoute, web_routes
 
 if TYPE_CHECKING:
@@ -99,6 +100,18 @@ class Service:
         )
         self._call_counter: CallCounter | None = None
         self._result_store: ResultStore | None = None
+        self._open_results: Callable[[], ResultStore] | None = store_opener(
+            "SERVEY_RESULT_CACHE",
+            self.settings.cache.result_cache,
+            _flat(plugin.result_stores() for plugin in self.plugins),
+            self.settings,
+        )
+        self._open_rate_limits: Callable[[], RateLimitStorage] | None = store_opener(
+            "SERVEY_RATE_LIMITS",
+            self.settings.rate_limit.rate_limits,
+            _flat(plugin.rate_limit_storages() for plugin in self.plugins),
+            self.settings,
+        )
         self._has_warned = False
         builder = ServiceBuilder(
             self, injection=self._injection, runtimes=self._runtimes, triggers=self._triggers, errors=errors
@@ -227,7 +240,7 @@ class Service:
         if self._call_counter is None:
             from servey.security.rate_limit.call_counter import CallCounter
 
-            self._call_counter = CallCounter(self.settings.rate_limit.rate_limits, self.settings.cache.store_timeout)
+            self._call_counter = CallCounter(self._open_rate_limits, self.settings.cache.store_timeout)
         return self._call_counter
 
     @property
@@ -239,9 +252,13 @@ class Service:
             MissingExtraError: A package that keeps them is not installed.
         """
         if self._result_store is None:
-            from servey.cache_control.stores import open_store
+            if self._open_results is not None:
+                self._result_store = self._open_results()
+            else:
+                from servey.cache_control.memory_result_store import MemoryResultStore  # not needed by most processes
 
-            self._result_store = open_store(self.settings.cache)
+                settings = self.settings.cache
+                self._result_store = MemoryResultStore(settings.result_cache_entries, settings.result_cache_bytes)
         return self._result_store
 
     @asynccontextmanager

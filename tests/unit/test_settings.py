@@ -532,8 +532,6 @@ CONTRADICTIONS = [
         for text in (
             "redis",
             "redis://",
-            "http://a.b",
-            "memcached://a.b",
             "unix://",
             "redis://a:port",
             "Memory",

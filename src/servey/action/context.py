@@ -54,7 +54,8 @@ class CallContext(msgspec.Struct, gc=False):
         client: The address that the call comes from, where that is known; what anonymous callers are told apart by.
         limits: What is left of the rate limit of the action, where it has one; set when the call was counted.
         service: The `servey.service.Service` whose action is called; set when it runs.
-        invalidated: The `servey.cache_control.invalidated.Invalidated` of the call, once it has invalidated results.
+        invalidated: The `servey.cache_control.pending_invalidations.PendingInvalidations` of the call, once it has
+            invalidated results.
         batch_loader: The `servey.action.batch_loader.BatchLoader` of the request, which makes calls together; None for
             a single call.
         action: The name of the action; set when its access is checked or it runs. Empty before.

@@ -15,7 +15,7 @@ from servey.action.callables import module_of, qualified_name_of
 from servey.action.context import CURRENT_CALL
 from servey.action.deadlines import in_time
 from servey.cache_control.argument_key import UnkeyableError, argument_key
-from servey.cache_control.invalidated import Invalidated
+from servey.cache_control.pending_invalidations import PendingInvalidations
 from servey.cache_control.reply_headers import ReplyHeaders
 from servey.cache_control.representation import Fetched, Representation
 from servey.cache_control.result_store import Lease, Lookup, ResultKey
@@ -340,7 +340,7 @@ def _note(store: ResultStore, keys: tuple[str, bytes | None]) -> None:
     call = CURRENT_CALL.get(None)
     if call is not None:
         if call.invalidated is None:
-            call.invalidated = Invalidated()
+            call.invalidated = PendingInvalidations()
         call.invalidated.add(store, *keys)
 
 

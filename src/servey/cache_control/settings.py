@@ -10,7 +10,7 @@ import msgspec
 
 from servey.settings_part import Positive, SettingsPart, Variable
 
-_STORE = r"(redis|rediss|valkey|valkeys)://[^\s/?#]+(/\S*)?(\?\S*)?|unix://[^\s?#]*/\S+"
+_STORE = r"(?!unix:)[a-z][a-z0-9+.-]*://[^\s/?#]+(/\S*)?(\?\S*)?|unix://[^\s?#]*/\S+"
 
 
 class CacheSettings(SettingsPart, frozen=True, kw_only=True):

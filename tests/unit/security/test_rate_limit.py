@@ -4,11 +4,11 @@ import pytest
 
 from servey import Authorization, CallContext, Origin
 from servey.action.action import action
-from servey.cache_control.redis_result_store import RedisResultStore
 from servey.errors import DefinitionError, SettingsError
-from servey.security.rate_limit.call_counter import CallCounter
 from servey.security.rate_limit.caller import caller_of, network_of, warn_of_no_address
 from servey.security.rate_limit.rate_limit import MOST_CALLS, parse_rate_limit
+from servey.servey_redis.redis_rate_limit_storage import RedisRateLimitStorage
+from servey.servey_redis.redis_result_store import RedisResultStore
 from servey.service import Service
 from servey.settings import Settings
 
@@ -62,7 +62,7 @@ def test_a_store_that_is_none_stops_the_start_and_is_not_repeated():
 
 @pytest.mark.parametrize("option", ["foo=bar", "decode_responses=true", "encoding=utf-16", "db=x"])
 def test_an_option_that_no_store_has_or_that_changes_its_answers_stops_the_start(option):
-    for of in (CallCounter, RedisResultStore):
+    for of in (lambda url: RedisRateLimitStorage(url, 1.0), RedisResultStore):
         with pytest.raises(SettingsError, match="SERVEY_R") as raised:
             of(f"redis://:secret@127.0.0.1:1/0?{option}")
         assert "secret" not in str(raised.value)
@@ -71,7 +71,7 @@ def test_an_option_that_no_store_has_or_that_changes_its_answers_stops_the_start
 
 @pytest.mark.parametrize("url", ["redis://host", "redis://:secret@host:6379/1", "rediss://host", "unix:///run/v.sock"])
 def test_a_store_is_named_as_its_client_names_it(url):
-    assert CallCounter(url).is_shared
+    assert Service([], settings=Settings(rate_limits=url)).call_counter.is_shared
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,8 @@ def test_several_workers_that_keep_results_for_themselves_are_told() -> None:
 def test_a_package_that_is_missing_is_told_when_the_application_is_made(
     monkeypatch: pytest.MonkeyPatch, where: str, module: str
 ) -> None:
-    monkeypatch.delitem(sys.modules, "servey.cache_control.redis_result_store", raising=False)
+    for name in ("redis_result_store", "connections"):
+        monkeypatch.delitem(sys.modules, f"servey.servey_redis.{name}", raising=False)
     monkeypatch.setitem(sys.modules, module, None)
     settings = Settings(result_cache=where)
     create_app(Service([write], settings=settings))

@@ -6,20 +6,20 @@ import asyncio
 import logging
 import math
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from servey.action.context import RateLimitState
-from servey.cache_control.circuit import Circuit, within
+from servey.cache_control.circuit_breaker import CircuitBreaker, within
 from servey.errors import MissingExtraError, TooManyRequestsError, count_of, is_missing
 from servey.security.rate_limit.rate_limit_headers import rate_limit_headers
 
 try:
     from cachetools import TLRUCache
 
-    from servey.security.rate_limit.memory_storage import Asked, MemoryStorage, Told
+    from servey.security.rate_limit.memory_storage import MemoryStorage
 except ModuleNotFoundError as error:
     for package in ("limits", "cachetools"):
         if is_missing(package, error):
@@ -29,7 +29,7 @@ except ModuleNotFoundError as error:
 if TYPE_CHECKING:
     from limits import RateLimitItem
 
-    from servey.security.rate_limit.shared_storage import SharedStorage
+    from servey.ports import Asked, RateLimitStorage, Told
 
 _log = logging.getLogger("servey.rate_limit")
 
@@ -48,12 +48,12 @@ class CallCounter:
     window admits calls. If the store does not answer, this process counts alone until it does.
 
     Args:
-        where: ``"memory"``, or the ``redis://…`` of a shared store.
-        timeout: Seconds that the shared store has for an answer.
+        open_shared: Opens the shared storage, for each event loop; None to count in this process alone.
+        timeout: Seconds to wait for an answer of the shared storage.
 
     Raises:
-        SettingsError: `where` is neither.
-        MissingExtraError: A package for it is not installed.
+        SettingsError: The URL of the shared storage is not valid.
+        MissingExtraError: A package that the storage needs is not installed.
 
     Example:
         >>> from servey.security.rate_limit.rate_limit import parse_rate_limit
@@ -62,21 +62,21 @@ class CallCounter:
         RateLimitState(limit=10, window=60, remaining=9, reset=60)
     """
 
-    def __init__(self, where: str = "memory", timeout: float = 0.25) -> None:
+    def __init__(self, open_shared: Callable[[], RateLimitStorage] | None = None, timeout: float = 0.25) -> None:
         self._memory = MemoryStorage()
         self._timeout = timeout
-        self._where = where
-        self._stores: WeakKeyDictionary[asyncio.AbstractEventLoop, SharedStorage] = WeakKeyDictionary()
+        self._open_shared = open_shared
+        self._stores: WeakKeyDictionary[asyncio.AbstractEventLoop, RateLimitStorage] = WeakKeyDictionary()
         self._lock = threading.Lock()
         self._spent: TLRUCache[str, float] = TLRUCache(_KNOWN, _until, monotonic)
-        self._circuit = Circuit("the store of rate limits (SERVEY_RATE_LIMITS)", _log)
-        if self.is_shared:
-            _shared_storage_type().check(where)
+        self._circuit = CircuitBreaker("the store of rate limits (SERVEY_RATE_LIMITS)", _log)
+        if open_shared is not None:
+            open_shared()  # raises what is wrong now, and not at the first call
 
     @property
     def is_shared(self) -> bool:
         """Whether several processes share the count."""
-        return self._where != "memory"
+        return self._open_shared is not None
 
     async def count(self, limits: Sequence[RateLimitItem], *key: str) -> RateLimitState:
         """Count a call, and return the state of the limit with the fewest calls left.
@@ -103,7 +103,8 @@ class CallCounter:
         """Return the answer of the shared store, or a remembered one; None without an answer in time."""
         if (known := self._known(asked)) is not None:
             return known
-        store = self._store()
+        assert self._open_shared is not None
+        store = self._store(self._open_shared)
         if store.turn.locked():
             try:
                 await within(self._timeout, store.turn.acquire())
@@ -114,7 +115,7 @@ class CallCounter:
         try:
             if (known := self._known(asked)) is not None:  # an earlier call in the queue has learnt it
                 return known
-            if not self._circuit.closed():
+            if not self._circuit.allows_request():
                 return None
             begin = monotonic()
             told = await within(self._timeout, store.acquire_all(asked))
@@ -152,13 +153,13 @@ class CallCounter:
             for until, (_, limit, window) in zip(spent, asked, strict=True)
         ]
 
-    def _store(self) -> SharedStorage:
+    def _store(self, open_shared: Callable[[], RateLimitStorage]) -> RateLimitStorage:
         """Return the shared store for this event loop."""
         loop = asyncio.get_running_loop()
         store = self._stores.get(loop)
         if store is None:
             with self._lock:  # event loops in other threads
-                store = self._stores[loop] = _shared_storage_type()(self._where, self._timeout)
+                store = self._stores[loop] = open_shared()
         return store
 
 
@@ -188,9 +189,3 @@ def _refused(state: RateLimitState) -> TooManyRequestsError:
     )
     error.headers.update(rate_limit_headers(state))
     return error
-
-
-def _shared_storage_type() -> type[SharedStorage]:
-    from servey.security.rate_limit.shared_storage import SharedStorage
-
-    return SharedStorage

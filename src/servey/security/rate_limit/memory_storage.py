@@ -16,14 +16,10 @@ from typing import TYPE_CHECKING
 from cachetools import TTLCache
 
 if TYPE_CHECKING:
+    from servey.ports import Asked, Told
+
     Times = array[float]
     Cache = TTLCache[str, Times]
-
-Asked = tuple[str, int, int]
-"""A window: the key of its caller, the limit of calls, and its length in seconds."""
-
-Told = tuple[bool, float, int]
-"""Whether a window admits the call; the age of its oldest call in seconds; the number of its calls with this one."""
 
 ROOM = 32 * 1024 * 1024
 """Bytes for the times of calls, for each length of window and each of its two caches."""

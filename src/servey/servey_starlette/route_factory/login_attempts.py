@@ -13,8 +13,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from weakref import WeakValueDictionary
 
 from servey.errors import OverloadedError, TooManyRequestsError
+from servey.ports import Asked
 from servey.security.rate_limit.caller import network_of, warn_of_no_address
-from servey.security.rate_limit.memory_storage import Asked, MemoryStorage, room_for
+from servey.security.rate_limit.memory_storage import MemoryStorage, room_for
 
 _SECONDS = 60
 FAILURES_PER_ADDRESS = 10

@@ -18,7 +18,7 @@ _STEPS = 8
 """In so many parts a time to wait is counted."""
 
 
-class Circuit:
+class CircuitBreaker:
     """Leave a store alone for a while after it failed, and say so once.
 
     Args:
@@ -33,7 +33,7 @@ class Circuit:
         self._open = False
         self._until = 0.0
 
-    def closed(self) -> bool:
+    def allows_request(self) -> bool:
         """Return whether the store may be asked; after a pause, one caller is told so in each further one."""
         if not self._open:
             return True

@@ -11,8 +11,8 @@ import pytest
 
 from servey import DeadlineError, cache, resource
 from servey.action.action import action
-from servey.cache_control.invalidated import Invalidated
 from servey.cache_control.memory_result_store import MemoryResultStore
+from servey.cache_control.pending_invalidations import PendingInvalidations
 from servey.errors import InternalError
 from servey.service import Service
 from servey.settings import Settings
@@ -130,15 +130,15 @@ def test_a_thread_that_goes_on_after_the_deadline_invalidates_when_it_ends() -> 
         began.set()
 
     service = Service([get_text, put_text], resources=[signal])
-    again = Invalidated.again_here
+    again = PendingInvalidations.again_here
 
-    def told(self: Invalidated) -> None:
+    def told(self: PendingInvalidations) -> None:
         again(self)
         done.set()
 
     async def main() -> None:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(Invalidated, "again_here", told)
+            patch.setattr(PendingInvalidations, "again_here", told)
             with pytest.raises(DeadlineError):
                 await call(service, "put_text")
             assert began.is_set()
@@ -151,7 +151,7 @@ def test_a_thread_that_goes_on_after_the_deadline_invalidates_when_it_ends() -> 
 
 
 def test_what_one_call_notes_is_bounded() -> None:
-    store, noted = MemoryResultStore(10, 100_000), Invalidated()
+    store, noted = MemoryResultStore(10, 100_000), PendingInvalidations()
     for number in range(5000):
         noted.add(store, "f", b"%d" % number)
     assert len(noted._noted) <= 1000  # pyright: ignore[reportPrivateUsage]

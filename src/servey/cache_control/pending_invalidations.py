@@ -15,7 +15,7 @@ _NOTED = 1000
 """So many sets of arguments are noted at most, before they become all of their action."""
 
 
-class Invalidated:
+class PendingInvalidations:
     """What one call has invalidated so far; threads of the call may add to it."""
 
     def __init__(self) -> None:

@@ -1,0 +1,90 @@
+"""Connections to a Redis or Valkey server, checked at start. Only this module guards against a missing redis-py."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from servey.errors import MissingExtraError, SettingsError, is_missing
+
+try:
+    import redis
+    import redis.asyncio
+    from redis.asyncio.retry import Retry as AsyncRetry
+    from redis.backoff import NoBackoff
+    from redis.exceptions import RedisError, TimeoutError
+    from redis.retry import Retry
+except ModuleNotFoundError as error:
+    if not is_missing("redis", error):
+        raise
+    raise MissingExtraError("redis", "redis") from error
+
+__all__ = ["CONNECTIONS", "RedisError", "TimeoutError", "blocking_client", "checked_url", "client"]
+
+CONNECTIONS = 32
+"""The most connections of one event loop."""
+
+_ASYNC, _SYNC = cast(Any, redis.asyncio), cast(Any, redis)
+"""The packages without types: their constructors take options that they do not declare."""
+
+_ALIASES = {"valkey": "redis", "valkeys": "rediss"}
+_OURS = frozenset({"decode_responses", "encoding", "encoding_errors"})
+"""Options that change the server's answers, which the code that reads them has to know."""
+
+
+def checked_url(url: str, setting: str) -> str:
+    """Return a store's URL as redis-py takes it, without connecting.
+
+    Args:
+        url: The URL.
+        setting: The beginning of the error: the variable that has the URL, and what else it takes.
+
+    Raises:
+        SettingsError: It is no URL of a store, or has an unknown option or one that servey sets itself. The message
+            does not repeat the URL, which may have a password.
+    """
+    scheme, colon, rest = url.partition(":")
+    url = f"{_ALIASES.get(scheme, scheme)}{colon}{rest}"
+    try:
+        pool = _ASYNC.ConnectionPool.from_url(url)
+        pool.connection_class(**pool.connection_kwargs)  # checks the options; connects at the first command
+        is_valid = _OURS.isdisjoint(pool.connection_kwargs)
+    except (ValueError, TypeError, RedisError):
+        is_valid = False
+    if not is_valid:
+        raise SettingsError(
+            f"{setting} nor the URL of a store: write redis://host:6379/0, rediss:// with TLS, or unix:// for a "
+            "socket; after a ? only options of redis-py's connections, and none that decodes answers"
+        )
+    return url
+
+
+def client(url: str, timeout: float | None, *, wait: float | None = None) -> Any:
+    """Return a client for one event loop, which connects at its first command.
+
+    Args:
+        url: What `checked_url` returned.
+        timeout: Seconds to connect; None if the caller limits the time itself.
+        wait: Seconds to wait for a free connection; default: `timeout`.
+    """
+    pool = _ASYNC.BlockingConnectionPool.from_url(
+        url,
+        max_connections=CONNECTIONS,
+        timeout=timeout if wait is None else wait,
+        socket_connect_timeout=timeout,
+        **({"socket_timeout": None} if timeout is None else {}),
+        retry=AsyncRetry(NoBackoff(), 1),  # once more: a restarted server has closed the connections
+    )
+    return _ASYNC.Redis.from_pool(pool)
+
+
+def blocking_client(url: str, timeout: float) -> Any:
+    """Return a client for threads without an event loop."""
+    pool = _SYNC.BlockingConnectionPool.from_url(
+        url,
+        max_connections=CONNECTIONS,
+        timeout=timeout,
+        socket_connect_timeout=timeout,
+        socket_timeout=timeout,
+        retry=Retry(NoBackoff(), 1),
+    )
+    return _SYNC.Redis.from_pool(pool)

@@ -1,0 +1,38 @@
+"""The stores that a Redis or Valkey server gives to a service. Light: redis-py is imported when a store is opened."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from servey.plugin import Plugin, StoreSupport
+
+if TYPE_CHECKING:
+    from servey.ports import RateLimitStorage, ResultStore
+    from servey.settings import Settings
+
+SCHEMES = ("redis", "rediss", "unix", "valkey", "valkeys")
+
+
+class RedisPlugin(Plugin):
+    """Keep results, and count calls, in a Redis or Valkey server."""
+
+    def result_stores(self) -> Sequence[StoreSupport[ResultStore]]:
+        """Return the store for ``SERVEY_RESULT_CACHE=redis://…``."""
+        return (StoreSupport(SCHEMES, _result_store),)
+
+    def rate_limit_storages(self) -> Sequence[StoreSupport[RateLimitStorage]]:
+        """Return the storage for ``SERVEY_RATE_LIMITS=redis://…``."""
+        return (StoreSupport(SCHEMES, _rate_limit_storage),)
+
+
+def _result_store(url: str, settings: Settings) -> ResultStore:
+    from servey.servey_redis.redis_result_store import RedisResultStore
+
+    return RedisResultStore(url, timeout=settings.cache.store_timeout, size=settings.cache.result_cache_bytes)
+
+
+def _rate_limit_storage(url: str, settings: Settings) -> RateLimitStorage:
+    from servey.servey_redis.redis_rate_limit_storage import RedisRateLimitStorage
+
+    return RedisRateLimitStorage(url, settings.cache.store_timeout)
