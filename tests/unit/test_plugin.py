@@ -1,18 +1,22 @@
 """What a plugin returns checks itself."""
 
 import inspect
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
-from servey.errors import DefinitionError
-from servey.plugin import Command, Injector, Plugin, TriggerSupport
+from servey.errors import DefinitionError, SettingsError
+from servey.plugin import Command, Injector, Plugin, StoreSupport, TriggerSupport
+from servey.service import Service
+from servey.settings import Settings
 
 
 def test_a_plugin_adds_nothing_unless_it_says_so():
     methods = [name for name in vars(Plugin) if not name.startswith("_")]
     assert methods == [
         *("engines", "injectors", "triggers", "lifespans", "middleware", "authorizers", "authenticators", "errors"),
-        "commands",
+        *("result_stores", "rate_limit_storages", "commands"),
     ]
     assert {getattr(Plugin(), name)() for name in methods} == {()}
     assert all(inspect.getdoc(getattr(Plugin, name)) for name in methods)
@@ -44,3 +48,19 @@ def test_what_is_returned_cannot_be_changed(item):
     name = item.__struct_fields__[0]
     with pytest.raises(AttributeError):
         setattr(item, name, None)
+
+
+def test_a_plugin_opens_the_stores_of_its_schemes() -> None:
+    class Disk(Plugin):
+        def result_stores(self) -> Sequence[StoreSupport[Any]]:
+            return (StoreSupport(("disk",), lambda url, settings: (url, settings.store_timeout)),)
+
+    service = Service([], plugins=[Disk()], settings=Settings(result_cache="disk://here", store_timeout=3.0))
+    assert service.result_store == ("disk://here", 3.0)
+
+
+def test_a_store_that_no_plugin_opens_stops_the_start_and_is_not_repeated() -> None:
+    for name in ("result_cache", "rate_limits"):
+        with pytest.raises(SettingsError, match=f"SERVEY_{name.upper()}") as raised:
+            Service([], settings=Settings(**{name: "memcached://me:secret@host"}))
+        assert "secret" not in str(raised.value)

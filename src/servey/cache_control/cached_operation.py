@@ -21,7 +21,7 @@ from servey.cache_control.cache_header import CacheHeader
 from servey.cache_control.representation import Fetched, Representation
 from servey.cache_control.result_cache import ResultCache
 from servey.errors import CallError, DefinitionError, InternalError, summary
-from servey.ports import ResultStore
+from servey.ports import FreshnessCacheControl, PublicCacheControl, ResultStore, RevalidatingCacheControl
 
 _log = logging.getLogger("servey.operation")
 
@@ -52,7 +52,8 @@ class CachedOperation:
     def __init__(self, operation: Operation, store: Callable[[], ResultStore] | None = None) -> None:
         self.operation = operation
         self._control: Any = operation.action.cache_control
-        if operation.is_private and getattr(self._control, "public", False) is True:
+        is_public = isinstance(self._control, PublicCacheControl) and self._control.public is True
+        if operation.is_private and is_public:
             raise DefinitionError(
                 f"{operation.name} tells its callers apart, and its cache control is public",
                 where=operation.action.where,
@@ -68,11 +69,10 @@ class CachedOperation:
         It may not if no result is ever fresh, or if the call changes something: a cache control with a `current_etag`
         says so.
         """
-        return (
-            getattr(self._control, "may_be_fresh", True)
-            and not hasattr(self._control, "current_etag")
-            and self.operation.depends_on_caller_alone
-        )
+        control = self._control
+        is_never_fresh = isinstance(control, FreshnessCacheControl) and not control.may_be_fresh
+        is_write = isinstance(control, RevalidatingCacheControl)
+        return not is_never_fresh and not is_write and self.operation.depends_on_caller_alone
 
     def fetch(
         self, arguments: Any, context: CallContext, *, max_age: int | None = None, store: bool = True

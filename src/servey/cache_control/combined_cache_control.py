@@ -7,7 +7,7 @@ from typing import Any
 
 from servey.cache_control.cache_header import MAX_AGE, CacheHeader
 from servey.errors import DefinitionError
-from servey.ports import CacheControl
+from servey.ports import CacheControl, FreshnessCacheControl, PublicCacheControl, RevalidatingCacheControl
 
 
 class Combinable:
@@ -46,11 +46,13 @@ class CombinedCacheControl(Combinable):
         self.controls: tuple[CacheControl, ...] = tuple(
             part for item in controls for part in (item.controls if type(item) is CombinedCacheControl else (item,))
         )
-        self.public = any(getattr(item, "public", False) for item in self.controls)
-        self.may_be_fresh = any(getattr(item, "may_be_fresh", True) for item in self.controls)
-        current = next((item for item in self.controls if hasattr(item, "current_etag")), None)
-        if current is not None:
-            self.current_etag: Any = current.current_etag  # pyright: ignore[reportAttributeAccessIssue,reportUnknownMemberType]
+        self.public = any(isinstance(item, PublicCacheControl) and item.public for item in self.controls)
+        self.may_be_fresh = any(
+            not isinstance(item, FreshnessCacheControl) or item.may_be_fresh for item in self.controls
+        )
+        write = next((item for item in self.controls if isinstance(item, RevalidatingCacheControl)), None)
+        if write is not None:
+            self.current_etag = write.current_etag
 
     def cache_header(self, result: Any, content: bytes, /) -> CacheHeader:
         """Return the strictest of what the parts say."""

@@ -1,4 +1,4 @@
-"""Results that the server keeps: looked up before an action runs, and made once for all who ask at the same time."""
+"""The result cache of an action: simultaneous calls with the same key share one run of the function."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ _log = logging.getLogger("servey.results")
 _NONE = (None,)
 
 NOBODY = b"nobody"
-"""Whose the results of a private action are that somebody without a token called."""
+"""The identity of callers without a token, for private actions."""
 
 _VARY = frozenset({"", "authorization", "cookie", "accept-encoding", "origin"})
-"""What a reply may say it varies by: who calls is in the key, and the rest is not seen by actions."""
+"""The headers that the `Vary` of a cached reply may name: the caller is in the key, and actions do not see the rest."""
 
 
 class ResultCache:
-    """The results of one action in a store.
+    """The cached results of one action.
 
     Args:
         operation: The action.
-        store: Returns the store, which the actions of a service share.
+        store: Returns the result store, which all actions of a service share.
         represent: Makes a representation of a result; the last step of `Operation.run`.
     """
 
@@ -62,7 +62,7 @@ class ResultCache:
         self._scope = operation.name
         self._key_of: Callable[[Any], bytes] = lambda arguments: b""
         self._runs: dict[ResultKey, tuple[_Run, ...]] = {}
-        """The runs under way, as they began."""
+        """The runs in progress, in the order of their beginning."""
         self._lock = threading.Lock()  # for changes of it: there may be several event loops
 
     async def fetch(
@@ -84,22 +84,24 @@ class ResultCache:
         lookup: Any = kept.get(key)
         if self._is_shared:
             lookup = await lookup
-        representation: Representation | None = lookup.representation
-        if representation is None:
+        found: Representation | None = lookup.representation
+        if found is None:
             status = f"fwd=miss; detail={lookup.detail}" if lookup.detail else "fwd=uri-miss"
-            return await self._anew(key, arguments, context, lookup, status, max_age == 0, store)
-        age = time.time() - representation.made_at
-        left = (representation.cache.max_age or 0) - age
-        if left <= 0:
-            return await self._anew(key, arguments, context, lookup, "fwd=stale", max_age == 0, store)
-        if max_age is None or age <= max_age > 0:
-            if age < 0:  # the clock was set back
-                age, left = 0.0, left + age
-            return Fetched(representation, int(age), f"hit; ttl={int(left)}")
-        return await self._anew(key, arguments, context, lookup, "fwd=request", max_age == 0, store)
+        else:
+            age = time.time() - found.made_at
+            left = (found.cache.max_age or 0) - age
+            if left <= 0:
+                status = "fwd=stale"
+            elif max_age is None or age <= max_age > 0:
+                if age < 0:  # the clock was set back
+                    age, left = 0.0, left + age
+                return Fetched(found, int(age), f"hit; ttl={int(left)}")
+            else:
+                status = "fwd=request"
+        return await self._made(_Wanted(key, arguments, context, lookup, status, max_age == 0, store))
 
     def invalidate(self, arguments: Any = None) -> None:
-        """Forget the results for arguments, whosever they are; all for None; see `ResultStore.invalidate`."""
+        """Invalidate the results for these arguments, of all callers; for None, all results."""
         store = self._opened() if self._store is None else self._store
         keys = self._meant(arguments)
         if keys is not None:
@@ -107,7 +109,7 @@ class ResultCache:
             store.invalidate(*keys)
 
     async def ainvalidate(self, arguments: Any = None) -> bool:
-        """Forget results, as `invalidate` does, and return whether it is done."""
+        """Do the same as `invalidate`, and return whether the store has confirmed it."""
         store = self._opened() if self._store is None else self._store
         keys = self._meant(arguments)
         if keys is None:
@@ -116,7 +118,7 @@ class ResultCache:
         return await store.ainvalidate(*keys)
 
     def _meant(self, arguments: Any) -> tuple[str, bytes | None] | None:
-        """Return the scope and the key of arguments; None where nothing is ever kept for them."""
+        """Return the scope and the key of arguments; None if they have no key, so that nothing is cached for them."""
         try:
             return self._scope, None if arguments is None else self._key_of(arguments)
         except UnkeyableError:
@@ -132,38 +134,23 @@ class ResultCache:
         self._store = store
         return store
 
-    async def _anew(
-        self,
-        key: ResultKey,
-        arguments: Any,
-        context: CallContext,
-        lookup: Lookup,
-        status: str,
-        alone: bool,
-        store: bool,
-    ) -> Fetched:
-        """Return the result of a run: one that began already, unless the caller wants its own, or a new one."""
+    async def _made(self, wanted: _Wanted) -> Fetched:
+        """Return the result of a run: of one in progress, unless the caller wants a new result, or of a new run."""
         assert self._store is not None
+        context = wanted.context
         if context.request_scope is not None and self._shares_limited:
-            return Fetched(await self._operation.run(arguments, context, self._represent))
+            return Fetched(await self._operation.run(wanted.arguments, context, self._represent))
         runtime = self._operation.runtime
         while True:
-            run = self._runs.get(key, _NONE)[-1]
-            if (
-                run is None
-                or alone
-                or run.is_given_up
-                or run.loop is not runtime.loop
-                or run.task.done()
-                or not self._store.allows(key, run.lease, lookup)
-            ):
-                return await self._lead(key, arguments, context, runtime, lookup.lease, status, store)
-            run.keep = run.keep or store
+            run = self._runs.get(wanted.key, _NONE)[-1]
+            if run is None or not self._may_join(run, wanted, runtime):
+                return await self._lead(wanted, runtime)
+            run.keep = run.keep or wanted.store
             try:
                 representation = await run.follow(runtime, self._operation.deadline(context, runtime))
             except (DeadlineError, OverloadedError):
                 if run.is_late() and not _is_over(context.deadline, runtime):
-                    continue  # the time of whoever began it is over, and not this caller's
+                    continue  # the first caller's time is over, but not this caller's
                 raise
             except InternalError:
                 _log.error(
@@ -174,39 +161,38 @@ class ResultCache:
                     extra={"action": self._operation.name, "request_id": context.request_id},
                 )
                 raise
-            if not may_be_kept(representation, self._operation.action.status):
-                # it was made for somebody else alone (RFC 9111 §4); another that joined now would be told the same
-                return await self._lead(key, arguments, context, runtime, lookup.lease, status, store)
-            return Fetched(representation, 0, f"{status}{'; stored' if run.kept else ''}; collapsed")
+            if not may_be_cached(representation, self._operation.action.status):
+                # it is for the first caller alone (RFC 9111 §4); so would be that of any other run in progress
+                return await self._lead(wanted, runtime)
+            return Fetched(representation, 0, f"{wanted.status}{'; stored' if run.kept else ''}; collapsed")
 
-    async def _lead(
-        self,
-        key: ResultKey,
-        arguments: Any,
-        context: CallContext,
-        runtime: Runtime,
-        lease: Lease,
-        status: str,
-        store: bool,
-    ) -> Fetched:
-        deadline = self._operation.deadline(context, runtime)
-        run = _Run(runtime.loop, lease, deadline, store, context.request_id)
-        run.task = runtime.loop.create_task(self._run(key, arguments, context, run), name=self._operation.name)
+    def _may_join(self, run: _Run, wanted: _Wanted, runtime: Runtime) -> bool:
+        assert self._store is not None
+        if wanted.is_new or run.is_given_up or run.loop is not runtime.loop or run.task.done():
+            return False
+        return self._store.allows(wanted.key, run.lease, wanted.lookup)
+
+    async def _lead(self, wanted: _Wanted, runtime: Runtime) -> Fetched:
+        deadline = self._operation.deadline(wanted.context, runtime)
+        run = _Run(runtime.loop, wanted.lookup.lease, deadline, wanted.store, wanted.context.request_id)
+        run.task = runtime.loop.create_task(self._run(wanted, run), name=self._operation.name)
         with self._lock:
-            self._runs[key] = *self._runs.get(key, ()), run
+            self._runs[wanted.key] = *self._runs.get(wanted.key, ()), run
         representation = await run.lead()
-        return Fetched(representation, 0, f"{status}{'; stored' if run.kept else ''}")
+        return Fetched(representation, 0, f"{wanted.status}{'; stored' if run.kept else ''}")
 
-    async def _run(self, key: ResultKey, arguments: Any, context: CallContext, run: _Run) -> Representation:
+    async def _run(self, wanted: _Wanted, run: _Run) -> Representation:
+        key, context = wanted.key, wanted.context
         if context.request_scope is not None:
             # Outside of the request scope: other requests may wait longer than this one, and the transaction must begin
             # after the lookup in the store.
             context = msgspec.structs.replace(context, request_scope=None)
         try:
-            representation = run.representation = await self._operation.run(arguments, context, self._represent)
-            if run.keep and not run.is_old and may_be_kept(representation, self._operation.action.status):
+            representation = await self._operation.run(wanted.arguments, context, self._represent)
+            run.representation = representation
+            if run.keep and not run.is_old and may_be_cached(representation, self._operation.action.status):
                 assert self._store is not None
-                for other in self._runs.get(key, ()):  # those that began before have nothing newer
+                for other in self._runs.get(key, ()):  # earlier runs have no newer result
                     if other is run:
                         break
                     other.is_old = True
@@ -220,10 +206,32 @@ class ResultCache:
                     self._runs[key] = rest
 
 
-class _Run:
-    """One run of an action, for everybody who waits for it.
+class _Wanted(msgspec.Struct, frozen=True, gc=False):
+    """A result that the store does not have.
 
-    It is a task of its own, in the context of whoever began it, and goes on for as long as anybody waits.
+    Args:
+        key: The key of the result.
+        arguments: The arguments of the call.
+        context: The surroundings of the call.
+        lookup: The answer of the store.
+        status: The beginning of the ``Cache-Status``.
+        is_new: Whether the caller wants a new run.
+        store: Whether the result may be cached.
+    """
+
+    key: ResultKey
+    arguments: Any
+    context: CallContext
+    lookup: Lookup
+    status: str
+    is_new: bool
+    store: bool
+
+
+class _Run:
+    """One run of an action, and all calls that wait for it.
+
+    It is a task with the context of the first caller, and is cancelled when no call waits for it any more.
     """
 
     task: asyncio.Task[Representation]
@@ -234,23 +242,23 @@ class _Run:
         self.loop, self.lease, self.deadline = loop, lease, deadline
         self.keep, self.request_id = keep, request_id
         self.kept = False
-        self.is_old = False  # a run that began later has been kept
-        self.is_given_up = False  # nobody waits for it any more, and nobody may begin to
+        self.is_old = False  # the result of a later run is cached
+        self.is_given_up = False  # it was cancelled, and no other call may join
         self.representation: Representation | None = None
         self._waiting = 0
 
     def is_late(self) -> bool:
-        """Whether the deadline of whoever began it has passed."""
+        """Whether the deadline of the first caller has passed."""
         return self.deadline is not None and self.loop.time() >= self.deadline
 
     async def lead(self) -> Representation:
-        """Wait for the result as the one who began it: the run itself has the deadline."""
+        """Wait for the result as the first caller, whose deadline the run itself has."""
         self._waiting += 1
         try:
             await asyncio.wait((self.task,))
         except asyncio.CancelledError:
             if self._waiting == 1:
-                # as in a call without a cache: whoever cancels it waits until it has cleaned up
+                # as in a call without a cache: the caller waits for the clean-up
                 self._give_up()
                 await asyncio.wait((self.task,))
             raise
@@ -259,16 +267,16 @@ class _Run:
         return self._outcome()
 
     async def follow(self, runtime: Runtime, deadline: float | None) -> Representation:
-        """Wait for the result of somebody else's run, until one's own deadline.
+        """Wait for the result of another caller's run, until a deadline.
 
         Raises:
-            DeadlineError: It has passed.
+            DeadlineError: The deadline has passed.
         """
         self._waiting += 1
         try:
             await in_time(asyncio.wait((self.task,)), deadline, runtime.deadlines)
         except DeadlineError:
-            if self.representation is not None:  # it is there, and being kept
+            if self.representation is not None:  # the result exists, and is being stored
                 return self.representation
             raise
         finally:
@@ -277,7 +285,7 @@ class _Run:
 
     def _outcome(self) -> Representation:
         if self.task.cancelled():
-            # not by anybody who waits: the event loop ends
+            # not by a waiting call: the event loop ends
             raise OverloadedError("the service is shutting down")
         error = self.task.exception()
         if error is None:
@@ -288,7 +296,7 @@ class _Run:
         self._waiting -= 1
         if self.task.done():
             if not self.task.cancelled():
-                self.task.exception()  # somebody has been told, or nobody wants to know
+                self.task.exception()  # marks the exception as retrieved
         elif not self._waiting:
             self._give_up()
 
@@ -297,8 +305,8 @@ class _Run:
         self.task.cancel()
 
 
-def may_be_kept(representation: Representation, status: int) -> bool:
-    """Return whether a result may be kept: it is fresh for a while, a success, and sets no cookie."""
+def may_be_cached(representation: Representation, status: int) -> bool:
+    """Return whether a result may be cached: a success that is fresh for a while and sets no cookie."""
     cache = representation.cache
     return (
         bool(cache.max_age)
@@ -309,16 +317,16 @@ def may_be_kept(representation: Representation, status: int) -> bool:
 
 
 def _is_for_this_request(headers: Mapping[str, str]) -> bool:
-    """Return whether a result is only for requests like this one, by headers that no key has in it."""
+    """Return whether a reply depends on headers of the request that are not in the key."""
     reply = ReplyHeaders(headers)
     vary = {name.strip().lower() for name in (reply.get("vary") or "").split(",")}
     return reply.get("set-cookie") is not None or not vary <= _VARY
 
 
 def fingerprint(operation: Operation) -> str:
-    """Return what an action is, in a few letters: another for one that takes or returns something else.
+    """Return a short hash of an action's code name, status and types.
 
-    Processes that run the same program agree about it, also when they were started another day.
+    All processes that run the same program compute the same hash.
     """
     fn = operation.action.fn
     whole = (
@@ -336,7 +344,7 @@ def fingerprint(operation: Operation) -> str:
 
 
 def _note(store: ResultStore, keys: tuple[str, bytes | None]) -> None:
-    """Have results forgotten once more when the call that runs here has left its resources."""
+    """Repeat an invalidation after the current call has closed its resources."""
     call = CURRENT_CALL.get(None)
     if call is not None:
         if call.invalidated is None:

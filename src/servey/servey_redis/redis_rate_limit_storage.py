@@ -58,7 +58,7 @@ class RedisRateLimitStorage:
         SettingsError: The URL is not valid.
     """
 
-    errors = (RedisError,)
+    errors: tuple[type[Exception], ...] = (cast("type[Exception]", RedisError),)
 
     def __init__(self, url: str, timeout: float) -> None:
         # the counter limits the time of each answer (`within`)

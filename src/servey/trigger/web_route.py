@@ -10,6 +10,7 @@ import msgspec
 
 from servey.codec import MISSING
 from servey.errors import DefinitionError
+from servey.ports import RevalidatingCacheControl
 from servey.trigger.web_trigger import WebTrigger
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class WebRoute(msgspec.Struct, frozen=True):
         It is the route itself if its action's cache control has a method `current_etag`. Otherwise it is the GET at the
         same path, if its action has a cache control and needs no other arguments. None if there is neither.
         """
-        if self.method != "GET" and hasattr(self.operation.action.cache_control, "current_etag"):
+        if self.method != "GET" and isinstance(self.operation.action.cache_control, RevalidatingCacheControl):
             return self
         read = self.read
         if read is None or read.operation.action.cache_control is None:
