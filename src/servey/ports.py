@@ -5,13 +5,14 @@ The engines of the codec (`servey.codec.Engine`) are a port too; it stands with 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from servey.security.authorization import Authorization
 
 if TYPE_CHECKING:
+    import asyncio
+
     from servey.action.context import CallContext
     from servey.cache_control.cache_header import CacheHeader
     from servey.cache_control.representation import Representation
