@@ -280,6 +280,10 @@ def annotation_lines(tree: ast.Module) -> set[int]:
     }
 
 
+def test_no_modules_import_each_other():
+    assert circles(imports_at_run_time(SOURCE)) == []
+
+
 @pytest.mark.parametrize("late", ["", "def f():\n    "])
 def test_a_circle_is_found(tmp_path, late):
     texts = {"action/a": f"{late}import servey.action.b", "action/b": "from servey.action.c import x", "action/c": ""}

@@ -26,6 +26,7 @@ class CustomMember(msgspec.Struct, frozen=True):
         required: Whether it has to be sent.
         default: Its default; `UNSET` without one, or where a function makes it.
         description: What it is for.
+        own_engine: The metadata that makes the engine claim the type, if servey does not know it; None if it knows.
     """
 
     name: str
@@ -35,6 +36,7 @@ class CustomMember(msgspec.Struct, frozen=True):
     required: bool = True
     default: Any = msgspec.UNSET
     description: str = ""
+    own_engine: Any = None
 
 
 class CustomType(msgspec.Struct, frozen=True):

@@ -141,12 +141,13 @@ def members_of(cls: Any) -> tuple[CustomMember, ...]:
         found.append(
             CustomMember(
                 name,
-                _known(Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation),
+                Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation,
                 next(iter(read_names(name, alias)), name),
                 got,
                 required=field.is_required(),
                 default=msgspec.UNSET if no_default else field.default,
                 description=markdown_of(field.description or ""),
+                own_engine=_AskPydantic(),
             )
         )
     for name, computed in cls.__pydantic_decorators__.computed_fields.items():
@@ -154,22 +155,11 @@ def members_of(cls: Any) -> tuple[CustomMember, ...]:
         found.append(
             CustomMember(
                 name,
-                _known(info.return_type),
+                info.return_type,
                 None,
                 info.alias or name,
                 description=markdown_of(info.description or ""),
+                own_engine=_AskPydantic(),
             )
         )
     return tuple(found)
-
-
-def _known(tp: Any) -> Any:
-    """Return a member's type as something that servey knows: by itself, or as pydantic's."""
-    from servey.codec.type_reader import TypeReader  # which asks engines
-
-    try:
-        for side in ("input", "output"):
-            TypeReader("", "", (), side=side).node(tp, "")
-    except DefinitionError:
-        return Annotated[tp, _AskPydantic()]
-    return tp

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import keyword
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from servey.codec import MISSING, Codec, Engine, Node, SchemaMode, rows
+from servey.codec.engine import CustomMember
 from servey.codec.type_reader import TypeReader
+from servey.errors import DefinitionError
+
+_SIDES: tuple[Literal["input"], Literal["output"]] = ("input", "output")
 
 
 class Member(msgspec.Struct):
@@ -65,7 +69,7 @@ def members_of(node: Node, engines: Sequence[Engine], where: str, side: SchemaMo
         return [
             Member(
                 item.name,
-                reader.node(item.type, f"{node.location}.{item.name}"),
+                reader.node(_known_type(item), f"{node.location}.{item.name}"),
                 item.input_name,
                 item.output_name,
                 item.required,
@@ -89,6 +93,18 @@ def members_of(node: Node, engines: Sequence[Engine], where: str, side: SchemaMo
         )
         for field in node.fields
     ]
+
+
+def _known_type(member: CustomMember) -> Any:
+    """Return the type of a member as servey knows it: by itself, or by the member's own engine."""
+    if member.own_engine is None:
+        return member.type
+    try:
+        for side in _SIDES:
+            TypeReader("", "", (), side=side).node(member.type, "")
+    except DefinitionError:
+        return Annotated[member.type, member.own_engine]
+    return member.type
 
 
 def reader_of(owner: Node, member: Member) -> Callable[..., Any]:
