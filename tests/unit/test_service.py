@@ -361,6 +361,7 @@ def test_each_method_of_a_plugin_is_called_once():
     service = Service([named("a"), named("b"), named("c")], plugins=[Counting()])
     assert [service.commands, service.commands] == [(), ()]
     asyncio.run(call(service, "a", {"id": 1}))
+    methods.remove("middleware")  # an application calls it
     assert sorted(calls) == sorted(methods)
 
 
