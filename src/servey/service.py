@@ -354,6 +354,8 @@ class Service:
     ) -> Any:
         """Call an action, for every transport whose arguments are one JSON object. The service must be `running`.
 
+        A write invalidates the cached results of its path, as over HTTP.
+
         Args:
             name: The action; a nested action's bare function name if that is unique.
             event: The arguments by name: JSON, or a mapping of parsed JSON.
@@ -381,6 +383,8 @@ class Service:
                 content = (await caching.fetch(arguments, context)).representation.content
                 return msgspec.json.decode(content) if parsed else content
             result = await operation.run(arguments, context, operation.encode if parsed else operation.encode_json)
+            if operation.name in self.invalidations:
+                await self.invalidations[operation.name](arguments)
             return result.value if operation.signature.replies else result
 
         return await make_call(operation, context, decode, execute)

@@ -13,7 +13,7 @@ from typing import Any
 import pydantic
 import pytest
 
-from servey import Authorization, cache
+from servey import Authorization, WebTrigger, WebTriggerMethod, cache
 from servey.action import current
 from servey.action.action import action
 from servey.action.context import CallContext, Origin, new_request_id
@@ -317,3 +317,30 @@ def test_without_a_service_the_error_says_what_to_do(monkeypatch: pytest.MonkeyP
     thread.join(BOUND)
     assert len(caught) == 1
     assert "service.running()" in caught[0]
+
+
+def test_a_write_by_the_service_itself_invalidates_as_over_http() -> None:
+    texts = {1: "first"}
+
+    @action(triggers=(WebTrigger(WebTriggerMethod.GET, "/notes/{id}"),), cache_control=TtlCacheControl(300))
+    def read(id: int) -> str:
+        return texts[id]
+
+    @action(triggers=(WebTrigger(WebTriggerMethod.PUT, "/notes/{id}"),))
+    def write(id: int, text: str) -> None:
+        texts[id] = text
+
+    service = Service([read, write])
+
+    async def call(name: str, **arguments: Any) -> Any:
+        return await service.call(name, arguments, CallContext(Origin.SYSTEM, "test", "1"), cached=True)
+
+    async def main() -> None:
+        async with service.running():
+            assert await call("read", id=1) == "first"
+            texts[1] = "changed behind the back of the service"
+            assert await call("read", id=1) == "first"
+            await call("write", id=1, text="second")
+            assert await call("read", id=1) == "second"
+
+    asyncio.run(main())
