@@ -536,3 +536,30 @@ def test_a_nested_action_that_nothing_returns_is_warned_about(project, caplog):
     (record,) = [item for item in caplog.records if item.name == "servey.service"]
     assert "Lost.half" in record.getMessage()
     assert "actions.py:" in record.getMessage()
+
+
+PART = """
+    from typing import Annotated
+
+    from servey.plugin import Plugin
+    from servey.settings_part import SettingsPart, Variable
+
+
+    class Part(SettingsPart, frozen=True, kw_only=True):
+        shop_tills: Annotated[int, Variable("SERVEY_SHOP_TILLS", "The number of tills.")] = 1
+
+
+    class Shop(Plugin):
+        def settings(self):
+            return (Part,)
+"""
+
+
+def test_variables_of_named_plugins_are_known(project, caplog):
+    project({"actions.py": "", "servey_test_plugins.py": PART})
+    plugins = {"SERVEY_PLUGINS": "servey_test_plugins:Shop", "SERVEY_SHOP_TILLS": "3", "SERVEY_THREAD": "4"}
+    settings = Settings.from_environment(plugins)
+    assert caplog.messages == [], "a plugin may have a setting of any name"
+    service = Service.from_settings(settings)
+    assert service.settings.parts[-1].shop_tills == 3
+    assert caplog.messages == ["SERVEY_THREAD is no setting of servey; did you mean SERVEY_THREADS?"]

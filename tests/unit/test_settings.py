@@ -3,17 +3,19 @@
 import logging
 import math
 import os
+import pickle
 from typing import Annotated
 
 import msgspec
 import pytest
 
-from servey.errors import SettingsError
+from servey.errors import DefinitionError, SettingsError
 from servey.plugin import Plugin
 from servey.security.authorizer.configured import configured_authorizers
 from servey.servey_uvicorn.settings import UvicornSettings
+from servey.service import Service
 from servey.settings import SettingRow, Settings
-from servey.settings_part import SettingsPart, Variable
+from servey.settings_part import Positive, SettingsPart, Variable
 
 DEFAULTS = {
     "action_path": "actions",
@@ -647,3 +649,115 @@ def test_no_error_tells_what_is_secret_in_a_url(variable, url):
 
 def test_no_error_tells_a_private_key_at_a_wrong_place():
     assert "s3cret" not in "\n".join(refused({"SERVER_PORT": SECRETIVE["SERVEY_JWT_PUBLIC_KEY"]}))
+
+
+# --- parts ----------------------------------------------------------------------------------------------------------
+
+
+class ShopSettings(SettingsPart, frozen=True, kw_only=True):
+    shop_tills: Annotated[Positive, Variable("SERVEY_SHOP_TILLS", "The number of tills.", ("TILLS",))] = 1
+    shop_key: Annotated[str, Variable("SHOP_KEY", "The key of the bank.", secret=True)] = ""
+
+    def problems(self, *, production):
+        if production and not self.shop_key:
+            yield "SHOP_KEY is not set, and production needs it"
+
+
+class ShopPlugin(Plugin):
+    def settings(self):
+        return (ShopSettings,)
+
+
+def test_a_plugin_brings_settings_that_a_service_reads():
+    environ = {"SERVEY_SHOP_TILLS": "3", "SERVEY_THREADS": "2"}
+    settings = Settings.from_environment(environ)
+    service = Service(plugins=[ShopPlugin()], settings=settings)
+    assert service.settings.part(ShopSettings) == ShopSettings(shop_tills=3)
+    assert service.settings.calls.threads == 2
+    assert service.settings.replace(shop_tills=4).part(ShopSettings).shop_tills == 4
+
+
+def test_a_plugin_has_its_defaults_where_the_environment_is_not_read(monkeypatch):
+    monkeypatch.setenv("SERVEY_SHOP_TILLS", "3")
+    assert Service(plugins=[ShopPlugin()]).settings.part(ShopSettings) == ShopSettings()
+
+
+def test_a_part_of_a_plugin_can_be_passed():
+    settings = Settings(ShopSettings(shop_tills=3), timeout=2.5, shop_key="bank")
+    assert settings.part(ShopSettings) == ShopSettings(shop_tills=3, shop_key="bank")
+    assert Service(plugins=[ShopPlugin()], settings=settings).settings.part(ShopSettings).shop_tills == 3
+    assert repr(settings) == "Settings(timeout=2.5, shop_tills=3, shop_key=…)"
+    assert pickle.loads(pickle.dumps(settings)) == settings
+
+
+def test_settings_of_plugins_are_in_the_table_and_known(caplog):
+    environ = {"TILLS": "3", "SERVEY_SHOP_TILS": "4"}
+    settings = Settings.from_environment(environ, plugins=[ShopPlugin()])
+    assert settings.table(environ)[-2:] == (
+        SettingRow("SERVEY_SHOP_TILLS", "3", "TILLS", "The number of tills."),
+        SettingRow("SHOP_KEY", "", "default", "The key of the bank."),
+    )
+    assert warned(caplog) == ["SERVEY_SHOP_TILS is no setting of servey; did you mean SERVEY_SHOP_TILLS?"]
+
+
+def test_wrong_values_of_plugins_and_of_servey_are_told_at_once():
+    environ = {"SERVEY_THREADS": "no", "SERVEY_SHOP_TILLS": "0", "SERVEY_ENV": "production", "JWT_SECRET_KEY": "x"}
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_environment(environ, plugins=[ShopPlugin()])
+    assert [line.split()[0] for line in str(caught.value).splitlines()] == [
+        "SERVEY_THREADS",
+        "SERVEY_SHOP_TILLS",
+        "SHOP_KEY",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"timeouts": 3}, "no setting has the name timeouts; did you mean timeout?"),
+        ({"shop_tills": 3}, "no setting has the name shop_tills"),
+        ({"timeout": "3"}, "timeout is '3': Expected `float`, got `str`"),
+        ({"threads": 0}, "threads is 0: Expected `int` >= 1"),
+        ({"jwt_secret_key": b"secret"}, "jwt_secret_key is not valid: Expected `str`, got `bytes`"),
+        ({"a": 1, "b": 2}, "no setting has the name a\nno setting has the name b"),
+    ],
+)
+@pytest.mark.parametrize("make", [Settings, Settings().replace])
+def test_a_wrong_field_is_an_error(make, fields, message):
+    with pytest.raises(SettingsError) as caught:
+        make(**fields)
+    assert str(caught.value) == message
+
+
+def test_a_part_that_no_plugin_brings_is_an_error():
+    with pytest.raises(DefinitionError, match=r"the settings have no ShopSettings"):
+        Settings().part(ShopSettings)
+
+
+class SameField(SettingsPart, frozen=True, kw_only=True):
+    timeout: Annotated[float, Variable("SHOP_TIMEOUT", "The seconds of a sale.")] = 1.0
+
+
+class SameVariable(SettingsPart, frozen=True, kw_only=True):
+    shop_port: Annotated[int, Variable("SHOP_PORT", "The port of the bank.", ("PORT",))] = 1
+
+
+class NoVariable(SettingsPart, frozen=True, kw_only=True):
+    shop_port: int = 1
+
+
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [
+        (SameField, r"two parts of the settings have timeout: CallSettings and SameField"),
+        (SameVariable, r"two parts of the settings have PORT: ProcessSettings and SameVariable"),
+        (NoVariable, r"NoVariable\.shop_port has no variable"),
+    ],
+)
+def test_a_part_that_cannot_be_read_is_an_error(part, message):
+    with pytest.raises(DefinitionError, match=message):
+        Settings(part())
+
+
+def test_no_part_has_more_than_25_fields():
+    assert max(len(type(part).__struct_fields__) for part in Settings().parts) <= 25
