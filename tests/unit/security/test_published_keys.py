@@ -716,7 +716,7 @@ def test_keys_without_an_issuer_speak_for_nobody_of_another(publisher, own):
 def test_an_issuer_is_needed_where_published_keys_are_not_the_only_ones(beside):
     with pytest.raises(SettingsError, match="SERVEY_JWKS_ISSUER is not set"):
         Settings(**{"jwks_urls": ("https://a.example/keys",), **beside})
-    assert not Settings(jwks_urls=("https://a.example/keys",)).with_generated_secrets().jwt_secret_key
+    assert not Settings(jwks_urls=("https://a.example/keys",)).with_generated_secrets().tokens.jwt_secret_key
 
 
 def test_without_an_issuer_any_is_taken_and_the_start_says_so(publisher, caplog):
