@@ -12,20 +12,21 @@ from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Annotated, Any, Literal, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 import msgspec
 
 from servey.action.settings import CallSettings
 from servey.builtin import built_in_plugins, further_plugins
 from servey.cache_control.settings import CacheSettings
-from servey.errors import DefinitionError, SettingsError, nearest
+from servey.errors import DefinitionError, SettingsError
 from servey.http.settings import HttpSettings, SelectionSettings
 from servey.plugin import Plugin
 from servey.schema.settings import ApiSettings
 from servey.security.rate_limit.settings import RateLimitSettings
 from servey.security.settings import LoginSettings, TokenSettings
-from servey.security.urls import is_loopback, shown_url
+from servey.security.urls import is_loopback
+from servey.settings_field import SettingsField, checked, did_you_mean, fields_of, names_of, read, text_of
 from servey.settings_part import SettingsPart, Variable
 
 _log = logging.getLogger("servey.settings")
@@ -36,11 +37,10 @@ MOST_WORKERS = 1024
 """A larger number of processes is a typing error."""
 
 _URLSAFE = bytes.maketrans(b"+/", b"-_")
-_SWITCHES = {"on": "true", "yes": "true", "off": "false", "no": "false"}
 
 
 class ProcessSettings(SettingsPart, frozen=True, kw_only=True):
-    """What a process of the service loads, where it listens, and what it logs."""
+    """The modules of a process, its environment, its address and its log level."""
 
     action_path: Annotated[
         str,
@@ -152,7 +152,7 @@ class Settings:
 
     def __init__(self, *parts: SettingsPart, **fields: Any) -> None:
         types = tuple(dict.fromkeys((*_servey_parts(), *map(type, parts))))
-        self._set({**_defaults(types), **{type(part): part for part in parts}}, _checked(fields, _fields_of(types)))
+        self._set({**_defaults(types), **{type(part): part for part in parts}}, checked(fields, fields_of(types)))
 
     def _set(
         self,
@@ -161,7 +161,7 @@ class Settings:
         generated: tuple[str, ...] = (),
         environ: Mapping[str, str] | None = None,
     ) -> None:
-        """Set the attributes, from parts and from fields that replace theirs; check them together."""
+        """Set the attributes: parts, with the values of some fields replaced. Check all parts."""
         by_type = {type_: _replaced(part, fields) for type_, part in parts.items()}
         core = {name: by_type[type_] for name, type_ in _CORE.items()}
         values = {"parts": tuple(by_type.values()), "generated": generated, "_by_type": by_type, "_environ": environ}
@@ -203,7 +203,7 @@ class Settings:
         shown: list[str] = []
         for part in self.parts:
             default = type(part)()
-            for name, item in _fields_of((type(part),)).items():
+            for name, item in fields_of((type(part),)).items():
                 value = getattr(part, name)
                 if value != getattr(default, name):
                     shown.append(f"{name}={'…' if item.hides(value) else repr(item.shown(value))}")
@@ -215,7 +215,7 @@ class Settings:
         Raises:
             SettingsError: A value is wrong, or no part has the field.
         """
-        return self._with(_checked(fields, self._fields))
+        return self._with(checked(fields, self._fields))
 
     def with_plugins(self, plugins: Iterable[Plugin]) -> Settings:
         """Return the settings with the parts of plugins, read from the same environment.
@@ -227,22 +227,22 @@ class Settings:
         missing = [part for part in _parts_of(plugins) if part not in self._by_type]
         if not missing:
             return self
-        fields = _fields_of((*self._by_type, *missing))
+        fields = fields_of((*self._by_type, *missing))
         own = {name: fields[name] for name in fields if name not in self._fields}
-        values, problems = _read(own, self._environ or {})
+        values, problems = read(own, self._environ or {})
         with _collected(problems):
             return self._with(values, {**self._by_type, **_defaults(missing)})
 
     def with_generated_secrets(self) -> Settings:
-        """Return the settings with the secrets that development does not need to set: a key for tokens, and a password.
+        """Return the settings with generated secrets: a key of tokens and a password, if development does not set them.
 
         Call it before you start several processes, so that all of them have the same secrets. In production it
         generates nothing.
         """
-        made: dict[str, Any] = {}
-        names: list[str] = []
         if self.production:
             return self
+        made: dict[str, Any] = {}
+        names: list[str] = []
         if not self.tokens.has_keys:
             made["jwt_secret_key"] = os.urandom(32).hex()
             names.append("JWT_SECRET_KEY")
@@ -263,8 +263,8 @@ class Settings:
         return made
 
     @property
-    def _fields(self) -> Mapping[str, _Field]:
-        return _fields_of(tuple(self._by_type))
+    def _fields(self) -> Mapping[str, SettingsField]:
+        return fields_of(tuple(self._by_type))
 
     def variables(self) -> dict[str, Variable]:
         """Return the variable of each field."""
@@ -287,7 +287,7 @@ class Settings:
             return _of_this_process[0].with_plugins(plugins)
         environ = dict(os.environ if environ is None else environ)
         types = tuple(dict.fromkeys((*_servey_parts(), *_parts_of(plugins))))
-        values, problems = _read(_fields_of(types), environ)
+        values, problems = read(fields_of(types), environ)
         settings = object.__new__(cls)
         with _collected(problems):
             settings._set(_defaults(types), values, environ=environ)
@@ -298,23 +298,22 @@ class Settings:
 
     def unknown_variables(self) -> list[str]:
         """Return the variables of the environment that begin with ``SERVEY_`` and belong to no part."""
-        known = _names(self._fields.values())
+        known = names_of(self._fields.values())
         return sorted(name for name in self._environ or () if name.startswith("SERVEY_") and name not in known)
 
     def warn_of_unknown(self) -> None:
         """Log a warning for each unknown variable."""
         for name in self.unknown_variables():
-            near = nearest(name, _names(self._fields.values()))
-            _log.warning("%s is no setting of servey%s", name, f"; did you mean {near}?" if near else "")
+            _log.warning("%s is no setting of servey%s", name, did_you_mean(name, names_of(self._fields.values())))
 
     def table(self, environ: Mapping[str, str] | None = None) -> tuple[SettingRow, ...]:
         """Return each variable with its effective value (secrets masked) and the source of the value."""
         environ = os.environ if environ is None else environ
         rows: list[SettingRow] = []
         for part in self.parts:
-            for name, item in _fields_of((type(part),)).items():
+            for name, item in fields_of((type(part),)).items():
                 value = getattr(part, name)
-                text = _text(item.shown(value))
+                text = text_of(item.shown(value))
                 if text and item.hides(value):
                     text = "********"
                 given = item.given(environ)
@@ -335,62 +334,6 @@ def use_in_this_process(settings: Settings) -> None:
     _of_this_process[:] = [settings]
 
 
-class _Field(NamedTuple):
-    """A field of a part, with its type and its variable."""
-
-    name: str
-    hint: Any
-    variable: Variable
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        return (self.variable.name, *self.variable.aliases)
-
-    def given(self, environ: Mapping[str, str]) -> tuple[str, str] | None:
-        """Return the first variable that is set, and its text."""
-        for name in self.names:
-            text = environ.get(name, "").strip()
-            if text:
-                return name, text
-        return None
-
-    def hides(self, value: Any) -> bool:
-        """Return whether a value is secret: because of its variable, or because it contains a private key."""
-        is_secret = self.variable.secret and value not in self.variable.public
-        return is_secret or "PRIVATE KEY" in _text(value)
-
-    def shown(self, value: Any) -> Any:
-        """Return a value without the secret parts of its URLs."""
-        return tuple(map(shown_url, value)) if self.variable.has_urls else value
-
-    def of_text(self, text: str) -> Any:
-        """Return the value that a text means.
-
-        Raises:
-            msgspec.ValidationError: It means none.
-        """
-        kind = self._kind
-        if get_origin(kind) is tuple:
-            return tuple(item.strip() for item in text.split(",") if item.strip())
-        if kind in (bool, bool | None):
-            text = _SWITCHES.get(text.lower(), text)
-        if get_origin(kind) is Literal and text.upper() in get_args(kind):
-            text = text.upper()
-        return msgspec.convert(text, self.hint, strict=False)
-
-    def expected(self) -> str:
-        """Return what the field takes, if its type lists that."""
-        if self._kind is bool:
-            return "it takes true or false"
-        if get_origin(self._kind) is not Literal:
-            return ""
-        return "it takes " + " or ".join(value for value in get_args(self._kind) if value)
-
-    @property
-    def _kind(self) -> Any:
-        return self.hint.__origin__
-
-
 @cache
 def _servey_parts() -> tuple[type[SettingsPart], ...]:
     return (*_CORE.values(), *_parts_of(built_in_plugins()))
@@ -400,85 +343,9 @@ def _parts_of(plugins: Iterable[Plugin]) -> list[type[SettingsPart]]:
     return [part for plugin in plugins for part in plugin.settings()]
 
 
-@cache
-def _fields_of(parts: tuple[type[SettingsPart], ...]) -> Mapping[str, _Field]:
-    """Return the fields of parts by name."""
-    found: dict[str, _Field] = {}
-    owners: dict[str, type[SettingsPart]] = {}
-    for part in parts:
-        hints = get_type_hints(part, include_extras=True)
-        for name in part.__struct_fields__:
-            item = _Field(name, hints[name], _variable(part, name, hints[name]))
-            for unique in (name, *item.names):
-                if (owner := owners.setdefault(unique, part)) is not part:
-                    raise DefinitionError(
-                        f"two parts of the settings have {unique}: {owner.__qualname__} and {part.__qualname__}",
-                        fix="rename the field or the variable of one of them",
-                    )
-            found[name] = item
-    return found
-
-
-def _variable(part: type[SettingsPart], name: str, hint: Any) -> Variable:
-    found = [item for item in getattr(hint, "__metadata__", ()) if isinstance(item, Variable)]
-    if not found:
-        raise DefinitionError(
-            f"{part.__qualname__}.{name} has no variable",
-            fix=f'{name}: Annotated[int, Variable("NAME", "What it sets.")] = 1',
-        )
-    return found[0]
-
-
-def _names(fields: Iterable[_Field]) -> set[str]:
-    return {name for item in fields for name in item.names}
-
-
-def _checked(values: Mapping[str, Any], fields: Mapping[str, _Field]) -> dict[str, Any]:
-    """Return values of fields that have the fields' types.
-
-    Raises:
-        SettingsError: Some have not, or there is no such field.
-    """
-    problems: list[str] = []
-    checked: dict[str, Any] = {}
-    for name, value in values.items():
-        item = fields.get(name)
-        if item is None:
-            near = nearest(name, fields)
-            problems.append(f"no setting has the name {name}{f'; did you mean {near}?' if near else ''}")
-            continue
-        try:
-            checked[name] = msgspec.convert(value, item.hint)
-        except msgspec.ValidationError as error:
-            problems.append(f"{name} is {'not valid' if item.hides(value) else repr(value)}: {error}")
-    if problems:
-        raise SettingsError("\n".join(problems))
-    return checked
-
-
-def _read(fields: Mapping[str, _Field], environ: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
-    """Return the values of fields that the environment sets, and the problems of the others."""
-    values: dict[str, Any] = {}
-    problems: list[str] = []
-    for item in fields.values():
-        given = item.given(environ)
-        if given is None:
-            continue
-        name, text = given
-        if _is_undecodable(text):
-            problems.append(f"{name} has bytes that are not UTF-8: write it again")
-            continue
-        try:
-            values[item.name] = item.of_text(text)
-        except msgspec.ValidationError as error:
-            shown = "not valid" if item.hides(text) else repr(text)
-            problems.append(f"{name} is {shown}: {item.expected() or error}")
-    return values, problems
-
-
 @contextmanager
 def _collected(problems: list[str]) -> Generator[None]:
-    """Raise problems that are known already together with those that are found inside."""
+    """Raise the given problems together with those of the block, in one error."""
     try:
         yield
     except SettingsError as error:
@@ -494,19 +361,3 @@ def _defaults(parts: Iterable[type[SettingsPart]]) -> dict[type[SettingsPart], S
 def _replaced(part: SettingsPart, fields: Mapping[str, Any]) -> SettingsPart:
     own = {name: fields[name] for name in part.__struct_fields__ if name in fields}
     return msgspec.structs.replace(part, **own) if own else part
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, tuple):
-        return ",".join(map(str, value))  # pyright: ignore[reportUnknownArgumentType]
-    if value is None:
-        return ""
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _is_undecodable(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return True
-    return False

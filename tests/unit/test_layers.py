@@ -11,6 +11,7 @@ SOURCE = Path(__file__).parents[2] / "src"
 CORE = (
     "errors",
     "problem_details",
+    "settings_field",
     "settings_part",
     "ports",
     "log",
