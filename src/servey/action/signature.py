@@ -62,7 +62,7 @@ class ActionSignature(msgspec.Struct, frozen=True, dict=True):
         """What the action's docstring says; `@action(description=…)` replaces summary and description."""
         told = Documentation.of(docstring_of(self.action.fn))
         if self.action.description is not None:
-            lead, _, rest = markdown_of(self.action.description.strip()).partition("\n\n")
+            lead, _, rest = markdown_of(self.action.description).partition("\n\n")
             told = msgspec.structs.replace(told, lead=lead, description=rest.strip("\n"))
         return told
 

@@ -156,7 +156,7 @@ def _merge(found: dict[str, Any], name: str, value: Any) -> None:
 def _description(item: Any) -> str:
     library = type(item).__module__.partition(".")[0]
     if library in ("msgspec", "pydantic"):
-        return markdown_of(getattr(item, "description", None) or "")
+        return markdown_of(getattr(item, "description", None))
     if library in ("typing_extensions", "annotated_doc") and type(item).__name__ == "Doc":
         return markdown_of(item.documentation)
     return ""

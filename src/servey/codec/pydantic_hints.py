@@ -146,7 +146,7 @@ def members_of(cls: Any) -> tuple[CustomMember, ...]:
                 got,
                 required=field.is_required(),
                 default=msgspec.UNSET if no_default else field.default,
-                description=markdown_of(field.description or ""),
+                description=markdown_of(field.description),
                 own_engine=_AskPydantic(),
             )
         )
@@ -158,7 +158,7 @@ def members_of(cls: Any) -> tuple[CustomMember, ...]:
                 info.return_type,
                 None,
                 info.alias or name,
-                description=markdown_of(info.description or ""),
+                description=markdown_of(info.description),
                 own_engine=_AskPydantic(),
             )
         )

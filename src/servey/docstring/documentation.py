@@ -50,7 +50,7 @@ class Documentation(msgspec.Struct, frozen=True):
     @classmethod
     def of(cls, docstring: str | None) -> Documentation:
         """Parse `docstring`; None and an empty text give empty parts."""
-        if not docstring or not docstring.strip():
+        if not docstring:
             return cls()
         from docstring_parser import parse  # needed for documentation only, not by a call
 
@@ -65,15 +65,16 @@ class Documentation(msgspec.Struct, frozen=True):
             more, _, description = description.partition("\n\n")
             summary = " ".join([summary, *more.split("\n")])
         return cls(
-            lead=markdown_of(summary.strip()),
-            description=markdown_of(description.strip()),
-            parameters={item.arg_name: markdown_of((item.description or "").strip()) for item in parsed.params},
-            returns=markdown_of(((parsed.returns and parsed.returns.description) or "").strip()),
+            lead=markdown_of(summary),
+            description=markdown_of(description),
+            parameters={item.arg_name: markdown_of(item.description) for item in parsed.params},
+            returns=markdown_of(parsed.returns and parsed.returns.description),
         )
 
 
-def markdown_of(text: str) -> str:
-    """Return a description, in Markdown or reStructuredText, as Markdown."""
+def markdown_of(text: str | None) -> str:
+    """Return a description, in Markdown or reStructuredText, as stripped Markdown; empty for none."""
+    text = (text or "").strip()
     if not any(mark in text for mark in _MARKS):
         return text
     from servey.docstring.markup import markdown  # needed for documentation only, not by a call

@@ -40,32 +40,28 @@ class Declarations(msgspec.Struct, frozen=True):
         Raises:
             DefinitionError: Another decorator stands above ``@action`` or ``@resource``: calls would bypass it.
         """
-        actions: dict[int, Action] = {}
-        resources: dict[int, Resource] = {}
+        found: dict[type, dict[int, Any]] = {Action: {}, Resource: {}}
         problems: dict[int, DefinitionError] = {}
         nested: list[Action] = []
         for value in values:
             if isinstance(value, type):
-                nested += [action for method in vars(value).values() if (action := get_action(method)) is not None]
+                nested += filter(None, map(get_action, vars(value).values()))
                 continue
             # static: a proxy of another framework in the user's module may raise at any attribute
-            action = getattr_static(value, "__servey_action__", None)
-            resource = getattr_static(value, "__servey_resource__", None)
-            declared = action if isinstance(action, Action) else resource
-            if isinstance(declared, Action | Resource) and declared.fn is not value:
-                kind = "action" if declared is action else "resource"
+            declared = getattr_static(value, "__servey_action__", getattr_static(value, "__servey_resource__", None))
+            if not isinstance(declared, Action | Resource):
+                continue
+            found[type(declared)][id(value)] = declared
+            if declared.fn is not value:
+                kind = type(declared).__name__.lower()
                 problems[id(value)] = DefinitionError(
                     f"another decorator stands above @{kind} on {name_of(declared.fn)}; calls would bypass it",
                     where=declared.where,
                     fix=f"put @{kind} on top",
                 )
-            elif isinstance(declared, Action):
-                actions[id(value)] = declared
-            elif isinstance(declared, Resource):
-                resources[id(value)] = declared
         if problems:
             raise DefinitionError.join(list(problems.values()))
-        return cls(tuple(actions.values()), tuple(resources.values()), tuple(nested))
+        return cls(tuple(found[Action].values()), tuple(found[Resource].values()), tuple(nested))
 
 
 def find_declarations(path: str) -> Declarations:

@@ -67,28 +67,13 @@ def web_routes(operations: Iterable[Operation]) -> tuple[WebRoute, ...]:
             route = WebRoute(trigger, trigger.path or f"/actions/{operation.name.replace('_', '-')}", operation)
             problems.extend(_path_problems(route))
             shape = (route.method, _shape(route.path))
-            if (other := routes.get(shape)) is not None and other.operation is operation:
-                problems.append(
-                    DefinitionError(
-                        f"{operation.name} has two triggers for {route.method} {route.path}",
-                        where=operation.action.where,
-                        fix="take one of them away",
-                    )
-                )
-            elif other is not None:
-                problems.append(
-                    DefinitionError(
-                        f"{other.operation.name} and {operation.name} both serve {route.method} {route.path}",
-                        where=[other.operation.action.where, operation.action.where],
-                        fix="give one of them another path: WebTrigger(WebTriggerMethod.GET, '/another')",
-                    )
-                )
+            if shape in routes:
+                problems.append(_clash(routes[shape].operation, route))
             routes[shape] = route
     if problems:
         raise DefinitionError.join(problems)
-    reads = {shape: route for (method, shape), route in routes.items() if method == "GET"}
     return tuple(
-        route if method == "GET" or shape not in reads else msgspec.structs.replace(route, read=reads[shape])
+        route if method == "GET" else msgspec.structs.replace(route, read=routes.get(("GET", shape)))
         for (method, shape), route in routes.items()
     )
 
@@ -100,6 +85,21 @@ def _needed(operation: Operation) -> set[str]:
 
 def _shape(path: str) -> str:
     return re.sub(r"\{\w+\}", "{}", path)
+
+
+def _clash(other: Operation, route: WebRoute) -> DefinitionError:
+    operation, served = route.operation, f"{route.method} {route.path}"
+    if other is operation:
+        return DefinitionError(
+            f"{operation.name} has two triggers for {served}",
+            where=operation.action.where,
+            fix="take one of them away",
+        )
+    return DefinitionError(
+        f"{other.name} and {operation.name} both serve {served}",
+        where=[other.action.where, operation.action.where],
+        fix="give one of them another path: WebTrigger(WebTriggerMethod.GET, '/another')",
+    )
 
 
 def _path_problems(route: WebRoute) -> Iterable[DefinitionError]:

@@ -21,7 +21,8 @@ class WebTriggerMethod(Enum):
     DELETE = "DELETE"
 
 
-_SEGMENT = r"(?!\.{1,2}\Z)(?:[A-Za-z0-9._~!$&'()*+,;=:@-]+|\{[A-Za-z_][A-Za-z0-9_]*\})\Z"
+_SEGMENT = r"(?!\.{1,2}(?:/|\Z))(?:[A-Za-z0-9._~!$&'()*+,;=:@-]+|\{[A-Za-z_][A-Za-z0-9_]*\})"
+_PATH = re.compile(f"/|(?:/{_SEGMENT})+")
 
 
 class WebTrigger(msgspec.Struct, frozen=True):
@@ -56,10 +57,7 @@ class WebTrigger(msgspec.Struct, frozen=True):
             raise DefinitionError(
                 f"graphql={self.graphql!r} is nothing an action can be", fix="use 'query', 'mutation' or None"
             )
-        if self.path is None or self.path == "/":
-            return
-        first, *segments = self.path.split("/")
-        if first or not segments or not all(re.match(_SEGMENT, part) for part in segments):
+        if self.path is not None and not _PATH.fullmatch(self.path):
             raise DefinitionError(
                 f"{self.path!r} is no path template",
                 fix="begin with a slash, no segment is empty, . or .., a parameter is a whole segment: '/users/{id}'",

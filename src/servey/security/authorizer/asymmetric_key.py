@@ -84,13 +84,9 @@ def jwk_verification_key(jwk: Mapping[str, Any]) -> VerificationKey:
     Raises:
         ValueError: It is no public key, is not for signatures, or cannot be used.
     """
-    kind, algorithm, kid, operations = (
-        jwk.get("kty"),
-        jwk.get("alg", ""),
-        jwk.get("kid"),
-        jwk.get("key_ops", ["verify"]),
-    )
-    if not isinstance(kind, str) or kind not in _OF_TYPE:
+    kind, operations = jwk.get("kty"), jwk.get("key_ops", ["verify"])
+    algorithm, kid = jwk.get("alg", ""), jwk.get("kid")
+    if kind not in [*_OF_TYPE]:  # which may be unhashable
         raise ValueError("its kty is none of RSA, EC and OKP")
     if "d" in jwk:
         raise ValueError("it is a private key")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
+from itertools import zip_longest
+
 from servey.security.authorizer.fixed_keys import (
     FixedKeys,
     pem_signing_key,
@@ -24,64 +27,33 @@ def configured_authorizers(tokens: TokenSettings, *, is_generated: bool = False)
         tokens: The settings.
         is_generated: Whether the secret is generated.
     """
-    audience, leeway = tokens.jwt_audience, tokens.jwt_leeway
+    private, public, secret = tokens.jwt_private_key, tokens.jwt_public_key, tokens.jwt_secret_key
+    authorizer = partial(JwtAuthorizer, audience=tokens.jwt_audience, leeway=tokens.jwt_leeway)
     found = [
-        JwtAuthorizer(
+        authorizer(
             PublishedKeys(issuer=issuer),
             issuer=issuer,
-            audience=audience,
-            leeway=leeway,
             origin=f"the keys of {shown_url(issuer)} (SERVEY_OIDC_ISSUER)",
         )
         for issuer in tokens.oidc_issuers
     ]
     owned = tuple(filter(None, (*tokens.oidc_issuers, *tokens.jwks_issuers, tokens.jwt_issuer)))
-    issuers = tokens.jwks_issuers or ("",) * len(tokens.jwks_urls)
-    for url, issuer in zip(tokens.jwks_urls, issuers, strict=True):
+    for url, issuer in zip_longest(tokens.jwks_urls, tokens.jwks_issuers, fillvalue=""):
         of = f" for {issuer}" if issuer else " for any issuer, SERVEY_JWKS_ISSUER not being set"
         origin = f"the keys at {shown_url(url)} (SERVEY_JWKS_URL){of}"
-        found.append(
-            JwtAuthorizer(
-                PublishedKeys(url), issuer=issuer, audience=audience, leeway=leeway, origin=origin, not_of=owned
-            )
-        )
-    issuer, private, public, secret = (
-        tokens.jwt_issuer,
-        tokens.jwt_private_key,
-        tokens.jwt_public_key,
-        tokens.jwt_secret_key,
-    )
+        found.append(authorizer(PublishedKeys(url), issuer=issuer, origin=origin, not_of=owned))
+    own = partial(authorizer, issuer=tokens.jwt_issuer, not_of=owned)
+    issuing = partial(JwtIssuer, lifetime=tokens.jwt_lifetime, **own.keywords)
     pairs = FixedKeys(lambda: pem_verification_keys(private, public))
     if private:
         names = "SERVEY_JWT_PRIVATE_KEY" + (" and SERVEY_JWT_PUBLIC_KEY" if public else "")
-        found.append(
-            JwtIssuer(
-                pairs,
-                lambda: pem_signing_key(private),
-                lifetime=tokens.jwt_lifetime,
-                issuer=issuer,
-                audience=audience,
-                leeway=leeway,
-                origin=f"the keys of {names}",
-                not_of=owned,
-            )
-        )
+        found.append(issuing(pairs, lambda: pem_signing_key(private), origin=f"the keys of {names}"))
     elif public:
-        origin = "the keys of SERVEY_JWT_PUBLIC_KEY"
-        found.append(JwtAuthorizer(pairs, issuer=issuer, audience=audience, leeway=leeway, origin=origin, not_of=owned))
+        found.append(own(pairs, origin="the keys of SERVEY_JWT_PUBLIC_KEY"))
     if secret:
-        found.append(
-            JwtIssuer(
-                FixedKeys(lambda: (secret_verification_key(secret),)),
-                lambda: secret_signing_key(secret),
-                lifetime=tokens.jwt_lifetime,
-                issuer=issuer,
-                audience=audience,
-                leeway=leeway,
-                origin="HS256 with a secret made up at this start, JWT_SECRET_KEY not being set"
-                if is_generated
-                else "HS256 with JWT_SECRET_KEY",
-                not_of=owned,
-            )
-        )
+        origin = "HS256 with JWT_SECRET_KEY"
+        if is_generated:
+            origin = "HS256 with a secret made up at this start, JWT_SECRET_KEY not being set"
+        keys = FixedKeys(lambda: (secret_verification_key(secret),))
+        found.append(issuing(keys, lambda: secret_signing_key(secret), origin=origin))
     return tuple(found)

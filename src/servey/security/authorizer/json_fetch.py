@@ -144,16 +144,14 @@ def fetch_json(url: str, timeout: float) -> Document:
     if not is_trusted_url(url):
         raise FetchError(f"{shown_url(url)!r} is no https:// URL")
     request = Request(url, headers={"Accept": "application/json, application/jwk-set+json", "User-Agent": "servey"})
-    body = b""
     with _Deadline(timeout) as deadline:
         proxies = [ProxyHandler({})] if url.startswith("http:") else []
         opener: OpenerDirector = build_opener(_SameOrigin, _Http(deadline), _Https(deadline), *proxies)
         try:
             with opener.open(request, timeout=timeout) as response:
-                while chunk := response.read1(65536):
-                    body += chunk
-                    if len(body) > MAX_BYTES:
-                        raise FetchError(f"it is larger than {MAX_BYTES} bytes")
+                body = response.read(MAX_BYTES + 1)
+                if len(body) > MAX_BYTES:
+                    raise FetchError(f"it is larger than {MAX_BYTES} bytes")
                 cache_control: str = response.headers.get("Cache-Control", "")
             if deadline.is_over:
                 raise _too_late(timeout)
@@ -161,13 +159,17 @@ def fetch_json(url: str, timeout: float) -> Document:
         except (HTTPException, OSError, ValueError, RecursionError) as error:
             if deadline.is_over:
                 raise _too_late(timeout) from error
-            if isinstance(error, OSError | HTTPException):  # urllib's own are the former
-                raise FetchError(str(getattr(error, "reason", "") or error) or type(error).__name__) from error
-            raise FetchError("it is no JSON") from error
+            raise FetchError(_reason(error)) from error
     if not isinstance(members, dict):
         raise FetchError("it is no JSON object")
     max_age = re.search(r"(?:^|[\s,])max-age=\"?(\d{1,9})", cache_control, re.IGNORECASE)
     return Document(members, int(max_age[1]) if max_age else None)  # pyright: ignore[reportUnknownArgumentType]
+
+
+def _reason(error: Exception) -> str:
+    if not isinstance(error, OSError | HTTPException):  # urllib's own are the former
+        return "it is no JSON"
+    return str(getattr(error, "reason", "") or error) or type(error).__name__
 
 
 def _too_late(timeout: float) -> FetchError:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from binascii import b2a_base64
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from functools import cached_property
 from typing import Any
@@ -17,6 +18,7 @@ from servey.security.authorizer.unverified_token import MAX_TOKEN, RefusedTokenE
 from servey.security.authorizer.verified_tokens import VerifiedTokens
 
 _URLSAFE = bytes.maketrans(b"+/", b"-_")
+_SCOPE = re.compile(r"[!#-\[\]-~]+")
 
 RESERVED_CLAIMS = frozenset({"iss", "sub", "aud", "exp", "nbf", "iat", "jti", "scope", "scp"})
 """The claims that the issuer sets."""
@@ -71,18 +73,7 @@ class JwtAuthorizer:
         issuer = read.claims.get("iss")
         if issuer != self.issuer if self.issuer else issuer in self.not_of:
             raise RefusedTokenError("the issuer of the token is not trusted")
-        if not self.keys.may_have(read.algorithm):
-            raise self._no_key()
-        ring = await self.keys.current()
-        is_right = _verifies(ring, read)
-        if is_right is None or (read.kid is None and not is_right):
-            newer = await self.keys.renewed(ring)
-            if newer is not ring:
-                ring, is_right = newer, _verifies(newer, read)
-        if is_right is None:
-            raise self._no_key()
-        if not is_right:
-            raise RefusedTokenError("the signature of the token is wrong", RefusedTokenError.KNOWN_KEY)
+        ring = await self._verifying_keys(read)
         try:
             authorization = self._checked(read.claims)
         except ValueError as error:
@@ -91,6 +82,26 @@ class JwtAuthorizer:
         assert authorization.expires_at is not None
         self._verified.keep(token, authorization, authorization.expires_at.timestamp() + self._leeway, ring)
         return authorization
+
+    async def _verifying_keys(self, token: UnverifiedToken) -> KeyRing:
+        """Return the keys, one of which verifies the token.
+
+        Raises:
+            RefusedTokenError: No key for it is known, or its signature is wrong.
+        """
+        if not self.keys.may_have(token.algorithm):
+            raise self._no_key()
+        ring = await self.keys.current()
+        is_right = _verifies(ring, token)
+        if is_right is None or (token.kid is None and not is_right):
+            newer = await self.keys.renewed(ring)
+            if newer is not ring:
+                ring, is_right = newer, _verifies(newer, token)
+        if is_right is None:
+            raise self._no_key()
+        if not is_right:
+            raise RefusedTokenError("the signature of the token is wrong", RefusedTokenError.KNOWN_KEY)
+        return ring
 
     def _no_key(self) -> RefusedTokenError:
         recognition = RefusedTokenError.KNOWN_KEY if self.issuer else RefusedTokenError.FOREIGN
@@ -111,19 +122,20 @@ class JwtAuthorizer:
             raise ValueError("it has expired")
         if authorization.not_before is not None and now < authorization.not_before.timestamp() - self._leeway:
             raise ValueError("it is not valid yet")
-        if self.issuer and authorization.issuer != self.issuer:
-            raise ValueError("its issuer is not trusted")
-        audience: Any = claims.get("aud")
+        self._check_audience(claims)
+        return authorization
+
+    def _check_audience(self, claims: dict[str, Any]) -> None:
         if "aud" not in claims:
             if self.audience:
                 raise ValueError("it has no aud, and has to name this service")
-            return authorization
+            return
+        audience: Any = claims["aud"]
         named: Any = [audience] if isinstance(audience, str) else audience
         if not isinstance(named, list) or not all(isinstance(item, str) for item in named):  # pyright: ignore[reportUnknownVariableType]
             raise ValueError("aud is neither a text nor a list of texts")
         if not set(self.audience).intersection(named):  # pyright: ignore[reportUnknownArgumentType]
             raise ValueError("it is for somebody else (aud)")
-        return authorization
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
@@ -144,9 +156,7 @@ class JwtIssuer(JwtAuthorizer):
         lifetime: Seconds for which tokens are valid that do not say it themselves.
         issuer: As for `JwtAuthorizer`; it is in what is issued, too.
         audience: As for `JwtAuthorizer`; what is issued is for the first.
-        leeway: As for `JwtAuthorizer`.
-        origin: As for `JwtAuthorizer`.
-        not_of: As for `JwtAuthorizer`.
+        further: The other arguments of `JwtAuthorizer`.
     """
 
     def __init__(
@@ -157,11 +167,9 @@ class JwtIssuer(JwtAuthorizer):
         lifetime: int = 3600,
         issuer: str = "",
         audience: Sequence[str] = (),
-        leeway: float = 30.0,
-        origin: str = "",
-        not_of: Sequence[str] = (),
+        **further: Any,
     ) -> None:
-        super().__init__(keys, issuer=issuer, audience=audience, leeway=leeway, origin=origin, not_of=not_of)
+        super().__init__(keys, issuer=issuer, audience=audience, **further)
         self._sign_with = sign_with
         self._lifetime = lifetime
 
@@ -183,31 +191,23 @@ class JwtIssuer(JwtAuthorizer):
         now = int(time.time())
         expires_at, not_before = authorization.expires_at, authorization.not_before
         claims = {name: value for name, value in authorization.claims.items() if name not in RESERVED_CLAIMS}
-        for scope in authorization.scopes:
-            if not scope or not scope.isascii() or any(char in ' "\\' or not char.isprintable() for char in scope):
-                raise ValueError(f"{scope!r} is no scope")
-        claims |= {
-            "iat": now,
-            "exp": now + self._lifetime if expires_at is None else int(expires_at.timestamp()),
-            "jti": os.urandom(16).hex(),
-        }
-        if self.issuer:
-            claims["iss"] = self.issuer
-        if self.audience:
-            claims["aud"] = self.audience[0]
-        if authorization.subject is not None:
-            claims["sub"] = authorization.subject
-        if authorization.scopes:
-            claims["scope"] = " ".join(sorted(authorization.scopes))
-        if not_before is not None:
-            claims["nbf"] = int(not_before.timestamp())
+        claims |= _given(
+            iat=now,
+            exp=now + self._lifetime if expires_at is None else int(expires_at.timestamp()),
+            jti=os.urandom(16).hex(),
+            iss=self.issuer or None,
+            aud=next(iter(self.audience), None),
+            sub=authorization.subject,
+            scope=_scope_text(authorization.scopes) or None,
+            nbf=None if not_before is None else int(not_before.timestamp()),
+        )
         try:
             check_texts(claims)
             payload = json.dumps(claims, allow_nan=False, separators=(",", ":"))
         except (TypeError, RecursionError) as error:
             raise ValueError(f"the claims are no JSON: {error}") from error
         key = self._signing_key
-        header = {"alg": key.algorithm, "typ": "JWT"} | ({} if key.kid is None else {"kid": key.kid})
+        header = _given(alg=key.algorithm, typ="JWT", kid=key.kid)
         signed = _base64url(json.dumps(header, separators=(",", ":")).encode()) + b"." + _base64url(payload.encode())
         token = (signed + b"." + _base64url(key.sign(signed))).decode()
         if len(token) > MAX_TOKEN:
@@ -219,6 +219,17 @@ def _verifies(ring: KeyRing, token: UnverifiedToken) -> bool | None:
     """Return whether a key verifies the token; None if no key can."""
     candidates = ring.candidates(token.algorithm, token.kid)
     return None if not candidates else any(key.verifies(token.signed, token.signature) for key in candidates)
+
+
+def _given(**members: Any) -> dict[str, Any]:
+    return {name: value for name, value in members.items() if value is not None}
+
+
+def _scope_text(scopes: Iterable[str]) -> str:
+    for scope in scopes:
+        if not _SCOPE.fullmatch(scope):
+            raise ValueError(f"{scope!r} is no scope")
+    return " ".join(sorted(scopes))
 
 
 def _base64url(data: bytes) -> bytes:

@@ -60,17 +60,16 @@ class KeyRing:
     def __init__(self, keys: Iterable[VerificationKey]) -> None:
         self.keys = tuple(keys)
         self.names = frozenset((key.kid, key.algorithm, key.thumbprint) for key in self.keys)
-        self._by_kid: dict[str, list[VerificationKey]] = {}
+        self._by_kid: dict[str | None, list[VerificationKey]] = {}
         for key in self.keys:
-            if key.kid is not None:
-                self._by_kid.setdefault(key.kid, []).append(key)
+            self._by_kid.setdefault(key.kid, []).append(key)
 
     def candidates(self, algorithm: str, kid: str | None) -> Sequence[VerificationKey]:
         """Return the keys that may verify a token, by the claims of its header."""
         algorithm = ALSO_CALLED.get(algorithm, algorithm)
         named: Sequence[VerificationKey] = self.keys
         if kid is not None:
-            unnamed = [key for key in self.keys if key.kid is None]
+            unnamed = self._by_kid.get(None, [])
             named = self._by_kid.get(kid) or [key for key in unnamed if key.thumbprint == kid] or unnamed
         return [key for key in named if key.algorithm == algorithm][:_MOST_TRIED]
 

@@ -71,21 +71,24 @@ class UnverifiedToken(msgspec.Struct, frozen=True):
         if parts is None:
             raise RefusedTokenError("the token is no JSON Web Token: three parts in base64url")
         header = _object(parts[1], "header")
-        algorithm, kid = header.get("alg"), header.get("kid")
-        if not isinstance(algorithm, str) or algorithm.lower() == "none":
-            raise RefusedTokenError("the token is not signed")
-        if kid is not None and not isinstance(kid, str):
-            raise RefusedTokenError("the kid of the token is no text")
-        if "crit" in header or header.get("b64", True) is not True:
-            raise RefusedTokenError("the token demands an extension that the service does not have")
-        if any(name in header for name in _KEYS_OF_ITS_OWN):
-            raise RefusedTokenError("the token brings a key of its own")
-        kind = header.get("typ", "JWT")
-        if not isinstance(kind, str) or kind.lower() not in _TYPES:
-            raise RefusedTokenError("the token is of another type than JWT and at+jwt")
+        _check_header(header)
         claims = _object(parts[2], "payload")
         signature = _decoded(parts[3], "signature")
-        return cls(algorithm, kid, claims, token[: parts.end(2)].encode("ascii"), signature)
+        return cls(header["alg"], header.get("kid"), claims, token[: parts.end(2)].encode("ascii"), signature)
+
+
+def _check_header(header: dict[str, Any]) -> None:
+    algorithm = header.get("alg")
+    if not isinstance(algorithm, str) or algorithm.lower() == "none":
+        raise RefusedTokenError("the token is not signed")
+    if not isinstance(header.get("kid"), str | None):
+        raise RefusedTokenError("the kid of the token is no text")
+    if "crit" in header or header.get("b64", True) is not True:
+        raise RefusedTokenError("the token demands an extension that the service does not have")
+    if not header.keys().isdisjoint(_KEYS_OF_ITS_OWN):
+        raise RefusedTokenError("the token brings a key of its own")
+    if str(header.get("typ", "JWT")).lower() not in _TYPES:
+        raise RefusedTokenError("the token is of another type than JWT and at+jwt")
 
 
 def check_texts(value: Any, depth: int = 0) -> None:

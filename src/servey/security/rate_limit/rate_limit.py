@@ -16,7 +16,7 @@ MOST_CALLS = 10_000
 _FIX = 'write how many calls in which time, as in rate_limit="10/minute", or several: "10/minute;100/hour"'
 
 
-def parse_rate_limit(text: object, of: str, where: str = "") -> tuple[RateLimitItem, ...]:
+def parse_rate_limit(text: str, of: str, where: str = "") -> tuple[RateLimitItem, ...]:
     """Return the limits of a text, the shortest window first.
 
     Args:
@@ -42,8 +42,6 @@ def parse_rate_limit(text: object, of: str, where: str = "") -> tuple[RateLimitI
     def wrong(why: str) -> DefinitionError:
         return DefinitionError(f"the rate limit of {of}, {text!r}, {why}", where=where, fix=_FIX)
 
-    if not isinstance(text, str):
-        raise wrong("is no text")
     try:
         limits = parse_many(text)
     except ValueError:
