@@ -162,7 +162,7 @@ def _check_row(name: str, row: Any, *, registered: bool) -> None:
         ("close_code", row.close_code in _CLOSE_CODES, "use 1008, or 4000 to 4999 for one of your own"),
     ):
         if not valid:
-            raise DefinitionError(f"the error {name} has the {part} {getattr(row, part)!r}, which cannot be", fix=fix)
+            raise DefinitionError(f"the error {name} cannot have the {part} {getattr(row, part)!r}", fix=fix)
 
 
 class ErrorParts(TypedDict, total=False):
@@ -544,7 +544,7 @@ def _latin_1(text: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    """Return `text` fit for an RFC 9110 quoted-string in a header: one line of ASCII, no quotes."""
+    """Return `text` for an RFC 9110 quoted-string: ``'`` replaces quotes, backslashes and all but printable ASCII."""
     return re.sub(r"[^\x20-\x7e]|[\"\\]", "'", text)
 
 

@@ -110,7 +110,7 @@ AsgiApp = Callable[..., Awaitable[None]]
 
 
 class Plugin:
-    """What a plugin may add. All methods are called once, when the service is built."""
+    """The base class of plugins. Servey calls each method once, when it builds the service."""
 
     def settings(self) -> Sequence[type[SettingsPart]]:
         """Return the plugin's parts of the settings; `Settings.part` returns their values."""
@@ -121,7 +121,7 @@ class Plugin:
         return ()
 
     def injectors(self) -> Sequence[Injector]:
-        """Return what fills parameters by their type."""
+        """Return the injectors, which fill parameters by their type."""
         return ()
 
     def triggers(self) -> Sequence[TriggerSupport]:
@@ -129,7 +129,7 @@ class Plugin:
         return ()
 
     def lifespans(self) -> Sequence[Callable[[Service], AbstractAsyncContextManager[None]]]:
-        """Return what is opened when a service starts and closed when it stops."""
+        """Return context managers; servey enters them when the service starts, and leaves them when it stops."""
         return ()
 
     def middleware(self) -> Sequence[Callable[[AsgiApp], AsgiApp]]:
@@ -141,15 +141,15 @@ class Plugin:
         return ()
 
     def authorizers(self) -> Sequence[Authorizer]:
-        """Return what verifies tokens; asked before the built-in ones."""
+        """Return the authorizers, which verify tokens. Servey asks them before the built-in ones."""
         return ()
 
     def authenticators(self) -> Sequence[Authenticator]:
-        """Return what finds out who somebody is at ``/login``; the first is used, instead of the debug one."""
+        """Return the authenticators of ``/login``. Servey uses the first one instead of the debug authenticator."""
         return ()
 
     def errors(self) -> Sequence[ErrorMapping]:
-        """Return how exceptions that any action may raise are shown to callers."""
+        """Return the error mappings that apply to all actions."""
         return ()
 
     def result_stores(self) -> Sequence[StoreSupport[ResultStore]]:

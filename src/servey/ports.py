@@ -61,7 +61,7 @@ class Authorizer(Protocol):
     """
 
     async def authorize(self, token: str, /) -> Authorization | None:
-        """Return whom `token` speaks for; None when it is of a kind that is not known here, and others are to be asked.
+        """Return the caller of a token; None for an unknown kind of token, so that servey asks the next authorizer.
 
         Raises:
             UnauthorizedError: The token is not good; with ``error="invalid_token"``.
@@ -74,7 +74,7 @@ class TokenIssuer(Protocol):
     """Sign tokens that an authorizer of this service takes."""
 
     def issue(self, authorization: Authorization, /) -> str:
-        """Return a new token that speaks for whom `authorization` names.
+        """Return a new token for the caller in `authorization`.
 
         Args:
             authorization: Its subject, scopes and further claims go into the token; its `expires_at` and
@@ -85,10 +85,10 @@ class TokenIssuer(Protocol):
 
 @runtime_checkable
 class Authenticator(Protocol):
-    """Find out who somebody is by a name and a password; serves ``/login`` (OAuth 2.0, RFC 6749 §4.3)."""
+    """Check a user name and a password for ``/login`` (OAuth 2.0, RFC 6749 §4.3)."""
 
     def authenticate(self, username: str, password: str, /) -> Awaitable[Authorization | None] | Authorization | None:
-        """Return (or resolve to) whom a name and a password stand for, with everything they may do; else None.
+        """Return (or resolve to) the user's authorization with all of its scopes; None if name or password is wrong.
 
         A plain function runs in a worker thread. It takes as long for an unknown name as for a wrong password.
         """
@@ -174,7 +174,8 @@ class RateLimitStorage(Protocol):
 class ResultStore(Protocol):
     """Keep results of actions for as long as they are fresh; none of its methods raises.
 
-    What is kept was made in the meantime between a `get` and a `put`. Whatever is invalidated in between is not kept.
+    A call gets a lease from `get`, makes its result, and passes both to `put`, which does not keep the result if it was
+    invalidated in between.
     """
 
     is_shared: bool
@@ -195,7 +196,7 @@ class ResultStore(Protocol):
         ...
 
     def allows(self, key: ResultKey, lease: Lease, lookup: Lookup, /) -> bool:
-        """Return whether who looked up now may have the result of a run that began with an earlier lease."""
+        """Return whether the result of a run that began with `lease` may answer a caller who got `lookup` later."""
         ...
 
     def invalidate(self, scope: str, arguments: bytes | None, /) -> None:

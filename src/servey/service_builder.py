@@ -179,8 +179,8 @@ def _nested_problems(nested: Operation, operations: Iterable[Operation]) -> Iter
     for operation in _yielding(owner, operations):
         if not _open_to_all(operation, operations, {nested.name}):
             yield DefinitionError(
-                f"{nested.name} is open and takes a {owner.__name__} from its caller, which {operation.name} "
-                "gives only to some",
+                f"{nested.name} is open, and any caller can send it a {owner.__name__}; "
+                f"{operation.name} returns one to some callers only",
                 where=[action.where, operation.action.where],
                 fix=f"give {action.function_name} an access_control of its own, or take its web trigger away",
             )

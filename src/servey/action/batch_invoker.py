@@ -21,8 +21,8 @@ class BatchInvoker(msgspec.Struct, frozen=True):
     Args:
         fn: A `def`, which runs in a worker thread, or an `async def`. Its first parameter takes the list of items;
             every other one is injected by its type, as the parameters of actions are. It returns a sequence of as many
-            results, in the order of the items. In place of a result there may be an exception, which fails the call
-            of that item alone. What it raises fails them all.
+            results, in the order of the items. An exception in the sequence fails only the call of
+            its item. An exception that `fn` raises fails all calls.
         max_batch_size: How many items it is given at most; for more it is called again. None: any number.
         arg_extractor: Called with the object and, by name, the other arguments of one call; returns the item. It must
             not block. Default: the item is the object, which suffices for an action that takes nothing else.

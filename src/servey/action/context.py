@@ -15,7 +15,7 @@ from servey.security.authorization import Authorization
 
 
 class Origin(Enum):
-    """Who let the call in.
+    """The origin of a call; it decides whether access control applies.
 
     NETWORK: a stranger, through REST, GraphQL, a websocket, …: always authorized, with a deadline by default.
     SYSTEM: the operating system or a broker (schedule, event, command line, direct invocation): skips access
@@ -46,12 +46,12 @@ class CallContext(msgspec.Struct, gc=False):
     """One call's surroundings; an action that has a parameter of this type gets it injected.
 
     Attributes:
-        origin: Who let the call in.
-        transport: Through what it came: ``"rest"``, ``"cli"``, ``"direct"``, ….
-        request_id: What the caller and the log know the call by.
+        origin: The origin of the call: a network or the system.
+        transport: The transport of the call: ``"rest"``, ``"cli"``, ``"direct"``, ….
+        request_id: The id of the request, for the caller and in the log.
         authorization: The verified caller, or None.
-        deadline: When the call is given up, in the event loop's time (seconds), or None.
-        client: The address that the call comes from, where that is known; what anonymous callers are told apart by.
+        deadline: The deadline of the call, in the event loop's time (seconds), or None.
+        client: The address of the client; empty if unknown. Rate limits count anonymous callers by it.
         limits: What is left of the rate limit of the action, where it has one; set when the call was counted.
         service: The `servey.service.Service` whose action is called; set when it runs.
         invalidated: The `servey.cache_control.pending_invalidations.PendingInvalidations` of the call, once it has

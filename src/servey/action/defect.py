@@ -1,4 +1,4 @@
-"""Lease unexpected exceptions of a call into its error, so that none of them ends the process.
+"""Turn unexpected exceptions of a call into its error, so that none of them ends the process.
 
 asyncio passes a `SystemExit` or `KeyboardInterrupt` of a task out of the event loop, which ends the server. Therefore
 each task of servey, and each adapter around a call, catches `BaseException` and calls `defect`. Only a stop from
@@ -31,7 +31,7 @@ def defect(
         action: The action's name; empty outside of actions.
 
     Raises:
-        BaseException: `error` itself, if it is a stop; see `is_stop`.
+        BaseException: `error` itself, if it stops the code from outside (`is_stop`).
     """
     if error is not None and is_stop(error):
         raise error

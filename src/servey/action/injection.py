@@ -61,7 +61,7 @@ class Injection:
             if own in (injectors or {}):
                 raise DefinitionError(
                     f"a plugin has an Injector of {own.__name__}, which servey injects itself",
-                    fix="inject a class of its own; who the caller is, an authorizer says",
+                    fix="inject a class of your own; an authorizer says who the caller is",
                 )
         self.providers: dict[type, Provide] = {
             Authorization: lambda context: context.authorization,
@@ -75,7 +75,7 @@ class Injection:
             if provided in declared or provided in self.providers:
                 others = [declared[provided].where] if provided in declared else []
                 raise DefinitionError(
-                    f"two things provide {provided.__name__}: what an action gets would be chance",
+                    f"two things provide {provided.__name__}, and servey cannot choose",
                     where=[*others, resource.where],
                     fix="yield a class of its own from each",
                 )

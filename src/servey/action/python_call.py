@@ -91,9 +91,9 @@ def bind(
         return codec.decode({key: _jsonable(value) for key, value in given.items()})
     except InvalidError as error:
         problems = "; ".join(f"{path}: {message}" for path, message in error.errors)
-        raise ValueError(f"{name} is never called so: {problems}") from error
+        raise ValueError(f"{name} cannot have these arguments: {problems}") from error
     except (TypeError, ValueError, ResultError) as error:
-        raise ValueError(f"{name} is never called so: {error}") from error
+        raise ValueError(f"{name} cannot have these arguments: {error}") from error
 
 
 def _jsonable(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Forgetting results that the server keeps, because what they were made of has changed."""
+"""Invalidate cached results after a change of the data behind them."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from servey.action.python_call import MissingArgumentsError, operation_of
 class Cache:
     """The results that the current service keeps (`servey.action.current.current_service`).
 
-    There is one, `servey.cache`. Whoever calls the action after an invalidation gets a result that was made after it;
-    one that is being made at the time is not kept.
+    There is one instance, `servey.cache`. A call after an invalidation gets a result that was made after it. Servey
+    does not cache the result of a call that runs during the invalidation.
 
     Example:
         >>> from servey import cache
@@ -24,11 +24,11 @@ class Cache:
 
     # the objects themselves are positional only: a nested action's first parameter is called `self`, too
     def invalidate(_cache, action: Callable[..., Any] | str, /, **arguments: Any) -> None:
-        """Forget all results of an action, or those for one set of arguments, whosever they are.
+        """Invalidate the results of an action for all callers: all results, or those for one set of arguments.
 
-        May be called anywhere. In an event loop it returns at once: this process uses none of them from now on, and a
-        store that processes share is told in the background. Elsewhere, in a plain ``def`` action for one, it is done
-        when it returns. When the shared store does not answer, it is told as soon as it does, by this process.
+        You can call it anywhere. In an event loop it returns at once: from then on this process does not use these
+        results, and it updates a shared store in the background. Elsewhere, for example in a plain ``def`` action, it
+        returns when it is done. If the shared store does not answer, this process updates it later.
 
         Args:
             action: The decorated function, or the action's name.
@@ -63,10 +63,10 @@ def _meant(action: Callable[..., Any] | str, given: dict[str, Any]) -> tuple[Any
     operation = operation_of(service, action)
     cached = service.cached.get(operation.name)
     if cached is None:
-        raise ValueError(f"no results of {operation.name} are kept: it has no cache_control")
+        raise ValueError(f"servey caches no results of {operation.name}: it has no cache_control")
     if not given:
         return cached.results, None
     try:
         return cached.results, operation.bind(**given)
     except MissingArgumentsError as error:
-        raise ValueError(f"{error}; with no arguments, all are forgotten") from None
+        raise ValueError(f"{error}; give no arguments to invalidate all results") from None

@@ -55,9 +55,9 @@ class CachedOperation:
         is_public = isinstance(self._control, PublicCacheControl) and self._control.public is True
         if operation.is_private and is_public:
             raise DefinitionError(
-                f"{operation.name} tells its callers apart, and its cache control is public",
+                f"the results of {operation.name} can differ between callers, but its cache control is public",
                 where=operation.action.where,
-                fix="take public=True away; what is private may be kept by its caller",
+                fix="remove public=True; the caller's own cache may still store the result",
             )
         if store is not None and self._may_cache_results():
             self.results = ResultCache(operation, store, self.represent)

@@ -26,7 +26,7 @@ def is_conditional(headers: Mapping[bytes, bytes]) -> bool:
 class Outcome(Enum):
     """What becomes of a conditional request.
 
-    PROCEED: It is done as if there were no condition.
+    PROCEED: No condition prevents the request: handle it.
     NOT_MODIFIED: The caller has what it would get: 304 (RFC 9110 §15.4.5).
     FAILED: A condition does not hold: 412 (RFC 9110 §15.5.13).
     """
@@ -144,7 +144,7 @@ class Conditions(msgspec.Struct, frozen=True):
 
     @property
     def may_prevent_changes(self) -> bool:
-        """Whether one of them means a method other than GET and HEAD; ``If-Modified-Since`` does not (§13.1.3)."""
+        """Whether one of them applies to methods other than GET and HEAD, unlike ``If-Modified-Since`` (§13.1.3)."""
         return self.match is not None or self.unmodified_since is not None or self.none_match is not None
 
     def evaluate(self, current: Current | None, *, reads: bool, now: float) -> Outcome:

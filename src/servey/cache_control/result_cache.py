@@ -154,7 +154,7 @@ class ResultCache:
                 raise
             except InternalError:
                 _log.error(
-                    "%s: the call failed that another waited for (request %s; it waited for request %s)",
+                    "%s: request %s waited for the call of request %s, which failed",
                     self._operation.name,
                     context.request_id,
                     run.request_id,

@@ -72,11 +72,11 @@ class ActionGroup(click.Group):
         names = list(project_of(ctx).service.operations)
         near = nearest(args[0].replace("-", "_"), names)
         if len(shared := [name for name in names if name.endswith("_" + args[0])]) > 1:
-            hint = f"Several nested actions are called so; name one of: {', '.join(shared)}."
+            hint = f"Several nested actions have this name; write one of: {', '.join(shared)}."
         elif near:
             hint = f"Did you mean {near!r}?"
         else:
-            hint = "`servey list` shows those that there are."
+            hint = "`servey list` shows all actions."
         raise click.UsageError(f"There is no action {args[0]!r}. {hint}", ctx)
 
 
@@ -99,30 +99,30 @@ class ActionCommand(click.Command):
             ["--event"],
             multiple=True,
             metavar="JSON|@FILE|-",
-            help="Arguments as one JSON object: the text itself, @ and a file's name, or - for standard input. "
-            "Flags may give what it leaves out.",
+            help="The arguments as one JSON object: the text itself, @ and a file's name, or - for standard input. "
+            "Flags can add arguments.",
         )
         token = click.Option(
             ["--token"],
             metavar="TOKEN|@FILE",
-            help="Call as whom a token speaks for: the token itself, or @ and the name of a file that has it. It is "
-            "verified, and the access control is asked, as over a network.",
+            help="The token of the caller: the token itself, or @ and a file's name. Servey verifies it and checks the "
+            "access control, as over a network.",
         )
         as_scope = click.Option(
             ["--as-scope"],
             multiple=True,
             metavar="SCOPE",
-            help="Call as somebody with this scope; the access control is asked, as over a network. Repeatable.",
+            help="A scope of the caller. Servey checks the access control, as over a network. Repeatable.",
         )
         as_subject = click.Option(
             ["--as-subject"],
             metavar="NAME",
-            help="Call as somebody of this name; with --as-scope, who then has the scopes. Default: cli.",
+            help="The name of the caller; --as-scope gives its scopes. Default: cli.",
         )
         cached = click.Option(
             ["--cached"],
             is_flag=True,
-            help="Answer from the store of results that processes share (SERVEY_RESULT_CACHE), as over a network.",
+            help="Use the shared store of cached results (SERVEY_RESULT_CACHE), as over a network.",
         )
         keeps = [cached] if operation.action.cache_control is not None else []
         super().__init__(

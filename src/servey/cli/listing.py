@@ -20,7 +20,7 @@ from servey.trigger.web_trigger import WebTrigger
 @click.option("--json", "as_json", is_flag=True, help="Write a JSON array, for programs.")
 @click.pass_context
 def list_actions(context: click.Context, as_json: bool) -> None:
-    """List the actions, what calls them and who may."""
+    """List the actions with their triggers and access."""
     project = project_of(context)
     rows = [_row(project.service, operation) for operation in project.service.operations.values()]
     if as_json:

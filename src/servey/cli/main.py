@@ -22,7 +22,7 @@ from servey.plugin import Command
 COMMANDS = (
     Command("serve", "servey.cli.serve:serve", "Serve the actions over HTTP."),
     Command("call", "servey.cli.call:call", "Call an action and print its result as JSON."),
-    Command("list", "servey.cli.listing:list_actions", "List the actions, what calls them and who may."),
+    Command("list", "servey.cli.listing:list_actions", "List the actions with their triggers and access."),
     Command("openapi", "servey.cli.openapi:openapi", "Write the OpenAPI document to a file."),
     Command("graphql-schema", "servey.cli.graphql_schema:graphql_schema", "Write the GraphQL schema to a file."),
     Command("config", "servey.cli.config:show_config", "Show the effective settings."),
@@ -93,7 +93,7 @@ class Program(click.Group):
 
 
 class _SetByAnyValue(click.Option):
-    """A flag whose variable sets it whatever its value is, ``NO_COLOR=0`` too (https://no-color.org)."""
+    """A flag that any non-empty value of its variable sets, even ``NO_COLOR=0`` (https://no-color.org)."""
 
     def value_from_envvar(self, ctx: click.Context) -> Any:
         return True if self.resolve_envvar_value(ctx) else None
@@ -232,7 +232,7 @@ def _load(command: Command) -> click.Command:
     module, _, name = command.target.partition(":")
     loaded = getattr(import_module(module), name, None)
     if not isinstance(loaded, click.Command):
-        raise CommandError(f"the plugin's command {command.name} is to be at {command.target}, and is not", EX_SOFTWARE)
+        raise CommandError(f"a plugin's command {command.name} names {command.target}, no click command", EX_SOFTWARE)
     return loaded
 
 

@@ -40,8 +40,8 @@ _ALLOWED = {".git"}
 def new(name: str) -> None:
     """Make a project that runs: two files of Python, a Makefile, a Dockerfile.
 
-    NAME is the directory to make, or one that is empty; `servey new .` takes the one that you are in. Nothing is
-    installed and nothing is fetched.
+    NAME is a new or an empty directory; `servey new .` uses the current one. The command downloads and installs
+    nothing.
     """
     directory = checked(name)
     try:
@@ -81,9 +81,7 @@ def checked(name: str) -> Path:
         except OSError as error:
             raise CommandError(f"cannot read {name}: {error.strerror}", EX_CANTCREAT) from error
         if found:
-            raise CommandError(
-                f"{name} is not empty, it has {found[0]!r}; name a directory that is not there yet", EX_CANTCREAT
-            )
+            raise CommandError(f"{name} is not empty, it has {found[0]!r}; name a new directory", EX_CANTCREAT)
         return directory
     if name and os.path.lexists(directory):
         raise CommandError(f"{name} is there, and is no directory; name another", EX_CANTCREAT)

@@ -85,7 +85,7 @@ def _reloads(settings: Settings, asked: bool | None) -> bool:
     if asked and settings.production:
         raise CommandError("--reload is for development; this is production (see SERVEY_ENV)", EX_USAGE)
     if asked and settings.process.workers > 1:
-        raise CommandError(f"--reload takes one worker, and there are to be {settings.process.workers}", EX_USAGE)
+        raise CommandError(f"--reload works with one worker only, not with {settings.process.workers}", EX_USAGE)
     if asked is not None:
         return asked
     return not settings.production and settings.is_local and settings.process.workers == 1

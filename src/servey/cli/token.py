@@ -20,29 +20,29 @@ from servey.security.settings import HOW_TO_MAKE_A_SECRET
 
 
 @click.command("token")
-@click.option("--subject", metavar="NAME", help="Whom the token speaks for.")
-@click.option("--scope", "scopes", multiple=True, metavar="SCOPE", help="What it allows; may be given several times.")
+@click.option("--subject", metavar="NAME", help="The subject of the token.")
+@click.option("--scope", "scopes", multiple=True, metavar="SCOPE", help="A scope of the token. Repeatable.")
 @click.option(
     "--expires-in",
     type=click.IntRange(1, 10 * 365 * 86400),
     metavar="SECONDS",
-    help="For how long it is valid, instead of SERVEY_JWT_LIFETIME.",
+    help="How long the token is valid, instead of SERVEY_JWT_LIFETIME.",
 )
 @click.option(
     "--claim",
     "claims",
     multiple=True,
     metavar="NAME=VALUE",
-    help="A further claim; the value is JSON, or else a text. May be given several times.",
+    help="Another claim; the value is JSON, or else text. Repeatable.",
 )
 @click.pass_context
 def print_token(
     context: click.Context, subject: str | None, scopes: Sequence[str], expires_in: int | None, claims: Sequence[str]
 ) -> None:
-    """Print a token that the service takes, signed with the key that it signs with itself.
+    """Print a token that the service accepts, signed with the service's own key.
 
-    That is the key of a plugin, SERVEY_JWT_PRIVATE_KEY or JWT_SECRET_KEY. A secret that a server has made up is
-    nobody else's: log in there, or set JWT_SECRET_KEY for both.
+    The key is that of a plugin, SERVEY_JWT_PRIVATE_KEY or JWT_SECRET_KEY. This command does not know a secret that a
+    server has generated: log in there, or set JWT_SECRET_KEY for both.
     """
     service = project_of(context).service
     issuer = service.authentication.token_issuer

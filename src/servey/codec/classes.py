@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Hint = tuple[Any, Mapping[Any, Any]]
 """An annotation and what its type variables stand for."""
 
-_NO_INIT = ("init=False: callers could not set it, or would set it unasked", "make it a property")
+_NO_INIT = ("init=False: the constructor does not take this field, so callers must not send it", "make it a property")
 
 
 def describe_class(reader: TypeReader, node: Node, args: tuple[Any, ...]) -> bool:

@@ -71,4 +71,4 @@ def check_hashes(values: Sequence[Any]) -> None:
         if shared in crowded and value not in different[shared]:
             different[shared].append(value)
             if len(different[shared]) > _SHARED:
-                raise CustomTypeError([Problem("", "has members chosen to be slow to tell apart")])
+                raise CustomTypeError([Problem("", f"has more than {_SHARED} members with the same hash")])

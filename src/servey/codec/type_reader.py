@@ -205,7 +205,7 @@ class TypeReader:
 
     @contextmanager
     def _inside(self, tp: Any, at: str) -> Generator[None]:
-        """TypeReader what a class or an alias is made of; refuse one that names itself with ever larger arguments."""
+        """Enter a class or an alias; refuse one that contains itself with ever larger arguments."""
         origin = typing.get_origin(tp)
         if origin is not None:
             sizes = [size_of(outer) for outer in self._path if typing.get_origin(outer) is origin]

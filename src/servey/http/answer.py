@@ -259,6 +259,6 @@ def _outcome(conditions: Conditions, current: Current | None, *, reads: bool) ->
     outcome = conditions.evaluate(current, reads=reads, now=time.time())
     if outcome is Outcome.FAILED:
         raise PreconditionError(
-            "there is nothing at this path" if current is None else "it is not what the condition says any more"
+            "there is nothing at this path" if current is None else "the resource does not match the condition"
         )
     return outcome

@@ -37,7 +37,7 @@ def answer_including(
         route: The route.
         paths: Reads the paths.
         cached: The operations with a cache control, by name.
-        ignore_unknown: Whether unknown parameters are let be.
+        ignore_unknown: Whether the server ignores unknown parameters.
     """
     operation = route.operation
     if route.method != "GET" or not paths.targets.are_taken_by(operation):

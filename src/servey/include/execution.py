@@ -109,7 +109,7 @@ class IncludeExecution:
             try:
                 self._collect(operation.result.root, value, wire, tree, found)
             except ValueError as error:
-                what = "has something in it that can be read only once; make it a list to have something included"
+                what = "has an iterator, which can be read only once; return a list to include nested actions"
                 raise ResultError(operation.result.label, [Problem("", what)]) from error
             return wire
 

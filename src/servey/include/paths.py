@@ -81,11 +81,11 @@ class IncludePaths:
             found = [offered[step] for offered in offers if step in offered]
             if not found:
                 names = sorted({name for offered in offers for name, target in offered.items() if target.is_told})
-                return f"{shown(path)}: {unknown(step, names)}; here can be included: {', '.join(names) or 'nothing'}"
+                return f"{shown(path)}: {unknown(step, names)}; you can include: {', '.join(names) or 'nothing'}"
             nodes = [node for target in found for node in target.nodes]
             is_nested = any(target.is_nested for target in found)
             tree = tree.setdefault(step, {})
-        return "" if is_nested else f"{shown(path)}: is there anyway; name what to include of it"
+        return "" if is_nested else f"{shown(path)}: is in the answer anyway; name a nested action below it"
 
     def _measured(self, root: Node, tree: Tree, factor: int) -> tuple[int, int]:
         """Return how many names a tree has, and what it costs to include them."""

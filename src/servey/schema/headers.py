@@ -35,14 +35,14 @@ _RATE_LIMIT_IF_COUNTED: Headers = {
 }
 
 _KEPT: Headers = {
-    "Cache-Control": _header("Who may keep the result, and for how many seconds.", _TEXT, required=True),
-    "Expires": _header("When the result is not fresh any more.", _TEXT),
+    "Cache-Control": _header("Which caches may store the result, and for how many seconds.", _TEXT, required=True),
+    "Expires": _header("When the result stops being fresh.", _TEXT),
     "Vary": _header("The headers of the request that the result depends on.", _TEXT),
-    "Age": _header("The seconds since the result was made, where it was kept.", _SECONDS),
-    "Cache-Status": _header("Whether the result was kept by the service (RFC 9211).", _TEXT),
+    "Age": _header("The age of a cached result in seconds.", _SECONDS),
+    "Cache-Status": _header("Whether the result comes from the service's result cache (RFC 9211).", _TEXT),
 }
 _NOT_MODIFIED: Headers = {
-    "ETag": _header("What the result is known by, for `If-None-Match`.", _TEXT, required=True),
+    "ETag": _header("The version of the result, for `If-None-Match`.", _TEXT, required=True),
     **_KEPT,
 }
 _CACHING: Headers = {
@@ -81,11 +81,11 @@ def error_headers(operation: Operation, status: int, codes: Sequence[str]) -> He
     if status == ForbiddenError.status:
         named = operation.access_summary.scopes
         scopes = sorted((sorted(names) for names in named if names), key=lambda names: len(names))
-        told = "The scope that the token lacks (RFC 6750 §3.1), where it is that."
+        told = "The scope that the token lacks (RFC 6750 §3.1), if a scope is missing."
         return {"WWW-Authenticate": _header(told, _TEXT, _LACKS.format(" ".join(scopes[0])))} if scopes else {}
     if status == TooManyRequestsError.status:
         always = list(codes) == [TooManyRequestsError.code]
-        told = "The seconds after which a call makes sense again."
+        told = "The seconds to wait before the next call."
         limit = _RATE_LIMIT if operation.action.rate_limit is not None else {}
         return {"Retry-After": _header(told, _SECONDS, required=always), **limit}
     return _RATE_LIMIT_IF_COUNTED if operation.action.rate_limit is not None else {}

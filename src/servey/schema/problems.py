@@ -29,7 +29,7 @@ from servey.security.access_control import ALLOW_ALL
 
 PROBLEM: dict[str, Any] = {
     "type": "object",
-    "description": "Problem details (RFC 9457). `code` does not change and is what a program looks at.",
+    "description": "Problem details (RFC 9457). Programs should check `code`, which does not change.",
     "properties": {
         "type": {"type": "string", "format": "uri-reference", "description": "Where the error is explained."},
         "title": {"type": "string", "description": "The status in words."},
@@ -38,17 +38,17 @@ PROBLEM: dict[str, Any] = {
         "detail": {"type": "string", "description": "What happened this time, for people."},
         "errors": {
             "type": "array",
-            "description": "Every single thing that is wrong with the input.",
+            "description": "Every mistake in the input.",
             "items": {
                 "type": "object",
                 "properties": {
-                    "path": {"type": "string", "description": "Where, as a JSON pointer (RFC 6901)."},
-                    "message": {"type": "string", "description": "What, for people."},
+                    "path": {"type": "string", "description": "The place of the mistake: a JSON pointer (RFC 6901)."},
+                    "message": {"type": "string", "description": "The mistake in words."},
                 },
                 "required": ["path", "message"],
             },
         },
-        "request_id": {"type": "string", "description": "What the service's log knows the request by."},
+        "request_id": {"type": "string", "description": "The id of the request in the service's log."},
     },
     "required": ["type", "title", "status", "code"],
 }

@@ -108,10 +108,10 @@ class Authentication:
     async def authenticate(self, token: str, context: CallContext, deadline: float | None) -> Authorization:
         """Return the caller that a bearer token names, by the first authorizer that accepts the token.
 
-        An authorizer that returns None does not know the token; one that raises a `CallError` refuses it. Then the next
-        authorizer is asked. If none accepts the token, the error is the one of the authorizer that recognised most of
-        it: a right signature first, then an error with another reason than a bad token (keys not fetched yet, a blocked
-        caller), then a known key. Of equals, the first.
+        An authorizer that returns None does not know the token; one that raises a `CallError` refuses it. Then servey
+        asks the next authorizer. If none accepts the token, the error comes from the authorizer that recognised most of
+        it. An error about a token with a right signature counts most. Then comes an error that is not about the token
+        (the keys are not fetched yet, the caller is blocked), and then one about a known key. Of equals, the first.
 
         Args:
             token: The token.

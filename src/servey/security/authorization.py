@@ -100,8 +100,8 @@ class Authorization(msgspec.Struct, frozen=True):
 def checked_authorization(value: object, giver: str) -> Authorization:
     """Return the `Authorization` that a plugin or a middleware gave, after a check of its types.
 
-    All access checks rely on these types: ``in`` finds a scope in a set, but a part of a scope in a text. Claims of
-    JSON give different callers different identities.
+    All access checks rely on these types. If the scopes were a text, ``in`` would also find parts of a scope. Claims
+    that are JSON give different callers different identities.
 
     Args:
         value: The value.

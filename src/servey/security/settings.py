@@ -109,8 +109,8 @@ class TokenSettings(SettingsPart, frozen=True, kw_only=True):
         is_ambiguous = self._has_other_keys or len(set(self.jwks_urls)) > 1
         if self.jwks_urls and not self.jwks_issuers and is_ambiguous:
             yield (
-                "SERVEY_JWKS_ISSUER is not set, and there are other keys beside those of SERVEY_JWKS_URL: whoever has "
-                "one could make tokens of the other's callers. Write the issuer of each URL"
+                "SERVEY_JWKS_ISSUER is not set, and there are several sources of keys: one issuer could sign tokens "
+                "for the callers of another. Write the issuer of each URL"
             )
         yield from _url_problems("SERVEY_JWKS_URL", self.jwks_urls)
         yield from _url_problems("SERVEY_OIDC_ISSUER", self.oidc_issuers)

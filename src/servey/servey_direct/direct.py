@@ -99,7 +99,7 @@ async def call(
         try:
             return await service.call(name, event, context, texts=texts, cached=cached)
         except asyncio.CancelledError:
-            _log.info("%s is given up; what it began gets %g s", name, service.settings.calls.shutdown_timeout)
+            _log.info("%s was cancelled; its running code gets %g s", name, service.settings.calls.shutdown_timeout)
             raise
 
 

@@ -142,7 +142,7 @@ class Documents:
         if identifier is not None:
             # after reading, so that only valid documents take room
             if hashlib.sha256(source.encode()).hexdigest() != _plain(identifier):
-                raise DocumentError([GraphQLError("the SHA-256 of the document is another one than is said")])
+                raise DocumentError([GraphQLError("the SHA-256 of the document differs from the hash in the request")])
             with self._lock, suppress(ValueError):
                 self._registered[_plain(identifier)] = source
         return document
@@ -226,7 +226,7 @@ def _explained(error: GraphQLError, schema: GraphQLSchema, *, hide_suggestions: 
             kind = "query" if is_query else "mutation"
             return GraphQLError(f"{name} is a {kind}: ask for it in one, {kind} {{ {name} … }}", error.nodes)
     if isinstance(error, ValidationAbortedError) and not error.message.startswith("Too many"):
-        return GraphQLError("the document repeats its fields, or nests its fragments, more than it may")
+        return GraphQLError("the document repeats its fields too often, or nests its fragments too deeply")
     return error
 
 

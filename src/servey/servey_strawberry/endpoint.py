@@ -281,7 +281,7 @@ def _no_operation(document: Document, name: str | None) -> GraphQLError:
         return GraphQLError(f"there is no operation called {name[:100]!r} in the document")
     if not document.operations:
         return GraphQLError("there is no operation in the document, only fragments")
-    return GraphQLError("there are several operations in the document: say by operationName which is meant")
+    return GraphQLError("the document has several operations: name one in operationName")
 
 
 def _plain(value: Any) -> Any:

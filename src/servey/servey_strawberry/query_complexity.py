@@ -147,7 +147,7 @@ def over_limits(
     ):
         if asked > most:
             shown = str(asked) if asked < 10**9 else "over a billion"
-            yield GraphQLError(f"the operation {problem} than it may: {shown} {unit}, the limit is {most}", operation)
+            yield GraphQLError(f"the operation {problem} than allowed: {shown} {unit}, the limit is {most}", operation)
 
 
 def introspection_field(document: DocumentNode) -> FieldNode | None:

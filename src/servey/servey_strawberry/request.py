@@ -129,8 +129,8 @@ def check_csrf(headers: Mapping[bytes, bytes]) -> None:
     ):
         return
     raise ForbiddenError(
-        "by GET, send the header GraphQL-Preflight: 1, or name a persisted document: that keeps other sites from "
-        "sending queries in the name of who visits them; or send the query by POST"
+        "send the query by POST; or send the header GraphQL-Preflight: 1 with the GET, or name a persisted document. "
+        "Otherwise a page of another site could send queries in the name of its visitor"
     )
 
 

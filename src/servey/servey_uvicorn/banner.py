@@ -108,16 +108,15 @@ def _counted_apart(service: Service) -> list[str]:
     if not limited or settings.process.workers == 1 or settings.rate_limit.rate_limits != "memory":
         return []
     return [
-        f"each of the {settings.process.workers} workers counts for itself how often callers call "
-        f"{', '.join(limited)}; "
-        "SERVEY_RATE_LIMITS=redis://… names a store in which they count together"
+        f"each of the {settings.process.workers} workers counts the calls of {', '.join(limited)} by itself; "
+        "to count them together, set SERVEY_RATE_LIMITS=redis://…"
     ]
 
 
 def _answered_without(service: Service, names: Collection[str]) -> list[str]:
     """Return a line for each of the named actions that may answer a request other than GET from the result cache."""
     return [
-        f"{route.method} {route.path} may be answered without a call, from results that are kept: "
+        f"{route.method} {route.path} may be answered without a call, from the result cache: "
         f"{route.operation.name} has a cache_control"
         for route in service.web_routes
         if route.operation.name in names and route.method != "GET"
@@ -132,9 +131,8 @@ def _kept_apart(service: Service) -> list[str]:
     if not keeping or settings.process.workers == 1 or settings.cache.result_cache != "memory":
         return []
     return [
-        f"each of the {settings.process.workers} workers keeps results of its own of {', '.join(keeping)}, "
-        "and forgets only "
-        "those when they are invalidated; SERVEY_RESULT_CACHE=redis://… names a store that they share"
+        f"each of the {settings.process.workers} workers caches results of {', '.join(keeping)} by itself, and an "
+        "invalidation reaches only one worker; to share a cache, set SERVEY_RESULT_CACHE=redis://…"
     ]
 
 

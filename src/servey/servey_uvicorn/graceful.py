@@ -296,7 +296,7 @@ def _end_after(seconds: float, number: int) -> None:
 
 def _end(number: int) -> None:
     """End the process, whatever hangs in it."""
-    message = "what runs or closes does not end; the process ends by force"
+    message = "a call or a resource did not end in time; the process ends by force"
     # writing blocks if no process reads standard error
     writing = threading.Thread(target=_log.critical, args=(message,), daemon=True)
     writing.start()

@@ -99,7 +99,7 @@ class Changes(Iterator[set[Path]]):
         except (OSError, RuntimeError) as error:  # RuntimeError: the name of a file is not UTF-8
             self.is_lost = True
             if not self._has_warned:
-                _log.warning("the files cannot be watched now, and are watched anew as soon as they can: %s", error)
+                _log.warning("the files cannot be watched now; the server tries again until it can: %s", error)
             self._has_warned = True
             return set()
         self._looked = moment

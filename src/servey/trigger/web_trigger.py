@@ -55,7 +55,7 @@ class WebTrigger(msgspec.Struct, frozen=True):
             )
         if self.graphql not in ("query", "mutation", "by method", None):
             raise DefinitionError(
-                f"graphql={self.graphql!r} is nothing an action can be", fix="use 'query', 'mutation' or None"
+                f"graphql={self.graphql!r} is not a kind of GraphQL field", fix="use 'query', 'mutation' or None"
             )
         if self.path is not None and not _PATH.fullmatch(self.path):
             raise DefinitionError(

@@ -676,4 +676,4 @@ async def test_what_documents_leave_out_is_named_by_no_message() -> None:
     assert await got(safe, query="include=code") == {"number": 1, "code": 1234}
     response = await client(safe).request("GET", "/actions/safe", query="include=cod")
     (problem,) = response.json()["errors"]
-    assert problem["message"] == "'cod': unknown; here can be included: weight"
+    assert problem["message"] == "'cod': unknown; you can include: weight"

@@ -53,20 +53,20 @@ ACTIONS = [read, search, never_kept, versioned, write]
 
 def said(**settings: object) -> list[str]:
     service = Service(ACTIONS, settings=Settings(**settings))  # type: ignore[arg-type]
-    return [line for line in banner(service, 8000) if "are kept" in line or "keeps" in line]
+    return [line for line in banner(service, 8000) if "from the result cache" in line or "caches results" in line]
 
 
 def test_an_action_that_is_no_read_and_answered_from_kept_results_is_told() -> None:
     assert said() == [
-        "POST /actions/search may be answered without a call, from results that are kept: search has a cache_control"
+        "POST /actions/search may be answered without a call, from the result cache: search has a cache_control"
     ]
     assert said(result_cache="off") == []
 
 
 def test_several_workers_that_keep_results_for_themselves_are_told() -> None:
     line = (
-        "each of the 2 workers keeps results of its own of read, search, and forgets only those when they are "
-        "invalidated; SERVEY_RESULT_CACHE=redis://… names a store that they share"
+        "each of the 2 workers caches results of read, search by itself, and an invalidation reaches only one worker; "
+        "to share a cache, set SERVEY_RESULT_CACHE=redis://…"
     )
     assert line in said(workers=2)
     assert line not in said(workers=2, result_cache="redis://localhost")

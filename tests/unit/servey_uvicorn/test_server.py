@@ -176,7 +176,7 @@ def test_the_banner_tells_the_routes_the_access_and_what_is_missing() -> None:
         "  GET    http://localhost:8001/actions/say-hello  (open)",
         "  GET    http://localhost:8001/actions/secret  (scope root)",
         "  GET    http://localhost:8001/actions/mine  (any token)",
-        "tokens: HS256 with a secret made up at this start, JWT_SECRET_KEY not being set; new ones are signed with it",
+        "tokens: HS256 with a generated secret, because JWT_SECRET_KEY is not set; new ones are signed with it",
     ]
 
 
@@ -187,7 +187,7 @@ def test_the_banner_says_when_workers_count_apart() -> None:
 
     def told(**settings: object) -> bool:
         lines = banner(Service([roll], settings=Settings(**settings)), 8001)
-        return any("each of the 2 workers counts for itself how often callers call roll;" in line for line in lines)
+        return any("each of the 2 workers counts the calls of roll by itself;" in line for line in lines)
 
     assert told(workers=2)
     assert not told(workers=1)

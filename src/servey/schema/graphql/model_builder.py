@@ -308,7 +308,7 @@ class _ModelBuilder:
             self._inputs[key] = None
             self._types.remove(built)
         elif _needs_itself(built):
-            raise self._error(f"{built.name} has to have itself as a part, without an end", "let that part be None")
+            raise self._error(f"every {built.name} must contain another one, without end", "let that part be None")
         return self._inputs[key]
 
     def _input_field(self, member: Member, kind: str) -> InputField:

@@ -39,7 +39,7 @@ def configured_authorizers(tokens: TokenSettings, *, is_generated: bool = False)
     ]
     owned = tuple(filter(None, (*tokens.oidc_issuers, *tokens.jwks_issuers, tokens.jwt_issuer)))
     for url, issuer in zip_longest(tokens.jwks_urls, tokens.jwks_issuers, fillvalue=""):
-        of = f" for {issuer}" if issuer else " for any issuer, SERVEY_JWKS_ISSUER not being set"
+        of = f" for {issuer}" if issuer else " for any issuer, because SERVEY_JWKS_ISSUER is not set"
         origin = f"the keys at {shown_url(url)} (SERVEY_JWKS_URL){of}"
         found.append(authorizer(PublishedKeys(url), issuer=issuer, origin=origin, not_of=owned))
     own = partial(authorizer, issuer=tokens.jwt_issuer, not_of=owned)
@@ -53,7 +53,7 @@ def configured_authorizers(tokens: TokenSettings, *, is_generated: bool = False)
     if secret:
         origin = "HS256 with JWT_SECRET_KEY"
         if is_generated:
-            origin = "HS256 with a secret made up at this start, JWT_SECRET_KEY not being set"
+            origin = "HS256 with a generated secret, because JWT_SECRET_KEY is not set"
         keys = FixedKeys(lambda: (secret_verification_key(secret),))
         found.append(issuing(keys, lambda: secret_signing_key(secret), origin=origin))
     return tuple(found)

@@ -118,7 +118,7 @@ def _secret(secret: str):
     except InvalidKeyError:
         pass
     raise SettingsError(
-        "JWT_SECRET_KEY is no secret but a key of another kind: for one in PEM there are SERVEY_JWT_PRIVATE_KEY and "
+        "JWT_SECRET_KEY is not a secret, but a key of another kind: put a key in PEM into SERVEY_JWT_PRIVATE_KEY or "
         "SERVEY_JWT_PUBLIC_KEY"
     )
 

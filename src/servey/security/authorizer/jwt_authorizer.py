@@ -128,14 +128,14 @@ class JwtAuthorizer:
     def _check_audience(self, claims: dict[str, Any]) -> None:
         if "aud" not in claims:
             if self.audience:
-                raise ValueError("it has no aud, and has to name this service")
+                raise ValueError("it has no aud, which must name this service")
             return
         audience: Any = claims["aud"]
         named: Any = [audience] if isinstance(audience, str) else audience
         if not isinstance(named, list) or not all(isinstance(item, str) for item in named):  # pyright: ignore[reportUnknownVariableType]
             raise ValueError("aud is neither a text nor a list of texts")
         if not set(self.audience).intersection(named):  # pyright: ignore[reportUnknownArgumentType]
-            raise ValueError("it is for somebody else (aud)")
+            raise ValueError("it is for another service (aud)")
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:

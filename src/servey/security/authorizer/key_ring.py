@@ -27,7 +27,7 @@ class VerificationKey(msgspec.Struct, frozen=True, eq=False):
         algorithm: The only algorithm that it is used with (``alg``, RFC 7518 §3.1).
         verifies: Returns whether, of what was signed, a signature is right.
         thumbprint: What tells it from other keys (RFC 7638); empty for a secret, of which nothing is told.
-        kid: What its issuer calls it; None where that is not known.
+        kid: The key ID that its issuer gave it (RFC 7517 §4.5); None without one.
     """
 
     algorithm: str

@@ -171,7 +171,7 @@ class PublishedKeys:
         """Return the seconds until the next fetch, after one that has failed."""
         self._failures += 1
         if self._failures == 1:
-            stays = "those that are known stay" if self._ring else "no token of it can be verified yet"
+            stays = "the known keys stay valid" if self._ring else "none of its tokens can be verified yet"
             _log.warning("the keys of %s cannot be fetched, and %s: %s", self, stays, error)
         return min(_FIRST_RETRY * 2 ** min(self._failures - 1, 10), self._usual_interval, LEAST_INTERVAL)
 
@@ -201,7 +201,7 @@ class PublishedKeys:
         members = fetch_json(at, self._timeout).members
         if members.get("issuer") != self._issuer:
             told = shown_url(str(members.get("issuer"))[:200])
-            raise FetchError(f"{shown_url(at)} is of the issuer {told!r}: write it so, or another URL")
+            raise FetchError(f"{shown_url(at)} names the issuer {told!r}: write exactly this, or another issuer")
         url = members.get("jwks_uri")
         if not isinstance(url, str):
             raise FetchError(f"{shown_url(at)} does not say where the keys are (jwks_uri)")

@@ -41,8 +41,8 @@ def caller_of(context: CallContext) -> str:
 def warn_of_no_address() -> None:
     """Log, once in a process, that the address of callers is unknown, so that all of them count as one."""
     _log.warning(
-        "calls are counted whose address is not known, so that those without a token are all one caller; where the "
-        "server listens on a Unix socket behind a proxy, FORWARDED_ALLOW_IPS=* has the proxy say who calls"
+        "the address of a caller is unknown: all such callers without a token count as one. If the server listens on "
+        "a Unix socket behind a proxy, set FORWARDED_ALLOW_IPS=*, so that the proxy's X-Forwarded-For counts"
     )
 
 

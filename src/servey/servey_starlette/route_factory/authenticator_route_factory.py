@@ -76,9 +76,9 @@ class Login:
         request_id = request_id_of(dict(scope["headers"]))
         if self._is_for_here and not is_loopback(client_of(scope)):
             _log.warning(
-                "somebody elsewhere, %s, asked for the login for development, which is for this machine: unless "
-                "SERVEY_ENV is development, it does not answer (request %s)",
-                client_of(scope) or "of no known address",
+                "a caller from another machine (%s) asked for the login for development, and got a 404: without "
+                "SERVEY_ENV=development, only this machine can use it (request %s)",
+                client_of(scope) or "address unknown",
                 request_id,
             )
             raise HTTPException(404)
