@@ -270,7 +270,7 @@ _CHECKS: Sequence[tuple[str, Callable[[Any], bool], str]] = (
 
 
 def _check_action(declared: Action) -> None:
-    if not isinstance(declared.name, str) or not _is_name(declared.name):  # pyright: ignore[reportUnnecessaryIsInstance]
+    if not _is_name(declared.name):
         raise DefinitionError(
             f"{declared.name!r} is no name for an action", fix="use letters, digits and underscores, a letter first"
         )
@@ -290,8 +290,8 @@ def _check_action(declared: Action) -> None:
             )
 
 
-def _is_name(name: str) -> bool:
-    return name.isascii() and name.isidentifier() and not name.startswith("_")
+def _is_name(name: Any) -> bool:
+    return isinstance(name, str) and name.isascii() and name.isidentifier() and not name.startswith("_")
 
 
 class _Module(ModuleType):

@@ -62,14 +62,13 @@ def _check(operation: Operation, example: Example) -> CheckedExample:
         result = NOT_GIVEN if example.result is NOT_GIVEN else to_jsonable(example.result)
     except (TypeError, ValueError, ResultError) as error:
         raise wrong(f"has a value that JSON cannot hold: {error}") from error
-    if example.error != "invalid":
-        try:
+    part = "parameters"
+    try:
+        if example.error != "invalid":
             operation.decode(params)
-        except CallError as error:
-            raise wrong(f"does not match the parameters: {summary(error)}") from error
-    if result is not NOT_GIVEN:
-        try:
+        part = "result"
+        if result is not NOT_GIVEN:
             operation.result.decode(result)
-        except CallError as error:
-            raise wrong(f"does not match the result: {summary(error)}") from error
+    except CallError as error:
+        raise wrong(f"does not match the {part}: {summary(error)}") from error
     return CheckedExample(example, params, result)

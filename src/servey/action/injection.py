@@ -56,9 +56,9 @@ class Injection:
             or one asks for another with a shorter life.
     """
 
-    def __init__(self, resources: Iterable[Resource] = (), injectors: Mapping[type, Provide] | None = None) -> None:
+    def __init__(self, resources: Iterable[Resource], injectors: Mapping[type, Provide]) -> None:
         for own in (Authorization, CallContext):
-            if own in (injectors or {}):
+            if own in injectors:
                 raise DefinitionError(
                     f"a plugin has an Injector of {own.__name__}, which servey injects itself",
                     fix="inject a class of your own; an authorizer says who the caller is",
@@ -66,7 +66,7 @@ class Injection:
         self.providers: dict[type, Provide] = {
             Authorization: lambda context: context.authorization,
             CallContext: lambda context: context,
-            **(injectors or {}),
+            **injectors,
         }
         self._nodes: dict[type, ResourceNode] = {}
         declared: dict[type, Resource] = {}

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from servey.codec.jsonable import to_jsonable
 from servey.codec.patterns import base64_keywords, portable
 from servey.codec.pointer import step
-from servey.codec.references import NAMED, VALUES
+from servey.codec.references import changed
 from servey.docstring.documentation import Documentation
 from servey.errors import DefinitionError, InvalidError, Problem
 
@@ -239,13 +239,11 @@ def closed(schema: Any, mode: SchemaMode) -> Any:
         return [closed(item, mode) for item in typing.cast("list[Any]", schema)]
     if not isinstance(schema, dict):
         return schema
-    found: dict[str, Any] = {}
-    for key, value in typing.cast("dict[str, Any]", schema).items():
-        if key in NAMED and isinstance(value, dict):
-            named = typing.cast("dict[str, Any]", value)
-            found[key] = {name: closed(part, mode) for name, part in named.items()}
-        elif key != "pattern" or not isinstance(value, str) or portable(value):
-            found[key] = value if key in VALUES else closed(value, mode)
+    found: dict[str, Any] = {
+        key: changed(key, value, lambda part: closed(part, mode))
+        for key, value in typing.cast("dict[str, Any]", schema).items()
+        if key != "pattern" or not isinstance(value, str) or portable(value)
+    }
     if isinstance(description := found.get("description"), str):
         _describe(found, description)
     if found.get("format") == "base64url":  # read with or without padding, and written as all bytes are

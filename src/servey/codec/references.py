@@ -46,11 +46,16 @@ def _renamed(value: Any, rename: Callable[[str], str]) -> Any:
 def _member(key: str, value: Any, rename: Callable[[str], str]) -> Any:
     if key == "$ref" and isinstance(value, str):
         return rename(value)
+    if key == "discriminator" and isinstance(value, dict) and "mapping" in value:
+        members = typing.cast("dict[str, Any]", value)
+        return {**members, "mapping": {tag: rename(reference) for tag, reference in members["mapping"].items()}}
+    return changed(key, value, lambda part: _renamed(part, rename))
+
+
+def changed(key: str, value: Any, change: Callable[[Any], Any]) -> Any:
+    """Return the value of a keyword, after a change of the schemas in it."""
     if key in VALUES:
         return value
-    members = typing.cast("dict[str, Any]", value) if isinstance(value, dict) else {}
-    if members and key in NAMED:
-        return {name: _renamed(part, rename) for name, part in members.items()}
-    if "mapping" in members and key == "discriminator":
-        return {**members, "mapping": {tag: rename(reference) for tag, reference in members["mapping"].items()}}
-    return _renamed(value, rename)
+    if key in NAMED and isinstance(value, dict):
+        return {name: change(part) for name, part in typing.cast("dict[str, Any]", value).items()}
+    return change(value)

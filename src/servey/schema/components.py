@@ -55,6 +55,6 @@ def _apart(sent: Mapping[str, Any], got: Mapping[str, Any]) -> set[str]:
     same = {_SENT + name: PREFIX + name for name in sent}
     apart = {name for name in both if replaced(sent[name], same) != got[name]}
     users = {name: {reference.removeprefix(PREFIX) for reference in references(got[name])} for name in both}
-    while more := {name for name, used in users.items() if name not in apart and used & apart}:
+    while more := {name for name in both - apart if users[name] & apart}:
         apart |= more
     return apart

@@ -22,14 +22,14 @@ class IncludeWriter:
     Args:
         service: The service.
         routes: The routes of the document.
-        visible: The names of the actions to show; None for all.
+        visible: The names of the actions to show.
     """
 
-    def __init__(self, service: Service, routes: Iterable[WebRoute], visible: Container[str] | None = None) -> None:
+    def __init__(self, service: Service, routes: Iterable[WebRoute], visible: Container[str]) -> None:
         shown = (
             operation
             for operation in service.operations.values()
-            if operation.action.include_in_schema and (visible is None or operation.name in visible)
+            if operation.action.include_in_schema and operation.name in visible
         )
         self._targets = IncludeTargets(shown)
         self._paths = IncludePaths(self._targets, service.settings.selection)
@@ -47,8 +47,8 @@ class IncludeWriter:
 
     @property
     def operations(self) -> list[Operation]:
-        """Every nested action that can be included somewhere."""
-        return list(dict.fromkeys(operation for found in self._of.values() for operation in found))
+        """The nested actions that can be included, once for each place."""
+        return [operation for found in self._of.values() for operation in found]
 
     def of(self, route: WebRoute) -> Sequence[Operation]:
         """Return the nested actions that callers of a route may include."""

@@ -11,14 +11,14 @@ import msgspec
 from servey.action.action import Action
 from servey.action.callables import module_of
 from servey.action.checked_example import CheckedExample
-from servey.action.example import NOT_GIVEN
 from servey.action.operation import Operation
 from servey.codec.node import MISSING, Field, Node
 from servey.codec.schema_names import Names
+from servey.codec.text import TextKind
 from servey.errors import InvalidError
 from servey.problem_details import encodable_text
 from servey.schema.components import Components
-from servey.schema.examples import example_objects, filled, shown
+from servey.schema.examples import distinct, example_objects, filled, shown_examples
 from servey.schema.headers import result_headers
 from servey.schema.include import IncludeWriter
 from servey.schema.openapi_30 import as_openapi_30
@@ -60,15 +60,16 @@ def openapi_document(
         >>> openapi_document(Service([say_hello]))["paths"]["/actions/say-hello"]["get"]["summary"]
         'Greet a user!'
     """
-    settings = service.settings
+    settings, api = service.settings, service.settings.api
+    shown = service.operations if visible is None else visible
     whole = [route for route in service.web_routes if route.operation.action.include_in_schema]
-    routes = [route for route in whole if visible is None or route.operation.name in visible]
+    routes = [route for route in whole if route.operation.name in shown]
     components, names = Components({"Problem": PROBLEM} if routes else {}), Names()
-    included = IncludeWriter(service, routes, visible)
+    included = IncludeWriter(service, routes, shown)
     security = SecurityWriter(
         service,
-        dict.fromkeys([*(route.operation for route in whole), *IncludeWriter(service, whole).operations]),
-        visible=visible,
+        [*(route.operation for route in whole), *IncludeWriter(service, whole, service.operations).operations],
+        visible=shown,
         names_roles=version != "3.0",
     )
     writer = _OperationWriter(components, security, included, settings, root_path)
@@ -81,18 +82,13 @@ def openapi_document(
         if name in named:
             identity = names.of(route, f"{name}_{route.method.lower()}")
         named.add(name)
-        if visible is None or name in visible:
+        if name in shown:
             paths.setdefault(route.path, {})[route.method.lower()] = writer.operation(route, identity)
-    info = {
-        "title": settings.api.api_title,
-        "version": settings.api.api_version,
-        "description": settings.api.api_description,
-    }
     tags = dict.fromkeys(tag for route in routes for tag in _tags(route.operation.action, settings.process.action_path))
     document: dict[str, Any] = {
         "openapi": "3.1.1",
-        "info": {key: value for key, value in info.items() if value},
-        "servers": [{"url": url} for url in settings.api.api_servers or (root_path or "/",)],
+        "info": filled({"title": api.api_title, "version": api.api_version, "description": api.api_description}),
+        "servers": [{"url": url} for url in api.api_servers or (root_path or "/",)],
         "security": [],
         "paths": paths,
     }
@@ -165,7 +161,7 @@ class _OperationWriter:
             msgspec.structs.replace(field, description=told.get(field.name) or field.description)
             for field in operation.arguments.root.fields
         ]
-        examples = [item for item in operation.examples if shown(item) and item.example.error != InvalidError.code]
+        examples = [item for item in shown_examples(operation) if item.example.error != InvalidError.code]
         in_path = route.trigger.path_parameters
         parameters = [
             self._parameter(operation, field, "path", examples)
@@ -191,16 +187,9 @@ class _OperationWriter:
         self, operation: Operation, field: Field, place: str, examples: Sequence[CheckedExample]
     ) -> dict[str, Any]:
         """Return a parameter object (OpenAPI 3.1 §4.8.12)."""
-        schema = self._sent.member(msgspec.structs.replace(field, description=""))
         kind = operation.arguments.text_kind(field.name)
+        schema = self._parameter_schema(field, kind, place)
         required = field.required or place == "path"
-        if kind != "json":
-            says_null = kind == "scalar" and field.default is not None and not _takes_any_text(field.node)
-            schema = _as_text(schema, says_null=says_null)
-        if place == "path" and schema.get("type") == "string":
-            schema.setdefault("minLength", 1)  # an empty segment is another path
-        if kind == "list" and required and schema.get("maxItems") != 0:
-            schema["minItems"] = max(1, schema.get("minItems", 0))  # a query string cannot express an empty list
         values = [(item, item.params[field.name]) for item in examples if item.params.get(field.name) is not None]
         found: dict[str, Any] = {"name": field.wire, "in": place, "required": required}
         if field.description:
@@ -210,20 +199,34 @@ class _OperationWriter:
         if required:
             return filled({**found, "schema": schema, "examples": example_objects(values)})
         # tools fill in every example of a parameter, so filters would all apply at once
-        told = _distinct([value for _, value in values])
+        told = distinct([value for _, value in values])
         return {**found, "schema": {**schema, "examples": told} if told else schema}
+
+    def _parameter_schema(self, field: Field, kind: TextKind, place: str) -> dict[str, Any]:
+        """Return the schema of the texts that a path or a query string may have for a parameter."""
+        schema = self._sent.member(msgspec.structs.replace(field, description=""))
+        if kind == "json":
+            return schema
+        says_null = kind == "scalar" and field.default is not None and not _takes_any_text(field.node)
+        schema = _as_text(schema if says_null else _without_null(schema))
+        if (place, schema.get("type")) == ("path", "string"):
+            schema.setdefault("minLength", 1)  # an empty segment is another path
+        if kind == "list" and field.required and schema.get("maxItems") != 0:
+            schema["minItems"] = max(1, schema.get("minItems", 0))  # a query string cannot express an empty list
+        return schema
 
     def _responses(self, route: WebRoute) -> dict[str, Any]:
         operation, action = route.operation, route.operation.action
         returns = operation.signature.documentation.returns
-        values = [(item, item.result) for item in operation.examples if shown(item) and item.result is not NOT_GIVEN]
-        content = {"schema": self._got.of(operation.result.root), "examples": example_objects(values)}
-        headers = result_headers(operation, reads=route.method == "GET")
-        success = filled(
-            {"description": returns or "The result.", "headers": headers, "content": {_JSON: filled(content)}}
-        )
-        nothing = filled({"description": returns or "Done.", "headers": headers})
-        found: dict[str, Any] = {str(action.status): nothing if action.status in _BODILESS else success}
+        success: dict[str, Any] = {
+            "description": returns or _BODILESS.get(action.status, "The result."),
+            "headers": result_headers(operation, reads=route.method == "GET"),
+        }
+        if action.status not in _BODILESS:
+            examples = example_objects((item, item.result) for item in shown_examples(operation))
+            success["content"] = {_JSON: filled({"schema": self._got.of(operation.result.root), "examples": examples})}
+        success = filled(success)
+        found: dict[str, Any] = {str(action.status): success}
         if operation.signature.replies and action.status == 200:  # no status is declared: the function chooses one
             found["2XX"] = success
         reads = action.cache_control is not None and route.method == "GET"
@@ -261,37 +264,32 @@ def _tags(action: Action, modules: str) -> list[str]:
     return [module]
 
 
-_BODILESS = frozenset({204, 205})
-"""The statuses of success whose answers have no content (RFC 9110 §15.3.5, §15.3.6)."""
+_BODILESS = {204: "Done.", 205: "Done."}
+"""The statuses of success whose answers have no content (RFC 9110 §15.3.5, §15.3.6), with their descriptions."""
 
 
-def _as_text(schema: dict[str, Any], *, says_null: bool) -> dict[str, Any]:
-    """Return the schema of a value in a path or a query string.
-
-    In text, a number is also a string, so of a Decimal's two forms only the string remains.
-
-    Args:
-        schema: The schema of the JSON value.
-        says_null: Whether the text "null" is null.
-    """
+def _as_text(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return a schema for text, where a number is also a string: of a Decimal's two forms, only the string remains."""
     found = dict(schema)
-    if not says_null:
-        if found.get("default", MISSING) is None:
-            del found["default"]
-        if isinstance(kinds := found.get("type"), list):
-            others: list[str] = [kind for kind in kinds if kind != "null"]  # pyright: ignore[reportUnknownVariableType]
-            found["type"] = others[0] if len(others) == 1 else others
+    parts: list[dict[str, Any]] = found.pop("anyOf", [])
+    if any(part.get("format") == "decimal" for part in parts):
+        parts = [part for part in parts if part.get("type") != "number"]
+    if len(parts) == 1:
+        return {**parts[0], **found}
+    return {"anyOf": parts, **found} if parts else found
+
+
+def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
+    found = dict(schema)
+    if found.get("default", MISSING) is None:
+        del found["default"]
+    if isinstance(kinds := found.get("type"), list):
+        others: list[str] = [kind for kind in kinds if kind != "null"]  # pyright: ignore[reportUnknownVariableType]
+        found["type"] = others[0] if len(others) == 1 else others
     if "anyOf" in found:
-        parts: list[dict[str, Any]] = [part for part in found.pop("anyOf") if says_null or part != {"type": "null"}]
-        if any(part.get("format") == "decimal" for part in parts):
-            parts = [part for part in parts if part.get("type") != "number"]
-        found = {**parts[0], **found} if len(parts) == 1 else {"anyOf": parts, **found}
+        found["anyOf"] = [part for part in found["anyOf"] if part != {"type": "null"}]
     return found
 
 
 def _takes_any_text(node: Node) -> bool:
     return node.cls is str or any(map(_takes_any_text, node.members))
-
-
-def _distinct(values: Sequence[Any]) -> list[Any]:
-    return [value for index, value in enumerate(values) if value not in values[:index]]

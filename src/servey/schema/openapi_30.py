@@ -10,17 +10,19 @@ import typing
 from collections.abc import Mapping
 from typing import Any
 
+from servey.schema.examples import distinct
+
 _UNKNOWN = frozenset(
     {"propertyNames", "patternProperties", "contentMediaType", "contentSchema", "unevaluatedProperties"}
 )
-_SCHEMA_LISTS = ("anyOf", "oneOf", "allOf")
+_ONE = frozenset({"additionalProperties", "not", "items"})
+_SEVERAL = frozenset({"anyOf", "oneOf", "allOf", "prefixItems", "properties"})
+"""The keywords with a schema, and those with a list or an object of schemas."""
 
 
 def as_openapi_30(document: Mapping[str, Any]) -> dict[str, Any]:
     """Return a document of OpenAPI 3.1 as one of 3.0."""
-    found = _walk(document)
-    found["openapi"] = "3.0.4"
-    return found
+    return {**_walk(document), "openapi": "3.0.4"}
 
 
 def _walk(value: Any) -> Any:
@@ -34,7 +36,7 @@ def _walk(value: Any) -> Any:
         if key == "schema":
             found[key] = _schema(item)
         elif key == "schemas":
-            found[key] = {name: _schema(schema) for name, schema in item.items()}
+            found[key] = _schemas(item)
         else:
             found[key] = item if key in ("example", "examples") else _walk(item)
     return found
@@ -44,11 +46,8 @@ def _schema(schema: Any) -> Any:
     if not isinstance(schema, dict):
         return schema
     members = typing.cast("dict[str, Any]", schema)
-    if "$ref" in members:
-        beside = {key: value for key, value in members.items() if key != "$ref"}
-        reference = {"$ref": members["$ref"]}
-        return {"allOf": [reference], **_schema(beside)} if beside else reference
     found = {key: value for key, value in members.items() if key not in _UNKNOWN}
+    reference = {"$ref": found.pop("$ref", None)}
     _parts(found)
     _kinds(found)
     _bounds(found)
@@ -59,24 +58,27 @@ def _schema(schema: Any) -> Any:
         found["format"] = "byte"
     if examples := found.pop("examples", None):
         found["example"] = examples[0]
-    return found
+    if "$ref" not in members:
+        return found
+    return {"allOf": [reference], **found} if found else reference
+
+
+def _schemas(schemas: Any) -> Any:
+    if isinstance(schemas, list):
+        return [_schema(schema) for schema in typing.cast("list[Any]", schemas)]
+    return {name: _schema(schema) for name, schema in schemas.items()}
 
 
 def _parts(found: dict[str, Any]) -> None:
-    for key in _SCHEMA_LISTS:
-        if key in found:
-            found[key] = [_schema(part) for part in found[key]]
-    if "properties" in found:
-        found["properties"] = {name: _schema(part) for name, part in found["properties"].items()}
-    for key in ("additionalProperties", "not"):
-        if key in found:
-            found[key] = _schema(found[key])
+    for key in found.keys() & _SEVERAL:
+        found[key] = _schemas(found[key])
+    for key in found.keys() & _ONE:
+        found[key] = _schema(found[key])
     if "prefixItems" in found:
-        positions = [_schema(part) for part in found.pop("prefixItems")]
-        distinct = [part for index, part in enumerate(positions) if part not in positions[:index]]
-        found["items"] = distinct[0] if len(distinct) == 1 else {"anyOf": distinct}
-    elif "items" in found:
-        found["items"] = _schema(found["items"]) if isinstance(found["items"], dict) else {}
+        positions = distinct(found.pop("prefixItems"))
+        found["items"] = positions[0] if len(positions) == 1 else {"anyOf": positions}
+    elif isinstance(found.get("items"), bool):
+        found["items"] = {}
 
 
 def _kinds(found: dict[str, Any]) -> None:
@@ -84,16 +86,14 @@ def _kinds(found: dict[str, Any]) -> None:
     kinds: Any = found.get("type")
     if kinds == "null":
         found.update({"type": "string", "nullable": True, "enum": [None]})  # the flag needs a type beside it
-    elif isinstance(kinds, list):
-        given = typing.cast("list[str]", kinds)
-        others = [kind for kind in given if kind != "null"]
-        nullable: dict[str, Any] = {"nullable": True} if len(others) < len(given) else {}
-        if len(others) == 1:
-            found.update({"type": others[0], **nullable})
-        else:
-            del found["type"]
-            found["anyOf"] = [{"type": kind, **nullable} for kind in others]
-    if found.get("nullable") and "enum" in found and None not in found["enum"]:
+    if not isinstance(kinds, list):
+        return
+    given = typing.cast("list[str]", kinds)
+    nullable: dict[str, Any] = {"nullable": True} if "null" in given else {}
+    parts = [{"type": kind, **nullable} for kind in given if kind != "null"]
+    del found["type"]
+    found.update(parts[0] if len(parts) == 1 else {"anyOf": parts})
+    if nullable and None not in found.get("enum", [None]):
         found["enum"] = [*found["enum"], None]
 
 

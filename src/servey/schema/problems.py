@@ -23,7 +23,7 @@ from servey.errors import (
     phrase,
 )
 from servey.schema.components import PREFIX
-from servey.schema.examples import example_objects, filled, shown
+from servey.schema.examples import example_objects, filled, shown_examples
 from servey.schema.headers import error_headers
 from servey.security.access_control import ALLOW_ALL
 
@@ -99,8 +99,8 @@ def problem_responses(
         lines = [f"`{error.code}`: {error.meaning}".removesuffix(": ") for error in errors.values()]
         examples = [
             (item, _answer(operation, item, errors[item.example.error], types))
-            for item in operation.examples
-            if item.example.error in errors and shown(item)
+            for item in shown_examples(operation)
+            if item.example.error in errors
         ]
         told = {item.example.error for item, _ in examples}
         general = {code: {"value": error.problem(types)} for code, error in errors.items() if code not in told}
@@ -115,21 +115,21 @@ def _errors(
     operation: Operation, takes_tokens: bool, takes_conditions: bool, included: Sequence[Operation]
 ) -> Iterable[_Error]:
     """Yield the possible errors of an operation."""
-    # an action without parameters refuses arguments, too
-    yield from (_Error.of(MalformedError), _Error.of(InvalidError))
-    if takes_tokens:
-        yield _Error.of(UnauthorizedError)
     every = (operation, *included)
-    if any(item.action.access_control is not ALLOW_ALL for item in every):
-        yield _Error.of(ForbiddenError)
-    if takes_conditions:
-        yield _Error.of(PreconditionError)
-    if any(item.action.rate_limit is not None for item in every):
-        yield _Error.of(TooManyRequestsError)
-    for mapping in (mapping for item in every for mapping in item.errors):
-        yield _Error(mapping.status, mapping.code, Documentation.of_class(mapping.type).lead)
-    for item in operation.examples:
-        if item.example.error in _CODES and shown(item):
+    conditions: dict[type[CallError], bool] = {
+        MalformedError: True,
+        InvalidError: True,  # an action without parameters refuses arguments, too
+        UnauthorizedError: takes_tokens,
+        ForbiddenError: any(item.action.access_control is not ALLOW_ALL for item in every),
+        PreconditionError: takes_conditions,
+        TooManyRequestsError: any(item.action.rate_limit is not None for item in every),
+    }
+    yield from (_Error.of(error) for error, is_possible in conditions.items() if is_possible)
+    for item in every:
+        for mapping in item.errors:
+            yield _Error(mapping.status, mapping.code, Documentation.of_class(mapping.type).lead)
+    for item in shown_examples(operation):
+        if item.example.error in _CODES:
             yield _Error.of(_CODES[item.example.error])
 
 

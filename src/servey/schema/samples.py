@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 from servey.codec.patterns import DURATION, TIME
-from servey.codec.references import NAMED, VALUES
+from servey.codec.references import VALUES, changed
 
 _DECIMALS = ("1.50", "0.50", "10", "0", "-1.50", "100", "1000", "0.01")
 _FIXED = {TIME: "09:30:00", DURATION: "PT1H30M"}
@@ -24,13 +24,7 @@ def with_samples(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     members = typing.cast("dict[str, Any]", value)
-    found: dict[str, Any] = {}
-    for key, item in members.items():
-        if key in NAMED and isinstance(item, dict):
-            named = typing.cast("dict[str, Any]", item)
-            found[key] = {name: with_samples(part) for name, part in named.items()}
-        else:
-            found[key] = item if key in VALUES else with_samples(item)
+    found: dict[str, Any] = {key: changed(key, item, with_samples) for key, item in members.items()}
     if not VALUES & members.keys() and (sample := _sample(members)):
         found["examples"] = [sample]
     return found

@@ -6,6 +6,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
 from servey.action.operation import Operation
+from servey.schema.examples import distinct
 from servey.service import Service
 
 LOGIN, BEARER, OPEN_ID = "login", "bearer", "openid"
@@ -28,7 +29,7 @@ class SecurityWriter:
     Args:
         service: The service.
         operations: The operations of the whole document. If none of them takes a caller, there are no schemes.
-        visible: The names of the operations to show; scopes of others are left out. None for all.
+        visible: The names of the operations to show; scopes of others are left out.
         names_roles: Whether every scheme may name scopes; in OpenAPI 3.0 only OAuth 2.0 may.
     """
 
@@ -37,14 +38,14 @@ class SecurityWriter:
         service: Service,
         operations: Iterable[Operation],
         *,
-        visible: Container[str] | None = None,
-        names_roles: bool = True,
+        visible: Container[str],
+        names_roles: bool,
     ) -> None:
         self._names_roles = names_roles
         self.schemes: Mapping[str, Any] = {}
         taking = {operation.name: operation for operation in operations if takes_caller(operation)}
         if taking:
-            shown = [operation for name, operation in taking.items() if visible is None or name in visible]
+            shown = [operation for name, operation in taking.items() if name in visible]
             self.schemes = _schemes(service, shown)
 
     def requirements(self, operation: Operation, included: Iterable[Operation] = ()) -> Requirements:
@@ -60,12 +61,12 @@ class SecurityWriter:
             return []
         alternatives = sorted(map(sorted, operation.access_summary.scopes)) or [[]]
         found: Requirements = [{}] if operation.is_open else []
-        for scopes in alternatives:
-            for name, scheme in self.schemes.items():
-                requirement = {name: scopes if self._names_roles or scheme["type"] != "http" else []}
-                if requirement not in found:
-                    found.append(requirement)
-        return found
+        found += [
+            {name: scopes if self._names_roles or scheme["type"] != "http" else []}
+            for scopes in alternatives
+            for name, scheme in self.schemes.items()
+        ]
+        return distinct(found)
 
 
 def _schemes(service: Service, operations: Sequence[Operation]) -> dict[str, Any]:

@@ -123,21 +123,7 @@ class GraphQLEndpoint:
         context.authorization = await authenticated(scope, self._service, context, deadline)
         context.client = client_of(scope)
         reads = scope["method"] != "POST"
-        if reads:
-            request: GraphQLRequest | list[GraphQLRequest] = of_query(
-                scope["query_string"], self._settings.http.max_query_size
-            )
-        else:
-            if scope["query_string"]:
-                refuse_query(scope["query_string"], self._settings.http.max_query_size)
-            body = await read_json(receive, headers, self._settings.http.max_body_size)
-            request = of_body(body, self._limits.graphql_max_batch)
-        if reads and self._by_get != "on":
-            assert isinstance(request, GraphQLRequest)
-            if self._by_get == "off":
-                raise MethodNotAllowedError(("OPTIONS", "POST"))
-            if not self.documents.knows(request.document_id):
-                check_csrf(headers)
+        request = await self._read(scope, receive, headers)
         if isinstance(request, list):
             bodies = [await self._body_of(item, context, scope, answer) for item in request]
             scope[OPERATIONS_KEY].errors = sum(len(body.get("errors", ())) for body in bodies)
@@ -151,6 +137,22 @@ class GraphQLEndpoint:
         else:
             private = graphql is not None and graphql.private
             await answer.send(content, status, [("cache-control", "private, no-store" if private else "no-store")])
+
+    async def _read(
+        self, scope: Scope, receive: Receive, headers: Mapping[bytes, bytes]
+    ) -> GraphQLRequest | list[GraphQLRequest]:
+        query, longest = scope["query_string"], self._settings.http.max_query_size
+        if scope["method"] == "POST":
+            if query:
+                refuse_query(query, longest)
+            body = await read_json(receive, headers, self._settings.http.max_body_size)
+            return of_body(body, self._limits.graphql_max_batch)
+        request = of_query(query, longest)
+        if self._by_get == "off":
+            raise MethodNotAllowedError(("OPTIONS", "POST"))
+        if self._by_get != "on" and not self.documents.knows(request.document_id):
+            check_csrf(headers)
+        return request
 
     async def _body_of(
         self, request: GraphQLRequest, context: CallContext, scope: Scope, answer: _Answer

@@ -36,13 +36,11 @@ def request_errors(errors: Iterable[GraphQLError], request_id: str) -> list[dict
             if error.path:
                 found["path"] = error.path
         if error.locations:
-            found.setdefault("locations", []).extend(_places(error))
+            places = found.setdefault("locations", [])
+            places += _places(error)[: MOST_ERRORS - len(places)]
         problem = _variable_problem(error)
         problems = {"errors": [problem]} if problem is not None else {}
         found["extensions"] = {"code": kind.code, "status": kind.status, **problems, "request_id": request_id}
-    for item in listed.values():
-        if "locations" in item:
-            item["locations"] = item["locations"][:MOST_ERRORS]
     return list(listed.values())
 
 

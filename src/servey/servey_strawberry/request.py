@@ -12,6 +12,8 @@ from servey.errors import ForbiddenError, MalformedError, TooLargeError
 from servey.http.request import query_pairs
 
 JSON, GRAPHQL = "application/json", "application/graphql-response+json"
+_WIDER = {GRAPHQL: (), JSON: ("application/*", "*/*")}
+"""The media types, the preferred one first, with the wider ranges that stand for each."""
 
 CSRF_HEADERS = (b"graphql-preflight", b"apollo-require-preflight", b"x-requested-with")
 """Each of these headers is enough for a GET: a page of another site cannot send it without a CORS preflight (Fetch
@@ -174,15 +176,14 @@ def media_type(accept: Sequence[str]) -> str | None:
     ranges = [item for item in map(_media_range, ",".join(accept).split(",")) if item[1]]
     if not ranges:
         return JSON
-    best: tuple[float, int, str] | None = None
-    for offered, wider in ((GRAPHQL, ()), (JSON, ("application/*", "*/*"))):
+
+    def rank(offered: str) -> tuple[float, bool]:
         exact = [quality for quality, media in ranges if media == offered]
-        wide = [quality for quality, media in ranges if media in wider]
-        quality = exact[0] if exact else max(wide, default=0.0)
-        rank = quality, 1 if exact else 0, offered
-        if quality > 0 and (best is None or rank[:2] > best[:2]):
-            best = rank
-    return None if best is None else best[2]
+        wide = [quality for quality, media in ranges if media in _WIDER[offered]]
+        return exact[0] if exact else max(wide, default=0.0), bool(exact)
+
+    best = max(_WIDER, key=rank)
+    return best if rank(best)[0] > 0 else None
 
 
 def _media_range(text: str) -> tuple[float, str]:

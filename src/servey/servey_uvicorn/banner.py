@@ -158,7 +158,7 @@ def reloaded(seconds: float, before: Mapping[str, str], after: Mapping[str, str]
     parts = [count_of(len(after), "action")]
     for what, names in (
         ("new", [name for name in after if name not in before]),
-        ("changed", [name for name in after if name in before and after[name] != before[name]]),
+        ("changed", [name for name in after if after[name] != before.get(name, after[name])]),
         ("gone", [name for name in before if name not in after]),
     ):
         if names:

@@ -101,7 +101,7 @@ class WorkerSupervisor:
         self._woken, self._wake = Pipe(duplex=False)
         self._has_served = False
         self._failures = 0
-        self._failed_at = self._start_at = 0.0
+        self._failed_at, self._start_at = -math.inf, 0.0
 
     def run(self) -> None:
         """Look after the workers until a signal comes; end as the signal would have ended this process.
@@ -164,8 +164,8 @@ class WorkerSupervisor:
             code = worker.process.exitcode or 0
             raise SystemExit(code if code > 0 else EX_UNAVAILABLE)
         if worker.serves and now - worker.began > STABLE_SECONDS:
-            self._failures = 0
-        if not self._failures or worker.began > self._failed_at:  # workers that die together have failed once
+            self._failures, self._failed_at = 0, -math.inf
+        if worker.began > self._failed_at:  # workers that die together have failed once
             pause = min(FIRST_PAUSE * 2 ** (self._failures - 1), LONGEST_PAUSE) if self._failures else 0.0
             self._failures += 1
             self._failed_at, self._start_at = now, now + pause

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from servey.action.checked_example import CheckedExample
-from servey.schema.examples import shown
+from servey.schema.examples import shown_examples
 from servey.schema.graphql.defaults import variable_of
 from servey.schema.graphql.model import NOTHING, InputField, Model, ObjectType, OutputField, Ref, UnionType
 from servey.schema.graphql.names import camel_case
@@ -41,7 +41,7 @@ def example_documents(model: Model) -> list[ExampleDocument]:
     for kind, root in (("query", model.query), ("mutation", model.mutation)):
         for field in root.fields:
             assert field.operation is not None
-            for example in filter(shown, field.operation.examples):
+            for example in shown_examples(field.operation):
                 variables = None if example.example.error is not None else _variables(field, example)
                 if variables is not None:
                     rank = not field.operation.is_open, kind == "mutation", not _shows_an_answer(example)

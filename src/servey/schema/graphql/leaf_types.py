@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import typing
+from collections.abc import Sequence
 from typing import Any
 
 from servey.codec import Node, to_jsonable
@@ -47,17 +48,20 @@ class LeafTypes:
             return Ref(Scalar("Int"), nullable)
         if kinds != {str}:
             return Ref(JSON, nullable)
-        if not all(map(_is_value_name, plain)):
-            return Ref(Scalar("String"), nullable)
-        key = ("literal", tuple(plain))
-        found = self._enums.get(key)
-        if found is None:
+        return Ref(self._choice(node, plain) or Scalar("String"), nullable)
+
+    def _choice(self, node: Node, texts: Sequence[str]) -> EnumType | None:
+        """Return the type of a choice of texts; None if GraphQL cannot express one of them."""
+        if not all(map(_is_value_name, texts)):
+            return None
+        key = ("literal", tuple(texts))
+        if key not in self._enums:
             name = pascal_case(node.alias) or pascal_case("_".join(map(ascii_name, node.location.split("."))))
-            values = tuple(EnumValue(value, value, value) for value in plain)
+            values = tuple(EnumValue(text, text, text) for text in texts)
             name = self._names.of(key, name if is_name(name) else "Choice")
-            found = self._enums[key] = EnumType(name, node.description, values)
-            self.types.append(found)
-        return Ref(found, nullable)
+            built = self._enums[key] = EnumType(name, node.description, values)
+            self.types.append(built)
+        return self._enums[key]
 
     def _enum(self, node: Node) -> EnumType | None:
         """Return the type of an Enum; None if GraphQL cannot express the name of a member."""

@@ -188,19 +188,14 @@ class _ModelBuilder:
         """Return the type of a node, in results or in arguments."""
         if node.kind == "union":
             return self._union_ref(node, side)
-        if node.kind == "list":
-            item = self._ref(node.items[0], side)
-            return Ref(JSON) if item.to == JSON else Ref(item)
-        if node.kind == "tuple" and not node.flavor:  # a list, if all of its members have one type
-            items = [self._ref(item, side) for item in node.items]
-            same = bool(items) and all(item == items[0] for item in items) and items[0].to != JSON
-            return Ref(items[0] if same else JSON)
-        if node.kind == "any":
-            return Ref(JSON, nullable=True)
+        if is_class(node):
+            of_class = self._object if side == "output" else self._input_object
+            return Ref(of_class(node) or JSON)
+        if node.kind in ("list", "tuple"):  # a list, if all of its items have one type that GraphQL can express
+            items = [self._ref(item, side) for item in node.items] or [Ref(JSON)]
+            return Ref(items[0] if items.count(items[0]) == len(items) and items[0].to != JSON else JSON)
         if node.kind == "leaf" or is_choice(node):
             return self._leaves.ref(node)
-        if is_class(node):
-            return Ref((self._object(node) if side == "output" else self._input_object(node)) or JSON)
         return self._custom_ref(node, side)
 
     def _union_ref(self, node: Node, side: SchemaMode) -> Ref:
@@ -212,7 +207,7 @@ class _ModelBuilder:
 
     def _custom_ref(self, node: Node, side: SchemaMode) -> Ref:
         if node.custom is None:
-            return Ref(JSON)
+            return Ref(JSON, nullable=node.kind == "any")
         if node.inner is not None:
             return self._ref(node.inner, side)
         return Ref(Scalar(_OF_SCHEMA.get(str(node.custom.schema(side).get("type")), "JSON")))
@@ -221,8 +216,7 @@ class _ModelBuilder:
 
     def _union(self, node: Node, members: Sequence[Node]) -> UnionType | None:
         """Return the type of a union of classes; None if a member is not a class, or has no fields."""
-        types = [self._object(item) if is_class(item) else None for item in members]
-        objects = [item for item in types if item is not None]
+        objects = [item for item in map(self._object, filter(is_class, members)) if item is not None]
         if len(objects) < len(members):
             return None
         key = tuple(sorted(item.name for item in objects))

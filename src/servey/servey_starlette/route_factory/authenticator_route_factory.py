@@ -109,16 +109,13 @@ class Login:
                 except TokenError as error:
                     if error.error == "invalid_grant":
                         fail()
+                        _log.info("a login from %s failed (request %s)", client, request_id)
                     raise
         except TooManyRequestsError as error:
             _log.warning("too many logins from %s have failed (request %s)", client, request_id)
             raise TokenError("temporarily_unavailable", error.detail, status=429, headers=error.headers) from error
         except OverloadedError as error:
             raise TokenError("temporarily_unavailable", error.detail, status=503, headers=error.headers) from error
-        except TokenError as error:
-            if error.error == "invalid_grant":
-                _log.info("a login from %s failed (request %s)", client, request_id)
-            raise
         granted = _granted(authorization, wanted)
         now = datetime.now(UTC).replace(microsecond=0)
         if granted.expires_at is None:
