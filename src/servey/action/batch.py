@@ -109,19 +109,19 @@ class Batch:
                 fix="take it away, or make the action a method of a class that some action returns",
             )
         others = [parameter.name for parameter in signature.parameters[1:]]
-        if others and action.batch_invoker.arg_extractor is None:
+        if action.batch_invoker.arg_extractor is not None:
+            _check_extractor(action.batch_invoker.arg_extractor, others, self._name)
+        elif others:
             raise DefinitionError(
                 f"{self._name} has a batch_invoker and takes {', '.join(others)} besides its object",
                 where=action.where,
                 fix="give the BatchInvoker an arg_extractor that makes one item of all of them",
             )
-        if action.batch_invoker.arg_extractor is not None:
-            _check_extractor(action.batch_invoker.arg_extractor, others, self._name)
         self.item = _extractor(signature.parameters[0].name, others, action.batch_invoker.arg_extractor)
         self._first, *rest = parameters_of(self._fn).values()
         self.injected = self._injected(signature, rest, injection)
         order = [(item.name, item.kind is item.KEYWORD_ONLY) for item in (self._first, *rest)]
-        self._call = compile_call(self._fn, order, {item.name: item for item in self.injected}, injection)
+        self._call = compile_call(self._fn, order, self.injected, injection)
         self._limiter = limiter
         if limiter is not None:
             self._call = limiter.holding(self._call)

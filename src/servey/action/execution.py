@@ -64,9 +64,7 @@ class Execution:
         )
         self.resources = injection.needed(self.injected)
         self._call_resources = CallResources(signature.injected, injection, call_error)
-        self.call = compile_call(
-            action.fn, signature.order, {item.name: item for item in signature.injected}, injection
-        )
+        self.call = compile_call(action.fn, signature.order, signature.injected, injection)
         if self._limiter is not None and action.run_in == "thread":
             self.call = self._limiter.holding(self.call)
         self.execute = self._compile()

@@ -177,7 +177,7 @@ def _limiter_of(resource: Resource) -> CapacityLimiter | None:
 def compile_call(
     fn: Callable[..., Any],
     order: Sequence[tuple[str, bool]],
-    injected: Mapping[str, Injected],
+    injected: Sequence[Injected],
     injection: Injection,
 ) -> Callable[[Any, CallContext, Values], Any]:
     """Return ``call(arguments, context, values)``, which calls `fn` with every parameter in its place.
@@ -188,13 +188,14 @@ def compile_call(
     Args:
         fn: The action's function.
         order: The parameters in the function's order, with whether each is keyword-only.
-        injected: The injected ones by name.
+        injected: The injected ones.
         injection: What fills them.
     """
+    by_name = {item.name: item for item in injected}
     namespace: dict[str, Any] = {"fn": fn}
     parts: list[str] = []
     for index, (name, keyword_only) in enumerate(order):
-        item = injected.get(name)
+        item = by_name.get(name)
         if item is None:
             value = f"a.{name}"
         elif item.type is Authorization:

@@ -202,7 +202,7 @@ class _Keeper:
     async def close(self, error: BaseException | None, *, all_or_none: bool) -> None:
         """Close everything; raise the error that the request has in slot of its result, if any."""
         self._is_closing = True
-        if error is not None and self._failure is None:
+        if self._failure is None:
             self._failure = error
         has_failed, answer = self._failure is not None, self._answer
         self._wanted.put_nowait(None)
@@ -282,9 +282,8 @@ class _Keeper:
                 self._meaning(error)  # only for the log: the request has failed already
             return error
         finally:
-            for item in (self._context.invalidated, *self._invalidated):
-                if item is not None:
-                    await item.again()
+            for item in filter(None, (self._context.invalidated, *self._invalidated)):
+                await item.again()
         return None
 
     async def _enter(self, wanted: _Wanted, stack: AsyncExitStack) -> None:

@@ -91,14 +91,13 @@ class IncludePaths:
         """Return how many names a tree has, and what it costs to include them."""
         fields = cost = 0
         for name, below in tree.items():
-            inside: list[tuple[int, int]] = [(0, 0)]
+            most = costliest = 0
             for item, many in objects_in(root):
                 times = factor * LIST_FACTOR if many else factor
                 nested = self.targets.of_class(item).get(name)
                 nodes = [nested.result.root] if nested else [f.node for f in item.fields if f.wire == name]
                 for node in nodes:
                     more, costs = self._measured(node, below, times)
-                    inside.append((more, costs + (CALL_COST if nested else 1) * times))
-            fields += 1 + max(item[0] for item in inside)
-            cost += max(item[1] for item in inside)
+                    most, costliest = max(most, more), max(costliest, costs + (CALL_COST if nested else 1) * times)
+            fields, cost = fields + 1 + most, cost + costliest
         return fields, cost

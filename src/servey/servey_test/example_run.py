@@ -119,15 +119,14 @@ def _example_runs(service: Service) -> Iterator[ExampleRun]:
     from servey.servey_test.client import can_say
 
     for operation in service.operations.values():
-        routes = [route for route in service.web_routes if route.operation is operation]
         for checked in operation.examples:
             if not checked.example.include_in_tests:
                 continue
             yield ExampleRun(service, operation, checked)
             if operation.action.access_control is ALLOW_NONE and checked.example.error is None:
                 continue  # nobody can call it over a network
-            for route in routes:
-                if can_say(route, checked.params):
+            for route in service.web_routes:
+                if route.operation is operation and can_say(route, checked.params):
                     yield ExampleRun(service, operation, checked, route)
 
 

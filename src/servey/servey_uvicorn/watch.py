@@ -37,15 +37,21 @@ def directories_of(modules: str) -> list[Path]:
     """
     found = [Path.cwd()]
     for name in filter(None, (part.strip().partition(".")[0] for part in modules.split(","))):
-        try:
-            spec = find_spec(name)
-        except (ImportError, ValueError):
-            continue
-        if spec is not None and spec.submodule_search_locations:
-            found += [Path(place).resolve() for place in spec.submodule_search_locations]
-        elif spec is not None and spec.origin and os.path.isfile(spec.origin):
-            found.append(Path(spec.origin).resolve().parent)
+        found += _places_of(name)
     return [path for path in dict.fromkeys(found) if not any(other in path.parents for other in found)]
+
+
+def _places_of(module: str) -> list[Path]:
+    """Return the directories with the code of a module; none if it cannot be found."""
+    try:
+        spec = find_spec(module)
+    except (ImportError, ValueError):
+        return []
+    if spec is not None and spec.submodule_search_locations:
+        return [Path(place).resolve() for place in spec.submodule_search_locations]
+    if spec is not None and spec.origin and os.path.isfile(spec.origin):
+        return [Path(spec.origin).resolve().parent]
+    return []
 
 
 def trees(roots: Iterable[Path]) -> Iterator[str]:

@@ -98,7 +98,7 @@ def _selection(ref: Ref, depth: int) -> str:
             inner = _selection(Ref(member), depth + 1)
             lines.append(f"... on {member.name}{inner}")
     elif isinstance(named, ObjectType):
-        lines = list(_fields(named, depth))
+        lines = list(_fields(named, depth)) or ["__typename"]
     else:
         return ""
     return " {\n" + "".join(f"{indent}{line}\n" for line in lines) + "  " * depth + "}"
@@ -106,7 +106,6 @@ def _selection(ref: Ref, depth: int) -> str:
 
 def _fields(named: ObjectType, depth: int) -> Iterator[str]:
     """Yield the plain members, and at the top the open nested actions that need no arguments."""
-    is_empty = True
     for field in named.fields:
         action = field.operation
         if action is not None and (depth > 1 or not action.is_open or any(map(_is_needed, field.arguments))):
@@ -114,7 +113,4 @@ def _fields(named: ObjectType, depth: int) -> Iterator[str]:
         is_deep = isinstance(field.ref.named, (ObjectType, UnionType))
         if is_deep and depth >= _DEEPEST:
             continue
-        is_empty = False
         yield field.name + (_selection(field.ref, depth + 1) if is_deep else "")
-    if is_empty:
-        yield "__typename"
