@@ -70,12 +70,7 @@ class Builder(NodeVisitor[Build | None]):
                     if field.default is not MISSING and field.default_factory is not None:
                         arguments[argument] = field.default_factory()
                     continue
-                if part is not None:
-                    try:
-                        member = part(member)
-                    except CustomTypeError as error:
-                        raise CustomTypeError(below(step("", wire), error.errors)) from None
-                arguments[argument] = member
+                arguments[argument] = member if part is None else _at(part, wire, member)
             try:
                 return cls(**arguments)
             except (ValueError, TypeError) as error:

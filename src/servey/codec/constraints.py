@@ -25,7 +25,16 @@ from servey.docstring.documentation import markdown_of
 
 _NAMES: tuple[str, ...] = Constraints.__struct_fields__
 _TIGHTER = {"gt": max, "ge": max, "lt": min, "le": min, "min_length": max, "max_length": min}
-_COMPARABLE = ("int", "float", "Decimal", "datetime", "date", "time", "timedelta", "Fraction")
+_LENGTHS = frozenset({"min_length", "max_length"})
+_BOUNDS = frozenset({"gt", "ge", "lt", "le"})
+_FITTING: dict[str, frozenset[str]] = {
+    "str": _LENGTHS | {"pattern"},
+    **dict.fromkeys(("bytes", "bytearray"), _LENGTHS),
+    **dict.fromkeys(("int", "float", "Decimal"), _BOUNDS | {"multiple_of"}),
+    **dict.fromkeys(("date", "timedelta", "Fraction"), _BOUNDS),
+    **dict.fromkeys(("datetime", "time"), _BOUNDS | {"tz"}),
+}
+"""The constraints of scalars, by the names of their classes."""
 
 
 class UnknownConstraintError(Exception):
@@ -71,20 +80,9 @@ def joined(outer: Constraints, inner: Constraints) -> Constraints:
 
 def misfit(constraints: Constraints, cls: Any, kind: str) -> str:
     """Return the name of a constraint that makes no sense for the type; empty when all do."""
-    if kind in ("any", "custom", "object"):
-        return next((name for name, _ in constraints.items()), "")
-    name = getattr(cls, "__name__", "")
-    allowed: set[str] = set()
-    if kind in ("list", "dict") or name in ("str", "bytes", "bytearray"):
-        allowed |= {"min_length", "max_length"}
-    if name == "str":
-        allowed.add("pattern")
-    if name in _COMPARABLE:
-        allowed |= {"gt", "ge", "lt", "le"}
-    if name in ("int", "float", "Decimal"):
-        allowed.add("multiple_of")
-    if name in ("datetime", "time"):
-        allowed.add("tz")
+    allowed = _LENGTHS if kind in ("list", "dict") else frozenset[str]()
+    if kind == "leaf":
+        allowed = _FITTING.get(getattr(cls, "__name__", ""), allowed)
     return next((key for key, value in constraints.items() if key not in allowed or not _compares(cls, value)), "")
 
 
@@ -202,42 +200,42 @@ def _constraints(item: Any) -> list[tuple[str, Any]]:
             f"{type(item).__name__} of FastAPI means nothing here",
             "write constraints as pydantic.Field or msgspec.Meta; what Depends gives is a @resource, found by its type",
         )
-    library = type(item).__module__.partition(".")[0]
+    library, name = type(item).__module__.partition(".")[0], type(item).__name__
     if library == "annotated_types":
         return _annotated_types(item)
-    if library == "pydantic" and type(item).__name__ == "FieldInfo":
-        return _field_info(item)
-    if library == "pydantic" and type(item).__name__ == "StringConstraints":
-        return _string_constraints(item)
+    if library == "pydantic" and name in _OF_PYDANTIC:
+        return _OF_PYDANTIC[name](item)
     if library in ("pydantic", "pydantic_core") or hasattr(item, "__get_pydantic_core_schema__"):
-        known = _general_metadata(item)
-        if known is None:
-            raise UnknownConstraintError(repr(item))
-        return known
+        return _general_metadata(item)
     return []
+
+
+_ATTRIBUTES: dict[str, tuple[str, ...]] = {
+    **{name: (name.lower(),) for name in ("Gt", "Ge", "Lt", "Le")},
+    "Interval": ("gt", "ge", "lt", "le"),
+    "MultipleOf": ("multiple_of",),
+    "MinLen": ("min_length",),
+    "MaxLen": ("max_length",),
+    "Len": ("min_length", "max_length"),
+    "Unit": (),
+    "DocInfo": (),
+}
+"""The limits in the classes of annotated_types."""
 
 
 def _annotated_types(item: Any) -> list[tuple[str, Any]]:
     name = type(item).__name__
-    if name in ("Gt", "Ge", "Lt", "Le", "MultipleOf", "MinLen", "MaxLen"):
-        attribute = {"MultipleOf": "multiple_of", "MinLen": "min_length", "MaxLen": "max_length"}.get(
-            name, name.lower()
-        )
-        return [(attribute, getattr(item, attribute))]
-    if name == "Interval":
-        return [(key, value) for key in ("gt", "ge", "lt", "le") if (value := getattr(item, key)) is not None]
-    if name == "Len":
-        least = [("min_length", item.min_length)] if item.min_length else []
-        return least + ([("max_length", item.max_length)] if item.max_length is not None else [])
+    if name == "Len" and not item.min_length:
+        name = "MaxLen"
+    if name in _ATTRIBUTES:
+        return _plain(item, _ATTRIBUTES[name])
     if name == "Timezone" and item.tz in (None, ...):
         return [("tz", item.tz is ...)]
-    if name in ("Unit", "DocInfo"):
-        return []
     raise UnknownConstraintError(repr(item))
 
 
 def _field_info(item: Any) -> list[tuple[str, Any]]:
-    if not item.is_required() or item.alias or item.validation_alias or item.serialization_alias:
+    if not item.is_required() or any((item.alias, item.validation_alias, item.serialization_alias)):
         raise MisplacedError(
             "pydantic.Field(default=... or alias=...) means something in a pydantic model only",
             "give the default to the parameter or the field itself",
@@ -258,15 +256,16 @@ def _string_constraints(item: Any) -> list[tuple[str, Any]]:
     return _plain(item, ("min_length", "max_length", "pattern"))
 
 
-def _general_metadata(item: Any) -> list[tuple[str, Any]] | None:
-    """Return what pydantic's own small holder of constraints says (``Field(pattern=…)``), None for others."""
-    if type(item).__name__ == "Strict":
-        return [] if item.strict else None
+_OF_PYDANTIC = {"FieldInfo": _field_info, "StringConstraints": _string_constraints}
+
+
+def _general_metadata(item: Any) -> list[tuple[str, Any]]:
+    """Return the limits in pydantic's own small holder of constraints (``Field(pattern=…)``)."""
+    if type(item).__name__ == "Strict" and item.strict:
+        return []
     values = getattr(item, "__dict__", {})
-    if type(item).__name__ != "PydanticGeneralMetadata" and not type(item).__name__.endswith("GeneralMetadata"):
-        return None
-    if not set(values) <= {*_NAMES, "strict"}:
-        return None
+    if not type(item).__name__.endswith("GeneralMetadata") or not set(values) <= {*_NAMES, "strict"}:
+        raise UnknownConstraintError(repr(item))
     return _plain(item, tuple(name for name in values if name != "strict"))
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from servey.codec.node import Constraints
 
+_INFINITE = Decimal("Infinity")
 _FRACTION = r"(\.[0-9]+)?"
 ANY_DECIMAL = r"^-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,17})?$"
 """A decimal number of any size."""
@@ -32,25 +33,21 @@ def decimal_pattern(
         >>> decimal_pattern(Decimal(0), Decimal(12), open_low=True)
         '^(0\\\\.0*[1-9][0-9]*|[1-9](\\\\.[0-9]+)?|1[0-1](\\\\.[0-9]+)?|12(\\\\.0+)?)$'
     """
-    parts: list[str] = []
+    low = -_INFINITE if low is None else low
+    high = _INFINITE if high is None else high
     zero = Decimal(0)
-    low, high = (zero if bound is not None and not bound else bound for bound in (low, high))  # -0 is 0
-    if low is None or low < 0:
-        if high is not None and high < 0:
-            parts += [f"-{part}" for part in _positive(-high, None if low is None else -low, open_high, open_low)]
-        else:
-            below = None if low is None else -low
-            parts += [f"-{part}" for part in _positive(zero, below, True, open_low)]
-    if high is None or high >= 0:
-        from_zero = low is None or low < 0
-        parts += _positive(zero if low is None or from_zero else low, high, open_low and not from_zero, open_high)
+    parts: list[str] = []
+    if low < 0:
+        parts += [f"-{part}" for part in _positive(max(zero, -high), -low, open_high or high >= 0, open_low)]
+    if high >= 0:
+        parts += _positive(max(zero, low), high.copy_abs(), open_low and low >= 0, open_high)  # -0 is 0
     return f"^({'|'.join(parts)})$"
 
 
-def _positive(low: Decimal, high: Decimal | None, open_low: bool, open_high: bool) -> list[str]:
+def _positive(low: Decimal, high: Decimal, open_low: bool, open_high: bool) -> list[str]:
     """Return the patterns of the numbers from `low`, which is not negative."""
     whole, fraction = _parts(low)
-    if high is None:
+    if high.is_infinite():
         return [*_from(whole, fraction, open_low), *_whole_above(whole)]
     last, rest = _parts(high)
     if whole == last:
@@ -86,32 +83,29 @@ def _fractions(low: str, high: str | None, open_low: bool, open_high: bool) -> l
         open_low: Whether `low` itself is left out.
         open_high: Whether `high` itself is left out.
     """
-    parts: list[str] = []
     width = max(len(low), len(high or ""))
     least = low.ljust(width, "0")
-    most = "9" * width if high is None else high.ljust(width, "0")
     # a number with more digits than the bounds is between two numbers of their length
-    first, last = int(least or 0), int(most or 0)
-    if first < last or high is None:
-        if not open_low:
-            parts += _equal(low)
-        parts.append(f"\\.{least}0*[1-9][0-9]*")
-        stop = last if high is None else last - 1
-        parts += [f"\\.{item}[0-9]*" for item in _same_width(first + 1, stop, width)]
-        if high is not None and not open_high:
-            parts += _equal(high)
-        # fewer digits than the bounds have: the missing ones are zeros
-        for count in range(1, width):
-            scale = 10 ** (width - count)
-            begin = -(-(first + 1) // scale)
-            parts += [f"\\.{item}" for item in _same_width(begin, (last - 1) // scale, count)]
-    elif not open_low and not open_high:
-        parts += _equal(low)
+    first = int(f"0{least}")
+    last = 10**width if high is None else int("0" + high.ljust(width, "0"))
+    if first >= last:
+        return _equal(low, open_low or open_high)
+    parts = [*_equal(low, open_low), f"\\.{least}0*[1-9][0-9]*"]
+    parts += [f"\\.{item}[0-9]*" for item in _same_width(first + 1, last - 1, width)]
+    if high is not None:
+        parts += _equal(high, open_high)
+    # fewer digits than the bounds have: the missing ones are zeros
+    for count in range(1, width):
+        scale = 10 ** (width - count)
+        begin = -(-(first + 1) // scale)
+        parts += [f"\\.{item}" for item in _same_width(begin, (last - 1) // scale, count)]
     return list(dict.fromkeys(parts))
 
 
-def _equal(digits: str) -> list[str]:
+def _equal(digits: str, is_open: bool) -> list[str]:
     """Return the patterns of exactly these digits after the point; zeros may follow."""
+    if is_open:
+        return []
     return [f"\\.{digits}0*"] if digits else [r"(\.0+)?"]
 
 
@@ -138,26 +132,24 @@ def _same_width(low: int, high: int, width: int) -> list[str]:
     return _between(str(low).rjust(width, "0"), str(high).rjust(width, "0"))
 
 
-def _between(low: str, high: str) -> list[str]:
+def _between(low: str, high: str, prefix: str = "") -> list[str]:
     if not low:
-        return [""]
+        return [prefix]
     if low[0] == high[0]:
-        return [low[0] + rest for rest in _between(low[1:], high[1:])]
+        return _between(low[1:], high[1:], prefix + low[0])
     count = len(low) - 1
     zeros, nines = "0" * count, "9" * count
     first, last = int(low[0]), int(high[0])
     parts: list[str] = []
     if low[1:] != zeros:
-        parts += [low[0] + rest for rest in _between(low[1:], nines)]
+        parts += _between(low[1:], nines, prefix + low[0])
         first += 1
-    if high[1:] != nines:
-        last -= 1
+    above = [] if high[1:] == nines else _between(zeros, high[1:], prefix + high[0])
+    last -= bool(above)
     if first <= last:
         digit = str(first) if first == last else f"[{first}-{last}]"
-        parts.append(digit + (f"[0-9]{{{count}}}" if count > 1 else "[0-9]" * count))
-    if high[1:] != nines:
-        parts += [high[0] + rest for rest in _between(zeros, high[1:])]
-    return parts
+        parts.append(prefix + digit + (f"[0-9]{{{count}}}" if count > 1 else "[0-9]" * count))
+    return parts + above
 
 
 _DIGITS = 20
@@ -178,8 +170,7 @@ def pattern_of_bounds(constraints: Constraints) -> str:
     ]
     low, open_low = max(lows, default=(None, False))
     high, closed_high = min(highs, default=(None, True))
-    bounds = [bound for bound in (low, high) if bound is not None]
-    if not bounds or any(_digits(bound) > _DIGITS for bound in bounds):
+    if max((_digits(bound) for bound, _ in lows + highs), default=_DIGITS + 1) > _DIGITS:
         return ANY_DECIMAL
     pattern = decimal_pattern(low, high, open_low=open_low, open_high=not closed_high)
     return pattern if len(pattern) <= _LONGEST else ANY_DECIMAL

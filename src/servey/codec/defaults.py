@@ -67,9 +67,9 @@ def is_unchangeable(value: Any) -> bool:
         return True
     if cls in (tuple, frozenset):
         return all(map(is_unchangeable, typing.cast("tuple[Any, ...]", value)))
-    if (frozen := getattr(cls, "__dataclass_params__", None)) is not None and frozen.frozen:
+    if getattr(getattr(cls, "__dataclass_params__", None), "frozen", False):
         return all(is_unchangeable(getattr(value, name, None)) for name in cls.__dataclass_fields__)
-    if cls.__reduce_ex__ is not object.__reduce_ex__ or cls.__reduce__ is not object.__reduce__:
+    if (cls.__reduce_ex__, cls.__reduce__) != (object.__reduce_ex__, object.__reduce__):
         return False
     try:
         made: Any = value.__reduce_ex__(4)

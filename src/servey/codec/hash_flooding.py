@@ -21,20 +21,8 @@ from servey.errors import Problem
 _SHARED = 32
 """The maximum number of members with one hash; at most nine numbers below 2**63 share one."""
 
-_SAFE: frozenset[Any] = frozenset(
-    {
-        str,
-        bytes,
-        bool,
-        float,
-        type(None),
-        datetime.datetime,
-        datetime.date,
-        datetime.time,
-        datetime.timedelta,
-        Literal,
-    }
-)
+_TIMES = (datetime.datetime, datetime.date, datetime.time, datetime.timedelta)
+_SAFE: frozenset[Any] = frozenset({str, bytes, bool, float, type(None), *_TIMES, Literal})
 
 SLOW_KEYS: frozenset[Any] = frozenset({decimal.Decimal, uuid.UUID, bool, datetime.time})
 """The types of keys that `servey.codec.builder` reads: those open to hash flooding, and those that msgspec misreads."""
@@ -60,15 +48,16 @@ def check_hashes(values: Sequence[Any]) -> None:
         CustomTypeError: Some cannot be hashed, or too many share a hash.
     """
     try:
-        hashes = [hash(value) for value in values]
+        hashes = list(map(hash, values))
     except TypeError:
         raise CustomTypeError([Problem("", "has a member that no set can hold")]) from None
-    crowded = {shared for shared, count in Counter(hashes).items() if count > _SHARED} if len(hashes) > _SHARED else ()
+    if len(hashes) <= _SHARED:
+        return
+    crowded: dict[int, list[Any]] = {shared: [] for shared, count in Counter(hashes).items() if count > _SHARED}
     if not crowded:
         return
-    different: dict[int, list[Any]] = {shared: [] for shared in crowded}
     for value, shared in zip(values, hashes, strict=True):
-        if shared in crowded and value not in different[shared]:
-            different[shared].append(value)
-            if len(different[shared]) > _SHARED:
+        if value not in crowded.get(shared, (value,)):
+            crowded[shared].append(value)
+            if len(crowded[shared]) > _SHARED:
                 raise CustomTypeError([Problem("", f"has more than {_SHARED} members with the same hash")])

@@ -12,7 +12,7 @@ import importlib
 import math
 import sys
 from collections import deque
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Mapping, Set
 from typing import Any, cast
 
 import msgspec
@@ -39,24 +39,14 @@ def to_jsonable(value: Any) -> Any:
             raise ValueError(f"{value} has no JSON form")
         return value
     if kind is list or kind is tuple:
-        return [to_jsonable(item) for item in value]
+        return list(map(to_jsonable, value))
     if kind is dict:
         return _object(value)
     return _scalar(value) if isinstance(value, _SCALARS) or _is_string(value) else _compound(value)
 
 
-_SCALARS: tuple[Any, ...] = (
-    enum.Enum,
-    str,
-    int,
-    float,
-    bytes,
-    bytearray,
-    memoryview,
-    datetime.date,
-    datetime.time,
-    datetime.timedelta,
-)
+_BYTES = (bytes, bytearray, memoryview)
+_SCALARS: tuple[Any, ...] = (enum.Enum, str, int, float, *_BYTES, datetime.date, datetime.time, datetime.timedelta)
 
 
 def to_document(value: Any) -> Any:
@@ -91,32 +81,27 @@ def _scalar(value: Any) -> Any:
 
 def _compound(value: Any) -> Any:
     kind: Any = value.__class__
-    if isinstance(value, msgspec.Struct):
-        tag = {kind.__struct_config__.tag_field: kind.__struct_config__.tag} if kind.__struct_config__.tag else {}
-        members = {
-            field.encode_name: to_jsonable(member)
-            for field in msgspec.structs.fields(value)
-            if (member := getattr(value, field.name)) is not msgspec.UNSET
-        }
-        return {**tag, **members}
     if hasattr(kind, "__pydantic_serializer__") and hasattr(value, "model_dump"):
         return to_jsonable(value.model_dump(by_alias=True))
     if hasattr(kind, "__marshaller_factory__"):
         return to_jsonable(importlib.import_module("marshy").dump(value))
-    if dataclasses.is_dataclass(kind):  # of a class itself it is true as well
-        return _members(value, (field.name for field in dataclasses.fields(value)))
-    if hasattr(kind, "__attrs_attrs__"):
-        return _members(value, (field.name for field in kind.__attrs_attrs__))
+    names = _names(kind)
+    if names is not None:
+        return _members(value, names)
     if isinstance(value, Mapping):
         return _object(cast("Mapping[Any, Any]", value))
     if isinstance(value, Set):  # sorted, so that documents and answers are the same in every process
-        return sorted((to_jsonable(item) for item in cast("Set[Any]", value)), key=msgspec.json.encode)
+        return sorted(map(to_jsonable, cast("Set[Any]", value)), key=msgspec.json.encode)
     if isinstance(value, (list, tuple, deque)):
-        return [to_jsonable(item) for item in cast("list[Any]", value)]
+        return list(map(to_jsonable, cast("list[Any]", value)))
+    return _written_by_msgspec(value)
+
+
+def _written_by_msgspec(value: Any) -> Any:
     try:
         builtins = msgspec.to_builtins(value, str_keys=True)
     except TypeError:
-        raise ValueError(f"a {kind.__name__} has no JSON form") from None
+        raise ValueError(f"a {type(value).__name__} has no JSON form") from None
     if builtins in ("NaN", "Infinity", "-Infinity", "sNaN", "-NaN", "-sNaN"):
         raise ValueError(f"{builtins} has no JSON form")
     return builtins
@@ -129,9 +114,23 @@ def _object(members: Mapping[Any, Any]) -> dict[str, Any]:
     return found
 
 
-def _members(value: Any, names: Iterable[str]) -> dict[str, Any]:
-    """Return the members of an object that are set."""
-    return {name: to_jsonable(member) for name in names if (member := getattr(value, name)) is not msgspec.UNSET}
+def _names(kind: Any) -> Mapping[str, str] | None:
+    """Return the names in JSON of a data class's members, by their own names; None for any other class."""
+    if issubclass(kind, msgspec.Struct):
+        return dict(zip(kind.__struct_fields__, kind.__struct_encode_fields__, strict=True))
+    fields = dataclasses.fields(kind) if dataclasses.is_dataclass(kind) else getattr(kind, "__attrs_attrs__", None)
+    return None if fields is None else {field.name: field.name for field in fields}
+
+
+def _members(value: Any, names: Mapping[str, str]) -> dict[str, Any]:
+    """Return the members of an object that are set, and the tag of a Struct."""
+    config = getattr(value, "__struct_config__", None)
+    found: dict[str, Any] = {config.tag_field: config.tag} if config is not None and config.tag else {}
+    for name, wire in names.items():
+        member = getattr(value, name)
+        if member is not msgspec.UNSET:
+            found[wire] = to_jsonable(member)
+    return found
 
 
 def _is_string(value: Any) -> bool:

@@ -148,6 +148,10 @@ class Node(msgspec.Struct, eq=False):
         """The parts of the type but for null."""
         return [item for item in self.items if item.cls is not type(None)]
 
+    def is_tagged_in(self, members: Mapping[Any, Any]) -> bool:
+        """Return whether a JSON object has the tag of this class."""
+        return self.tag is not None and members.get(self.tag[0]) == self.tag[1]
+
     @property
     def identity(self) -> object:
         """One key for all nodes of the same class, which share their `fields`."""

@@ -81,22 +81,20 @@ def plain(value: Any, depth: int = MAX_DEPTH) -> Any:
         ValueError: A number is beyond the range of a double.
         RecursionError: It has more levels.
     """
-    if type(value) in _SCALARS:
-        return value
     if isinstance(value, Decimal):
         number = float(value)
         if not math.isfinite(number):
             raise ValueError(f"expected a finite number, got {value}")
         return number
-    if isinstance(value, (list, tuple, dict)):
-        if depth <= 0:
-            raise RecursionError
-        if isinstance(value, dict):
-            members = typing.cast("dict[Any, Any]", value)
-            return {key: item if type(item) in _SCALARS else plain(item, depth - 1) for key, item in members.items()}
-        items = typing.cast("list[Any]", value)
-        return [item if type(item) in _SCALARS else plain(item, depth - 1) for item in items]
-    return value
+    if not isinstance(value, (list, tuple, dict)):
+        return value
+    if depth <= 0:
+        raise RecursionError
+    inner = depth - 1
+    if isinstance(value, dict):
+        members = typing.cast("dict[Any, Any]", value)
+        return {key: item if type(item) in _SCALARS else plain(item, inner) for key, item in members.items()}
+    return [item if type(item) in _SCALARS else plain(item, inner) for item in typing.cast("list[Any]", value)]
 
 
 def is_deep(text: bytes) -> bool:
@@ -166,7 +164,7 @@ def _meant(node: Node, value: Any) -> Node | None:
     found = [item for item in node.items if item.kind in kinds]
     if len(found) > 1 and isinstance(value, dict):
         members = typing.cast("dict[Any, Any]", value)
-        found = [item for item in found if item.tag is not None and members.get(item.tag[0]) == item.tag[1]]
+        found = [item for item in found if item.is_tagged_in(members)]
     return found[0] if len(found) == 1 else None
 
 
@@ -186,7 +184,7 @@ def _members(node: Node, value: dict[Any, Any]) -> Any:
     found = {name: _whole(nodes[name], item) if name in nodes else item for name, item in value.items()}
     if node.tag is not None and (number := whole_number(value.get(node.tag[0]))) is not None:
         found[node.tag[0]] = number
-    return value if all(found[name] is item for name, item in value.items()) else found
+    return value if all(map(operator.is_, found.values(), value.values())) else found
 
 
 def takes_int(node: Node) -> bool:

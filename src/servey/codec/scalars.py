@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from servey.codec.engine import CustomType, SchemaMode
@@ -55,6 +55,11 @@ def literal_values(node: Node) -> tuple[Any, ...]:
 def wire_values(node: Node) -> list[Any]:
     """Return the JSON values that an Enum or a `Literal` has; none for any other type."""
     values: Any = literal_values(node) if node.cls is typing.Literal else node.cls if is_enum(node.cls) else ()
+    return wires_of(values)
+
+
+def wires_of(values: Iterable[Any]) -> list[Any]:
+    """Return the JSON values of the members of an Enum, or of the arguments of a `Literal`."""
     return [value.value if isinstance(value, enum.Enum) else value for value in values]
 
 
@@ -85,10 +90,10 @@ def choice(tp: Any, values: tuple[Any, ...]) -> CustomType:
         tp: The type.
         values: The values, or the members of the enum.
     """
-    wires: list[Any] = [value.value if isinstance(value, enum.Enum) else value for value in values]
+    wires = wires_of(values)
     # 1 == True in Python, and not in JSON
     table: dict[tuple[type, Any], Any] = {(type(wire), wire): value for wire, value in zip(wires, values, strict=True)}
-    flags = tp if isinstance(tp, type) and issubclass(tp, enum.Flag) else None
+    flags = tp if is_flag(tp) else None
     bits = sum({wire for wire in wires if wire.bit_count() == 1}) if flags is not None else 0
     expected = "expected one of " + ", ".join(shown(wire) for wire in wires[:20])
 

@@ -45,14 +45,13 @@ def type_name(tp: Any) -> str:
         >>> type_name(dict[str, int | None]), type_name(typing.Literal["on", "off"])
         ('dict_str_int_None', 'on_off')
     """
-    generic: dict[str, Any] = getattr(tp, "__pydantic_generic_metadata__", None) or {}
+    generic: dict[str, Any] = getattr(tp, "__pydantic_generic_metadata__", {})
     origin, args = generic.get("origin") or typing.get_origin(tp), generic.get("args") or typing.get_args(tp)
     if origin is typing.Annotated:
         return type_name(args[0])
-    if tp is None or tp is type(None):
+    if tp in (None, type(None)):
         return "None"
-    given = [type_name(arg) for arg in args if arg is not Ellipsis]
-    names = ["".join(c if c.isalnum() else "_" for c in name) for name in given]
+    names = [re.sub(r"\W", "_", type_name(arg)) for arg in args if arg is not Ellipsis]
     if origin not in (typing.Union, types.UnionType, typing.Literal):
         names.insert(0, getattr(origin or tp, "__name__", str(tp)))
     return "_".join(names).strip("_")

@@ -156,6 +156,16 @@ def _shapes(node: Node) -> frozenset[str]:
     return kinds | {"number"} if takes_numbers else kinds
 
 
+def _narrowed(constraints: Constraints, least: Any, most: Any) -> dict[str, Any]:
+    """Return constraints with the range of a type of numbers as bounds."""
+    limits = dict(constraints.items())
+    if "gt" not in limits:
+        limits["ge"] = max(limits.get("ge", least), least)
+    if "lt" not in limits:
+        limits["le"] = min(limits.get("le", most), most)
+    return limits
+
+
 class Structs(NodeVisitor[Any]):
     """Makes the input structs or the output structs of one codec. A visit returns a node's type without constraints.
 
@@ -195,10 +205,13 @@ class Structs(NodeVisitor[Any]):
             return Any
         if node.kind in ("custom", "any") or needs_trials(node):
             return self._marker(node, self.run(node))
-        is_time = node.cls is datetime.time and self.side == "in"
-        if needs_check(node) or is_time or (not self.skips_checks and is_decimal(node)):
+        if self._is_checked(node):
             return self._marker(node, checking(self.bare(node), node.constraints))
         return self._limited(node, node.constraints)
+
+    def _is_checked(self, node: Node) -> bool:
+        is_time = node.cls is datetime.time and self.side == "in"
+        return needs_check(node) or is_time or (not self.skips_checks and is_decimal(node))
 
     def bare(self, node: Node) -> Any:
         """Return the type of a node without its constraints, which are checked in Python."""
@@ -211,12 +224,7 @@ class Structs(NodeVisitor[Any]):
             return str
         if self.side == "out" or keys.cls is not int or needs_check(keys):
             return self.of(keys)
-        limits = dict(keys.constraints.items())
-        if "gt" not in limits:
-            limits["ge"] = max(limits.get("ge", -_INT64), -_INT64)
-        if "lt" not in limits:
-            limits["le"] = min(limits.get("le", _INT64 - 1), _INT64 - 1)
-        return Annotated[int, Meta(**limits)]
+        return Annotated[int, Meta(**_narrowed(keys.constraints, -_INT64, _INT64 - 1))]
 
     def _marker(self, node: Node, run: Callable[[Any], Any]) -> Any:
         if id(node) not in self._markers:
@@ -226,10 +234,7 @@ class Structs(NodeVisitor[Any]):
     def _limited(self, node: Node, constraints: Constraints) -> Any:
         limits = dict(constraints.items())
         if node.cls is float:
-            if "gt" not in limits:
-                limits["ge"] = max(limits.get("ge", -_MOST), -_MOST)
-            if "lt" not in limits:
-                limits["le"] = min(limits.get("le", _MOST), _MOST)
+            limits = _narrowed(constraints, -_MOST, _MOST)
         elif node.cls is datetime.datetime and self.side == "out" and not self.allows_naive:
             limits.setdefault("tz", True)
         elif self.side == "in" and is_guarded_set(node):

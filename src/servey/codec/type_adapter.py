@@ -276,10 +276,7 @@ class SkippedChecks(msgspec.Struct, frozen=True):
         nodes = list(reachable(root))
         has_decimals = any(map(is_decimal, nodes))
         has_any = any(node.kind == "any" for node in nodes)
-        keeps_digits = any(
-            needs_trials(node) or needs_check(node) or (node.custom is not None and node.custom.takes_decimals)
-            for node in nodes
-        )
+        keeps_digits = any(map(_keeps_digits, nodes))
         skips_checks = (has_decimals or has_any) and not (has_any and keeps_digits)
         return cls(
             skips_checks, digits if keeps_digits else None, skips_checks and has_decimals, skips_checks and has_any
@@ -288,6 +285,10 @@ class SkippedChecks(msgspec.Struct, frozen=True):
     def needs_checks(self, data: bytes) -> bool:
         """Return whether a text may hold something that only an adapter with all checks refuses."""
         return (self.has_decimals and _maybe_not_finite(data)) or (self.has_any and is_deep(data))
+
+
+def _keeps_digits(node: Node) -> bool:
+    return needs_trials(node) or needs_check(node) or (node.custom is not None and node.custom.takes_decimals)
 
 
 def _maybe_not_finite(data: bytes) -> bool:

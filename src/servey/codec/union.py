@@ -50,6 +50,7 @@ class Union:
         self.node = node
         self.custom_type = CustomType(self.decode, self.encode, lambda _mode: {}, takes_decimals=True)
         self._members = ordered(node)
+        self._untagged = [member for member in self._members if member.tag is None]
         self._flat = flat(node)
         self._names = {id(member): _names(member) for member in self._members if member.kind == "object"}
 
@@ -63,9 +64,8 @@ class Union:
         if type(builtins) is Chosen:
             return [m for m in self._members if m.identity == builtins.member.identity]
         if isinstance(builtins, dict):
-            value = typing.cast("dict[Any, Any]", builtins)
-            tagged = [m for m in self._members if m.tag is not None and value.get(m.tag[0]) == m.tag[1]]
-            return tagged or [m for m in self._members if m.tag is None]
+            row = typing.cast("dict[Any, Any]", builtins)
+            return [m for m in self._members if m.is_tagged_in(row)] or self._untagged
         return self._members
 
     def candidates(self, builtins: Any) -> Sequence[Node]:
