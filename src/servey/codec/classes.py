@@ -24,22 +24,28 @@ Hint = tuple[Any, Mapping[Any, Any]]
 _NO_INIT = ("init=False: the constructor does not take this field, so callers must not send it", "make it a property")
 
 
-def describe_class(reader: TypeReader, node: Node, args: tuple[Any, ...]) -> bool:
+def describe_class(reader: TypeReader, node: Node, args: tuple[Any, ...], at: str) -> None:
     """Fill in the members of the class of `node`.
 
     Args:
         reader: The reader that found the class.
         node: Its node, changed in place, because a class may contain itself.
         args: The arguments of a generic class.
+        at: The place of the class, for messages.
 
-    Returns:
-        Whether it is a class of a known kind.
+    Raises:
+        DefinitionError: It is no class of a known kind, or a member cannot be served.
     """
     cls: Any = node.cls
-    at = node.location
     flavor = _flavor_of(cls)
     if not flavor:
-        return False
+        raise reader.error(
+            at,
+            f"{cls.__module__}.{cls.__qualname__} is not a data type",
+            "use a dataclass, TypedDict, NamedTuple, msgspec.Struct, attrs or pydantic class, or a plugin's engine"
+            + reader.otherwise,
+        )
+    at = node.location
     node.flavor = flavor
     if flavor == "namedtuple":
         node.kind = "tuple"
@@ -48,7 +54,6 @@ def describe_class(reader: TypeReader, node: Node, args: tuple[Any, ...]) -> boo
     wires = [field.wire for field in node.fields]
     if twice := next((wire for wire in wires if wires.count(wire) > 1), None):
         raise reader.error(at, f"two members are called {twice!r} in JSON", "rename one")
-    return True
 
 
 def _flavor_of(cls: Any) -> Flavor:
@@ -58,7 +63,7 @@ def _flavor_of(cls: Any) -> Flavor:
         return "dataclass"
     if issubclass(cls, msgspec.Struct):
         return "struct"
-    if is_namedtuple(cls):
+    if hasattr(cls, "_fields") and issubclass(cls, tuple):
         return "namedtuple"
     return "attrs" if hasattr(cls, "__attrs_attrs__") else ""
 
@@ -111,7 +116,9 @@ def _typeddict(reader: TypeReader, node: Node, hints: dict[str, Hint]) -> None:
         qualifiers = _qualifiers(hints[name][0])
         field.required = typing.Required in qualifiers or (name in required and typing.NotRequired not in qualifiers)
     # msgspec cannot leave a key out when it builds one from an input struct, and does not know ReadOnly
-    node.plain = all(field.required for field in node.fields) and not _has_qualifiers(hints)
+    node.plain = all(field.required for field in node.fields) and "ReadOnly" not in str(
+        [hint for hint, _ in hints.values()]
+    )
 
 
 def _namedtuple(reader: TypeReader, node: Node, hints: dict[str, Hint]) -> None:
@@ -194,17 +201,14 @@ def _hints(reader: TypeReader, cls: type, args: tuple[Any, ...], at: str) -> dic
     names = {cls.__name__: cls}
     found: dict[str, Hint] = {}
     for owner in reversed(cls.__mro__):
-        if owner is object or owner is typing.Generic:
+        if owner in (object, typing.Generic):
             continue
         names |= {parameter.__name__: parameter for parameter in getattr(owner, "__type_params__", ())}
         try:
             resolved = typing.get_type_hints(owner, localns=dict(names), include_extras=True)
-        except NameError as error:
-            raise reader.error(
-                at, f"a type hint cannot be resolved: {error}", "define the class at module level, or import it"
-            ) from None
-        except (TypeError, SyntaxError, AttributeError) as error:
-            raise reader.error(at, f"a type hint is wrong: {error}", "mend the annotation") from None
+        except (NameError, TypeError, SyntaxError, AttributeError) as error:
+            fix = "mend the annotation, define the class at module level, or import it"
+            raise reader.error(at, f"a type hint cannot be resolved: {error}", fix) from None
         own = resolved if typing.is_typeddict(owner) else inspect.get_annotations(owner)
         env = environments.get(owner) or environment(getattr(owner, "__parameters__", ()), ())
         for name in own:
@@ -249,11 +253,6 @@ def _substituted(tp: Any, env: Mapping[Any, Any]) -> Any:
     return tp[tuple(env.get(parameter, parameter) for parameter in parameters)] if parameters else tp
 
 
-def is_namedtuple(cls: Any) -> bool:
-    """Whether a class is a NamedTuple, of either kind."""
-    return issubclass(cls, tuple) and hasattr(cls, "_fields")  # pyright: ignore[reportUnknownArgumentType]
-
-
 def type_parameters(tp: Any) -> tuple[Any, ...]:
     """Return the type variables left in a type; none for a bare generic class."""
     bare = isinstance(tp, type) and not typing.get_args(tp)
@@ -269,10 +268,6 @@ def _qualifiers(hint: Any) -> set[Any]:
             break
         hint = arguments[0]
     return found
-
-
-def _has_qualifiers(hints: Mapping[str, Hint]) -> bool:
-    return any("ReadOnly" in str(hint) for hint, _ in hints.values())
 
 
 def _is_extension_typeddict(cls: Any) -> bool:

@@ -194,7 +194,7 @@ def _is_fastapis(item: Any) -> bool:
 
 def _constraints(item: Any) -> list[tuple[str, Any]]:
     if isinstance(item, msgspec.Meta):
-        return [(name, value) for name in _NAMES if (value := getattr(item, name)) is not None]
+        return _plain(item, _NAMES)
     if _is_fastapis(item):
         raise MisplacedError(
             f"{type(item).__name__} of FastAPI means nothing here",

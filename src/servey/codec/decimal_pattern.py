@@ -53,7 +53,8 @@ def _positive(low: Decimal, high: Decimal, open_low: bool, open_high: bool) -> l
     if whole == last:
         return [f"{whole}{part}" for part in _fractions(fraction, rest, open_low, open_high)]
     between = [f"{part}{_FRACTION}" for part in _wholes(int(whole) + 1, int(last) - 1)]
-    return [*_from(whole, fraction, open_low), *between, *_to(last, rest, open_high)]
+    upper = [f"{last}{part}" for part in _fractions("", rest, False, open_high)]
+    return [*_from(whole, fraction, open_low), *between, *upper]
 
 
 def _parts(number: Decimal) -> tuple[str, str]:
@@ -67,11 +68,6 @@ def _from(whole: str, fraction: str, is_open: bool) -> list[str]:
     if not fraction:
         return [f"{whole}\\.0*[1-9][0-9]*" if is_open else f"{whole}{_FRACTION}"]
     return [f"{whole}{part}" for part in _fractions(fraction, None, is_open, False)]
-
-
-def _to(whole: str, fraction: str, is_open: bool) -> list[str]:
-    """Return the patterns of the numbers with these digits before the point, and no more after it."""
-    return [f"{whole}{part}" for part in _fractions("", fraction, False, is_open)]
 
 
 def _fractions(low: str, high: str | None, open_low: bool, open_high: bool) -> list[str]:

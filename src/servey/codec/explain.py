@@ -18,7 +18,7 @@ from servey.codec.builder import argument_of, read_key
 from servey.codec.constraints import violated
 from servey.codec.hash_flooding import SLOW_KEYS, check_hashes, is_guarded_dict, is_guarded_set
 from servey.codec.node import MISSING, Node
-from servey.codec.numbers import takes_int, whole_number
+from servey.codec.numbers import whole_value
 from servey.codec.pointer import below, step
 from servey.codec.problem_visitor import BAD, ProblemVisitor
 from servey.codec.problems import PROBLEM_LIMIT, CustomTypeError, first_line, reworded, shown, unknown
@@ -60,8 +60,8 @@ class Explainer(ProblemVisitor):
         """Read a scalar."""
         if type(value) is node.cls and node.cls in _SIMPLE and not node.constraints:
             return value
-        number = whole_number(value)
-        if number is not None and takes_int(node):
+        number = whole_value(node, value)
+        if number is not None:
             value = number
         if needs_check(node) or is_decimal(node):
             return self.run(checking(self.compiler.input_structs().bare(node), node.constraints), value, at)
@@ -90,7 +90,7 @@ class Explainer(ProblemVisitor):
             self.visit(node.items[0], item, f"{at}/{index}") if prune is None or (good := prune(item)) is BAD else good
             for index, item in enumerate(values)
         ]
-        if any(item is BAD for item in items):
+        if _has_bad(items):
             return BAD
         if is_guarded_set(node) and self.run(check_hashes, items, at) is BAD:
             return BAD
@@ -120,15 +120,12 @@ class Explainer(ProblemVisitor):
         keys, values = node.items
         read_names: list[Any] = []
         members: list[Any] = []
-        bad = False
         for name, item in typing.cast("dict[Any, Any]", value).items():
             place = step(at, name)
             key = name if keys.cls is str and not keys.constraints else self._key(keys, name, place)
-            member = self.visit(values, item, place)
-            bad = bad or key is BAD or member is BAD
             read_names.append(key)
-            members.append(member)
-        if bad:
+            members.append(self.visit(values, item, place))
+        if _has_bad(read_names) or _has_bad(members):
             return BAD
         if is_guarded_dict(node) and self.run(check_hashes, read_names, at) is BAD:
             return BAD
@@ -154,7 +151,7 @@ class Explainer(ProblemVisitor):
             wanted = str(most) if least == most else f"{least} to {most}"
             return self.add(Problem(at, f"expected array of length {wanted}, got {len(values)}"))
         items = [self.visit(node.items[index], item, f"{at}/{index}") for index, item in enumerate(values)]
-        if any(item is BAD for item in items):
+        if _has_bad(items):
             return BAD
         return node.cls(*items) if node.flavor == "namedtuple" else tuple(items)
 
@@ -164,31 +161,34 @@ class Explainer(ProblemVisitor):
             return self.add(Problem(at, f"expected object, got {shown(value)}"))
         members = typing.cast("dict[Any, Any]", value)
         arguments: dict[str, Any] = {}
-        bad = False
         for field in node.fields:
             if field.wire in members:
                 made = self.visit(field.node, members[field.wire], step(at, field.wire))
-                bad = bad or made is BAD
                 arguments[argument_of(node, field.name)] = made
             elif field.required:
-                bad = self.add(Problem(step(at, field.wire), "required")) is BAD
+                arguments[field.name] = self.add(Problem(step(at, field.wire), "required"))
             elif field.default is not MISSING and field.default_factory is not None:
                 arguments[argument_of(node, field.name)] = field.default_factory()
-        known = {field.wire for field in node.fields}
-        if node.tag is not None:
-            known.add(node.tag[0])
-            if members.get(node.tag[0], node.tag[1]) != node.tag[1]:
-                bad = True
-                self.add(Problem(step(at, node.tag[0]), f"expected {node.tag[1]!r}, got {shown(members[node.tag[0]])}"))
-        for name in members:
-            if name not in known:
-                bad = self.add(Problem(step(at, name), self._unknown(name, known))) is BAD
-        if bad or not isinstance(node.cls, type):
+        if _has_bad([self._checked_names(node, members, at), *arguments.values()]):
             return BAD
         try:
             return node.cls(**arguments)
         except (ValueError, TypeError) as error:
             return self.add(*below(at, first_line(error)))
+
+    def _checked_names(self, node: Node, members: dict[Any, Any], at: str) -> Any:
+        """Return `BAD` if the tag of an object is wrong, or its class does not declare a member."""
+        made = None
+        known = {field.wire for field in node.fields}
+        if node.tag is not None:
+            name, tag = node.tag
+            known.add(name)
+            if members.get(name, tag) != tag:
+                made = self.add(Problem(step(at, name), f"expected {tag!r}, got {shown(members[name])}"))
+        for name in members:
+            if name not in known:
+                made = self.add(Problem(step(at, name), self._unknown(name, known)))
+        return made
 
     def _unknown(self, name: Any, known: set[str]) -> str:
         self._suggested[0] += 1
@@ -222,6 +222,10 @@ class Explainer(ProblemVisitor):
         shape = "object" if isinstance(value, dict) else "array" if isinstance(value, list) else "scalar"
         members = self.compiler.union(node).members(value)
         return [member for member in members if _SHAPES.get(member.kind, shape) == shape] or list(members)
+
+
+def _has_bad(values: list[Any]) -> bool:
+    return any(value is BAD for value in values)
 
 
 def _is_dict(value: Any) -> bool:

@@ -242,27 +242,33 @@ def closed(schema: Any, mode: SchemaMode) -> Any:
     found: dict[str, Any] = {
         key: changed(key, value, lambda part: closed(part, mode))
         for key, value in typing.cast("dict[str, Any]", schema).items()
-        if key != "pattern" or not isinstance(value, str) or portable(value)
     }
-    if isinstance(description := found.get("description"), str):
-        _describe(found, description)
+    _describe(found)
+    _write_as_servey(found, mode)
+    return found
+
+
+def _write_as_servey(found: dict[str, Any], mode: SchemaMode) -> None:
+    if not portable(found.get("pattern", "")):
+        del found["pattern"]
     if found.get("format") == "base64url":  # read with or without padding, and written as all bytes are
         del found["format"]
         found["contentEncoding"] = "base64"
         if found.keys() & {"minLength", "maxLength"}:
             found |= base64_keywords(found.pop("minLength", None), found.pop("maxLength", None))
-    if found.get("type") == "array" and mode == "input" and found.get("minItems", 0) < 2:
+    if mode == "input" and found.get("minItems", 0) < 2:
         found.pop("uniqueItems", None)  # duplicates in the input of a set are allowed
     if found.get("type") == "object" and "properties" in found:
         if mode == "input":  # extra="allow" is not followed
             found["additionalProperties"] = False
         found.setdefault("additionalProperties", False)
-    return found
 
 
-def _describe(schema: dict[str, Any], text: str) -> None:
+def _describe(schema: dict[str, Any]) -> None:
     """Describe a schema, and the members of a class, by what pydantic has taken from a docstring or a field."""
-    documentation = Documentation.of(text)
+    if "description" not in schema:
+        return
+    documentation = Documentation.of(schema["description"])
     schema["description"] = documentation.prose
     for name, text in documentation.parameters.items():
         member = schema.get("properties", {}).get(name)

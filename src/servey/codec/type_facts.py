@@ -59,11 +59,6 @@ def is_int64(value: Any) -> bool:
     return type(value) is int and -(2**63) <= value < 2**63
 
 
-def is_mapped(origin: Any) -> bool:
-    """Whether a type is SQLAlchemy's `Mapped`: what an attribute of a row is."""
-    return getattr(origin, "__module__", "") == "sqlalchemy.orm.base" and origin.__name__ == "Mapped"
-
-
 def size_of(tp: Any) -> int:
     """Return how many types a type is made of, itself included."""
     return 1 + sum(map(size_of, typing.get_args(tp)))

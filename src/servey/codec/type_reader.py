@@ -13,9 +13,9 @@ import sys
 import types
 import typing
 from collections import abc, deque
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import msgspec
 
@@ -24,7 +24,7 @@ from servey.codec.classes import describe_class, environment, type_parameters
 from servey.codec.engine import CustomType, Engine, SchemaMode
 from servey.codec.engines import ENGINES
 from servey.codec.node import Constraints, Node
-from servey.codec.scalars import choice, custom_scalar, json_kinds
+from servey.codec.scalars import choice, custom_scalar, json_kinds, wires_of
 from servey.codec.type_facts import (
     DICTS,
     LEAVES,
@@ -33,7 +33,6 @@ from servey.codec.type_facts import (
     is_hashable,
     is_int64,
     is_json_scalar,
-    is_mapped,
     shown_type,
     size_of,
 )
@@ -45,12 +44,16 @@ _CUSTOM_TO_MSGSPEC = frozenset({deque, abc.Iterable, abc.Reversible})
 
 
 def _typing(name: str) -> tuple[Any, ...]:
-    """Return a name of `typing`, and the one of typing_extensions when the user's code has imported it."""
-    modules = (typing, sys.modules.get("typing_extensions"))
+    """Return a name of `typing`, and of typing_extensions and SQLAlchemy when the user's code has imported them."""
+    modules = (typing, sys.modules.get("typing_extensions"), sys.modules.get("sqlalchemy.orm.base"))
     return tuple(getattr(module, name) for module in modules if hasattr(module, name))
 
 
 Env = Mapping[Any, Any]
+_NO_ENV: Env = types.MappingProxyType({})
+
+
+_Read = Callable[["TypeReader", Any, tuple[Any, ...], str], Node]
 
 
 class TypeReader:
@@ -76,7 +79,7 @@ class TypeReader:
         side: SchemaMode | None = None,
     ) -> None:
         self.unreadable: DefinitionError | None = None
-        self._otherwise = otherwise
+        self.otherwise = otherwise
         self._side: SchemaMode | None = side
         self.label = label
         self.where = where
@@ -86,9 +89,9 @@ class TypeReader:
         self._path: list[Any] = []
         """The classes and aliases whose parts are being read, the innermost last."""
         self._alias_types = _typing("TypeAliasType")
-        self._qualifiers = (typing.Final, typing.Required, typing.NotRequired, *_typing("ReadOnly"))
+        self._qualifiers = (typing.Final, typing.Required, typing.NotRequired, *_typing("ReadOnly"), *_typing("Mapped"))
 
-    def node(self, tp: Any, at: str, env: Env | None = None) -> Node:
+    def node(self, tp: Any, at: str, env: Env = _NO_ENV) -> Node:
         """Return the node of `tp`.
 
         Args:
@@ -99,33 +102,27 @@ class TypeReader:
         Raises:
             DefinitionError: Some part of the type cannot be served.
         """
-        tp = self._bound(tp, at, env or {})
+        tp = self._bound(tp, at, env)
         if isinstance(tp, (str, typing.ForwardRef)):
-            name = tp if isinstance(tp, str) else tp.__forward_arg__
+            name = getattr(tp, "__forward_arg__", tp)
             raise self.error(
                 at, f"the name {name!r} cannot be resolved", "define the class at module level, or import it"
             )
-        if tp is Any or tp is object:
+        if tp in (Any, object):
             return Node("any", Any, location=at)
         if tp is None:
             tp = type(None)
         if isinstance(tp, typing.NewType):
-            return self._aliased(self.node(tp.__supertype__, at), tp, tp.__name__)
+            return msgspec.structs.replace(self.node(tp.__supertype__, at), type=tp, alias=tp.__name__)
         if isinstance(tp, self._alias_types):
             return self._alias(tp, tp, at, ())
         origin, args = typing.get_origin(tp), typing.get_args(tp)
         if isinstance(origin, self._alias_types):
             return self._alias(tp, origin, at, args)
-        if origin in self._qualifiers or is_mapped(origin):
+        if origin in self._qualifiers:
             return self.node(args[0], at)
         if tp in self._qualifiers:
             raise self.error(at, f"a bare {tp} says no type", "write the type, as Final[int]")
-        if origin is typing.Annotated:
-            return self._annotated(tp, at)
-        if origin is typing.Union or origin is types.UnionType:
-            return self._union(tp, args, at)
-        if origin is typing.Literal:
-            return self._literal(tp, at)
         return self._concrete(tp, origin, args, at)
 
     def refuse_reading(self, at: str, why: str, fix: str) -> None:
@@ -184,9 +181,6 @@ class TypeReader:
         env = {**{name: value for name, value in own.items() if value is not name}, **env}
         return tp[tuple(self._bound(parameter, at, env) for parameter in parameters)]
 
-    def _aliased(self, node: Node, tp: Any, name: str) -> Node:
-        return msgspec.structs.replace(node, type=tp, alias=name)
-
     def _alias(self, tp: Any, alias: Any, at: str, args: tuple[Any, ...]) -> Node:
         if claimed := self._claimed(tp, at, ENGINES):
             return claimed
@@ -201,7 +195,8 @@ class TypeReader:
                 at, f"the alias {alias} cannot be resolved: {error}", "define or import what it names"
             ) from error
         with self._inside(tp, at):
-            return self._aliased(self.node(value, at, environment(alias.__type_params__, args)), tp, alias.__name__)
+            node = self.node(value, at, environment(alias.__type_params__, args))
+        return msgspec.structs.replace(node, type=tp, alias=alias.__name__)
 
     @contextmanager
     def _inside(self, tp: Any, at: str) -> Generator[None]:
@@ -223,14 +218,14 @@ class TypeReader:
         finally:
             self._path.pop()
 
-    def _annotated(self, tp: Any, at: str) -> Node:
+    def _annotated(self, tp: Any, args: tuple[Any, ...], at: str) -> Node:
         if claimed := self._claimed(tp, at, self.engines):  # before servey reads its metadata
             return claimed
         try:
             constraints, description = _constraints.translate(tp.__metadata__)
         except _constraints.UnknownConstraintError as unknown:
             if claimed := self._claimed(tp, at, ENGINES):
-                return self._around(claimed, typing.get_args(tp)[0], at)
+                return self._around(claimed, args[0], at)
             raise self.error(
                 at,
                 f"the constraint {unknown} is not understood",
@@ -238,7 +233,7 @@ class TypeReader:
             ) from None
         except _constraints.MisplacedError as misplaced:
             raise self.error(at, str(misplaced), misplaced.fix) from None
-        node = self.node(typing.get_args(tp)[0], at)
+        node = self.node(args[0], at)
         if constraints:
             node = self._constrained(node, constraints, tp, at)
         extra = {**node.extra, **_constraints.extra(tp.__metadata__)}
@@ -268,13 +263,9 @@ class TypeReader:
             return msgspec.structs.replace(claimed, inner=node.inner or node)
         if name := _constraints.misfit(constraints, node.cls, node.kind):
             limit = getattr(constraints, name)
-            raise self.error(
-                at,
-                f"the constraint {name}={limit!r} does not fit {shown_type(node.type)}",
-                "give it an offset, as tzinfo=UTC"
-                if node.cls is datetime.datetime and _constraints.is_naive(limit)
-                else "remove it",
-            )
+            lacks_offset = node.cls is datetime.datetime and _constraints.is_naive(limit)
+            fix = "give it an offset, as tzinfo=UTC" if lacks_offset else "remove it"
+            raise self.error(at, f"the constraint {name}={limit!r} does not fit {shown_type(node.type)}", fix)
         if getattr(node.cls, "__name__", "") == "Decimal":
             constraints = _constraints.exact(constraints)
         try:
@@ -291,10 +282,8 @@ class TypeReader:
             return items[0]
         return Node("union", tp, typing.Union, at, items=items, plain=all(item.plain for item in items))
 
-    def _literal(self, tp: Any, at: str) -> Node:
-        values = typing.get_args(tp)
-        wires: list[Any] = [value.value if isinstance(value, enum.Enum) else value for value in values]
-        if bad := [wire for wire in wires if not is_json_scalar(wire)]:
+    def _literal(self, tp: Any, values: tuple[Any, ...], at: str) -> Node:
+        if bad := [wire for wire in wires_of(values) if not is_json_scalar(wire)]:
             raise self.error(at, f"a Literal has {bad[0]!r}, which is no JSON scalar", "use str or int values")
         if all(value is None or type(value) is str or is_int64(value) for value in values):
             return Node("leaf", tp, typing.Literal, at)
@@ -302,26 +291,30 @@ class TypeReader:
 
     def _concrete(self, tp: Any, origin: Any, args: tuple[Any, ...], at: str) -> Node:
         base = origin or tp
-        if base in LISTS:
-            item = self.node(args[0] if args else Any, f"{at}[]")
-            cls = LISTS[base]
-            if cls in (set, frozenset) and not is_hashable(item):
-                raise self.error(f"{at}[]", f"{shown_type(item.type)} is not hashable", "use a list, or make it frozen")
-            return Node("list", tp, cls, at, items=[item], plain=item.plain and base not in _CUSTOM_TO_MSGSPEC)
-        if base is tuple:
-            return self._tuple(tp, args, at)
-        if base in DICTS:
-            key, value = args or (Any, Any)
-            keys = Node("leaf", str, str, f"{at}.key") if key is Any else self.node(key, f"{at}.key")
-            if keys.kind != "leaf" or keys.cls in (type(None), bytes, bytearray):
-                raise self.error(
-                    f"{at}.key", f"{shown_type(key)} cannot be a JSON object's key", "use str, int, an Enum or UUID"
-                )
-            values = self.node(value, f"{at}{{}}")
-            return Node("dict", tp, dict, at, items=[keys, values], plain=values.plain)
+        read = self._FORMS.get(origin) or self._COLLECTIONS.get(base)
+        if read is not None:
+            return read(self, tp, args, at)
         if not isinstance(base, type):
             raise self.error(at, f"{shown_type(tp)} is not a data type", "use a data type, as a dataclass")
         return self._class(tp, base, args, at)
+
+    def _list(self, tp: Any, args: tuple[Any, ...], at: str) -> Node:
+        item = self.node(args[0] if args else Any, f"{at}[]")
+        base = typing.get_origin(tp) or tp
+        cls = LISTS[base]
+        if cls in (set, frozenset) and not is_hashable(item):
+            raise self.error(f"{at}[]", f"{shown_type(item.type)} is not hashable", "use a list, or make it frozen")
+        return Node("list", tp, cls, at, items=[item], plain=item.plain and base not in _CUSTOM_TO_MSGSPEC)
+
+    def _dict(self, tp: Any, args: tuple[Any, ...], at: str) -> Node:
+        key, value = args or (Any, Any)
+        keys = Node("leaf", str, str, f"{at}.key") if key is Any else self.node(key, f"{at}.key")
+        if keys.kind != "leaf" or keys.cls in (type(None), bytes, bytearray):
+            raise self.error(
+                f"{at}.key", f"{shown_type(key)} cannot be a JSON object's key", "use str, int, an Enum or UUID"
+            )
+        values = self.node(value, f"{at}{{}}")
+        return Node("dict", tp, dict, at, items=[keys, values], plain=values.plain)
 
     def _tuple(self, tp: Any, args: tuple[Any, ...], at: str) -> Node:
         if not args and tp != tuple[()]:  # each is a new object
@@ -329,19 +322,29 @@ class TypeReader:
         if len(args) == 2 and args[1] is Ellipsis:
             item = self.node(args[0], f"{at}[]")
             return Node("list", tp, tuple, at, items=[item], plain=item.plain)
-        if any(
-            arg is Ellipsis or typing.get_origin(arg) is typing.Unpack or getattr(arg, "__unpacked__", False)
-            for arg in args
-        ):
+        if any(map(_is_variadic, args)):
             raise self.error(at, f"{shown_type(tp)} is not a data type", "use tuple[int, str] or tuple[int, ...]")
         items = [self.node(arg, f"{at}[{index}]") for index, arg in enumerate(args)]
         return Node("tuple", tp, tuple, at, items=items, plain=all(item.plain for item in items))
+
+    _FORMS: ClassVar[dict[Any, _Read]] = {
+        Annotated: _annotated,
+        typing.Union: _union,
+        types.UnionType: _union,
+        typing.Literal: _literal,
+    }
+    _COLLECTIONS: ClassVar[dict[Any, _Read]] = {
+        **dict.fromkeys(LISTS, _list),
+        **dict.fromkeys(DICTS, _dict),
+        tuple: _tuple,
+    }
 
     def _class(self, tp: Any, base: Any, args: tuple[Any, ...], at: str) -> Node:
         if tp in self._memo:
             return self._memo[tp]
         if node := self._claimed(tp, at, (*self.engines, *ENGINES)):
-            if node.custom is not None and not node.custom.classes and not issubclass(base, enum.Enum):
+            assert node.custom is not None
+            if not node.custom.classes and not issubclass(base, enum.Enum):
                 self._meet(base)
             self._memo[tp] = node
             return node
@@ -358,14 +361,7 @@ class TypeReader:
         self._memo[tp] = node
         self._meet(base)
         with self._inside(tp, at):
-            known = describe_class(self, node, args)
-        if not known:
-            raise self.error(
-                at,
-                f"{base.__module__}.{base.__qualname__} is not a data type",
-                "use a dataclass, TypedDict, NamedTuple, msgspec.Struct, attrs or pydantic class, or a plugin's engine"
-                + self._otherwise,
-            )
+            describe_class(self, node, args, at)
         return node
 
     def _enum(self, tp: Any, base: type[enum.Enum], at: str) -> Node:
@@ -377,9 +373,13 @@ class TypeReader:
                 at, f"the enum {base.__name__} has {bad[0]!r}, which is no JSON scalar", "use str or int values"
             )
         self._meet(base)
-        if not issubclass(base, enum.Flag) and (all(type(v) is str for v in values) or all(map(is_int64, values))):
+        if not issubclass(base, enum.Flag) and (set(map(type, values)) == {str} or all(map(is_int64, values))):
             return Node("leaf", tp, base, at)
         return Node("custom", tp, base, at, custom=choice(tp, tuple(base)), plain=False)
 
     def _meet(self, *classes: type) -> None:
         self.classes += [cls for cls in classes if cls not in self.classes]
+
+
+def _is_variadic(arg: Any) -> bool:
+    return arg is Ellipsis or typing.get_origin(arg) is typing.Unpack or getattr(arg, "__unpacked__", False)

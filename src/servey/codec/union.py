@@ -89,7 +89,7 @@ class Union:
             cls = member.cls
             if kind is cls:
                 return 0
-            if row is not None and member.kind == "object" and self._fits(member, row):
+            if row is not None and self._fits(member, row):
                 return 1
             if not isinstance(cls, type) or cls is object:
                 return 3
@@ -106,8 +106,9 @@ class Union:
 
     def _fits(self, member: Node, row: dict[Any, Any]) -> bool:
         """Whether a dict has the keys of a class, and its tag if it has one at all."""
-        tag = member.tag
-        return self._has_names_of(member, row) and (tag is None or row.get(tag[0], tag[1]) == tag[1])
+        if member.kind != "object" or not self._has_names_of(member, row):
+            return False
+        return member.tag is None or row.get(*member.tag) == member.tag[1]
 
     def decode(self, builtins: Any) -> Any:
         """Return the value that the first fitting member makes of parsed JSON.
