@@ -72,7 +72,7 @@ def test_the_blocks_of_a_page_do_what_it_says(page, curl, tmp_path):
         "```console\necho 1\n```\n",
         "```console\n$ echo 1\n2\n```\n",
         "```console\n$ pip install 'servey[nothing]'\n```\n",
-        "```console\n$ pip install 'servey>=5'\n```\n",
+        "```console\n$ pip install 'servey>=7'\n```\n",
         "```console\n$ make nothing\n```\n",
         "```console\n$ make check nothing\n```\n",
         "```console\n$ docker build -t x .\n```\n",

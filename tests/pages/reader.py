@@ -61,6 +61,7 @@ class Reader:
         self.image: Image | None = None
         self.server: Server | Container | None = None
         self.programs: list[str] = []
+        self.is_installed = not self.installation.installs
 
     def read(self, blocks: list[Block]) -> None:
         shown: str | None = None
@@ -99,6 +100,10 @@ class Reader:
         if path.name != "actions.py":
             self.python(f"import {block.file.removesuffix('.py').replace('/', '.')}")
             return
+        if self.is_installed:
+            self.run_examples()
+
+    def run_examples(self) -> None:
         with TemporaryDirectory() as aside:  # what examples leave behind is not the reader's
             shutil.copytree(self.directory, aside, dirs_exist_ok=True)
             self.python(RUN_EXAMPLES, Path(aside))
@@ -164,6 +169,9 @@ class Reader:
         )
         if command.startswith("pip install ") and not shown:  # it says much, and nothing that a page would show
             assert done.returncode == 0, f"line {block.line}: {done.stdout}"
+            if not self.is_installed and (self.directory / "actions.py").exists():  # a program that came before
+                self.run_examples()
+            self.is_installed = True
             return
         self.compare(block, shown, done.stdout.replace(str(self.port), "8000"))
 

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from servey.action.context import CURRENT_CALL, CallContext
-from servey.errors import CallError
+from servey.errors import CallError, InternalError
 from servey.ports import AccessControl, ScopeBased
 from servey.security.access_control.constants import ALLOW_ALL
 from servey.security.access_control.described import described
@@ -73,16 +73,22 @@ async def check_access(
         outcome: Any = control.check(context.authorization)
         if outcome is not None and inspect.isawaitable(outcome):
             outcome = await within_deadline(outcome, context)
-        expect_none(outcome)
     except CallError:
         raise
     except BaseException as error:
-        from servey.action.defect import defect  # imports asyncio, which `import servey` does not need
-
-        message = "the access control failed"
-        raise defect(error, message, log=_log, request_id=context.request_id, action=context.action) from error
+        raise _defect(error, context, "the access control failed") from error
     finally:
         CURRENT_CALL.reset(token)
+    try:
+        expect_none(outcome)
+    except TypeError as error:
+        raise _defect(None, context, str(error)) from error
+
+
+def _defect(error: BaseException | None, context: CallContext, message: str) -> InternalError:
+    from servey.action.defect import defect  # imports asyncio, which `import servey` does not need
+
+    return defect(error, message, log=_log, request_id=context.request_id, action=context.action)
 
 
 def expect_none(outcome: Any) -> None:
