@@ -198,7 +198,7 @@ def test_a_private_key_that_cannot_be_used_stops_the_start_and_is_not_shown(what
 
 @pytest.mark.parametrize("secret", [public_pem(RSA), pem(RSA), '{"kty":"oct","k":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}'])
 def test_a_secret_that_is_a_key_of_another_kind_stops_the_start(secret):
-    with pytest.raises(SettingsError, match=r"^JWT_SECRET_KEY is no secret"):
+    with pytest.raises(SettingsError, match=r"^JWT_SECRET_KEY is not a secret"):
         create_app(Service(settings=Settings(jwt_secret_key=secret)))
 
 
@@ -274,7 +274,7 @@ def test_a_public_key_without_its_pem_lines_is_no_secret(algorithm, form):
     if form == "base64url":
         text = text.replace("+", "-").replace("/", "_").rstrip("=")
     service = Service([guarded], settings=Settings(jwt_secret_key=text))
-    with pytest.raises(SettingsError, match="JWT_SECRET_KEY is no secret"):
+    with pytest.raises(SettingsError, match="JWT_SECRET_KEY is not a secret"):
         create_app(service)
 
 
@@ -417,6 +417,6 @@ def test_the_start_says_what_verifies_tokens_and_not_the_secret():
     ]
     made_up = Service([guarded])
     (line,) = token_lines(made_up)
-    assert "made up" in line
+    assert "generated" in line
     assert made_up.settings.tokens.jwt_secret_key not in line
     assert token_lines(Service([nobody, not_served], plugins=[OneToken()])) == ["tokens: a plugin's OneToken"]
