@@ -31,7 +31,7 @@ from servey.plugin import Plugin, TriggerSupport
 from servey.ports import RateLimitStorage, ResultStore
 from servey.security.authentication import Authentication
 from servey.service_builder import ServiceBuilder, check_declared
-from servey.service_life import open_service, start_triggers
+from servey.service_life import open_service, start_triggers, warn_of_resources
 from servey.settings import Settings
 from servey.stores import store_opener
 from servey.trigger.web_route import WebRoute, web_routes
@@ -83,8 +83,8 @@ class Service:
         self.plugins: tuple[Plugin, ...] = (*plugins, *self.own_plugins)
         given = (settings or Settings()).with_plugins(self.plugins)
         self.settings = given.with_generated_secrets()
-        self.has_made_up = self.settings is not given
-        """Whether it has made up a secret or a password itself, so that no server can have told of it."""
+        self.has_generated_secrets = self.settings is not given
+        """Whether secrets were generated here, so nothing has shown them to the user yet."""
         self._triggers: tuple[TriggerSupport, ...] = _flat(plugin.triggers() for plugin in self.plugins)
         self.engines: tuple[Engine, ...] = _flat(plugin.engines() for plugin in self.plugins)
         errors: tuple[ErrorMapping, ...] = _flat(plugin.errors() for plugin in self.plugins)
@@ -170,21 +170,9 @@ class Service:
 
     def warn_of_resources(self) -> None:
         """Log a warning, once, for each resource that a request may open once per object. Servers call this."""
-        if self._has_warned:
-            return
+        if not self._has_warned:
+            warn_of_resources(self.operations.values())
         self._has_warned = True
-        for operation in self.operations.values():
-            for node in operation.execution.opened_per_object:
-                _log.warning(
-                    "%s (%s) opens %s once for every object in a request: write "
-                    '@resource(scope="request") at %s (several threads then use a sync one, one after another), '
-                    "or give the action a batch_invoker",
-                    operation.name,
-                    operation.action.where,
-                    node.label,
-                    node.resource.where,
-                    extra={"action": operation.name},
-                )
 
     @cached_property
     def invalidations(self) -> Mapping[str, Invalidate]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+import logging
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,8 @@ from servey.plugin import TriggerSupport
 
 if TYPE_CHECKING:
     from servey.service import Service
+
+_log = logging.getLogger("servey.service")
 
 Lifespan = Callable[["Service"], AbstractAsyncContextManager[None]]
 
@@ -62,3 +65,19 @@ def _triggered(service: Service, kind: type) -> Sequence[tuple[Operation, Any]]:
         for trigger in operation.action.triggers
         if isinstance(trigger, kind)
     ]
+
+
+def warn_of_resources(operations: Iterable[Operation]) -> None:
+    """Log a warning for each resource that a request may open once per object."""
+    for operation in operations:
+        for node in operation.execution.opened_per_object:
+            _log.warning(
+                "%s (%s) opens %s once for every object in a request: write "
+                '@resource(scope="request") at %s (several threads then use a sync one, one after another), '
+                "or give the action a batch_invoker",
+                operation.name,
+                operation.action.where,
+                node.label,
+                node.resource.where,
+                extra={"action": operation.name},
+            )

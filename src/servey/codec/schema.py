@@ -118,7 +118,7 @@ class SchemaWriter(NodeVisitor[dict[str, Any]]):
 
     def _constrained(self, node: Node) -> dict[str, Any]:
         if node.kind == "leaf" and node.cls is Decimal:
-            return self._decimal(node.constraints)
+            return _decimal(node.constraints, self.mode)
         schema = self.visit(node)
         if not node.constraints:
             return schema
@@ -177,14 +177,6 @@ class SchemaWriter(NodeVisitor[dict[str, Any]]):
                 schema["x-enum-varnames"] = [member.name for member in node.cls]
             return self._definition(node, lambda: _described(schema, Documentation.of_class(node.cls)), node.cls)
         return dict(_SCALARS[node.cls.__name__])
-
-    def _decimal(self, constraints: Constraints) -> dict[str, Any]:
-        """Return the schema of a Decimal: a string with a pattern for its bounds; in input also a number."""
-        schema: dict[str, Any] = {"type": "string", "format": "decimal", "pattern": ANY_DECIMAL}
-        if self.mode == "output":
-            return schema
-        schema["pattern"] = pattern_of_bounds(constraints)
-        return {"anyOf": [schema, {"type": "number", **keywords(constraints, "leaf")}]}
 
     def visit_dict(self, node: Node) -> dict[str, Any]:
         """Describe an object with any names."""
@@ -349,3 +341,12 @@ def default_wire(default: Any) -> Any:
 
 def _always(field: Field) -> bool:
     return (field.default is not MISSING and field.default is not UNSET) or field.default_factory is not None
+
+
+def _decimal(constraints: Constraints, mode: SchemaMode) -> dict[str, Any]:
+    """Return the schema of a Decimal: a string with a pattern for its bounds; in input also a number."""
+    schema: dict[str, Any] = {"type": "string", "format": "decimal", "pattern": ANY_DECIMAL}
+    if mode == "output":
+        return schema
+    schema["pattern"] = pattern_of_bounds(constraints)
+    return {"anyOf": [schema, {"type": "number", **keywords(constraints, "leaf")}]}

@@ -21,7 +21,7 @@ import msgspec
 
 from servey.codec import constraints as _constraints
 from servey.codec.classes import describe_class, environment, type_parameters
-from servey.codec.engine import CustomType, Engine, SchemaMode
+from servey.codec.engine import Engine, SchemaMode
 from servey.codec.engines import ENGINES
 from servey.codec.node import Constraints, Node
 from servey.codec.scalars import choice, custom_scalar, json_kinds, wires_of
@@ -149,7 +149,8 @@ class TypeReader:
                     continue
                 if self._side is not None:
                     custom.schema(self._side)  # a type without a schema is refused now, not at its first use
-                inner = self._like(custom, at)
+                like = custom.like and custom.like(self._side or "output")
+                inner = self.node(like, at) if like else None  # the scalar that the custom type looks like
             except DefinitionError as error:
                 raise self.error(at, error.message, error.fix) from None
             self._meet(*custom.classes)
@@ -158,11 +159,6 @@ class TypeReader:
                 "custom", tp, cls, at, custom=custom, flavor="custom", plain=is_custom_to_msgspec(cls), inner=inner
             )
         return None
-
-    def _like(self, custom: CustomType, at: str) -> Node | None:
-        """Return the node of the scalar that an engine's type looks like."""
-        like = custom.like and custom.like(self._side or "output")
-        return self.node(like, at) if like else None
 
     def _bound(self, tp: Any, at: str, env: Env) -> Any:
         if isinstance(tp, typing.TypeVar):

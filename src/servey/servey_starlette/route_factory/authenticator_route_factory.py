@@ -61,7 +61,7 @@ class Login:
         # another ASGI server may be bound elsewhere than the settings say, so only SERVEY_ENV counts
         is_said = service.settings.process.environment == "development"
         # an application that mounts the service has no banner, so the first login prints the password
-        self._untold = service.has_made_up
+        self._untold = service.has_generated_secrets
         self._is_for_here = isinstance(authenticator, DebugAuthenticator) and not is_said
 
     @cached_property
