@@ -264,7 +264,7 @@ def test_nested_actions_have_a_self() -> None:
         (uncached, {}, ValueError, ["uncached", "no cache_control"]),
         (mine, {"numbr": 1}, ValueError, ["mine has no parameter 'numbr'", "did you mean 'number'"]),
         (mine, {"caller": ME}, ValueError, ["mine has no parameter 'caller'"]),
-        (find, {"limit": 1}, ValueError, ["place must be given, too", "with no arguments"]),
+        (find, {"limit": 1}, ValueError, ["place must be given, too", "give no arguments"]),
         (mine, {"number": "x"}, ValueError, ["mine cannot have these arguments", "/number"]),
         (mine, {"number": object()}, ValueError, ["mine cannot have these arguments"]),
     ],
