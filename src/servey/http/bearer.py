@@ -20,10 +20,13 @@ def bearer_token(headers: Iterable[tuple[bytes, bytes]]) -> str:
     Raises:
         UnauthorizedError: The header is not exactly one bearer token.
     """
-    given = [value for name, value in headers if name == b"authorization"]
-    if len(given) > 1:
-        raise UnauthorizedError("there is more than one Authorization header", error="invalid_request")
-    scheme, _, token = given[0].decode("latin-1").strip().partition(" ")
+    given: bytes | None = None
+    for name, value in headers:
+        if name == b"authorization":
+            if given is not None:
+                raise UnauthorizedError("there is more than one Authorization header", error="invalid_request")
+            given = value
+    scheme, _, token = (given or b"").decode("latin-1").strip().partition(" ")
     if scheme.lower() != "bearer":
         raise UnauthorizedError("send a bearer token: Authorization: Bearer …")  # RFC 6750 §3: without an error code
     token = token.strip()

@@ -78,7 +78,7 @@ def action_endpoint(route: WebRoute, service: Service, problems: Problems, inclu
     name, send_problem = operation.name, problems.send
     answer = answering(route, service.cached, service.invalidations.get(name))
     privacy, privacy_by_cookie = privacy_of(operation)
-    authenticate = service.authenticate
+    authenticate, remembered = service.authenticate, service.authentication.remembered
     including = answer_including(route, include, service.cached, ignore_unknown=ignore_unknown)
 
     async def endpoint(scope: Scope, receive: Receive, send: Send) -> None:
@@ -92,9 +92,10 @@ def action_endpoint(route: WebRoute, service: Service, problems: Problems, inclu
             if AUTHORIZATION_KEY in scope:
                 context.authorization, extra = authorization_left_in(scope), privacy_by_cookie
             elif b"authorization" in headers:
-                deadline = operation.deadline(context, operation.runtime)
                 token = bearer_token(scope["headers"])
-                context.authorization = await authenticate(token, context, deadline)
+                context.authorization = remembered(token) or await authenticate(
+                    token, context, operation.deadline(context, operation.runtime)
+                )
             if not is_unguarded:
                 if is_limited:
                     context.client = client_of(scope)

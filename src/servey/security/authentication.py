@@ -126,11 +126,19 @@ class Authentication:
             CallError: Another refusal of a plugin's authorizer.
             TypeError: A plugin's authorizer returned no `Authorization`.
         """
-        for authorizer in self._caching:
-            if (known := authorizer.verified(token)) is not None:
-                return known
+        known = self.remembered(token)
+        if known is not None:
+            return known
         with as_current_call(context):
             return await in_time(self._by_first(token), deadline, self._runtimes.current().deadlines)
+
+    def remembered(self, token: str) -> Authorization | None:
+        """Return the caller of a token that was verified a moment ago; None for any other token."""
+        for authorizer in self._caching:
+            known = authorizer.verified(token)
+            if known is not None:
+                return known
+        return None
 
     @cached_property
     def _caching(self) -> tuple[JwtAuthorizer, ...]:

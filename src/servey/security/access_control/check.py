@@ -79,10 +79,11 @@ async def check_access(
         raise _defect(error, context, "the access control failed") from error
     finally:
         CURRENT_CALL.reset(token)
-    try:
-        expect_none(outcome)
-    except TypeError as error:
-        raise _defect(None, context, str(error)) from error
+    if outcome is not None:
+        try:
+            expect_none(outcome)
+        except TypeError as error:
+            raise _defect(None, context, str(error)) from error
 
 
 def _defect(error: BaseException | None, context: CallContext, message: str) -> InternalError:
