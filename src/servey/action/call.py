@@ -1,6 +1,7 @@
 """One call, from the access check to the result. The order is the same for every transport.
 
-`servey.http.endpoint` alone unrolls this sequence, because each function call of a request counts there.
+Two places unroll this sequence, because each function call counts there: `servey.http.endpoint`, and
+`servey.servey_strawberry.calls`, where one query makes hundreds of calls.
 """
 
 from __future__ import annotations

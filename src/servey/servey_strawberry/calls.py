@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
 from graphql import GraphQLResolveInfo
 
-from servey.action.call import make_call
 from servey.action.context import CallContext
+from servey.action.defect import ErrorBoundary
 from servey.cache_control.cache_header import CacheHeader
 from servey.errors import InvalidError
 from servey.schema.graphql.coercion import problem_in_graphql
 from servey.schema.graphql.model import OutputField
 from servey.servey_strawberry.graphql_context import GraphQLContext, context_of
 from servey.service import Service
+
+_log = logging.getLogger("servey.operation")
 
 
 def action_resolver(
@@ -40,20 +43,27 @@ def action_resolver(
             problems = [problem_in_graphql(item, field.arguments) for item in error.errors]
             raise InvalidError(error.detail, errors=problems) from None
 
-    async def execute(graphql: GraphQLContext, context: CallContext, arguments: Any) -> Any:
-        if cached is not None and graphql.reads:
-            value, fetched = await cached.fetch_object(arguments, context, max_age=graphql.max_age, store=graphql.store)
-            graphql.add_part(fetched.cache, private=fetched.representation.private)
-        else:
-            value = await operation.run(arguments, context, operation.check)
-            graphql.add_part(CacheHeader(), private=operation.is_private)
-            if invalidate is not None and not graphql.reads:
-                await _after_success(partial(invalidate, arguments), graphql)
-        return value if convert is None or value is None else convert(value)
+    async def fetch(graphql: GraphQLContext, context: CallContext, arguments: Any) -> Any:
+        assert cached is not None
+        value, fetched = await cached.fetch_object(arguments, context, max_age=graphql.max_age, store=graphql.store)
+        graphql.add_part(fetched.cache, private=fetched.representation.private)
+        return value
 
     async def call(graphql: GraphQLContext, source: Any, json: dict[str, Any]) -> Any:
         context = graphql.call_context()
-        return await make_call(operation, context, partial(decode, source, json), partial(execute, graphql, context))
+        # the order of `make_call`, unrolled: a query makes hundreds of nested calls
+        with ErrorBoundary("the call failed", log=_log, request_id=context.request_id, action=operation.name):
+            if not operation.is_unguarded:
+                await operation.authorize(context)
+            arguments = decode(source, json)
+            if cached is not None and graphql.reads:
+                value = await fetch(graphql, context, arguments)
+            else:
+                value = await operation.run(arguments, context, operation.check)
+                graphql.add_part(CacheHeader(), private=operation.is_private)
+                if invalidate is not None and not graphql.reads:
+                    await _after_success(partial(invalidate, arguments), graphql)
+            return value if convert is None or value is None else convert(value)
 
     # positional only, since an argument may be called `source` or `info`
     def resolve(source: Any, info: GraphQLResolveInfo[Any], /, **arguments: Any) -> Any:
