@@ -146,7 +146,7 @@ class Lifecycle:
                     await self._start_sources()
                 self._servers += 1
         except BaseException:
-            self._users -= 1
+            await self.leave(0.0)  # what was opened for the sources is closed again
             raise
 
     async def leave_serving(self, grace: float) -> None:
@@ -176,8 +176,11 @@ class Lifecycle:
             self._source_stack = stack.pop_all()
 
     async def _end_sources(self) -> None:
+        limit = asyncio.timeout_at(self._stop.ends_at)
         try:
-            async with asyncio.timeout_at(self._stop.ends_at):
+            async with limit:
                 await self._source_stack.aclose()
         except TimeoutError:
+            if not limit.expired():  # it is an error of the source itself
+                raise
             _log.warning("the calls of a trigger did not end within the time of the stop, and were cancelled")

@@ -207,3 +207,58 @@ def test_a_call_that_enters_and_leaves_the_service_does_not_wait_for_itself() ->
         assert await called(service, "outer") == "done"
 
     run(main())
+
+
+def test_a_trigger_that_fails_to_start_leaves_nothing_open() -> None:
+    events: list[str] = []
+
+    class Broken(Plugin):
+        def triggers(self) -> tuple[TriggerSupport, ...]:
+            return (TriggerSupport(Often, self.start),)
+
+        @asynccontextmanager
+        async def start(self, service: Service, triggered: Any) -> AsyncIterator[None]:
+            raise OSError("will not start")
+            yield
+
+    @action(triggers=(Often(),))
+    async def tick() -> None: ...
+
+    service = Service([tick], resources=[pooled(events)], plugins=[Broken()])
+
+    async def main() -> None:
+        with pytest.raises(OSError, match="will not start"):
+            async with service.serving():
+                raise AssertionError("entered")
+        assert not service.ready
+        async with service.running():  # and it can be opened again
+            assert service.ready
+
+    run(main())
+    assert events == ["open", "close"] * 2
+
+
+def test_an_error_at_the_end_of_a_trigger_is_raised_and_all_closes() -> None:
+    events: list[str] = []
+
+    class Late(Plugin):
+        def triggers(self) -> tuple[TriggerSupport, ...]:
+            return (TriggerSupport(Often, self.start),)
+
+        @asynccontextmanager
+        async def start(self, service: Service, triggered: Any) -> AsyncIterator[None]:
+            yield
+            raise TimeoutError("the trigger's own")
+
+    @action(triggers=(Often(),))
+    async def tick() -> None: ...
+
+    service = Service([tick], resources=[pooled(events)], plugins=[Late()])
+
+    async def main() -> None:
+        with pytest.raises(TimeoutError, match="own"):
+            async with service.serving():
+                pass
+
+    run(main())
+    assert events == ["open", "close"]
