@@ -21,6 +21,12 @@ from support.api_gateway import ApiGateway
 from support.served import served_by_uvicorn
 
 
+def with_query(path: str, query: str | Iterable[tuple[str, str]]) -> str:
+    """Return a path, which may have a query string already, with further names and values."""
+    text = query if isinstance(query, str) else urlencode(list(query))
+    return f"{path}{'&' if '?' in path else '?'}{text}" if text else path
+
+
 class ApiGatewayClient:
     """Sends requests as events of an Amazon API Gateway HTTP API."""
 
@@ -46,8 +52,7 @@ class ApiGatewayClient:
         if authorization is not None:
             claims = {"sub": authorization.subject, "scope": " ".join(authorization.scopes)}
             context["authorizer"] = {"lambda": {name: value for name, value in claims.items() if value is not None}}
-        path, _, given = path.partition("?")
-        text = query if isinstance(query, str) else urlencode(list(query))
+        path, _, text = with_query(path, query).partition("?")
         try:
             body, is_base64 = content.decode(), False
         except UnicodeDecodeError:
@@ -56,7 +61,7 @@ class ApiGatewayClient:
             "version": "2.0",
             "routeKey": "$default",
             "rawPath": path,
-            "rawQueryString": "&".join(filter(None, (given, text))),
+            "rawQueryString": text,
             "headers": {name.lower(): value for name, value in (headers or {}).items()},
             "requestContext": context,
             "body": body,
@@ -85,9 +90,7 @@ class UvicornClient:
         sent = dict(headers or {})
         if authorization is not None:
             sent["x-test-caller"] = json.dumps([authorization.subject or "", " ".join(authorization.scopes)])
-        text = query if isinstance(query, str) else urlencode(list(query))
-        target = f"{path}{'&' if '?' in path else '?'}{text}" if text else path
-        response = await self._client.request(method, target, content=content, headers=sent)
+        response = await self._client.request(method, with_query(path, query), content=content, headers=sent)
         return Response(response.status_code, response.headers, response.content)
 
 

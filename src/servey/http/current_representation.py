@@ -65,14 +65,14 @@ def _asking(route: WebRoute, cached: CachedOperation, write: Operation) -> FindC
     operation = route.operation
 
     async def ask(arguments: Any, context: CallContext, scope: Scope) -> Current | None:
-        # a call of its own that ends when the write has to, too: who waits for both waits no longer
+        # a further call with the deadline of the write, so that both together take no longer
         until = write.deadline(context, write.runtime)
         asked = context.further(context.transport, until)
         await operation.check_access(asked)
         if (given := arguments_at(route, parameters_of(scope))) is None:
             return None
         try:
-            fetched = await cached.fetch(given, asked, max_age=0)  # kept, for who reads again after a 412
+            fetched = await cached.fetch(given, asked, max_age=0)  # cached, so that the next GET after a 412 is quick
         except CallError as error:
             if error.status in (404, 410):
                 return None

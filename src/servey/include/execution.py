@@ -81,7 +81,7 @@ class IncludeExecution:
         """Call an action, and everything that is to be included in its result.
 
         Args:
-            operation: The action; its caller has been let in.
+            operation: The action; `Operation.authorize` has accepted the caller.
             arguments: Its arguments, decoded.
             tree: What `IncludePaths.parse` returned.
 

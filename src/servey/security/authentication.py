@@ -1,4 +1,4 @@
-"""Who calls: the authorizers that verify tokens, and the authenticator and the issuer of ``/login``."""
+"""Authentication: the authorizers that verify tokens, and the authenticator and the issuer of ``/login``."""
 
 from __future__ import annotations
 

@@ -103,14 +103,20 @@ def _routes(service: Service, at: str, names: Collection[str]) -> list[str]:
 
 def _counted_apart(service: Service) -> list[str]:
     """Return a line if each worker counts calls by itself."""
-    settings = service.settings
     limited = [name for name, operation in service.operations.items() if operation.limiter is not None]
-    if not limited or settings.process.workers == 1 or settings.rate_limit.rate_limits != "memory":
+    if service.settings.rate_limit.rate_limits != "memory":
         return []
-    return [
-        f"each of the {settings.process.workers} workers counts the calls of {', '.join(limited)} by itself; "
-        "to count them together, set SERVEY_RATE_LIMITS=redis://…"
-    ]
+    return _apart(
+        service,
+        limited,
+        f"counts the calls of {', '.join(limited)} by itself; to count them together, set SERVEY_RATE_LIMITS=redis://…",
+    )
+
+
+def _apart(service: Service, names: list[str], what: str) -> list[str]:
+    """Return a line that says what each of several workers does for the named actions by itself."""
+    workers = service.settings.process.workers
+    return [f"each of the {workers} workers {what}"] if names and workers > 1 else []
 
 
 def _answered_without(service: Service, names: Collection[str]) -> list[str]:
@@ -126,14 +132,15 @@ def _answered_without(service: Service, names: Collection[str]) -> list[str]:
 
 def _kept_apart(service: Service) -> list[str]:
     """Return a line if each worker has a result cache of its own."""
-    settings = service.settings
     keeping = [name for name, cached in service.cached.items() if cached.results is not None]
-    if not keeping or settings.process.workers == 1 or settings.cache.result_cache != "memory":
+    if service.settings.cache.result_cache != "memory":
         return []
-    return [
-        f"each of the {settings.process.workers} workers caches results of {', '.join(keeping)} by itself, and an "
-        "invalidation reaches only one worker; to share a cache, set SERVEY_RESULT_CACHE=redis://…"
-    ]
+    return _apart(
+        service,
+        keeping,
+        f"caches results of {', '.join(keeping)} by itself, and an invalidation reaches only one worker; to share a "
+        "cache, set SERVEY_RESULT_CACHE=redis://…",
+    )
 
 
 def token_lines(service: Service) -> list[str]:
