@@ -100,7 +100,7 @@ class Changes(Iterator[set[Path]]):
             if self._identities() != self._known or any(path in self._places for _, path in found):
                 raise FileNotFoundError(f"{self._home} was moved or replaced")
             changed = {Path(path) for change, path in found if _is_python(change, path)}
-            created = {path for change, path in found if change is not Change.modified and os.path.isdir(path)}
+            created = {path for change, path in found if change is not Change.modified and _is_own_directory(path)}
             changed |= self._watch_new(created) if created else set()
         except (OSError, RuntimeError) as error:  # RuntimeError: the name of a file is not UTF-8
             self.is_lost = True
@@ -145,6 +145,7 @@ class Changes(Iterator[set[Path]]):
         before, self._watched = self._watched, set(trees(self._roots))
         old, self._changes = self._changes, self._watch()
         self._first = next(self._changes, set[FileChange]())
+        self._first |= next(old, set[FileChange]())  # what has changed before the new watch began
         old.close()
         new = {
             place for place in self._watched if place not in before or created & {place, *map(str, Path(place).parents)}
@@ -164,6 +165,10 @@ class Changes(Iterator[set[Path]]):
             recursive=False,
             ignore_permission_denied=True,
         )
+
+
+def _is_own_directory(path: str) -> bool:
+    return os.path.isdir(path) and _is_own(*os.path.split(path))
 
 
 def _is_own(place: str, name: str) -> bool:

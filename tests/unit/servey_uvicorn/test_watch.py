@@ -2,9 +2,11 @@
 
 import sys
 import threading
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
+from watchfiles.main import FileChange
 
 from servey.servey_uvicorn.watch import Changes, directories_of, trees
 
@@ -75,4 +77,34 @@ def test_a_directory_that_was_replaced_is_watched_on(project: Path) -> None:
     make(project, "part/a.py")
     assert "a.py" in next_change(changes)
     (project / "part" / "a.py").write_text("x = 1")
+    assert next_change(changes) == {"a.py"}
+
+
+class ChangesDuringAChange(Changes):
+    """Changes, of which one more comes right before the directories are watched again."""
+
+    meanwhile: Callable[[], object] | None = None
+
+    def _watch(self) -> Generator[set[FileChange]]:
+        watching = super()._watch()
+        if self.meanwhile is not None:
+            self.meanwhile()
+            self.meanwhile = None
+        return watching
+
+
+def test_a_file_that_changes_while_a_new_directory_is_found_is_not_missed(project: Path) -> None:
+    make(project, "a.py")
+    changes = ChangesDuringAChange([project], threading.Event())
+    changes.meanwhile = lambda: (project / "a.py").write_text("x = 1")
+    (project / "new").mkdir()
+    assert next_change(changes) == {"a.py"}
+
+
+def test_a_directory_that_comes_while_another_is_found_is_watched(project: Path) -> None:
+    changes = ChangesDuringAChange([project], threading.Event())
+    changes.meanwhile = lambda: make(project, "second/a.py")
+    (project / "first").mkdir()
+    assert next_change(changes) == {"a.py"}
+    (project / "second" / "a.py").write_text("x = 1")
     assert next_change(changes) == {"a.py"}
