@@ -6,12 +6,12 @@ every request slow in a service with a thousand actions.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from servey.errors import MalformedError, MethodNotAllowedError
 from servey.http.endpoint import action_endpoint, options_endpoint
 from servey.http.problem import Problems
-from servey.http.request import Endpoint, Scope, unescape_segment
+from servey.http.request import Endpoint, Receive, Scope, Send, unescape_segment
 from servey.include.paths import IncludePaths
 from servey.include.targets import IncludeTargets
 from servey.service import Service
@@ -114,6 +114,16 @@ class ActionTable:
     def paths(self) -> list[ActionPath]:
         """All paths of actions."""
         return list(self._paths.values())
+
+    def before(self, app: Endpoint) -> Endpoint:
+        """Return an ASGI application that serves the actions itself, and everything else by `app`."""
+        find = self.find
+
+        def actions_first(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+            endpoint = find(scope) if scope["type"] == "http" else None
+            return (app if endpoint is None else endpoint)(scope, receive, send)
+
+        return actions_first
 
     def find(self, scope: Scope) -> Endpoint | None:
         """Return what serves the path of an HTTP request (for a method not served, the 405), or None.

@@ -40,7 +40,7 @@ from servey.servey_starlette.docs import DOCS_PATH, docs_routes
 from servey.servey_starlette.document import document_routes
 from servey.servey_starlette.plugin_middleware import plugin_middleware
 from servey.servey_starlette.route_factory.authenticator_route_factory import login_routes
-from servey.servey_starlette.router import ActionRoute, ActionRouter, Contained, actions_first
+from servey.servey_starlette.router import ActionRoute, ActionRouter, Contained
 
 _log = logging.getLogger("servey.rest")
 
@@ -124,7 +124,7 @@ class ServiceApplication(Starlette):
             self.user_middleware = own
         stack = CurrentRequestMiddleware(stack, self.service)
         if not self.user_middleware:
-            stack = actions_first(self._table, stack)
+            stack = self._table.before(stack)  # without Starlette's error middleware: an endpoint answers every error
         settings = self.service.settings
         if settings.http.cors_origins:
             # outermost, so that errors carry the headers too and a page can read them
