@@ -8,15 +8,13 @@ through one job; and since some may be slow, more threads help as soon as the fi
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections import OrderedDict
 from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
 from servey.action.runtime import Runtime
-from servey.action.workers import GivenUp, Job
-from servey.errors import CallError, DeadlineError, OverloadedError
+from servey.action.workers import NO_THREAD, TOO_LONG, GivenUp, Job, JobQueue
+from servey.errors import CallError, OverloadedError
 
 PATIENCE_SECONDS = 0.01
 """For how long the first thread works alone."""
@@ -25,7 +23,7 @@ MOST_THREADS = 8
 """At most so many threads work for one batch: the others are for other requests."""
 
 
-class ThreadBatch:
+class ThreadBatch(JobQueue):
     """Calls that share worker threads; used in the thread of its event loop.
 
     Args:
@@ -34,10 +32,8 @@ class ThreadBatch:
     """
 
     def __init__(self, calls: Iterable[tuple[Job[Any], float | None]], runtime: Runtime) -> None:
+        super().__init__()
         self._runtime = runtime
-        self._lock = threading.Lock()
-        # with the lock held
-        self._waiting: OrderedDict[Job[Any], None] = OrderedDict()
         # written by the threads
         self._begun = False
         # the loop's thread only
@@ -55,7 +51,7 @@ class ThreadBatch:
 
     def leave(self, job: Job[Any]) -> None:
         """Let a call go that nobody waits for any more: one that has not begun never will."""
-        self._withdraw(job, GivenUp.CANCELLED)
+        self._give_up(job, GivenUp.CANCELLED)
         self._forget(job)
 
     def _add_thread(self) -> None:
@@ -76,7 +72,7 @@ class ThreadBatch:
         self._deliver()
         if failure is not None and len(self._tasks) == 1:  # no other thread is going to make what waits
             for job in list(self._open):
-                if self._withdraw(job, GivenUp.CANCELLED):
+                if self._give_up(job, GivenUp.CANCELLED):
                     job.future.set_result(failure)
                     self._forget(job)
 
@@ -125,24 +121,14 @@ class ThreadBatch:
                 for task in self._tasks:
                     task.cancel()
 
-    def _withdraw(self, job: Job[Any], why: GivenUp) -> bool:
-        """Take a call out if it has not begun, and return whether; have the end of one that runs logged."""
-        with self._lock:
-            if job in self._waiting:
-                del self._waiting[job]
-                return True
-            if not job.ended and job.given_up is None:
-                job.given_up = why
-            return False
-
     def _expire(self, job: Job[Any]) -> None:
         """Give a call up because its deadline has passed."""
         if job.future.done():
             return
-        if self._withdraw(job, GivenUp.DEADLINE) and not self._begun:
-            job.future.set_result((OverloadedError, "every worker thread was busy until the call's deadline"))
+        if self._give_up(job, GivenUp.DEADLINE) and not self._begun:
+            job.future.set_result(NO_THREAD)
         elif job.ended:
             job.future.set_result(None)
         else:
-            job.future.set_result((DeadlineError, "the call took longer than it may"))
+            job.future.set_result(TOO_LONG)
         self._forget(job)

@@ -27,6 +27,8 @@ from servey.errors import CallError, DeadlineError, OverloadedError
 T = TypeVar("T")
 
 _Failure = tuple[type[CallError], str]
+NO_THREAD: _Failure = OverloadedError, "every worker thread was busy until the call's deadline"
+TOO_LONG: _Failure = DeadlineError, "the call took longer than it may"
 
 _LOG = logging.getLogger("servey.workers")
 
@@ -142,7 +144,30 @@ class _Worker(threading.Thread):
                 self.handed.acquire()
 
 
-class WorkerThreads:
+class JobQueue:
+    """Jobs that wait for a thread, first come, first served, and the lock that guards who runs what."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiting: OrderedDict[Job[Any], None] = OrderedDict()  # a job in the middle can be withdrawn
+
+    @property
+    def waiting(self) -> int:
+        """How many jobs wait for a thread."""
+        return len(self._waiting)
+
+    def _give_up(self, job: Job[Any], why: GivenUp) -> bool:
+        """Withdraw a job if it has no thread yet, and return whether; have the end of one that runs logged."""
+        with self._lock:
+            if job in self._waiting:
+                del self._waiting[job]
+                return True
+            if not job.ended and job.given_up is None:
+                job.given_up = why
+            return False
+
+
+class WorkerThreads(JobQueue):
     """Run functions in at most `threads` daemon threads, for one event loop.
 
     Threads start one by one, as jobs come and none is idle, and are named ``servey-worker-1`` and so on. A job that
@@ -161,21 +186,15 @@ class WorkerThreads:
         self._loop = loop
         self._limit = threads
         self._deadlines = Deadlines(loop) if deadlines is None else deadlines
-        self._lock = threading.Lock()
+        super().__init__()
         # all of these are read and written with the lock held
         self._idle: list[_Worker] = []
-        self._waiting: OrderedDict[Job[Any], None] = OrderedDict()  # a job in the middle can be withdrawn
         self._done: list[Job[Any]] = []
         self._threads = 0
         self._running = 0
         self._closed = False
         # the loop's thread only
         self._drained = asyncio.Event()
-
-    @property
-    def waiting(self) -> int:
-        """How many jobs wait for a thread."""
-        return len(self._waiting)
 
     @property
     def running(self) -> int:
@@ -346,16 +365,6 @@ class WorkerThreads:
         if job.future.done():
             return
         if self._give_up(job, GivenUp.DEADLINE):
-            job.future.set_result((OverloadedError, "every worker thread was busy until the call's deadline"))
+            job.future.set_result(NO_THREAD)
         elif job.given_up is GivenUp.DEADLINE:  # else it has ended, and its result is on the way
-            job.future.set_result((DeadlineError, "the call took longer than it may"))
-
-    def _give_up(self, job: Job[Any], why: GivenUp) -> bool:
-        """Withdraw a job if it has no thread yet, and return whether; have the end of one that runs logged."""
-        with self._lock:
-            if job in self._waiting:
-                del self._waiting[job]
-                return True
-            if not job.ended and job.given_up is None:
-                job.given_up = why
-            return False
+            job.future.set_result(TOO_LONG)
