@@ -13,7 +13,6 @@ from servey.plugin import Plugin
 
 BUILT_IN = (
     "servey.servey_starlette.plugin:StarlettePlugin",
-    "servey.servey_uvicorn.plugin:UvicornPlugin",
     "servey.servey_strawberry.plugin:StrawberryPlugin",
     "servey.servey_redis.plugin:RedisPlugin",
 )

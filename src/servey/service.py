@@ -102,13 +102,13 @@ class Service:
         self._result_store: ResultStore | None = None
         self._open_results: Callable[[], ResultStore] | None = store_opener(
             "SERVEY_RESULT_CACHE",
-            self.settings.cache.result_cache,
+            self.settings.stores.result_cache,
             _flat(plugin.result_stores() for plugin in self.plugins),
             self.settings,
         )
         self._open_rate_limits: Callable[[], RateLimitStorage] | None = store_opener(
             "SERVEY_RATE_LIMITS",
-            self.settings.rate_limit.rate_limits,
+            self.settings.stores.rate_limits,
             _flat(plugin.rate_limit_storages() for plugin in self.plugins),
             self.settings,
         )
@@ -228,7 +228,7 @@ class Service:
         if self._call_counter is None:
             from servey.security.rate_limit.call_counter import CallCounter
 
-            self._call_counter = CallCounter(self._open_rate_limits, self.settings.cache.store_timeout)
+            self._call_counter = CallCounter(self._open_rate_limits, self.settings.stores.store_timeout)
         return self._call_counter
 
     @property
@@ -245,7 +245,7 @@ class Service:
             else:
                 from servey.cache_control.memory_result_store import MemoryResultStore  # not needed by most processes
 
-                settings = self.settings.cache
+                settings = self.settings.stores
                 self._result_store = MemoryResultStore(settings.result_cache_entries, settings.result_cache_bytes)
         return self._result_store
 

@@ -106,7 +106,7 @@ class ServiceBuilder:
         if action.cache_control is not None:
             from servey.cache_control.cached_operation import CachedOperation  # not for actions without one
 
-            store = None if self._service.settings.cache.result_cache == "off" else lambda: self._service.result_store
+            store = None if self._service.settings.stores.result_cache == "off" else lambda: self._service.result_store
             self.cached[operation.name] = CachedOperation(operation, store)
         for trigger in action.triggers:
             self._check_trigger(operation, trigger)

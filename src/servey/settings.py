@@ -5,42 +5,35 @@ Each part is a `SettingsPart` beside the code that it sets; those of adapters an
 
 from __future__ import annotations
 
-import binascii
 import logging
 import os
-from collections.abc import Generator, Iterable, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Annotated, Any, Literal, NamedTuple, TypeVar
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar, get_type_hints
 
 import msgspec
 
 from servey.action.settings import CallSettings
 from servey.builtin import built_in_plugins, further_plugins
-from servey.cache_control.settings import CacheSettings
+from servey.cache_control.settings import StoreSettings
 from servey.errors import DefinitionError, SettingsError
 from servey.http.settings import HttpSettings, SelectionSettings
 from servey.plugin import Plugin
 from servey.schema.settings import ApiSettings
-from servey.security.rate_limit.settings import RateLimitSettings
 from servey.security.settings import LoginSettings, TokenSettings
 from servey.security.urls import is_loopback
-from servey.settings_field import SettingsField, checked, did_you_mean, fields_of, names_of, read, text_of
-from servey.settings_part import SettingsPart, Variable
+from servey.settings_part import SettingsField, SettingsPart, Variable, checked, did_you_mean, fields_of, read, text_of
 
 _log = logging.getLogger("servey.settings")
 
 Part = TypeVar("Part", bound=SettingsPart)
-Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 MOST_WORKERS = 1024
 """A larger number of processes is a typing error."""
 
-_URLSAFE = bytes.maketrans(b"+/", b"-_")
-
 
 class ProcessSettings(SettingsPart, frozen=True, kw_only=True):
-    """The modules of a process, its environment, its address and its log level."""
+    """The modules of a process, its environment, its address, its log level and its stop."""
 
     action_path: Annotated[
         str,
@@ -61,7 +54,8 @@ class ProcessSettings(SettingsPart, frozen=True, kw_only=True):
         str, Variable("SERVER_HOST", "The address that the server binds to.", ("SERVEY_SERVER_HOST", "HOST"))
     ] = "127.0.0.1"
     server_port: Annotated[
-        Port, Variable("SERVER_PORT", "The port that the server binds to.", ("SERVEY_SERVER_PORT", "PORT"))
+        Annotated[int, msgspec.Meta(ge=0, le=65535)],
+        Variable("SERVER_PORT", "The port that the server binds to.", ("SERVEY_SERVER_PORT", "PORT")),
     ] = 8000
     workers: Annotated[
         Annotated[int, msgspec.Meta(ge=1, le=MOST_WORKERS)],
@@ -83,6 +77,22 @@ class ProcessSettings(SettingsPart, frozen=True, kw_only=True):
             ("SERVEY_LOG_LEVEL", "LOGLEVEL"),
         ),
     ] = "INFO"
+    trusted_proxies: Annotated[
+        tuple[str, ...],
+        Variable(
+            "FORWARDED_ALLOW_IPS",
+            "The proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` the server trusts: addresses and networks, "
+            "or `*` for all.",
+            ("SERVEY_FORWARDED_ALLOW_IPS",),
+        ),
+    ] = ("127.0.0.1", "::1")
+    shutdown_delay: Annotated[
+        Annotated[float, msgspec.Meta(ge=0, le=3600)],
+        Variable(
+            "SERVEY_SHUTDOWN_DELAY",
+            "The seconds that a stopping server still accepts requests, while `/readyz` answers that it is not ready.",
+        ),
+    ] = 0.0
 
     @property
     def is_local(self) -> bool:
@@ -94,19 +104,28 @@ class ProcessSettings(SettingsPart, frozen=True, kw_only=True):
         """Whether the service runs in production."""
         return self.environment == "production" or (self.environment == "" and not self.is_local)
 
+    def problems(self, *, production: bool) -> Iterator[str]:
+        """Yield proxies that are neither addresses nor networks."""
+        if "*" in self.trusted_proxies and len(self.trusted_proxies) > 1:
+            yield "FORWARDED_ALLOW_IPS has * and more: * alone trusts every proxy, so remove the rest"
+        for proxy in self.trusted_proxies:
+            if proxy != "*" and not _is_network(proxy):
+                yield (
+                    f"FORWARDED_ALLOW_IPS has {proxy!r}, which is neither an address nor a network: write 10.0.0.7, or "
+                    "10.0.0.0/8 with zeros after the prefix"
+                )
 
-_CORE: Mapping[str, type[SettingsPart]] = {
-    "process": ProcessSettings,
-    "calls": CallSettings,
-    "http": HttpSettings,
-    "selection": SelectionSettings,
-    "api": ApiSettings,
-    "tokens": TokenSettings,
-    "login": LoginSettings,
-    "cache": CacheSettings,
-    "rate_limit": RateLimitSettings,
-}
-"""The parts of the core, by the attributes of `Settings`."""
+
+def _is_network(text: str) -> bool:
+    if text in ("127.0.0.1", "::1"):
+        return True
+    import ipaddress
+
+    try:
+        ipaddress.ip_network(text)
+    except ValueError:
+        return False
+    return True
 
 
 class SettingRow(NamedTuple):
@@ -138,38 +157,51 @@ class Settings:
     parts: tuple[SettingsPart, ...]
     generated: tuple[str, ...]
     """The variables whose values `with_generated_secrets` generated."""
-    process: ProcessSettings = field(compare=False)
-    calls: CallSettings = field(compare=False)
-    http: HttpSettings = field(compare=False)
-    selection: SelectionSettings = field(compare=False)
-    api: ApiSettings = field(compare=False)
-    tokens: TokenSettings = field(compare=False)
-    login: LoginSettings = field(compare=False)
-    cache: CacheSettings = field(compare=False)
-    rate_limit: RateLimitSettings = field(compare=False)
-    _by_type: Mapping[type[SettingsPart], SettingsPart] = field(compare=False)
-    _environ: Mapping[str, str] | None = field(compare=False)
+    process: ProcessSettings
+    calls: CallSettings
+    http: HttpSettings
+    selection: SelectionSettings
+    api: ApiSettings
+    tokens: TokenSettings
+    login: LoginSettings
+    stores: StoreSettings
+    _environ: Mapping[str, str] = field(compare=False)
 
     def __init__(self, *parts: SettingsPart, **fields: Any) -> None:
-        types = tuple(dict.fromkeys((*_servey_parts(), *map(type, parts))))
-        self._set({**_defaults(types), **{type(part): part for part in parts}}, checked(fields, fields_of(types)))
+        given = {type(part): part for part in parts}
+        whole = [given.pop(type_, None) or type_() for type_ in _servey_parts()]
+        whole += given.values()
+        self._set(whole, checked(fields, _fields_of(whole)))
 
     def _set(
         self,
-        parts: Mapping[type[SettingsPart], SettingsPart],
-        fields: Mapping[str, Any],
+        parts: Iterable[SettingsPart],
+        values: Mapping[str, Any],
+        *,
+        problems: Iterable[str] = (),
         generated: tuple[str, ...] = (),
         environ: Mapping[str, str] | None = None,
     ) -> None:
         """Set the attributes: parts, with the values of some fields replaced. Check all parts."""
-        by_type = {type_: _replaced(part, fields) for type_, part in parts.items()}
-        core = {name: by_type[type_] for name, type_ in _CORE.items()}
-        values = {"parts": tuple(by_type.values()), "generated": generated, "_by_type": by_type, "_environ": environ}
-        for name, value in {**core, **values}.items():
+        replaced: list[SettingsPart] = []
+        for part in parts:
+            own = {name: values[name] for name in part.__struct_fields__ if name in values}
+            replaced.append(msgspec.structs.replace(part, **own) if own else part)
+        attributes: dict[str, Any] = {"parts": tuple(replaced), "generated": generated, "_environ": environ or {}}
+        for name, value in zip(_core(), replaced, strict=False):
+            attributes[name] = value
+        for name, value in attributes.items():
             object.__setattr__(self, name, value)
-        problems = [text for part in self.parts for text in part.problems(production=self.production)]
+        problems = [*problems, *(text for part in replaced for text in part.problems(production=self.production))]
         if problems:
             raise SettingsError("\n".join(problems))
+
+    def _with(self, values: Mapping[str, Any], **changed: Any) -> Settings:
+        """Return the settings with some fields replaced, and other arguments of `_set` changed."""
+        made = object.__new__(Settings)
+        unchanged: dict[str, Any] = {"parts": self.parts, "generated": self.generated, "environ": self._environ}
+        made._set(values=values, **{**unchanged, **changed})
+        return made
 
     def part(self, part: type[Part]) -> Part:
         """Return a part.
@@ -180,13 +212,13 @@ class Settings:
         Raises:
             DefinitionError: No plugin of the service has this part.
         """
-        found = self._by_type.get(part)
-        if not isinstance(found, part):
-            raise DefinitionError(
-                f"the settings have no {part.__name__}",
-                fix=f"return it from Plugin.settings(), or pass it: Settings({part.__name__}())",
-            )
-        return found
+        for found in self.parts:
+            if isinstance(found, part):
+                return found
+        raise DefinitionError(
+            f"the settings have no {part.__name__}",
+            fix=f"return it from Plugin.settings(), or pass it: Settings({part.__name__}())",
+        )
 
     @property
     def is_local(self) -> bool:
@@ -200,13 +232,14 @@ class Settings:
 
     def __repr__(self) -> str:
         """Return the fields that differ from the defaults, without secrets: a traceback may show them."""
-        shown: list[str] = []
-        for part in self.parts:
-            default = type(part)()
-            for name, item in fields_of((type(part),)).items():
-                value = getattr(part, name)
-                if value != getattr(default, name):
-                    shown.append(f"{name}={'…' if item.hides(value) else repr(item.shown(value))}")
+        defaults = {name: value for part in self.parts for name, value in _values_of(type(part)())}
+        fields = self._fields
+        shown = [
+            f"{name}={'…' if fields[name].hides(value) else repr(fields[name].shown(value))}"
+            for part in self.parts
+            for name, value in _values_of(part)
+            if value != defaults[name]
+        ]
         return f"Settings({', '.join(shown)})"
 
     def replace(self, **fields: Any) -> Settings:
@@ -224,14 +257,14 @@ class Settings:
             SettingsError: A value is wrong.
             DefinitionError: Two parts have the same field or variable.
         """
-        missing = [part for part in _parts_of(plugins) if part not in self._by_type]
+        known = list(map(type, self.parts))
+        missing = [type_() for type_ in _parts_of(plugins) if type_ not in known]
         if not missing:
             return self
-        fields = fields_of((*self._by_type, *missing))
-        own = {name: fields[name] for name in fields if name not in self._fields}
-        values, problems = read(own, self._environ or {})
-        with _collected(problems):
-            return self._with(values, {**self._by_type, **_defaults(missing)})
+        parts = (*self.parts, *missing)
+        new = [item for name, item in _fields_of(parts).items() if name not in self._fields]
+        values, problems = read(new, self._environ)
+        return self._with(values, parts=parts, problems=problems)
 
     def with_generated_secrets(self) -> Settings:
         """Return the settings with generated secrets: a key of tokens and a password, if development does not set them.
@@ -241,30 +274,19 @@ class Settings:
         """
         if self.production:
             return self
-        made: dict[str, Any] = {}
-        names: list[str] = []
-        if not self.tokens.has_keys:
-            made["jwt_secret_key"] = os.urandom(32).hex()
-            names.append("JWT_SECRET_KEY")
-        if not self.login.debug_authenticator_password and self.login.debug_authenticator is not False:
-            password = binascii.b2a_base64(os.urandom(12), newline=False).translate(_URLSAFE).decode()
-            made["debug_authenticator_password"] = password
-            names.append("SERVEY_DEBUG_AUTHENTICATOR_PASSWORD")
-        return self._with(made, generated=tuple(names)) if made else self
+        import secrets
 
-    def _with(
-        self,
-        fields: Mapping[str, Any],
-        parts: Mapping[type[SettingsPart], SettingsPart] | None = None,
-        generated: tuple[str, ...] = (),
-    ) -> Settings:
-        made = object.__new__(Settings)
-        made._set(parts or self._by_type, fields, (*self.generated, *generated), self._environ)
-        return made
+        made: dict[str, str] = {}
+        if not self.tokens.has_keys:
+            made["jwt_secret_key"] = secrets.token_hex(32)
+        if not self.login.debug_authenticator_password and self.login.debug_authenticator is not False:
+            made["debug_authenticator_password"] = secrets.token_urlsafe(12)
+        names = tuple(self._fields[name].variable.name for name in made)
+        return self._with(made, generated=(*self.generated, *names)) if made else self
 
     @property
     def _fields(self) -> Mapping[str, SettingsField]:
-        return fields_of(tuple(self._by_type))
+        return _fields_of(self.parts)
 
     def variables(self) -> dict[str, Variable]:
         """Return the variable of each field."""
@@ -286,39 +308,32 @@ class Settings:
         if environ is None and _of_this_process:
             return _of_this_process[0].with_plugins(plugins)
         environ = dict(os.environ if environ is None else environ)
-        types = tuple(dict.fromkeys((*_servey_parts(), *_parts_of(plugins))))
-        values, problems = read(fields_of(types), environ)
-        settings = object.__new__(cls)
-        with _collected(problems):
-            settings._set(_defaults(types), values, environ=environ)
-        unknown = settings.unknown_variables()
-        if unknown and not further_plugins(settings.process.plugins):  # which may have them
+        defaults = cls(*(type_() for type_ in _parts_of(plugins)))
+        values, problems = read(defaults._fields.values(), environ)
+        settings = defaults._with(values, problems=problems, environ=environ)
+        if not further_plugins(settings.process.plugins):  # which may have variables of their own
             settings.warn_of_unknown()
         return settings
 
-    def unknown_variables(self) -> list[str]:
-        """Return the variables of the environment that begin with ``SERVEY_`` and belong to no part."""
-        known = names_of(self._fields.values())
-        return sorted(name for name in self._environ or () if name.startswith("SERVEY_") and name not in known)
-
     def warn_of_unknown(self) -> None:
-        """Log a warning for each unknown variable."""
-        for name in self.unknown_variables():
-            _log.warning("%s is no setting of servey%s", name, did_you_mean(name, names_of(self._fields.values())))
+        """Log a warning for each variable of the environment that begins with ``SERVEY_`` and belongs to no part."""
+        known = {name for variable in self.variables().values() for name in variable.names}
+        for name in sorted(self._environ):
+            if name.startswith("SERVEY_") and name not in known:
+                _log.warning("%s is no setting of servey%s", name, did_you_mean(name, known))
 
     def table(self, environ: Mapping[str, str] | None = None) -> tuple[SettingRow, ...]:
         """Return each variable with its effective value (secrets masked) and the source of the value."""
         environ = os.environ if environ is None else environ
         rows: list[SettingRow] = []
-        for part in self.parts:
-            for name, item in fields_of((type(part),)).items():
-                value = getattr(part, name)
-                text = text_of(item.shown(value))
-                if text and item.hides(value):
-                    text = "********"
-                given = item.given(environ)
-                source = "generated" if item.variable.name in self.generated else (given[0] if given else "default")
-                rows.append(SettingRow(item.variable.name, text, source, item.variable.doc))
+        for name, value in [pair for part in self.parts for pair in _values_of(part)]:
+            item = self._fields[name]
+            text = text_of(item.shown(value))
+            if text and item.hides(value):
+                text = "********"
+            given = item.given(environ)
+            source = "generated" if item.variable.name in self.generated else (given[0] if given else "default")
+            rows.append(SettingRow(item.variable.name, text, source, item.variable.doc))
         return tuple(rows)
 
 
@@ -335,29 +350,24 @@ def use_in_this_process(settings: Settings) -> None:
 
 
 @cache
+def _core() -> Mapping[str, type[SettingsPart]]:
+    """Return the parts of the core, by the attributes of `Settings`."""
+    hints = get_type_hints(Settings)
+    return {name: hint for name, hint in hints.items() if isinstance(hint, type) and issubclass(hint, SettingsPart)}
+
+
+@cache
 def _servey_parts() -> tuple[type[SettingsPart], ...]:
-    return (*_CORE.values(), *_parts_of(built_in_plugins()))
+    return (*_core().values(), *_parts_of(built_in_plugins()))
 
 
 def _parts_of(plugins: Iterable[Plugin]) -> list[type[SettingsPart]]:
     return [part for plugin in plugins for part in plugin.settings()]
 
 
-@contextmanager
-def _collected(problems: list[str]) -> Generator[None]:
-    """Raise the given problems together with those of the block, in one error."""
-    try:
-        yield
-    except SettingsError as error:
-        problems.append(str(error))
-    if problems:
-        raise SettingsError("\n".join(problems))
+def _fields_of(parts: Iterable[SettingsPart]) -> Mapping[str, SettingsField]:
+    return fields_of(tuple(map(type, parts)))
 
 
-def _defaults(parts: Iterable[type[SettingsPart]]) -> dict[type[SettingsPart], SettingsPart]:
-    return {part: part() for part in parts}
-
-
-def _replaced(part: SettingsPart, fields: Mapping[str, Any]) -> SettingsPart:
-    own = {name: fields[name] for name in part.__struct_fields__ if name in fields}
-    return msgspec.structs.replace(part, **own) if own else part
+def _values_of(part: SettingsPart) -> list[tuple[str, Any]]:
+    return [(name, getattr(part, name)) for name in part.__struct_fields__]

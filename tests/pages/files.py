@@ -11,7 +11,6 @@ from urllib.parse import urlsplit
 import crossplane
 import yaml
 
-from servey.servey_uvicorn.settings import UvicornSettings
 from servey.settings import Settings
 
 UNIT_KEYS = {
@@ -130,7 +129,7 @@ def check_deployment(document: dict[str, Any]) -> None:
             assert probe["httpGet"]["path"] == expected
             assert probe["httpGet"]["port"] in names
         noticed = container["readinessProbe"].get("periodSeconds", 10)
-        delay = Settings.from_environment(variables).part(UvicornSettings).shutdown_delay
+        delay = Settings.from_environment(variables).process.shutdown_delay
         assert delay > noticed, "the delay is longer than it takes to notice that the server is not ready"
 
 
@@ -150,7 +149,7 @@ def check_variables(variables: dict[str, str]) -> None:
 def check_grace(seconds: float, variables: dict[str, str]) -> None:
     """Whoever stops the server waits longer than that takes."""
     settings = Settings.from_environment(variables)
-    needed = settings.part(UvicornSettings).shutdown_delay + settings.calls.shutdown_timeout + FORCE_SECONDS
+    needed = settings.process.shutdown_delay + settings.calls.shutdown_timeout + FORCE_SECONDS
     assert seconds > needed, f"stopping takes up to {needed} s, and it is killed after {seconds}"
 
 

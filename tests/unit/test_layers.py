@@ -11,7 +11,6 @@ SOURCE = Path(__file__).parents[2] / "src"
 CORE = (
     "errors",
     "problem_details",
-    "settings_field",
     "settings_part",
     "ports",
     "log",

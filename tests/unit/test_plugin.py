@@ -54,7 +54,7 @@ def test_what_is_returned_cannot_be_changed(item):
 def test_a_plugin_opens_the_stores_of_its_schemes() -> None:
     class Disk(Plugin):
         def result_stores(self) -> Sequence[StoreSupport[Any]]:
-            return (StoreSupport(("disk",), lambda url, settings: (url, settings.cache.store_timeout)),)
+            return (StoreSupport(("disk",), lambda url, settings: (url, settings.stores.store_timeout)),)
 
     service = Service([], plugins=[Disk()], settings=Settings(result_cache="disk://here", store_timeout=3.0))
     assert service.result_store == ("disk://here", 3.0)

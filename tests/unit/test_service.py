@@ -373,7 +373,7 @@ def test_the_users_plugins_go_before_the_built_in_ones():
         pass
 
     names = [type(plugin).__name__ for plugin in Service(plugins=[One(), Two()]).plugins]
-    assert names == ["One", "Two", "StarlettePlugin", "UvicornPlugin", "StrawberryPlugin", "RedisPlugin"]
+    assert names == ["One", "Two", "StarlettePlugin", "StrawberryPlugin", "RedisPlugin"]
 
 
 def test_what_a_plugin_adds_is_taken():
@@ -468,7 +468,7 @@ def test_plugins_of_the_settings_are_loaded_in_order(project):
     project({"actions.py": ACTIONS, "servey_test_plugins.py": PLUGINS})
     settings = Settings(plugins=("servey_test_plugins:Two", "servey_test_plugins:One"))
     names = [type(plugin).__name__ for plugin in Service.from_settings(settings).plugins]
-    assert names == ["Two", "One", "StarlettePlugin", "UvicornPlugin", "StrawberryPlugin", "RedisPlugin"]
+    assert names == ["Two", "One", "StarlettePlugin", "StrawberryPlugin", "RedisPlugin"]
 
 
 def entry_points(tmp_path, text, name="servey_test_dist"):
@@ -483,7 +483,7 @@ def test_plugins_of_installed_packages_go_first(project, tmp_path):
     entry_points(tmp_path, "mine = servey_test_plugins:Two")
     settings = Settings(plugins=("servey_test_plugins:One",))
     names = [type(plugin).__name__ for plugin in Service.from_settings(settings).plugins]
-    assert names == ["Two", "One", "StarlettePlugin", "UvicornPlugin", "StrawberryPlugin", "RedisPlugin"]
+    assert names == ["Two", "One", "StarlettePlugin", "StrawberryPlugin", "RedisPlugin"]
 
 
 def test_a_plugin_that_is_named_twice_is_loaded_once(project, tmp_path):
@@ -491,7 +491,7 @@ def test_a_plugin_that_is_named_twice_is_loaded_once(project, tmp_path):
     entry_points(tmp_path, "mine = servey_test_plugins:One")
     settings = Settings(plugins=("servey_test_plugins:One", "servey_test_plugins:Two", "servey_test_plugins:Two"))
     names = [type(plugin).__name__ for plugin in Service.from_settings(settings).plugins]
-    assert names == ["One", "Two", "StarlettePlugin", "UvicornPlugin", "StrawberryPlugin", "RedisPlugin"]
+    assert names == ["One", "Two", "StarlettePlugin", "StrawberryPlugin", "RedisPlugin"]
 
 
 @pytest.mark.parametrize("target", ["servey_test_plugins:Nowhere", "servey_test_nowhere:One"])

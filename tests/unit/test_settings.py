@@ -12,7 +12,6 @@ import pytest
 from servey.errors import DefinitionError, SettingsError
 from servey.plugin import Plugin
 from servey.security.authorizer.configured import configured_authorizers
-from servey.servey_uvicorn.settings import UvicornSettings
 from servey.service import Service
 from servey.settings import SettingRow, Settings
 from servey.settings_part import Positive, SettingsPart, Variable
@@ -84,6 +83,13 @@ READ = [
     ("workers", ("SERVEY_WORKERS", "WEB_CONCURRENCY"), "4", 4),
     ("plugins", ("SERVEY_PLUGINS",), "a:B, c.d:E,", ("a:B", "c.d:E")),
     ("log_level", ("LOG_LEVEL", "SERVEY_LOG_LEVEL", "LOGLEVEL"), "debug", "DEBUG"),
+    (
+        "trusted_proxies",
+        ("FORWARDED_ALLOW_IPS", "SERVEY_FORWARDED_ALLOW_IPS"),
+        "10.0.0.0/8, ::1",
+        ("10.0.0.0/8", "::1"),
+    ),
+    ("shutdown_delay", ("SERVEY_SHUTDOWN_DELAY",), "2.5", 2.5),
     ("timeout", ("SERVEY_TIMEOUT",), "2.5", 2.5),
     ("threads", ("SERVEY_THREADS",), "1", 1),
     ("shutdown_timeout", ("SERVEY_SHUTDOWN_TIMEOUT",), "30", 30.0),
@@ -127,15 +133,8 @@ READ = [
     ("result_cache", ("SERVEY_RESULT_CACHE",), "redis://:secret@localhost:6379/0", "redis://:secret@localhost:6379/0"),
     ("result_cache_bytes", ("SERVEY_RESULT_CACHE_BYTES",), "1", 1),
     ("result_cache_entries", ("SERVEY_RESULT_CACHE_ENTRIES",), "1", 1),
-    ("store_timeout", ("SERVEY_STORE_TIMEOUT",), "2", 2.0),
     ("rate_limits", ("SERVEY_RATE_LIMITS",), "unix:///run/valkey.sock", "unix:///run/valkey.sock"),
-    (
-        "trusted_proxies",
-        ("FORWARDED_ALLOW_IPS", "SERVEY_FORWARDED_ALLOW_IPS"),
-        "10.0.0.0/8, ::1",
-        ("10.0.0.0/8", "::1"),
-    ),
-    ("shutdown_delay", ("SERVEY_SHUTDOWN_DELAY",), "2.5", 2.5),
+    ("store_timeout", ("SERVEY_STORE_TIMEOUT",), "2", 2.0),
     ("graphql", ("SERVEY_GRAPHQL",), "off", False),
     ("graphiql", ("SERVEY_GRAPHIQL",), "on", True),
     ("graphql_introspection", ("SERVEY_GRAPHQL_INTROSPECTION",), "schema:read", "schema:read"),
@@ -437,7 +436,7 @@ def test_settings_cannot_be_changed():
 
 @pytest.mark.parametrize("text", ["10.0.0.7", "10.0.0.0/8, ::1", "fd00::/8", "*"])
 def test_proxies_are_addresses_and_networks(text):
-    trusted = Settings.from_environment({"FORWARDED_ALLOW_IPS": text}).part(UvicornSettings).trusted_proxies
+    trusted = Settings.from_environment({"FORWARDED_ALLOW_IPS": text}).process.trusted_proxies
     assert ", ".join(trusted) == text
 
 
@@ -556,7 +555,7 @@ def test_what_cannot_be_is_told_with_its_variable(environ, variable):
     "where", ["off", "memory", "redis://a", "rediss://u:p@a:1/0?x=y", "unix:///a/b?db=1", "valkey://[::1]:6379"]
 )
 def test_results_are_kept_where_it_is_said(where):
-    assert Settings.from_environment({"SERVEY_RESULT_CACHE": where}).cache.result_cache == where
+    assert Settings.from_environment({"SERVEY_RESULT_CACHE": where}).stores.result_cache == where
 
 
 def test_a_key_that_is_not_there_is_not_told():

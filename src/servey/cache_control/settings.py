@@ -1,4 +1,4 @@
-"""The settings of the result cache, and of the stores that several processes share."""
+"""The settings of the result cache and of rate limits: both may be in stores that several processes share."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from servey.settings_part import Positive, SettingsPart, Variable
 _STORE = r"(?!unix:)[a-z][a-z0-9+.-]*://[^\s/?#]+(/\S*)?(\?\S*)?|unix://[^\s?#]*/\S+"
 
 
-class CacheSettings(SettingsPart, frozen=True, kw_only=True):
-    """Where results are cached, and how many."""
+class StoreSettings(SettingsPart, frozen=True, kw_only=True):
+    """Where results are cached, and how many, and where calls are counted."""
 
     result_cache: Annotated[
         str,
@@ -32,6 +32,16 @@ class CacheSettings(SettingsPart, frozen=True, kw_only=True):
     result_cache_entries: Annotated[
         Positive, Variable("SERVEY_RESULT_CACHE_ENTRIES", "The largest number of cached results in memory.")
     ] = 10_000
+    rate_limits: Annotated[
+        str,
+        Variable(
+            "SERVEY_RATE_LIMITS",
+            "Where servey counts the calls of actions with a `rate_limit`: in the `memory` of each process, or in the "
+            "store at a `redis://…` URL, which several processes share.",
+            secret=True,
+            public=("memory",),
+        ),
+    ] = "memory"
     store_timeout: Annotated[
         Annotated[float, msgspec.Meta(gt=0, le=60)],
         Variable(
@@ -41,23 +51,16 @@ class CacheSettings(SettingsPart, frozen=True, kw_only=True):
     ] = 0.25
 
     def problems(self, *, production: bool) -> Iterator[str]:
-        """Yield a cache that is no store."""
-        yield from store_problem("SERVEY_RESULT_CACHE", self.result_cache, ("memory", "off"))
-
-
-def store_problem(name: str, value: str, words: tuple[str, ...]) -> Iterator[str]:
-    """Yield the problem of a variable that names a store, without its value, which may contain a password.
-
-    Args:
-        name: The variable.
-        value: Its value.
-        words: Its values that are no URLs.
-    """
-    if value not in words and not _is_store(value):
-        yield (
-            f"{name} is not valid: it takes {' or '.join(words)}, or the URL of a store: redis://, rediss://, unix:// "
-            "or valkey://, with what is needed to reach it"
-        )
+        """Yield the variables that name no store, without their values, which may contain a password."""
+        for name, value, words in (
+            ("SERVEY_RESULT_CACHE", self.result_cache, ("memory", "off")),
+            ("SERVEY_RATE_LIMITS", self.rate_limits, ("memory",)),
+        ):
+            if value not in words and not _is_store(value):
+                yield (
+                    f"{name} is not valid: it takes {' or '.join(words)}, or the URL of a store: redis://, rediss://, "
+                    "unix:// or valkey://, with what is needed to reach it"
+                )
 
 
 def _is_store(url: str) -> bool:

@@ -29,10 +29,10 @@ class RedisPlugin(Plugin):
 def _result_store(url: str, settings: Settings) -> ResultStore:
     from servey.servey_redis.redis_result_store import RedisResultStore
 
-    return RedisResultStore(url, timeout=settings.cache.store_timeout, size=settings.cache.result_cache_bytes)
+    return RedisResultStore(url, timeout=settings.stores.store_timeout, size=settings.stores.result_cache_bytes)
 
 
 def _rate_limit_storage(url: str, settings: Settings) -> RateLimitStorage:
     from servey.servey_redis.redis_rate_limit_storage import RedisRateLimitStorage
 
-    return RedisRateLimitStorage(url, settings.cache.store_timeout)
+    return RedisRateLimitStorage(url, settings.stores.store_timeout)

@@ -104,7 +104,7 @@ def _routes(service: Service, at: str, names: Collection[str]) -> list[str]:
 def _counted_apart(service: Service) -> list[str]:
     """Return a line if each worker counts calls by itself."""
     limited = [name for name, operation in service.operations.items() if operation.limiter is not None]
-    if service.settings.rate_limit.rate_limits != "memory":
+    if service.settings.stores.rate_limits != "memory":
         return []
     return _apart(
         service,
@@ -133,7 +133,7 @@ def _answered_without(service: Service, names: Collection[str]) -> list[str]:
 def _kept_apart(service: Service) -> list[str]:
     """Return a line if each worker has a result cache of its own."""
     keeping = [name for name, cached in service.cached.items() if cached.results is not None]
-    if service.settings.cache.result_cache != "memory":
+    if service.settings.stores.result_cache != "memory":
         return []
     return _apart(
         service,

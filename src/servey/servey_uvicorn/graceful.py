@@ -20,7 +20,6 @@ import msgspec
 from servey.errors import MissingExtraError, ServeyError, count_of
 from servey.servey_uvicorn.access_log import access_logged
 from servey.servey_uvicorn.connections import busy, has_unread, has_waiting, idle, refuse_new
-from servey.servey_uvicorn.settings import UvicornSettings
 from servey.service import Service
 from servey.settings import Settings
 
@@ -73,7 +72,7 @@ class Stop(msgspec.Struct, frozen=True):
     def of(cls, settings: Settings) -> Stop:
         """Return the stop that the settings describe."""
         grace = settings.calls.shutdown_timeout
-        return cls(delay=settings.part(UvicornSettings).shutdown_delay, grace=grace, lingering=min(0.5, grace / 4))
+        return cls(delay=settings.process.shutdown_delay, grace=grace, lingering=min(0.5, grace / 4))
 
 
 class NotOpenedError(Exception):
@@ -97,7 +96,7 @@ def uvicorn_config(app: Any, settings: Settings, *, access_log: bool = True) -> 
         log_level=level.lower(),
         access_log=False,
         server_header=False,
-        forwarded_allow_ips=list(settings.part(UvicornSettings).trusted_proxies),
+        forwarded_allow_ips=list(settings.process.trusted_proxies),
         workers=1,
         reload=False,
     )

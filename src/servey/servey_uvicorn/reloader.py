@@ -247,6 +247,8 @@ def _serve(
     settings: Settings, load: Load, tell: Tell, order: Order, channel: Connection, listening: socket.socket
 ) -> str:
     """Serve the application until a signal comes; return why it cannot be served, or an empty text."""
+    if order.before is not None:  # the first process has logged these warnings
+        logging.getLogger("servey.settings").setLevel(logging.ERROR)
     try:
         app = load(settings)
         mounted = mounted_services(app)

@@ -226,6 +226,7 @@ def _serve(settings: Settings, load: Load, channel: Connection, listening: socke
         report()
 
     threading.Thread(target=report_regularly, name="servey-report", daemon=True).start()
+    logging.getLogger("servey.settings").setLevel(logging.ERROR)  # the supervisor has logged these warnings
     app = load(settings)
     services = [item.service for item in mounted_services(app)]
     server = Server(uvicorn_config(app, settings), services, Stop.of(settings), is_child=True, started=started)

@@ -116,7 +116,7 @@ except MissingExtraError as error:
 
 
 def test_nothing_that_counts_is_imported_without_a_rate_limit() -> None:
-    assert Settings().rate_limit.rate_limits == "memory"
+    assert Settings().stores.rate_limits == "memory"
     program = """
 import sys
 from servey.action.action import action
