@@ -52,8 +52,13 @@ def busy(connections: Iterable[Any]) -> list[Any]:
 
 
 def idle(connections: Iterable[Any]) -> list[Any]:
-    """Return uvicorn's HTTP connections without a request under way. Websockets are never idle."""
+    """Return uvicorn's HTTP connections without a request under way."""
     return [item for item in connections if hasattr(item, "cycle") and not _has_request(item)]
+
+
+def websockets(connections: Iterable[Any]) -> list[Any]:
+    """Return uvicorn's websocket connections. Their routes close them when the service stops."""
+    return [item for item in connections if not hasattr(item, "cycle")]
 
 
 def has_unread(connections: Iterable[Any]) -> bool:

@@ -19,7 +19,7 @@ import msgspec
 
 from servey.errors import MissingExtraError, ServeyError, count_of
 from servey.servey_uvicorn.access_log import access_logged
-from servey.servey_uvicorn.connections import busy, has_unread, has_waiting, idle, refuse_new
+from servey.servey_uvicorn.connections import busy, has_unread, has_waiting, idle, refuse_new, websockets
 from servey.service import Service
 from servey.settings import Settings
 
@@ -220,6 +220,7 @@ class Server(uvicorn.Server):
         connections = self.server_state.connections
         await self._while(lambda: bool(idle(connections)), min(stop.lingering, end - loop.time()), 0.02)
         await self._while(lambda: has_unread(idle(connections)), min(0.5, end - loop.time()), 0)
+        await self._while(lambda: bool(websockets(connections)), end - loop.time(), 0.02)  # uvicorn drops their calls
         # until it has closed the idle connections, uvicorn lets nothing else run
         self.config.timeout_graceful_shutdown = cast("int", max(0.0, end - loop.time()))
         await super().shutdown(sockets)
