@@ -60,8 +60,6 @@ def _call_error(error: GraphQLError, request_id: str) -> CallError:
     cause: BaseException | None = error
     while isinstance(cause, GraphQLError) and cause.original_error is not None:
         cause = cause.original_error
-    if isinstance(cause, CallError):
-        return cause
     where = ".".join(map(str, error.path or ()))
     if isinstance(cause, IntRangeError):
         _log.error("%s: %s (request %s)", where, cause, request_id, extra={"request_id": request_id})

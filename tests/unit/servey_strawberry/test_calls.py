@@ -73,7 +73,9 @@ async def test_a_nested_action_runs_only_when_it_is_asked_for() -> None:
     assert calls == [5]
 
 
-async def test_an_int_of_more_than_32_bits_says_what_to_declare_and_bigint_has_any() -> None:
+async def test_an_int_of_more_than_32_bits_says_what_to_declare_and_bigint_has_any(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     assert await ask([number_stats], "{ numberStats(value: 12) { factorial } }") == {
         "numberStats": {"factorial": 479001600}
     }
@@ -81,6 +83,7 @@ async def test_an_int_of_more_than_32_bits_says_what_to_declare_and_bigint_has_a
     assert [error["extensions"]["code"] for error in told["errors"]] == ["int_range"]
     assert "servey.BigInt" in told["errors"][0]["message"]
     assert told["errors"][0]["path"] == ["numberStats", "factorial"]
+    assert [message for message in caplog.messages if "numberStats.factorial" in message and "servey.BigInt" in message]
 
     @action(triggers=(WEB_GET,))
     def big(value: BigInt) -> BigInt:
