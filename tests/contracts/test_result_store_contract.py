@@ -374,7 +374,7 @@ def test_headers_are_counted_as_they_are_in_the_memory() -> None:
         made = result(b"c", headers={name + "": bytes(value, "ascii").decode() for name, value in many.items()})
         renderings = [Rendered(made, True, by_cookie) for by_cookie in (False, True)]
         for rendered in renderings:
-            rendered.told(1, "hit; ttl=1")
+            rendered.headers(1, "hit; ttl=1")
         taken = tracemalloc.get_traced_memory()[0] - before
     finally:
         tracemalloc.stop()
@@ -631,7 +631,7 @@ def test_a_store_that_does_not_answer_costs_its_timeout_once(
     with caplog.at_level(logging.INFO, "servey.results"):
         run(main)
     assert [record.getMessage() for record in caplog.records] == [
-        "the store of results does not answer (TimeoutError); calls go on without it",
+        "the store of results does not answer (TimeoutError); calls continue without it",
         "the store of results answers again",
     ]
 

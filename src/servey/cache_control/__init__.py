@@ -1,4 +1,4 @@
-"""What may be used again, and for how long: HTTP caching (RFC 9110, RFC 9111), and results that the server keeps."""
+"""HTTP caching (RFC 9110, RFC 9111), and the result cache of the server."""
 
 from servey.cache_control.cache_header import CacheHeader
 from servey.cache_control.combined_cache_control import CombinedCacheControl

@@ -1,4 +1,4 @@
-"""The headers that tell caches what they may do with an answer (RFC 9110 §8.8, RFC 9111 §5)."""
+"""The caching headers of an answer (RFC 9110 §8.8, RFC 9111 §5)."""
 
 from __future__ import annotations
 
@@ -14,25 +14,27 @@ PRIVATE: Mapping[bool, Headers] = {
     False: [("cache-control", "private"), ("vary", "Authorization")],
     True: [("cache-control", "private"), ("vary", "Authorization, Cookie")],
 }
-"""The headers of an answer for its caller alone of which nothing else is known; by whether a cookie may have told who
-that is."""
+"""The caching headers of a private answer without a cache control.
+
+The key is whether a middleware verified the caller, perhaps by a cookie.
+"""
 
 NOT_MODIFIED = frozenset({"cache-control", "content-location", "etag", "expires", "set-cookie", "vary"})
-"""What of an answer's headers a 304 has, too (RFC 9110 §15.4.5)."""
+"""The headers that a 304 repeats from the full answer (RFC 9110 §15.4.5)."""
 
 _MANAGED = frozenset({"cache-control", "etag", "last-modified", "vary"})
 
 
 def answer_headers(representation: Representation, *, reads: bool = True, by_cookie: bool = False) -> Headers:
-    """Return the headers of an answer with a representation, their names in lower case.
+    """Return the headers of an answer with a representation, with names in lower case.
 
-    They are the same for as long as it is kept; ``Age`` and ``Cache-Status`` are not among them.
+    They stay the same while the representation is cached. ``Age`` and ``Cache-Status`` are not among them.
 
     Args:
         representation: The result.
-        reads: Whether the method is GET or HEAD. In an answer to another, ``ETag`` and ``Last-Modified`` would be taken
-            for those of what GET answers from now on (RFC 9110 §8.8, §9.3.4), which only a `Reply` can know.
-        by_cookie: Whether somebody in front said who calls, so that a cookie may have told it.
+        reads: Whether the method is GET or HEAD. In an answer to another method, clients read ``ETag`` and
+            ``Last-Modified`` as those of the next GET (RFC 9110 §8.8, §9.3.4); only a `Reply` can know these.
+        by_cookie: Whether a middleware verified the caller, perhaps by a cookie.
     """
     cache, made_at, private = representation.cache, representation.made_at, representation.private
     reply = ReplyHeaders(representation.headers) if representation.headers else None
@@ -41,9 +43,8 @@ def answer_headers(representation: Representation, *, reads: bool = True, by_coo
     if reads or (reply and reply.get("etag")):
         headers.append(("etag", representation.entity_tag))
     modified = representation.last_modified
-    # not within a second after it changed, when it may change once more at the same date (RFC 9110 §8.8.2.2), and when
-    # the server's own clock, that of `Date`, may not have seen it (§8.8.2.1); and no earlier date instead: what is told
-    # is what conditions are compared with
+    # Within a second after a change, the resource may change again with the same date (RFC 9110 §8.8.2.2), and the date
+    # may be later than `Date` (§8.8.2.1). No earlier date is sent instead: conditions are compared with the exact one.
     if modified is not None and made_at - modified >= 1 and (reads or (reply and reply.get("last-modified"))):
         headers.append(("last-modified", format_http_date(modified)))
     headers.append(("cache-control", control or cache.directives(private=private)))
@@ -56,10 +57,10 @@ def answer_headers(representation: Representation, *, reads: bool = True, by_coo
 
 
 def private_headers(reply: Mapping[str, str], *, by_cookie: bool = False) -> Headers:
-    """Return the headers of a `Reply` for its caller alone whose action has no cache control.
+    """Return the headers of a private `Reply` of an action without a cache control.
 
     Raises:
-        ValueError: It shares what is private.
+        ValueError: The ``Cache-Control`` of the reply lets shared caches store it.
     """
     own = ReplyHeaders(reply)
     control = own.cache_control(private=True) or "private"

@@ -1,10 +1,10 @@
-"""What tells calls of one action apart by their arguments: one text of bytes for each, never one for two.
+"""The cache key of a call's arguments: equal arguments share a key, different ones never do.
 
-A result that is kept under the key of other arguments is a wrong answer. msgspec encodes what most actions take in a
-tenth of a microsecond, and is not faithful to everything: a UUID is encoded as its text is, so that ``str | UUID``
-would mix two calls up; a datetime loses its offset; what a class of its own holds besides its fields is not there at
-all. So an action whose types it is faithful to takes that way, decided when it is first called, and every other one
-a slower way which writes the type of each object down with what Python itself would pickle of it.
+A result under the key of other arguments would be a wrong answer. msgspec encodes most arguments in 0.1 µs, but its
+encoding is ambiguous for some types: a UUID looks like its text, so ``str | UUID`` would mix up two calls; a datetime
+loses its offset; attributes that are not fields are missing. If msgspec encodes all types of an action without
+ambiguity, the key is that encoding; the first call decides this. Otherwise the key contains the type of each object,
+and what Python would pickle of it, which is slower.
 """
 
 from __future__ import annotations
@@ -38,31 +38,31 @@ _FAMILIES: dict[Any, str] = {
     datetime.date: "str",
     datetime.timedelta: "str",
 }
-"""The scalars that msgspec encodes so that two values of one type never look alike, and as what."""
+"""The MessagePack kind of each scalar for which msgspec encodes two values of one type differently."""
 
 _EMPTY = frozenset({list, dict, set, frozenset, tuple})
 _SHORT = 128
 _DIGEST, _FAITHFUL = b"\xc1d", b"\xc1f"
-"""What keys begin with that are no MessagePack: ``c1`` is the one byte that it never uses."""
+"""The first bytes of keys that are not MessagePack: MessagePack never uses the byte ``c1``."""
 
 
 class UnkeyableError(Exception):
-    """Some argument is an object that nothing is known of but that it is itself."""
+    """An argument has no comparable content, like a function or an open file."""
 
 
 def argument_key(codec: ArgumentsCodec, *, decoded: bool = True) -> Callable[[Any], bytes]:
-    """Return what makes the key of decoded arguments.
+    """Return the function that makes the key of decoded arguments.
 
-    Equal arguments have one key, defaults that were left out and members in another order included; arguments that a
-    function could tell apart have two, ``0.0`` and ``-0.0`` or an instant in two time zones included.
+    Left-out defaults and the order of members make no difference to the key. Arguments that a function can tell apart
+    have different keys; examples are ``0.0`` and ``-0.0``, or one instant in two time zones.
 
     Args:
         codec: The codec of the action's arguments.
-        decoded: Whether all arguments were decoded. The ``self`` of a nested action need not be, and then may have more
-            to it than its class declares.
+        decoded: Whether all arguments were decoded. The ``self`` of a nested action may be any object, with attributes
+            that its class does not declare.
 
     Returns:
-        A function that raises `UnkeyableError` for arguments of which no key can be made.
+        A function that raises `UnkeyableError` for arguments without a key.
 
     Example:
         >>> from servey.codec import Parameter
@@ -83,7 +83,7 @@ def argument_key(codec: ArgumentsCodec, *, decoded: bool = True) -> Callable[[An
     def simple_key(arguments: Any) -> bytes:
         try:
             encoded = encode(arguments)
-        except Exception:  # noqa: BLE001 - an integer of more than 64 bits, keys that cannot be sorted, …
+        except Exception:  # noqa: BLE001 - an integer over 64 bits, keys that cannot be sorted, …
             return faithful_key(arguments)
         return encoded if len(encoded) <= _SHORT else _DIGEST + _sha256(encoded)
 
@@ -91,7 +91,7 @@ def argument_key(codec: ArgumentsCodec, *, decoded: bool = True) -> Callable[[An
 
 
 def is_simple(codec: ArgumentsCodec) -> bool:
-    """Return whether msgspec encodes arguments so that different ones never look alike."""
+    """Return whether msgspec encodes different arguments always differently."""
     seen: set[object] = set()
     return all(
         _family(node, seen) and (parameter.default is MISSING or _conforms(node, parameter.default))
@@ -100,26 +100,26 @@ def is_simple(codec: ArgumentsCodec) -> bool:
 
 
 def faithful(value: Any) -> bytes:
-    """Return the key of any object; one in which every type has its name.
+    """Return the key of any object, with the name of every type in it.
 
     Raises:
-        UnkeyableError: It is, or has in it, something like a function or an open file.
+        UnkeyableError: The object is, or contains, something like a function or an open file.
     """
     parts: list[bytes] = []
     try:
         _write(value, parts)
     except UnkeyableError:
         raise
-    except Exception as error:  # a cycle, or whatever the object's own __reduce_ex__ does
+    except Exception as error:  # a cycle, or any error of the object's own __reduce_ex__
         raise UnkeyableError(f"{type(error).__name__}: {error}") from error
     return _FAITHFUL + _sha256(b"".join(parts))
 
 
-# --- which way --------------------------------------------------------------------------------------------------------
+# --- whether msgspec's encoding is unambiguous ------------------------------------------------------------------------
 
 
 def _family(node: Node, seen: set[object]) -> str:
-    """Return as what kind of MessagePack a node's values are encoded, empty where two of them could look alike."""
+    """Return the MessagePack kind of a node's values; empty if two different values could have one encoding."""
     if node.kind == "leaf":
         if node.cls is typing.Literal:
             return "literal"
@@ -132,7 +132,7 @@ def _family(node: Node, seen: set[object]) -> str:
         return _family_of_union(node, seen)
     if node.kind == "list":
         known = node.cls in (list, tuple)
-        if node.cls in (set, frozenset):  # sorted by `<`, which is no order of sets or of tuples that hold some
+        if node.cls in (set, frozenset):  # sorted by `<`, which does not order sets, nor tuples that contain sets
             known = node.items[0].kind == "leaf"
         return "array" if known and _family(node.items[0], seen) else ""
     if node.kind == "tuple":
@@ -141,7 +141,7 @@ def _family(node: Node, seen: set[object]) -> str:
         key, value = node.items
         return "map" if key.kind == "leaf" and key.cls in (str, int) and _family(value, seen) else ""
     if node.kind == "object" and not node.checked and _holds_its_fields_only(node):
-        if node.identity in seen:  # it contains itself; the first meeting decides
+        if node.identity in seen:  # a recursive type; its first occurrence decides
             return "map"
         seen.add(node.identity)
         return "map" if all(_default_is_simple(field) and _family(field.node, seen) for field in node.fields) else ""
@@ -170,7 +170,7 @@ def _default_is_simple(field: Field) -> bool:
 
 
 def _conforms(node: Node, value: Any) -> bool:
-    """Return whether a default, which may be any object, is one that a caller could have sent."""
+    """Return whether a caller could send the default `value`, which may be any object."""
     if value is None:
         return True
     kind = cast(Any, type(value))
@@ -180,10 +180,10 @@ def _conforms(node: Node, value: Any) -> bool:
         return kind is node.cls
     if node.kind in ("list", "tuple", "dict") and not value:
         return kind is node.cls
-    return kind in (bool, int, float, str)  # of any, and of a Literal
+    return kind in (bool, int, float, str)  # for any, and for a Literal
 
 
-# --- the faithful way -------------------------------------------------------------------------------------------------
+# --- the key with the name of every type ------------------------------------------------------------------------------
 
 
 def _write(value: Any, parts: list[bytes]) -> None:
@@ -210,7 +210,7 @@ def _write(value: Any, parts: list[bytes]) -> None:
         _named(kind, parts)
         _write((value._name_, value._value_), parts)
     elif isinstance(value, datetime.datetime):
-        # with its offset, of which the pickle of a ZoneInfo says nothing
+        # with its offset: the pickle of a ZoneInfo does not have it
         _named(kind, parts)
         zone = value.tzinfo
         _write((value.isoformat(), value.fold, repr(zone) if type(zone) is datetime.timezone else zone), parts)
@@ -219,7 +219,7 @@ def _write(value: Any, parts: list[bytes]) -> None:
         _write(str(value), parts)
     elif isinstance(value, type):
         _named(value, parts)
-    elif kind.__module__.partition(".")[0] == "pathlib":  # which pickles a//b otherwise than a/b
+    elif kind.__module__.partition(".")[0] == "pathlib":  # pickles a//b and a/b differently
         _named(kind, parts)
         _write(str(value), parts)
     else:
@@ -229,13 +229,13 @@ def _write(value: Any, parts: list[bytes]) -> None:
 def _object(value: Any, kind: type[Any], parts: list[bytes]) -> None:
     """Write what Python would pickle of an object (the protocol of `object.__reduce_ex__`), and its known fields.
 
-    A class may leave something out of what is pickled, by methods of its own. What it declares is written whatever it
-    leaves out; of a class that declares nothing, nobody knows.
+    A class may leave attributes out of its pickle by its own methods. Its declared fields are always written. If such a
+    class declares no fields, its objects have no key.
     """
     if isinstance(value, (types.FunctionType, types.MethodType, types.BuiltinFunctionType, types.ModuleType)):
         raise UnkeyableError(f"a {kind.__name__}")
     if hasattr(value, "__pydantic_fields_set__"):
-        # but for which of them were sent: whoever names the same values in an invalidation has set others
+        # without the set of sent fields: an invalidation may name the same values and set other fields
         _named(kind, parts)
         _write((vars(value), value.__pydantic_extra__, value.__pydantic_private__), parts)
         return
@@ -244,7 +244,7 @@ def _object(value: Any, kind: type[Any], parts: list[bytes]) -> None:
         _named(kind, parts)
         _write({name: getattr(value, name, MISSING) for name in fields}, parts)
     elif not _is_pickled_whole(kind):
-        raise UnkeyableError(f"a {kind.__name__}, which says itself what is pickled of it")
+        raise UnkeyableError(f"a {kind.__name__}, which has its own pickle methods")
     reduced = value.__reduce_ex__(4)
     if not isinstance(reduced, tuple):
         raise UnkeyableError(f"a {kind.__name__}, which is pickled by its name")
@@ -260,14 +260,14 @@ def _object(value: Any, kind: type[Any], parts: list[bytes]) -> None:
 
 
 def _fields(kind: type[Any]) -> list[str]:
-    """Return the names of the fields that a dataclass, a class of attrs or a `msgspec.Struct` declares."""
+    """Return the names of the fields that a dataclass, an attrs class or a `msgspec.Struct` declares."""
     attrs: Iterable[Any] = getattr(kind, "__attrs_attrs__", ())
     declared = [*getattr(kind, "__dataclass_fields__", ()), *getattr(kind, "__struct_fields__", ())]
     return [*declared, *(item.name for item in attrs)]
 
 
 def _is_pickled_whole(kind: type[Any]) -> bool:
-    """Return whether Python, or its standard library, says what is pickled of a class."""
+    """Return whether a class has no pickle methods except those of Python or the standard library."""
     if kind.__module__.partition(".")[0] in sys.stdlib_module_names:
         return True
     return all(

@@ -10,10 +10,10 @@ from servey.action.python_call import MissingArgumentsError, operation_of
 
 
 class Cache:
-    """The results that the current service keeps (`servey.action.current.current_service`).
+    """The cached results of the current service (`servey.action.current.current_service`).
 
-    There is one instance, `servey.cache`. A call after an invalidation gets a result that was made after it. Servey
-    does not cache the result of a call that runs during the invalidation.
+    There is one instance, `servey.cache`. After an invalidation, no call gets an older result. Servey does not cache
+    the result of a call that runs during the invalidation.
 
     Example:
         >>> from servey import cache
@@ -22,7 +22,7 @@ class Cache:
         ...     cache.invalidate("get_user", user_id=user_id)
     """
 
-    # the objects themselves are positional only: a nested action's first parameter is called `self`, too
+    # `_cache` is positional only: the first parameter of a nested action is called `self`, too
     def invalidate(_cache, action: Callable[..., Any] | str, /, **arguments: Any) -> None:
         """Invalidate the results of an action for all callers: all results, or those for one set of arguments.
 
@@ -32,23 +32,23 @@ class Cache:
 
         Args:
             action: The decorated function, or the action's name.
-            arguments: The arguments, as one would call the function; those with a default may be left out. None at
-                all for the results of all calls.
+            arguments: The arguments, as in a call of the function; those with a default may be left out. Without any
+                arguments, all results are invalidated.
 
         Raises:
             NoServiceError: No service is running here.
             LookupError: The service has no such action.
-            ValueError: It has no cache control, or the arguments are not its own.
+            ValueError: The action has no cache control, or no such arguments.
         """
         results, decoded = _meant(action, arguments)
         if results is not None:
             results.invalidate(decoded)
 
     async def ainvalidate(_cache, action: Callable[..., Any] | str, /, **arguments: Any) -> bool:
-        """Forget results, as `invalidate` does, and return when it is done.
+        """Invalidate results as `invalidate` does, and return when the store has confirmed it.
 
         Returns:
-            Whether it is; False when the shared store did not answer, so that other processes may go on using them.
+            False if the shared store did not answer: other processes may still use the results.
         """
         results, decoded = _meant(action, arguments)
         return True if results is None else await results.ainvalidate(decoded)
@@ -58,7 +58,7 @@ cache = Cache()
 
 
 def _meant(action: Callable[..., Any] | str, given: dict[str, Any]) -> tuple[Any, Any]:
-    """Return the `ResultCache` of an action, None when nothing is kept, and the arguments as calls have them."""
+    """Return the `ResultCache` of an action (None if nothing is cached), and the decoded arguments (None for all)."""
     service = current_service()
     operation = operation_of(service, action)
     cached = service.cached.get(operation.name)

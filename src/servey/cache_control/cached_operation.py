@@ -77,15 +77,13 @@ class CachedOperation:
     def fetch(
         self, arguments: Any, context: CallContext, *, max_age: int | None = None, store: bool = True
     ) -> Coroutine[Any, Any, Fetched]:
-        """Resolve to a cached result, or else to a new one.
-
-        Call `Operation.authorize` before.
+        """Return a cached result, or else a new one. Call `Operation.authorize` first.
 
         Args:
-            arguments: What one of the decoders returned.
-            context: The call's surroundings, as for `Operation.run`.
-            max_age: The highest age of a cached result, in seconds (RFC 9111 §5.2.1.1); 0 for a new result, as
-                ``no-cache`` asks.
+            arguments: The decoded arguments.
+            context: The call context, as for `Operation.run`.
+            max_age: The highest age of a cached result, in seconds (RFC 9111 §5.2.1.1); 0 (``no-cache``) for a new
+                result.
             store: Whether a new result may be cached (RFC 9111 §5.2.1.5).
 
         Raises:
@@ -97,7 +95,7 @@ class CachedOperation:
         return Fetched(await self.operation.run(arguments, context, self.represent))
 
     def represent(self, result: Any) -> Representation:
-        """Encode a result, and add what the cache control says of it; a last step of `Operation.run`."""
+        """Encode a result and add its `CacheHeader`; the last step of `Operation.run`."""
         operation = self.operation
         encoded = operation.encode_json(result)
         reply: Reply[bytes] = encoded if operation.signature.replies else Reply(encoded)
@@ -122,18 +120,17 @@ class CachedOperation:
         max_age: int | None = None,
         store: bool = True,
     ) -> tuple[Any, Fetched]:
-        """Return the result as a checked object, for transports that need more of it than its JSON.
+        """Return the result as a checked object, for transports that need more than its JSON.
 
         Args:
             arguments: As for `fetch`.
             context: As for `fetch`.
-            finish: The last step, which takes the object; default: none. After a call it runs while the resources of
-                the call are open.
+            finish: The last step, called with the object; it runs while the resources of a new call are open.
             max_age: As for `fetch`.
             store: As for `fetch`.
 
         Returns:
-            The object, or what `finish` made of it; and the representation of the result.
+            The result of `finish`, and the representation of the result.
 
         Raises:
             CallError: As for `fetch`.
@@ -157,9 +154,9 @@ class CachedOperation:
 
     @cached_property
     def _is_restorable(self) -> bool:
-        """Whether results can be rebuilt from their JSON.
+        """Whether the JSON of a result can be decoded into the same object.
 
-        They cannot if members of a union may have the same JSON, or if the result has a class that can only be written.
+        It cannot if members of a union may have the same JSON, or if a class in the result can only be encoded.
         """
         from servey.codec.ambiguity import is_ambiguous  # only GraphQL and `?include=` need the objects
 
@@ -167,7 +164,7 @@ class CachedOperation:
         return result.unreadable is None and not is_ambiguous(result.root)
 
     def _restored(self, representation: Representation) -> Any:
-        """Return the result object, rebuilt from its JSON.
+        """Return the result object, decoded from its JSON.
 
         Raises:
             InternalError: The class refuses the JSON of its own object.
@@ -180,17 +177,17 @@ class CachedOperation:
             raise InternalError from error
 
     async def current_etag(self, arguments: Any, context: CallContext) -> str | None:
-        """Return the current entity tag of what a call is about to change, which the cache control knows.
+        """Return the current entity tag of the resource that a call changes, by the method of the cache control.
 
         Args:
-            arguments: What one of the decoders returned.
-            context: The call's surroundings.
+            arguments: The decoded arguments.
+            context: The call context.
 
         Returns:
-            The tag without its quotes; None if nothing exists yet.
+            The tag without quotes; None if the resource does not exist.
 
         Raises:
-            CallError: The error of the method `current_etag`; an `InternalError` for any other exception.
+            CallError: From the method `current_etag`; any other exception becomes an `InternalError`.
         """
         operation, ask = self.operation, self._control.current_etag
         given = {name: getattr(arguments, name) for name in operation.arguments.parameters}

@@ -1,4 +1,4 @@
-"""Whether a store that failed is asked again."""
+"""Wait before the next request to a store that failed."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from typing import TypeVar
 T = TypeVar("T")
 
 PAUSE_SECONDS = 1.0
-"""For how long a store that failed is left alone; then one call tries it."""
+"""The pause after a failure of a store; then one call tries the store again."""
 
 _STEPS = 8
-"""In so many parts a time to wait is counted."""
+"""The number of slices of a timeout."""
 
 
 class CircuitBreaker:
-    """Leave a store alone for a while after it failed, and say so once.
+    """Send no requests to a store for a while after it failed, and log this once.
 
     Args:
-        name: What the log calls the store.
-        log: Where it is said.
-        clock: Tells the time, in seconds.
+        name: The name of the store in the log.
+        log: The logger.
+        clock: Returns the time, in seconds.
     """
 
     def __init__(self, name: str, log: logging.Logger, clock: Callable[[], float] = monotonic) -> None:
@@ -34,7 +34,7 @@ class CircuitBreaker:
         self._until = 0.0
 
     def allows_request(self) -> bool:
-        """Return whether the store may be asked; after a pause, one caller is told so in each further one."""
+        """Return whether a request may be sent to the store; after each pause, one request may."""
         if not self._open:
             return True
         with self._lock:
@@ -45,15 +45,16 @@ class CircuitBreaker:
             return True
 
     def failed(self, error: BaseException) -> None:
-        """Leave the store alone for a while."""
+        """Start a pause."""
         with self._lock:
-            first, self._open, self._until = not self._open, True, self._clock() + PAUSE_SECONDS
-        if first:
-            what = type(error).__name__
-            self._log.warning("%s does not answer (%s); calls go on without it", self._name, what)
+            is_first, self._open = not self._open, True
+            self._until = self._clock() + PAUSE_SECONDS
+        if is_first:
+            name = type(error).__name__
+            self._log.warning("%s does not answer (%s); calls continue without it", self._name, name)
 
     def succeeded(self) -> None:
-        """Say that the store answers."""
+        """End the pauses: the store answers."""
         if not self._open:
             return
         with self._lock:
@@ -63,21 +64,20 @@ class CircuitBreaker:
 
 
 async def within(seconds: float, answer: Awaitable[T]) -> T:
-    """Return what a store answers.
+    """Wait for the answer of a store, with a timeout.
 
-    A client may take the cancellation of whoever asks for its own timeout, and raise that, or go on; whoever cancels
-    waits for ever then, at a stop for one. Here it stays a cancellation.
+    Some clients confuse the cancellation of the caller with their own timeout, and raise that or continue. This
+    function raises `asyncio.CancelledError` then; otherwise a stop could wait forever.
 
-    The time is counted in parts, each from when the event loop has come to the end of the one before. When the loop is
-    busy for longer than `seconds`, with a flood of calls, the answer may be there and not read: that is no fault of the
-    store's.
+    The timeout is split into slices, so that a busy event loop does not use it up: the answer may have arrived while
+    the loop had no time to read it.
 
     Args:
-        seconds: For how long the answer is waited for.
+        seconds: The timeout.
         answer: The answer.
 
     Raises:
-        TimeoutError: It has not come.
+        TimeoutError: The answer has not arrived in time.
     """
     task = asyncio.current_task()
     before = 0 if task is None else task.cancelling()

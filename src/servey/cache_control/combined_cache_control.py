@@ -1,4 +1,4 @@
-"""Cache controls that say their parts of one result together."""
+"""Several cache controls for one result."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class Combinable:
 
 
 class CombinedCacheControl(Combinable):
-    """Say of a result what several cache controls say, taken together: `CacheHeader.agreed`.
+    """Combine the headers of several cache controls into the strictest: `CacheHeader.agreed`.
 
     Args:
         controls: Two or more; `a & b` is the same as ``CombinedCacheControl(a, b)``.
 
     Raises:
-        DefinitionError: There are fewer than two, or one is no cache control.
+        DefinitionError: There are fewer than two, or one is not a cache control.
 
     Example:
         >>> from servey.cache_control import TimestampCacheControl, TtlCacheControl
@@ -41,7 +41,8 @@ class CombinedCacheControl(Combinable):
         for control in controls:
             if isinstance(control, type) or not isinstance(control, CacheControl):
                 raise DefinitionError(
-                    f"{control!r} is no cache control", fix="give an object with a method cache_header(result, content)"
+                    f"{control!r} is not a cache control",
+                    fix="give an object with a method cache_header(result, content)",
                 )
         self.controls: tuple[CacheControl, ...] = tuple(
             part for item in controls for part in (item.controls if type(item) is CombinedCacheControl else (item,))
@@ -55,7 +56,7 @@ class CombinedCacheControl(Combinable):
             self.current_etag = write.current_etag
 
     def cache_header(self, result: Any, content: bytes, /) -> CacheHeader:
-        """Return the strictest of what the parts say."""
+        """Return the strictest header of the parts."""
         return CacheHeader.agreed(item.cache_header(result, content) for item in self.controls)
 
     def __repr__(self) -> str:
@@ -63,10 +64,10 @@ class CombinedCacheControl(Combinable):
 
 
 def seconds_of(ttl: Any, label: str) -> int:
-    """Return a time to live as whole seconds.
+    """Return a time to live in whole seconds.
 
     Raises:
-        DefinitionError: It is none.
+        DefinitionError: The value is not a time in whole seconds, or out of range.
     """
     seconds: Any = ttl.total_seconds() if isinstance(ttl, timedelta) else ttl
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds <= MAX_AGE:
@@ -79,11 +80,11 @@ def seconds_of(ttl: Any, label: str) -> int:
 
 
 def check_public(public: Any, label: str) -> bool:
-    """Return `public`.
+    """Return `public` if it is a bool.
 
     Raises:
-        DefinitionError: It is no bool.
+        DefinitionError: It is not a bool.
     """
     if not isinstance(public, bool):
-        raise DefinitionError(f"public={public!r} of {label} is no bool", fix="write public=True, or leave it out")
+        raise DefinitionError(f"public={public!r} of {label} is not a bool", fix="write public=True, or leave it out")
     return public

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 
 def etag_of(content: bytes, rest: bytes = b"") -> str:
-    """Return a strong entity tag of content, without quotes: 128 bits of its SHA-256.
+    """Return a strong entity tag for content, without quotes: 128 bits of its SHA-256.
 
     Args:
         content: The content.
-        rest: Other parts of the representation.
+        rest: The other parts of the representation.
     """
     from hashlib import sha256  # only actions with a cache control need it
 

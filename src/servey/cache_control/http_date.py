@@ -1,4 +1,4 @@
-"""Dates as HTTP writes and reads them (RFC 9110 §5.6.7)."""
+"""Format and parse the dates of HTTP (RFC 9110 §5.6.7)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _LONG_DAYS = "Monday|Tuesday|Wednesday|Thursday|Friday|Saturday|Sunday"
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
-# patterns are compiled when first used: compiling all of them takes longer than the rest of the import
+# compiled at first use: this takes longer than the rest of the import
 _DAY, _MONTH = f"(?:{'|'.join(_DAYS)})", f"(?P<month>{'|'.join(_MONTHS)})"
 _TIME = "(?P<hour>[0-9]{2}):(?P<minute>[0-9]{2}):(?P<second>[0-9]{2})"
 _FORMS = (
@@ -21,7 +21,7 @@ _FORMS = (
 
 
 def format_http_date(seconds: float) -> str:
-    """Return a time as an ``IMF-fixdate``; the part of a second is dropped.
+    """Return a time as an ``IMF-fixdate``, without the fraction of a second.
 
     Args:
         seconds: Seconds since the epoch.
@@ -35,18 +35,18 @@ def format_http_date(seconds: float) -> str:
 
 @lru_cache(maxsize=64)
 def _formatted(seconds: int) -> str:
-    """Return a date; most of those that are asked for are those of this second, and as many seconds later."""
-    at = time.gmtime(seconds)  # and no strftime, whose names of days and months are the locale's
+    """Return a date; cached, because most answers need the date of this second, or one max-age later."""
+    at = time.gmtime(seconds)  # not strftime, which takes the names of days and months from the locale
     date = f"{_DAYS[at.tm_wday]}, {at.tm_mday:02d} {_MONTHS[at.tm_mon - 1]} {at.tm_year:04d}"
     return f"{date} {at.tm_hour:02d}:{at.tm_min:02d}:{at.tm_sec:02d} GMT"
 
 
 def parse_http_date(text: str, now: float | None = None) -> int | None:
-    """Return the seconds since the epoch of a date in any of the three forms; None when it is none.
+    """Return a date as seconds since the epoch; None if the text has none of the three formats.
 
     Args:
         text: An ``IMF-fixdate``, or an obsolete date of RFC 850 or of ``asctime()``.
-        now: Seconds since the epoch, to which a year of two digits belongs; default: the clock's.
+        now: The current time in seconds since the epoch, for a year of two digits; default: the clock.
 
     Example:
         >>> parse_http_date("Sun, 06 Nov 1994 08:49:37 GMT")
@@ -62,7 +62,7 @@ def parse_http_date(text: str, now: float | None = None) -> int | None:
     year = int(found["year"])
     if len(found["year"]) == 2:
         year = _whole_year(year, (month, day, hour, minute, second), now)
-    import calendar  # for those who send a date
+    import calendar  # only if a client sends a date
 
     if year < 1 or not 1 <= day <= calendar.monthrange(year, month)[1] or hour > 23 or minute > 59 or second > 60:
         return None
@@ -70,7 +70,7 @@ def parse_http_date(text: str, now: float | None = None) -> int | None:
 
 
 def _whole_year(digits: int, rest: tuple[int, ...], now: float | None) -> int:
-    """Return the year of two digits: not more than 50 years after now (RFC 9110 §5.6.7)."""
+    """Return the full year for two digits: at most 50 years in the future (RFC 9110 §5.6.7)."""
     at = time.gmtime(now)
     year = at.tm_year // 100 * 100 + digits
     while (year, *rest) > (at.tm_year + 50, *at[1:6]):

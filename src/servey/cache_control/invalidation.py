@@ -1,4 +1,4 @@
-"""Invalidate cached results after a write to their path (RFC 9111 §4.4), whatever transport the write came by."""
+"""Invalidate cached results after a write to their path (RFC 9111 §4.4), over any transport."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from servey.codec import Node
 from servey.trigger.web_route import WebRoute
 
 Invalidate = Callable[[Any], Awaitable[None]]
-"""Takes the decoded arguments of a write that succeeded; returns when the cached results are invalidated."""
+"""Takes the decoded arguments of a successful write; returns when the cached results are invalidated."""
 
 
 def invalidations(routes: Iterable[WebRoute], cached: Mapping[str, CachedOperation]) -> Mapping[str, Invalidate]:
-    """Return what each write has to invalidate, by the name of the write's operation.
+    """Return the invalidation of each write, by the name of the write's operation.
 
     A write invalidates the results of the action that serves GET at its path. If the path has all arguments of that
-    action, only the results for these arguments are invalidated; otherwise all of them are. A write whose own results
-    are cached changes nothing, so it invalidates nothing.
+    action, it invalidates only the results for these arguments. A write with cached results changes nothing, so it
+    invalidates nothing.
 
     Args:
         routes: The routes of the service.
@@ -42,7 +42,7 @@ def _results(route: WebRoute, cached: Mapping[str, CachedOperation]) -> ResultCa
 
 
 def _invalidate(write: WebRoute, read: WebRoute, results: ResultCache) -> Invalidate:
-    # the parameters of a path may have other names in the other action
+    # the two actions may have different names for the path parameters
     names = dict(zip(read.trigger.path_parameters, write.trigger.path_parameters, strict=True))
     given, taken = write.operation.arguments.parameters, read.operation.arguments.parameters
     is_one = bool(names) and set(taken) == set(names)

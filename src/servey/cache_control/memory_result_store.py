@@ -1,4 +1,4 @@
-"""Results kept in this process, within a number of entries and of bytes."""
+"""The result store of one process, with a limit of entries and of bytes."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ from servey.cache_control.result_store import Lease, Lookup, ResultKey
 from servey.errors import MissingExtraError
 
 LARGEST_PART = 8
-"""One result takes at most this part of a store: an eighth."""
+"""One result takes at most an eighth of the store."""
 
 ENTRY_BYTES = 2600
-"""What an entry takes besides its contents (measured): the objects around them, and the headers that are sent."""
+"""The measured size of an entry without its contents: the objects around them, and the headers of its answers."""
 
 HEADER_BYTES = 460
-"""What a header of a reply takes besides its text, which is there three times: as it was given, and as it is sent to
-those with and without a token of their own."""
+"""The measured size of a reply's header without its text. The text exists three times: as the action returned it, and
+as sent to callers with a token and to callers that a middleware verified."""
 
 _REMEMBERED = 10_000
-"""Of how many arguments it is known that they were invalidated, and when."""
+"""The largest number of invalidated sets of arguments that the store remembers."""
 
 
 class _Entry(Lookup, frozen=True, gc=False):
-    """A result in the memory, with how many bytes it takes."""
+    """A cached result, and its size in bytes."""
 
     size: int = 0
 
 
 class MemoryResultStore:
-    """A `servey.ports.ResultStore` of one process; when it is full, it forgets what was not asked for longest.
+    """A `servey.ports.ResultStore` of one process; a full store drops the least recently used results.
 
     Args:
-        entries: How many results there may be.
-        size: How many bytes they may take, with their keys and what is around them.
-        clock: Tells the time, in seconds.
+        entries: The largest number of results.
+        size: The largest size in bytes, with keys and overhead.
+        clock: Returns the time, in seconds.
 
     Raises:
         MissingExtraError: `cachetools` is not installed.
@@ -62,9 +62,9 @@ class MemoryResultStore:
         self._entries = entries
         self._largest = size // LARGEST_PART
         self._lock = threading.Lock()
-        # all of these are read and written with the lock held
+        # read and written only while holding the lock
         self._kept: Any = TLRUCache(size, expires, timer=clock, getsizeof=attrgetter("size"))
-        self._changes = 0  # how many invalidations there were; a lease is what this was when the run began
+        self._changes = 0  # the number of invalidations; a lease is this number at the start of a run
         self._scopes: dict[str, int] = {}
         self._arguments: OrderedDict[tuple[str, bytes], int] = OrderedDict()
 
@@ -74,12 +74,12 @@ class MemoryResultStore:
 
     @property
     def size(self) -> int:
-        """How many bytes the results take, as they are counted."""
+        """The counted size of the results, in bytes."""
         with self._lock:
             return int(self._kept.currsize)
 
     def get(self, key: ResultKey) -> Lookup:
-        """Return what is kept under a key."""
+        """Return the cached result of a key."""
         with self._lock:
             try:
                 entry = self._kept[key]
@@ -91,7 +91,7 @@ class MemoryResultStore:
             return Lookup(None, self._changes)
 
     def put(self, key: ResultKey, representation: Representation, lease: Lease) -> bool:
-        """Keep a result unless it is too large or was invalidated since, and return whether it is kept."""
+        """Store a result unless it is too large or was invalidated meanwhile; return whether it is stored."""
         entry = _Entry(representation, lease, size=size_of(key, representation))
         if not representation.cache.max_age or entry.size > self._largest:
             return False
@@ -104,16 +104,16 @@ class MemoryResultStore:
             return True
 
     def allows(self, key: ResultKey, lease: Lease, lookup: Lookup) -> bool:
-        """Return whether nothing has invalidated a lease."""
+        """Return whether a lease is still valid: nothing was invalidated since."""
         with self._lock:
             return int(lease) >= self._changed(key)
 
     def invalidate(self, scope: str, arguments: bytes | None) -> None:
-        """Forget results, those of runs under way included."""
+        """Invalidate results, also those of runs in progress."""
         with self._lock:
             self._changes += 1
             if arguments is None:
-                self._scopes[scope] = self._changes  # what is kept is let go of when it is asked for, or in its turn
+                self._scopes[scope] = self._changes  # the next lookup or the size limit drops the entries
                 return
             self._kept.pop((scope, arguments, b""), None)
             self._arguments[scope, arguments] = self._changes
@@ -123,7 +123,7 @@ class MemoryResultStore:
                 self._scopes[dropped] = max(self._scopes.get(dropped, 0), change)
 
     async def ainvalidate(self, scope: str, arguments: bytes | None) -> bool:
-        """Forget results, as `invalidate` does."""
+        """Do the same as `invalidate`."""
         self.invalidate(scope, arguments)
         return True
 
@@ -131,12 +131,12 @@ class MemoryResultStore:
         """Do nothing; nothing is open."""
 
     def _changed(self, key: ResultKey) -> int:
-        """Return the number of the last invalidation that concerns a key, or of a later one."""
+        """Return the number of the last invalidation of a key, or a higher number."""
         scope, arguments, _ = key
         return max(self._scopes.get(scope, 0), self._arguments.get((scope, arguments), 0))
 
 
 def size_of(key: ResultKey, representation: Representation) -> int:
-    """Return how many bytes a result takes, with its key and what is around it."""
+    """Return the size of a result in bytes, with its key and overhead."""
     headers = sum(3 * (len(name) + len(value)) + HEADER_BYTES for name, value in representation.headers.items())
     return ENTRY_BYTES + len(key[1]) + len(key[2]) + len(representation.content) + headers

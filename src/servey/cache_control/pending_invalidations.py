@@ -1,7 +1,7 @@
-"""What a call has invalidated: it is forgotten at once, and again when the call has left its resources.
+"""The invalidations of a call: they take effect at once, and again after the call has closed its resources.
 
-One of them may be a transaction that ends only then. Whoever reads between the invalidation and the commit makes a
-result of what there was before, and it would be kept.
+A resource may be a transaction that commits only then. A read between the invalidation and the commit sees the old
+data, and its result would stay in the cache.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from servey.ports import ResultStore
 
 _NOTED = 1000
-"""So many sets of arguments are noted at most, before they become all of their action."""
+"""The largest number of noted sets of arguments; above it, all results of their actions are invalidated."""
 
 
 class PendingInvalidations:
-    """What one call has invalidated so far; threads of the call may add to it."""
+    """The invalidations of one call so far; threads of the call may add more."""
 
     def __init__(self) -> None:
         self._noted: dict[tuple[ResultStore, str, bytes | None], None] = {}
@@ -28,17 +28,17 @@ class PendingInvalidations:
             self._noted = {(store, scope, None): None for store, scope, _ in list(self._noted)}
 
     async def again(self) -> None:
-        """Invalidate what was noted once more, in an event loop, and return when the stores have been told."""
-        noted = list(self._noted)  # which stay: a thread that goes on after the deadline has them to do
+        """Repeat the invalidations, in an event loop, and return when the stores have them."""
+        noted = list(self._noted)  # not cleared: a thread that runs after the deadline repeats them, too
         last = {store: (scope, arguments) for store, scope, arguments in noted}
         for store, scope, arguments in noted:
             if last[store] != (scope, arguments):
                 store.invalidate(scope, arguments)
-        for store, what in last.items():  # tells all that the store has to be told, in one way
+        for store, what in last.items():  # sends all invalidations of a store together
             await store.ainvalidate(*what)
 
     def again_here(self) -> None:
-        """Do what `again` does, in a thread that has no event loop."""
+        """Do the same as `again`, in a thread without an event loop."""
         noted, self._noted = self._noted, {}
         for store, scope, arguments in noted:
             store.invalidate(scope, arguments)

@@ -1,4 +1,4 @@
-"""Conditional requests (RFC 9110 §13): whether an answer or a change is wanted at all. Nothing here knows a server."""
+"""Conditional requests (RFC 9110 §13). Nothing here depends on a server."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MEMBER = r'[ \t]*(?:((?:W/)?"[\x21\x23-\x7e\x80-\xff]*")[ \t]*)?(?:,|\Z)'
 
 def is_conditional(headers: Mapping[bytes, bytes]) -> bool:
     """Return whether a request has a condition."""
-    return (  # four look-ups take a third of the time of `isdisjoint`
+    return (  # three times as fast as `isdisjoint`
         b"if-none-match" in headers
         or b"if-modified-since" in headers
         or b"if-match" in headers
@@ -24,10 +24,10 @@ def is_conditional(headers: Mapping[bytes, bytes]) -> bool:
 
 
 class Outcome(Enum):
-    """What becomes of a conditional request.
+    """The outcome of a conditional request.
 
-    PROCEED: No condition prevents the request: handle it.
-    NOT_MODIFIED: The caller has what it would get: 304 (RFC 9110 §15.4.5).
+    PROCEED: All conditions hold: handle the request.
+    NOT_MODIFIED: The client has the current representation: 304 (RFC 9110 §15.4.5).
     FAILED: A condition does not hold: 412 (RFC 9110 §15.5.13).
     """
 
@@ -37,12 +37,12 @@ class Outcome(Enum):
 
 
 class EntityTags(msgspec.Struct, frozen=True):
-    """What an ``If-Match`` or an ``If-None-Match`` names.
+    """The value of an ``If-Match`` or an ``If-None-Match``.
 
     Args:
-        tags: The entity tags, quoted, as they were sent.
-        any: Whether it is ``*``: whatever there is.
-        readable: Whether it is written as RFC 9110 §13.1 has it; if not, it matches nothing.
+        tags: The entity tags, with quotes, as sent.
+        any: Whether the value is ``*``: any current representation.
+        readable: Whether the syntax is that of RFC 9110 §13.1; otherwise the value matches nothing.
     """
 
     tags: tuple[str, ...] = ()
@@ -51,7 +51,7 @@ class EntityTags(msgspec.Struct, frozen=True):
 
     @classmethod
     def parse(cls, value: str) -> EntityTags:
-        """Read the value of the header; of several lines, joined by commas (RFC 9110 §5.3).
+        """Parse the value of the header; join several lines with commas first (RFC 9110 §5.3).
 
         Example:
             >>> EntityTags.parse('"a", W/"b,c", ,').tags
@@ -70,17 +70,17 @@ class EntityTags(msgspec.Struct, frozen=True):
         return cls(tuple(found), readable=bool(found))
 
     def has(self, entity_tag: str | None) -> bool:
-        """Return whether a current representation is among those named, by strong comparison (RFC 9110 §8.8.3.2).
+        """Return whether the value matches the current representation, by strong comparison (RFC 9110 §8.8.3.2).
 
         Args:
-            entity_tag: The tag of what there is, quoted; None if there is nothing.
+            entity_tag: The current entity tag, with quotes; None if the resource does not exist.
         """
         if entity_tag is None or self.any:
             return entity_tag is not None and self.any
         return not entity_tag.startswith("W/") and entity_tag in self.tags
 
     def has_like(self, entity_tag: str | None) -> bool:
-        """Return the same, by weak comparison."""
+        """Return whether the value matches the current representation, by weak comparison."""
         if entity_tag is None or self.any:
             return entity_tag is not None and self.any
         opaque = entity_tag.removeprefix("W/")
@@ -88,11 +88,11 @@ class EntityTags(msgspec.Struct, frozen=True):
 
 
 class Current(msgspec.Struct, frozen=True):
-    """The validators of what there is now (RFC 9110 §8.8).
+    """The validators of the current representation (RFC 9110 §8.8).
 
     Args:
-        entity_tag: Its entity tag, quoted.
-        last_modified: When it changed last, in seconds since the epoch; None when that is not known.
+        entity_tag: The entity tag, with quotes.
+        last_modified: The time of the last change, in seconds since the epoch; None if unknown.
     """
 
     entity_tag: str
@@ -100,7 +100,7 @@ class Current(msgspec.Struct, frozen=True):
 
 
 class Conditions(msgspec.Struct, frozen=True):
-    """The conditions of one request; each is None when it is not there, or when it has to be ignored.
+    """The conditions of one request; None for a condition that is missing or must be ignored.
 
     Args:
         match: ``If-Match``.
@@ -116,11 +116,11 @@ class Conditions(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, headers: Iterable[tuple[bytes, bytes]], now: float | None = None) -> Conditions:
-        """Read the conditions in the header lines of a request.
+        """Parse the conditions in the headers of a request.
 
         Args:
-            headers: The names, in lower case, and values, as ASGI has them.
-            now: Seconds since the epoch, for dates with a year of two digits.
+            headers: The header lines of ASGI, with names in lower case.
+            now: The current time in seconds since the epoch, for dates with a year of two digits.
         """
         lines: dict[bytes, list[str]] = {}
         for name, value in headers:
@@ -131,7 +131,7 @@ class Conditions(msgspec.Struct, frozen=True):
             return EntityTags.parse(",".join(lines[name])) if name in lines else None
 
         def date(name: bytes) -> int | None:
-            # a date that cannot be read is ignored, and so are two (§13.1.3, §13.1.4)
+            # an unreadable date is ignored, and so are two dates (§13.1.3, §13.1.4)
             return parse_http_date(", ".join(lines[name]).strip(" \t"), now) if name in lines else None
 
         match, none_match = tags(b"if-match"), tags(b"if-none-match")
@@ -144,16 +144,16 @@ class Conditions(msgspec.Struct, frozen=True):
 
     @property
     def may_prevent_changes(self) -> bool:
-        """Whether one of them applies to methods other than GET and HEAD, unlike ``If-Modified-Since`` (§13.1.3)."""
+        """Whether a condition applies to writes, unlike ``If-Modified-Since`` (§13.1.3)."""
         return self.match is not None or self.unmodified_since is not None or self.none_match is not None
 
     def evaluate(self, current: Current | None, *, reads: bool, now: float) -> Outcome:
-        """Return what becomes of the request, in the order of RFC 9110 §13.2.2.
+        """Evaluate the conditions in the order of RFC 9110 §13.2.2.
 
         Args:
-            current: What there is now; None for nothing.
+            current: The current representation; None if the resource does not exist.
             reads: Whether the method is GET or HEAD.
-            now: Seconds since the epoch.
+            now: The current time in seconds since the epoch.
         """
         entity_tag = None if current is None else current.entity_tag
         modified = None if current is None else current.last_modified
@@ -170,15 +170,15 @@ class Conditions(msgspec.Struct, frozen=True):
             return Outcome.NOT_MODIFIED if unchanged else Outcome.PROCEED
         if reads:
             return Outcome.NOT_MODIFIED if self.none_match.has_like(entity_tag) else Outcome.PROCEED
-        # what cannot be read may have been meant to keep this from happening
+        # an unreadable value may have been meant to prevent this write
         holds = self.none_match.readable and not self.none_match.has_like(entity_tag)
         return Outcome.PROCEED if holds else Outcome.FAILED
 
 
 def _since(modified: float, given: int, now: float) -> bool:
-    """Return whether there was, or may have been, a change since a date that a caller has.
+    """Return whether there was, or may have been, a change since the client's date.
 
-    What changed in this very second may have changed since the caller saw it, and may change in it again: the date,
-    which has whole seconds, is the same, and says too little (RFC 9110 §8.8.2.2).
+    Dates have whole seconds. So after a change in the current second, an equal date does not prove that the client has
+    the latest version (RFC 9110 §8.8.2.2).
     """
     return int(modified) > given or (int(modified) == given and now - modified < 1)

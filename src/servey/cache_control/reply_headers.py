@@ -1,4 +1,4 @@
-"""What the headers of a `Reply` say of caching, and how they go together with servey's own."""
+"""The caching headers of a `Reply`, and how servey combines them with its own."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _OF_THIS_ANSWER = frozenset(
     {"age", "cache-control", "cache-status", "date", "etag", "expires", "last-modified", "ratelimit"}
     | {"ratelimit-policy", "set-cookie", "vary"}
 )
-"""What says nothing of the representation itself, so that its entity tag need not tell it."""
+"""The headers that do not describe the representation, so that they have no effect on its entity tag."""
 
 
 def cache_directives(value: str) -> dict[str, str | None]:
     """Return the directives of a ``Cache-Control`` (RFC 9111 §5.2) by their names in lower case.
 
-    What is no directive is passed over, up to the next comma. Of several of one name the first counts (§4.2.1).
+    Text that is not a directive is skipped, up to the next comma. The first of several with one name counts (§4.2.1).
 
     Example:
         >>> cache_directives('private="Set-Cookie", max-age=5')
@@ -46,44 +46,44 @@ def cache_directives(value: str) -> dict[str, str | None]:
 
 
 def seconds_in(argument: str | None) -> int | None:
-    """Return the seconds that a directive has (RFC 9111 §1.2.2); None when it has none."""
+    """Return the value of a directive as seconds (RFC 9111 §1.2.2); None if it is not a number."""
     if argument is None or not re.fullmatch("[0-9]+", argument):
         return None
     return min(int(argument[:20]), MAX_AGE)
 
 
 class ReplyHeaders:
-    """The headers of a `Reply`, to be asked for whatever the case of their names.
+    """The headers of a `Reply`; the case of their names does not matter.
 
     Args:
-        headers: As they are in the reply.
+        headers: The headers, as in the reply.
     """
 
     def __init__(self, headers: Mapping[str, str]) -> None:
         self._headers = [(name.lower(), value) for name, value in headers.items()]
 
     def get(self, name: str) -> str | None:
-        """Return a header; if it is there several times, all of it (RFC 9110 §5.2)."""
+        """Return the value of a header; several lines are joined (RFC 9110 §5.2). `name` is in lower case."""
         values = [value for given, value in self._headers if given == name]
         return ", ".join(values) if values else None
 
     @property
     def age(self) -> int:
-        """The seconds that the result was old when it was made here (RFC 9111 §5.1); 0 where none are told."""
+        """The age of the result when the action returned it, in seconds (RFC 9111 §5.1); default: 0."""
         return seconds_in(self.get("age")) or 0
 
     def hashed(self, status: int | None) -> bytes:
-        """Return what besides the content makes this another representation."""
+        """Return the part of the representation besides the content, for its entity tag."""
         rest = sorted(f"{name}: {value}" for name, value in self._headers if name not in _OF_THIS_ANSWER)
         if status not in (None, 200):
             rest.append(str(status))
         return "\n".join(rest).encode("latin-1")
 
     def applied(self, cache: CacheHeader, *, made_at: float, private: bool) -> CacheHeader:
-        """Return what `cache` says with what these headers say instead.
+        """Return `cache` with the values that these headers override.
 
         Raises:
-            ValueError: One of them is not valid, or shares what is private.
+            ValueError: A header is not valid, or lets shared caches store a private result.
         """
         changes: dict[str, object] = {}
         control, expires = self.get("cache-control"), self.get("expires")
@@ -103,20 +103,20 @@ class ReplyHeaders:
             changes["no_store"] = True
         if (etag := self.get("etag")) is not None:
             if (tag := re.match(_ENTITY_TAG, etag)) is None:
-                raise ValueError(f"the reply's ETag is {etag!r}, which is no entity tag; put it in double quotes")
+                raise ValueError(f"the reply's ETag is {etag!r}, which is not an entity tag; put it in double quotes")
             changes["etag"] = tag[1]
         if (modified := self.get("last-modified")) is not None:
             at = parse_http_date(modified, made_at)
             if at is None:
-                raise ValueError(f"the reply's Last-Modified is {modified!r}, which is no date of HTTP")
+                raise ValueError(f"the reply's Last-Modified is {modified!r}, which is not an HTTP date")
             changes["last_modified"] = datetime.fromtimestamp(at, UTC)
         return msgspec.structs.replace(cache, **changes) if changes else cache
 
     def cache_control(self, *, private: bool) -> str | None:
-        """Return the reply's own ``Cache-Control``, made private where the answer is.
+        """Return the reply's own ``Cache-Control``, with ``private`` if the answer is private.
 
         Raises:
-            ValueError: It shares what is private.
+            ValueError: It lets shared caches store a private result.
         """
         control = self.get("cache-control")
         if control is None or not private:
@@ -127,7 +127,7 @@ class ReplyHeaders:
         return control if for_one else f"private, {control}"
 
     def vary(self, names: str) -> str:
-        """Return ``Vary`` with the reply's own names after `names`."""
+        """Return the value of ``Vary``: `names`, then the names of the reply."""
         given = [item.strip() for item in (self.get("vary") or "").split(",")]
         if "*" in given:
             return "*"
@@ -135,16 +135,16 @@ class ReplyHeaders:
         return ", ".join(filter(None, [names, *(item for item in given if item.lower() not in known)]))
 
     def others(self, managed: frozenset[str] | set[str]) -> list[tuple[str, str]]:
-        """Return the headers, their names in lower case, that are none of `managed`."""
+        """Return the headers that are not in `managed`, with names in lower case."""
         return [(name, value) for name, value in self._headers if name not in managed]
 
 
 def refuse_shared(directives: Mapping[str, str | None]) -> None:
-    """Return when no directive lets a cache give to others what is for its caller alone.
+    """Refuse directives that let shared caches store a private result.
 
     Raises:
-        ValueError: One does.
+        ValueError: There is such a directive.
     """
     for name in ("public", "s-maxage"):
         if name in directives:
-            raise ValueError(f"the reply's Cache-Control has {name}, and the result is for its caller alone")
+            raise ValueError(f"the reply's Cache-Control has {name}, but the result is only for its caller")

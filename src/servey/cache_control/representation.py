@@ -1,4 +1,4 @@
-"""A result as it is answered: its content, and how it may be used again."""
+"""The representation of a result: its encoded content, and how caches may reuse it."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from servey.cache_control.reply_headers import ReplyHeaders
 
 
 class Representation(msgspec.Struct, frozen=True, dict=True):
-    """One result, encoded. What is kept of results is this: bytes, so that nobody shares an object.
+    """One encoded result. The result cache stores bytes, so that calls never share an object.
 
     Args:
         content: The JSON.
-        cache: How it may be used again; its `etag` is set.
-        made_at: When it was made, in seconds since the epoch.
-        status: The HTTP status that a `Reply` chose; None for the action's own.
+        cache: How caches may reuse it; its `etag` is set.
+        made_at: When the result was made, in seconds since the epoch.
+        status: The HTTP status of a `Reply`; None for the status of the action.
         headers: The HTTP headers of a `Reply`.
-        private: Whether it is for its caller alone.
+        private: Whether the result is only for its caller.
     """
 
     content: bytes
@@ -46,15 +46,14 @@ class Representation(msgspec.Struct, frozen=True, dict=True):
     ) -> Representation:
         """Return the representation of a result.
 
-        What a `Reply` says of caching in its headers goes before what the action's cache control says, and is in
-        `cache` too: what must not be kept has ``no_store`` there.
+        The caching headers of a `Reply` override the cache control of the action, also in the attribute `cache`.
 
         Raises:
-            ValueError: A header of the reply about caching is not valid, or shares what is private.
+            ValueError: A caching header of the reply is not valid, or lets shared caches store a private result.
         """
         now = time.time() if made_at is None else made_at
         if private and cache.public:
-            raise ValueError("the cache control says public, and the result is for its caller alone")
+            raise ValueError("the cache control says public, but the result is only for its caller")
         if status is not None or headers:
             reply = ReplyHeaders(headers or {})
             cache = reply.applied(cache, made_at=now, private=private)
@@ -67,28 +66,28 @@ class Representation(msgspec.Struct, frozen=True, dict=True):
 
     @property
     def entity_tag(self) -> str:
-        """The entity tag as it is sent: in quotes, and after ``W/`` if the reply sent a weak one."""
+        """The entity tag as sent: in quotes, with ``W/`` if the reply has a weak one."""
         own = ReplyHeaders(self.headers).get("etag") if self.headers else None
         return f'"{self.cache.etag}"' if own is None else own
 
     @property
     def last_modified(self) -> float | None:
-        """When it changed last, in seconds since the epoch, at the latest when it was made (RFC 9110 §8.8.2.1)."""
+        """The time of the last change in seconds since the epoch, not later than `made_at` (RFC 9110 §8.8.2.1)."""
         modified = self.cache.last_modified
         return None if modified is None else min(modified.timestamp(), self.made_at)
 
     @cached_property
     def renderings(self) -> dict[Any, Any]:
-        """What adapters have made of it, each by a key of its own, so that it is made once; it is kept nowhere else."""
+        """What adapters derive from this representation, such as headers; each adapter has its own keys."""
         return {}
 
 
 class Fetched(msgspec.Struct, frozen=True):
-    """A representation, and where it comes from.
+    """A representation and its source.
 
     Args:
         representation: The result.
-        age: Whole seconds since it was made (RFC 9111 §5.1).
+        age: The age in whole seconds (RFC 9111 §5.1).
         cache_status: The parameters of the ``Cache-Status`` header (RFC 9211), as in ``hit; ttl=25`` or
             ``fwd=uri-miss; stored``; empty if no cache was used.
     """
@@ -99,7 +98,7 @@ class Fetched(msgspec.Struct, frozen=True):
 
     @property
     def cache(self) -> CacheHeader:
-        """The `CacheHeader` of the representation, with the `max_age` that is left."""
+        """The `CacheHeader` of the representation, with the remaining `max_age`."""
         cache = self.representation.cache
         if cache.max_age is None or not self.age:
             return cache

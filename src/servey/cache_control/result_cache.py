@@ -35,7 +35,7 @@ NOBODY = b"nobody"
 """The identity of callers without a token, for private actions."""
 
 _VARY = frozenset({"", "authorization", "cookie", "accept-encoding", "origin"})
-"""The headers that the `Vary` of a cached reply may name: the caller is in the key, and actions do not see the rest."""
+"""The headers that `Vary` of a cached reply may name: the caller is in the key, actions do not see the others."""
 
 
 class ResultCache:
@@ -44,7 +44,7 @@ class ResultCache:
     Args:
         operation: The action.
         store: Returns the result store, which all actions of a service share.
-        represent: Makes a representation of a result; the last step of `Operation.run`.
+        represent: Makes the representation of a result; the last step of `Operation.run`.
     """
 
     def __init__(
@@ -62,8 +62,8 @@ class ResultCache:
         self._scope = operation.name
         self._key_of: Callable[[Any], bytes] = lambda arguments: b""
         self._runs: dict[ResultKey, tuple[_Run, ...]] = {}
-        """The runs in progress, in the order of their beginning."""
-        self._lock = threading.Lock()  # for changes of it: there may be several event loops
+        """The runs in progress, oldest first."""
+        self._lock = threading.Lock()  # for changes of `_runs`: there may be several event loops
 
     async def fetch(
         self, arguments: Any, context: CallContext, *, max_age: int | None = None, store: bool = True
@@ -101,7 +101,7 @@ class ResultCache:
         return await self._made(_Wanted(key, arguments, context, lookup, status, max_age == 0, store))
 
     def invalidate(self, arguments: Any = None) -> None:
-        """Invalidate the results for these arguments, of all callers; for None, all results."""
+        """Invalidate the results for these arguments, for all callers; None: all results."""
         store = self._opened() if self._store is None else self._store
         keys = self._meant(arguments)
         if keys is not None:
@@ -118,7 +118,7 @@ class ResultCache:
         return await store.ainvalidate(*keys)
 
     def _meant(self, arguments: Any) -> tuple[str, bytes | None] | None:
-        """Return the scope and the key of arguments; None if they have no key, so that nothing is cached for them."""
+        """Return the scope and the key of arguments; None if they have no key, so nothing is cached for them."""
         try:
             return self._scope, None if arguments is None else self._key_of(arguments)
         except UnkeyableError:
@@ -135,7 +135,7 @@ class ResultCache:
         return store
 
     async def _made(self, wanted: _Wanted) -> Fetched:
-        """Return the result of a run: of one in progress, unless the caller wants a new result, or of a new run."""
+        """Return the result of a run: of one in progress, or of a new one if the caller wants a new result."""
         assert self._store is not None
         context = wanted.context
         if context.request_scope is not None and self._shares_limited:
@@ -162,7 +162,7 @@ class ResultCache:
                 )
                 raise
             if not may_be_cached(representation, self._operation.action.status):
-                # it is for the first caller alone (RFC 9111 §4); so would be that of any other run in progress
+                # it is only for the first caller (RFC 9111 §4), as is that of any other run in progress
                 return await self._lead(wanted, runtime)
             return Fetched(representation, 0, f"{wanted.status}{'; stored' if run.kept else ''}; collapsed")
 
@@ -231,7 +231,7 @@ class _Wanted(msgspec.Struct, frozen=True, gc=False):
 class _Run:
     """One run of an action, and all calls that wait for it.
 
-    It is a task with the context of the first caller, and is cancelled when no call waits for it any more.
+    It is a task with the context of the first caller. It is cancelled when no call waits for it any more.
     """
 
     task: asyncio.Task[Representation]
@@ -285,7 +285,7 @@ class _Run:
 
     def _outcome(self) -> Representation:
         if self.task.cancelled():
-            # not by a waiting call: the event loop ends
+            # not cancelled by a waiting call: the event loop ends
             raise OverloadedError("the service is shutting down")
         error = self.task.exception()
         if error is None:

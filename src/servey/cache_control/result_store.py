@@ -1,4 +1,4 @@
-"""What passes between the cache of results and the store that keeps them (`servey.ports.ResultStore`)."""
+"""The types that the result cache and its store (`servey.ports.ResultStore`) exchange."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ import msgspec
 from servey.cache_control.representation import Representation
 
 ResultKey = tuple[str, bytes, bytes]
-"""Under what a result is kept: its scope (the action), the key of its arguments, and whose it is (empty: everybody's).
+"""The key of a result: its scope (the action), the key of its arguments, and the identity of its caller.
 
-A plain tuple, because one is made for each request.
+The identity is empty if all callers share the result. A plain tuple, because each request makes one.
 """
 
 Lease = int | bytes
-"""The right to keep one result: what was current when its run began, and is so no more after an invalidation."""
+"""The right to store one result: issued when its run begins, and void after an invalidation."""
 
 
 class Lookup(msgspec.Struct, frozen=True, gc=False):
-    """What a store has for a key.
+    """The answer of a store for a key.
 
     Args:
-        representation: The result; None when there is none that is fresh.
-        lease: What a result made from now on may be kept with.
-        detail: Why the store has nothing, where it failed; for the ``Cache-Status`` (RFC 9211 §2.8).
+        representation: The result; None if there is no fresh one.
+        lease: The lease for a result of a run that begins now.
+        detail: Why the store failed, for the ``Cache-Status`` (RFC 9211 §2.8).
     """
 
     representation: Representation | None

@@ -1,4 +1,4 @@
-"""Caching by the content: what has not changed is not sent again."""
+"""Caching by content: an unchanged result is not sent again."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from servey.cache_control.entity_tag import etag_of
 
 
 class SecureHashCacheControl(Combinable):
-    """Let callers ask whether a result has changed: a strong ``ETag`` that is a hash (SHA-256) of its content.
+    """Let clients check whether a result has changed: a strong ``ETag``, the hash (SHA-256) of its content.
 
     Args:
-        ttl: For how long they need not ask, in seconds or as a `timedelta`; None: they always ask (``no-cache``).
-        public: Whether caches that several callers share may keep results, even where a token was sent.
+        ttl: How long clients may skip the check, in seconds or as a `timedelta`; None: they always check
+            (``no-cache``).
+        public: Whether shared caches may store results, even if the request has a token.
 
     Raises:
         DefinitionError: The time is negative, too long or not whole.
@@ -31,7 +32,7 @@ class SecureHashCacheControl(Combinable):
         self.may_be_fresh = bool(self.ttl)
 
     def cache_header(self, result: Any, content: bytes, /) -> CacheHeader:
-        """Return the hash of `content`."""
+        """Return a header with the hash of `content`."""
         return CacheHeader(max_age=self.ttl, etag=etag_of(content), public=self.public)
 
     def __repr__(self) -> str:

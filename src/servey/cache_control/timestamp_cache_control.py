@@ -1,4 +1,4 @@
-"""Caching by a date: what has not changed since is not sent again."""
+"""Caching by date: a result that has not changed since is not sent again."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ LastModified = str | Callable[[Any], datetime | None]
 
 
 class TimestampCacheControl(Combinable):
-    """Say when results changed last: ``Last-Modified`` (RFC 9110 §8.8.2).
+    """Send the date of the last change: ``Last-Modified`` (RFC 9110 §8.8.2).
 
     Args:
-        last_modified: The field of a result (an attribute, or the key of a dict) that has the `datetime`, or a
-            function of the result that returns it. None, and a result that is None, stand for not known. A naive one
+        last_modified: The field of the result (an attribute, or the key of a dict) that has the `datetime`, or a
+            function of the result that returns it. None, and a result that is None, mean unknown. A naive `datetime`
             is in local time.
-        ttl: For how long nobody need ask whether a result has changed, in seconds or as a `timedelta`; None: callers
-            always ask (``no-cache``).
-        public: Whether caches that several callers share may keep results, even where a token was sent.
+        ttl: How long clients may skip the check for changes, in seconds or as a `timedelta`; None: they always check
+            (``no-cache``).
+        public: Whether shared caches may store results, even if the request has a token.
 
     Raises:
         DefinitionError: An argument is not valid.
@@ -40,7 +40,7 @@ class TimestampCacheControl(Combinable):
         of: Any = last_modified
         if isinstance(of, type) or not (callable(of) or (isinstance(of, str) and of.isidentifier())):
             raise DefinitionError(
-                f"{of!r} names no field that has a date",
+                f"{of!r} is not the name of a field with a date",
                 fix="name a field, TimestampCacheControl('updated_at'), or give a function of the result",
             )
         self.last_modified = last_modified
@@ -49,7 +49,7 @@ class TimestampCacheControl(Combinable):
         self.may_be_fresh = bool(self.ttl)
 
     def cache_header(self, result: Any, content: bytes, /) -> CacheHeader:
-        """Return the date that `result` has."""
+        """Return a header with the date of `result`."""
         return CacheHeader(max_age=self.ttl, last_modified=self._date(result), public=self.public)
 
     def _date(self, result: Any) -> datetime | None:

@@ -1,4 +1,4 @@
-"""Caching for a time."""
+"""Caching for a fixed time."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from servey.cache_control.combined_cache_control import Combinable, check_public
 
 
 class TtlCacheControl(Combinable):
-    """Let results be used again for a time: ``Cache-Control: max-age`` (RFC 9111 §5.2.2.1).
+    """Let caches reuse results for a fixed time: ``Cache-Control: max-age`` (RFC 9111 §5.2.2.1).
 
     Args:
-        ttl: The time to live, in seconds or as a `timedelta`: whole seconds.
-        public: Whether caches that several callers share may keep them, even where a token was sent.
+        ttl: The time to live in whole seconds, or as a `timedelta`.
+        public: Whether shared caches may store results, even if the request has a token.
 
     Raises:
         DefinitionError: The time is negative, too long or not whole.
@@ -31,7 +31,7 @@ class TtlCacheControl(Combinable):
         self._header = CacheHeader(max_age=self.ttl, public=self.public)
 
     def cache_header(self, result: Any, content: bytes, /) -> CacheHeader:
-        """Return the same for every result."""
+        """Return the same header for every result."""
         return self._header
 
     def __repr__(self) -> str:

@@ -1,1 +1,1 @@
-"""HTTP without a framework: the scope of an ASGI request in, the messages of its answer out."""
+"""HTTP without a framework: takes the scope of an ASGI request and sends the messages of its answer."""

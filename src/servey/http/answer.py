@@ -1,6 +1,6 @@
-"""How the answer of an action is made that is more than its result: with headers of caching, under conditions, counted.
+"""Answers that need more than the result: caching headers, conditional requests, invalidation, rate limits.
 
-A plain action, open and without any of it, needs nothing of this: its endpoint calls the operation itself.
+The endpoint of an action without any of these calls the operation directly.
 """
 
 from __future__ import annotations
@@ -28,44 +28,44 @@ from servey.trigger.web_trigger import WebTriggerMethod
 
 Lines = Sequence[tuple[bytes, bytes]]
 Answer = tuple[bytes, int, Lines]
-"""Content, status and headers; the content's own headers are the endpoint's to send."""
+"""Content, status and headers; the endpoint adds ``Content-Type`` and ``Content-Length``."""
 Answering = Callable[[Any, CallContext, Scope, Mapping[bytes, bytes]], Awaitable[Answer]]
-"""Takes the arguments, the call's surroundings, the scope and its headers."""
+"""Takes the arguments, the call context, the ASGI scope and the request headers."""
 
 _RENDERED = {True: ("starlette", "starlette, by cookie"), False: ("starlette, write", "starlette, write, by cookie")}
-"""Under which keys a representation has its headers: whether they are for GET, and whether a cookie told who calls."""
+"""The keys of `Representation.renderings`: first whether the method is GET, then whether middleware set the caller."""
 _NOT_MODIFIED = frozenset(name.encode("ascii") for name in NOT_MODIFIED)
 
 
 class Rendered:
-    """The headers of a representation, made once for as long as it is kept.
+    """The headers of a representation; made once and cached with it.
 
     Args:
         representation: The result.
         reads: Whether the method is GET or HEAD.
-        by_cookie: Whether somebody in front said who calls.
+        by_cookie: Whether a middleware verified the caller, perhaps by a cookie.
     """
 
-    __slots__ = ("_answered", "_not_modified", "_own_age", "_told", "entity_tag")
+    __slots__ = ("_answered", "_last", "_not_modified", "_own_age", "entity_tag")
 
     def __init__(self, representation: Representation, reads: bool, by_cookie: bool) -> None:
-        told = encoded(answer_headers(representation, reads=reads, by_cookie=by_cookie))
-        self._answered = [line for line in told if line[0] != b"age"]
+        lines = encoded(answer_headers(representation, reads=reads, by_cookie=by_cookie))
+        self._answered = [line for line in lines if line[0] != b"age"]
         self._not_modified = [line for line in self._answered if line[0] in _NOT_MODIFIED]
         self._own_age = ReplyHeaders(representation.headers).age if representation.headers else 0
-        self._told: tuple[int, str, Lines, Lines] = 0, "", self._answered, self._not_modified
+        self._last: tuple[int, str, Lines, Lines] = 0, "", self._answered, self._not_modified
         self.entity_tag = representation.entity_tag.encode("latin-1")
 
-    def told(self, age: int, cache_status: str) -> tuple[Lines, Lines]:
-        """Return the headers of an answer and those of a 304, with where it comes from; they last for a second."""
-        told = self._told
-        if told[0] == age and told[1] == cache_status:
-            return told[2:]
-        where = tuple(self._where_from(age, cache_status))
-        self._told = told = age, cache_status, (*self._answered, *where), (*self._not_modified, *where)
-        return told[2:]
+    def headers(self, age: int, cache_status: str) -> tuple[Lines, Lines]:
+        """Return the headers of a full answer and those of a 304, with ``Age`` and ``Cache-Status``."""
+        last = self._last
+        if last[0] == age and last[1] == cache_status:
+            return last[2:]
+        source = tuple(self._source_headers(age, cache_status))
+        self._last = last = age, cache_status, (*self._answered, *source), (*self._not_modified, *source)
+        return last[2:]
 
-    def _where_from(self, age: int, cache_status: str) -> Iterable[tuple[bytes, bytes]]:
+    def _source_headers(self, age: int, cache_status: str) -> Iterable[tuple[bytes, bytes]]:
         if age or self._own_age or cache_status.startswith("hit"):
             yield b"age", b"%d" % (age + self._own_age)
         if cache_status:
@@ -73,13 +73,14 @@ class Rendered:
 
 
 def encoded(headers: Sequence[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
-    """Return headers as ASGI has them."""
+    """Return headers as ASGI header lines: names in lower case, all in bytes."""
     return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
 
 
 def privacy_of(operation: Operation) -> tuple[Lines, Lines]:
-    """Return what is said of every answer of an action without a cache control; the second where somebody in front
-    said who calls.
+    """Return the caching headers of an action without a cache control.
+
+    The second item is for requests whose caller a middleware has verified.
     """
     if not operation.is_private:
         return (), ()
@@ -89,12 +90,12 @@ def privacy_of(operation: Operation) -> tuple[Lines, Lines]:
 def answering(
     route: WebRoute, cached: Mapping[str, CachedOperation], invalidate: Invalidate | None = None
 ) -> Answering | None:
-    """Return how the answers of `route` are made; None where the operation's result is all of it.
+    """Return the function that answers requests of `route`; None if the operation's result is the whole answer.
 
     Args:
         route: The route.
         cached: `Service.cached`.
-        invalidate: What the operation invalidates; from `Service.invalidations`.
+        invalidate: Invalidates cached results after a write; from `Service.invalidations`.
     """
     operation = route.operation
     if (caching := cached.get(operation.name)) is not None:
@@ -157,10 +158,10 @@ def _cached(route: WebRoute, cached: CachedOperation) -> Answering:
 
 
 def answer_of(fetched: Fetched, default: int, scope: Scope, headers: Mapping[bytes, bytes], *, reads: bool) -> Answer:
-    """Return the answer with a representation; a 304 where the caller has it already.
+    """Return the answer with a representation, or a 304 if the client already has it.
 
     Args:
-        fetched: The representation, and where it comes from.
+        fetched: The representation and its source.
         default: The action's status.
         scope: The request.
         headers: Its headers.
@@ -170,21 +171,22 @@ def answer_of(fetched: Fetched, default: int, scope: Scope, headers: Mapping[byt
     rendered: Rendered | None = representation.renderings.get(key)
     if rendered is None:
         rendered = representation.renderings[key] = Rendered(representation, reads, by_cookie)
-    told, status = rendered.told(fetched.age, fetched.cache_status), representation.status or default
+    full, not_modified = rendered.headers(fetched.age, fetched.cache_status)
+    status = representation.status or default
     if reads and is_conditional(headers) and 200 <= status <= 299:
-        # nearly always it is the one tag that was sent before, alone
+        # fast path: most clients send only the one tag that they received before
         given = headers.get(b"if-none-match")
         is_same = given == rendered.entity_tag and not (b"if-match" in headers or b"if-unmodified-since" in headers)
         if is_same and _has_one_line(scope["headers"], b"if-none-match"):
-            return b"", 304, told[1]
+            return b"", 304, not_modified
         conditions = Conditions.of(scope["headers"], time.time())
         if _outcome(conditions, current_of(representation), reads=True) is Outcome.NOT_MODIFIED:
-            return b"", 304, told[1]
-    return representation.content, status, told[0]
+            return b"", 304, not_modified
+    return representation.content, status, full
 
 
 def _conditional(answer: Answering, find: FindCurrent) -> Answering:
-    """Return `answer` where the conditions of a request that changes something hold; a 412 where they do not."""
+    """Check the conditions of a write before `answer`; raise a 412 if one does not hold."""
 
     async def under_conditions(
         arguments: Any, context: CallContext, scope: Scope, headers: Mapping[bytes, bytes]
@@ -199,19 +201,19 @@ def _conditional(answer: Answering, find: FindCurrent) -> Answering:
 
 
 def _invalidating(answer: Answering, invalidate: Invalidate) -> Answering:
-    """Invalidate cached results after a successful write, before its answer goes out."""
+    """Invalidate cached results after a successful write, before its answer is sent."""
 
-    async def changed(arguments: Any, context: CallContext, scope: Scope, headers: Mapping[bytes, bytes]) -> Answer:
-        made = await answer(arguments, context, scope, headers)
-        if made[1] < 400:
+    async def written(arguments: Any, context: CallContext, scope: Scope, headers: Mapping[bytes, bytes]) -> Answer:
+        content, status, lines = await answer(arguments, context, scope, headers)
+        if status < 400:
             await invalidate(arguments)
-        return made
+        return content, status, lines
 
-    return changed
+    return written
 
 
 def _counted(answer: Answering) -> Answering:
-    """Return `answer` with what is left of the rate limit."""
+    """Add the rate limit headers to `answer`."""
 
     async def counted(arguments: Any, context: CallContext, scope: Scope, headers: Mapping[bytes, bytes]) -> Answer:
         return with_limits(await answer(arguments, context, scope, headers), context)
@@ -220,17 +222,19 @@ def _counted(answer: Answering) -> Answering:
 
 
 def with_limits(answer: Answer, context: CallContext) -> Answer:
-    """Return an answer with what is left of the rate limit, where the call was counted."""
+    """Return an answer with the rate limit headers, if the call was counted."""
     if context.limits is None:
         return answer
     body, status, lines = answer
     own = {name for name, _ in lines}
-    told = encoded(list(rate_limit_headers(context.limits).items()))
-    return body, status, [*lines, *(line for line in told if line[0] not in own)]
+    limits = encoded(list(rate_limit_headers(context.limits).items()))
+    return body, status, [*lines, *(line for line in limits if line[0] not in own)]
 
 
 def asked_of_cache(headers: Sequence[tuple[bytes, bytes]]) -> tuple[int | None, bool]:
-    """Return how old a kept result may be for a request, and whether a new one may be kept (RFC 9111 §5.2.1).
+    """Return the highest age of a cached result for a request, and whether a new result may be cached.
+
+    The rules are those of RFC 9111 §5.2.1.
 
     Args:
         headers: The header lines of the request.
@@ -246,15 +250,15 @@ def asked_of_cache(headers: Sequence[tuple[bytes, bytes]]) -> tuple[int | None, 
 
 
 def _has_one_line(headers: Sequence[tuple[bytes, bytes]], name: bytes) -> bool:
-    """Return whether a header of a request is not spread over several lines, which say what they say together."""
+    """Return whether a header of a request has exactly one line; the values of several lines belong together."""
     return [given for given, _ in headers].count(name) == 1
 
 
 def _outcome(conditions: Conditions, current: Current | None, *, reads: bool) -> Outcome:
-    """Return what the conditions of a request come to.
+    """Evaluate the conditions of a request.
 
     Raises:
-        PreconditionError: One does not hold.
+        PreconditionError: A condition does not hold.
     """
     outcome = conditions.evaluate(current, reads=reads, now=time.time())
     if outcome is Outcome.FAILED:

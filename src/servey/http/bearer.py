@@ -11,14 +11,14 @@ from servey.security.authorization import Authorization, checked_authorization
 from servey.service import Service
 
 AUTHORIZATION_KEY = "servey.authorization"
-"""The ASGI scope key under which a middleware may leave an `Authorization` that it has verified; None for no caller."""
+"""The ASGI scope key where a middleware may put the `Authorization` that it has verified; None for no caller."""
 
 
 def bearer_token(headers: Iterable[tuple[bytes, bytes]]) -> str:
     """Return the bearer token of a request that has an ``Authorization`` header.
 
     Raises:
-        UnauthorizedError: The header is not exactly one bearer token.
+        UnauthorizedError: There is not exactly one header with a bearer token.
     """
     given: bytes | None = None
     for name, value in headers:
@@ -36,10 +36,10 @@ def bearer_token(headers: Iterable[tuple[bytes, bytes]]) -> str:
 
 
 def authorization_left_in(scope: Scope) -> Authorization | None:
-    """Return the caller that a middleware has verified: what it left under `AUTHORIZATION_KEY`.
+    """Return the caller that a middleware has put under `AUTHORIZATION_KEY`.
 
     Raises:
-        TypeError: It is neither an `Authorization` nor None.
+        TypeError: The value is neither an `Authorization` nor None.
     """
     given = scope[AUTHORIZATION_KEY]
     return None if given is None else checked_authorization(given, f"the scope key {AUTHORIZATION_KEY}")
@@ -48,7 +48,7 @@ def authorization_left_in(scope: Scope) -> Authorization | None:
 async def authenticated(
     scope: Scope, service: Service, context: CallContext, deadline: float | None
 ) -> Authorization | None:
-    """Return the caller of a request: the one that a middleware has verified, or else the one of the bearer token.
+    """Return the caller of a request: from a middleware, or else from the bearer token.
 
     Args:
         scope: The ASGI scope.

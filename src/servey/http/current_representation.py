@@ -1,4 +1,4 @@
-"""What there is now of what a request is about to change, for the conditions of the request (RFC 9110 §13.1)."""
+"""The current representation of the resource that a write changes, for conditional requests (RFC 9110 §13.1)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from servey.http.request import Scope
 from servey.trigger.web_route import WebRoute
 
 FindCurrent = Callable[[Any, CallContext, Scope], Awaitable[Current | None]]
-"""Takes the arguments, the call's surroundings and the scope of a request; returns None when there is nothing."""
+"""Takes the arguments, the call context and the ASGI scope of a write; returns None if the resource does not exist."""
 
 
 def current_of(representation: Representation) -> Current:
@@ -24,31 +24,28 @@ def current_of(representation: Representation) -> Current:
 
 
 def find_current(route: WebRoute, cached: Mapping[str, CachedOperation]) -> FindCurrent | None:
-    """Return how the present state is found of what a route changes, for the conditions of its requests.
+    """Return the function that finds the current representation for writes of `route`.
 
-    It is what the action's own cache control says of it, in a method `current_etag`; otherwise the answer of the
-    action with a cache control that serves GET at the same path (`WebRoute.current`). It is asked as its caller, and
-    always anew. Where there is neither, nobody knows, and conditions are ignored (RFC 9110 §13.2.1).
+    The method `current_etag` of the action's cache control is used first. Otherwise, the action with a cache control
+    that serves GET at the same path (`WebRoute.current`) is called for the same caller, past the result cache. If the
+    service has neither, the function is None and conditions are ignored (RFC 9110 §13.2.1).
     """
     operation, source = route.operation, route.current
     if source is None:
         return None
     if source is not route:
-        return _asking(source, cached[source.operation.name], operation)
+        return _by_reading(source, cached[source.operation.name], operation)
     current_etag = cached[operation.name].current_etag
 
-    async def ask(arguments: Any, context: CallContext, scope: Scope) -> Current | None:
-        told = await current_etag(arguments, context)
-        return None if told is None else Current(f'"{told}"')
+    async def find(arguments: Any, context: CallContext, scope: Scope) -> Current | None:
+        etag = await current_etag(arguments, context)
+        return None if etag is None else Current(f'"{etag}"')
 
-    return ask
+    return find
 
 
 def arguments_at(route: WebRoute, parameters: Sequence[str]) -> Any | None:
-    """Return the arguments that a path has for the route that serves GET there.
-
-    None where they are not what that takes, so that there can be nothing at the path.
-    """
+    """Return the path parameters as arguments of `route`; None if they are not valid, so nothing can exist there."""
     names = route.trigger.path_parameters
     try:
         return route.operation.decode_text((), dict(zip(names, parameters, strict=True)) if names else {})
@@ -57,22 +54,22 @@ def arguments_at(route: WebRoute, parameters: Sequence[str]) -> Any | None:
 
 
 def parameters_of(scope: Scope) -> Sequence[str]:
-    """Return the parameters in the path of a request, in their order."""
+    """Return the values of the path parameters of a request, in order."""
     return tuple(scope.get("path_params", {}).values())
 
 
-def _asking(route: WebRoute, cached: CachedOperation, write: Operation) -> FindCurrent:
+def _by_reading(route: WebRoute, cached: CachedOperation, write: Operation) -> FindCurrent:
     operation = route.operation
 
-    async def ask(arguments: Any, context: CallContext, scope: Scope) -> Current | None:
-        # a further call with the deadline of the write, so that both together take no longer
+    async def find(arguments: Any, context: CallContext, scope: Scope) -> Current | None:
+        # the read shares the deadline of the write
         until = write.deadline(context, write.runtime)
-        asked = context.further(context.transport, until)
-        await operation.check_access(asked)
+        reading = context.further(context.transport, until)
+        await operation.check_access(reading)
         if (given := arguments_at(route, parameters_of(scope))) is None:
             return None
         try:
-            fetched = await cached.fetch(given, asked, max_age=0)  # cached, so that the next GET after a 412 is quick
+            fetched = await cached.fetch(given, reading, max_age=0)  # stores the result: a GET after a 412 is quick
         except CallError as error:
             if error.status in (404, 410):
                 return None
@@ -80,4 +77,4 @@ def _asking(route: WebRoute, cached: CachedOperation, write: Operation) -> FindC
         found = fetched.representation
         return current_of(found) if 200 <= (found.status or 200) <= 299 else None
 
-    return ask
+    return find

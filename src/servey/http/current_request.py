@@ -1,4 +1,4 @@
-"""Make the current request known to code outside of actions, so that its calls have the request's caller."""
+"""Give code outside of actions the current request, so that its calls have the caller of the request."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class ScopedRequest:
 
     @property
     def request_id(self) -> str:
-        """The id in the answer and in the log."""
+        """The request id, as in the answer and in the log."""
         if not self._request_id:
             self._request_id = request_id_of(dict(self._scope["headers"]))
         return self._request_id
@@ -35,7 +35,7 @@ class ScopedRequest:
         return client_of(self._scope)
 
     async def caller(self) -> Authorization | None:
-        """Return the caller that a middleware has verified, or else the one of the token."""
+        """Return the caller: from a middleware, or else from the bearer token."""
         context = CallContext(Origin.NETWORK, "rest", self.request_id, client=self.client)
         deadline = self._service.runtime.loop.time() + self._service.settings.calls.timeout
         return await authenticated(self._scope, self._service, context, deadline)

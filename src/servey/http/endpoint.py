@@ -1,4 +1,4 @@
-"""The ASGI endpoint of one web route: reads the request, calls the operation, sends what came of it."""
+"""The ASGI endpoint of one web route: reads the request, calls the operation, sends the answer."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ from servey.trigger.web_route import WebRoute
 _log = logging.getLogger("servey.rest")
 
 CALL_KEY = "servey.call"
-"""The ASGI scope key under which an action's endpoint leaves its name and its `CallContext`, for the access log."""
+"""The ASGI scope key where an action's endpoint puts the action's name and the `CallContext`, for the access log."""
 
 OPERATIONS_KEY = "servey.operations"
-"""The ASGI scope key under which the GraphQL endpoint stores its `Operations`, for the access log."""
+"""The ASGI scope key where the GraphQL endpoint puts its `Operations`, for the access log."""
 
 
 class Operations:
@@ -62,7 +62,7 @@ _BODILESS = frozenset({204, 205, 304})
 
 
 def action_endpoint(route: WebRoute, service: Service, problems: Problems, include: IncludePaths) -> Endpoint:
-    """Return the endpoint of `route`; everything that can be decided before a request is decided here."""
+    """Return the endpoint of `route`; all decisions that do not depend on the request are made here."""
     operation, settings = route.operation, service.settings
     is_unguarded, is_limited = operation.is_unguarded, operation.limiter is not None
     decode_text, decode_json, run, encode = (
@@ -127,9 +127,9 @@ def action_endpoint(route: WebRoute, service: Service, problems: Problems, inclu
             return
         except Disconnected:
             return
-        except BaseException as error:  # of a plugin's authorizer, or of a class of the arguments
+        except BaseException as error:  # from a plugin's authorizer, or from a class of the arguments
             if isinstance(error, asyncio.CancelledError) and is_stop(error):
-                if service.stopping:  # the server has waited long enough, and says nothing to the caller
+                if service.stopping:  # the server stops without an answer to the client
                     await send_problem(OverloadedError("the service is shutting down"), context.request_id, scope, send)
                 raise
             failed = defect(error, "the request failed", log=_log, request_id=context.request_id, action=name)
@@ -148,7 +148,7 @@ def action_endpoint(route: WebRoute, service: Service, problems: Problems, inclu
 
 
 def options_endpoint(allow: str) -> Endpoint:
-    """Return the endpoint of OPTIONS (RFC 9110 §9.3.7): no content, and what is allowed."""
+    """Return the endpoint of OPTIONS (RFC 9110 §9.3.7): no content, and the allowed methods."""
     allowed = (b"allow", allow.encode("ascii"))
 
     async def endpoint(scope: Scope, receive: Receive, send: Send) -> None:

@@ -1,4 +1,4 @@
-"""``?include=``: the answer of a GET whose caller wants results of nested actions in it."""
+"""``?include=``: the answer of a GET contains results of nested actions."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from servey.trigger.web_route import WebRoute
 
 Pairs = Sequence[tuple[str, str]]
 AnswerIncluding = Callable[[Pairs, CallContext, Scope, Mapping[bytes, bytes]], Awaitable[Answer]]
-"""Takes the query's names and values, the call's surroundings, the scope and its headers."""
+"""Takes the names and values of the query, the call context, the ASGI scope and the request headers."""
 
 _OF_THE_RESULT_ALONE = frozenset({"age", "cache-control", "etag", "expires", "last-modified", "pragma"})
-"""What the headers of a `Reply` say of its own value, and not of what is answered."""
+"""The headers of a `Reply` that hold for its own value, but not for the whole answer."""
 
 
 def answer_including(
     route: WebRoute, paths: IncludePaths, cached: Mapping[str, CachedOperation], *, ignore_unknown: bool
 ) -> AnswerIncluding | None:
-    """Return how the answers of `route` are made that include nested actions; None where none can be.
+    """Return the function that answers requests with ``?include=``; None if `route` has no nested actions to include.
 
     Args:
         route: The route.
-        paths: Reads the paths.
+        paths: Parses the include paths.
         cached: The operations with a cache control, by name.
         ignore_unknown: Whether the server ignores unknown parameters.
     """
@@ -63,7 +63,7 @@ def answer_including(
 
     async def answer(pairs: Pairs, context: CallContext, scope: Scope, headers: Mapping[bytes, bytes]) -> Answer:
         arguments, tree = read(pairs, scope)
-        context.client = client_of(scope)  # nested actions may have rate limits where this one has none
+        context.client = client_of(scope)  # nested actions may have rate limits even if this action has none
         max_age, store = asked_of_cache(scope["headers"])
         execution = IncludeExecution(paths.targets, cached, context, max_age=max_age, store=store)
         document = await execution.run(operation, arguments, tree)
@@ -74,9 +74,9 @@ def answer_including(
 
 def _answered(operation: Operation, document: CompoundDocument, scope: Scope, headers: Mapping[bytes, bytes]) -> Answer:
     status, reply = operation.action.status, document.reply
-    told = ReplyHeaders(reply.headers)
+    own = ReplyHeaders(reply.headers)
     rest = {name: value for name, value in reply.headers.items() if name.lower() not in _OF_THE_RESULT_ALONE}
-    if operation.action.cache_control is not None or told.get("cache-control") or told.get("expires"):
+    if operation.action.cache_control is not None or own.get("cache-control") or own.get("expires"):
         representation = Representation.of(
             document.content, document.cache, private=document.private, status=reply.status, headers=rest
         )

@@ -1,4 +1,4 @@
-"""How a call error is answered over HTTP: as problem details (RFC 9457)."""
+"""Answer call errors over HTTP, as problem details (RFC 9457)."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _CONTENT_TYPE = (b"content-type", b"application/problem+json")
 
 
 class Problems:
-    """Answers with problem details, whose ``type`` leads to the errors catalogue.
+    """Answers with problem details, whose ``type`` is a link into the error catalogue.
 
     Args:
-        settings: Where the catalogue is.
+        settings: The settings, with the address of the catalogue.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -31,18 +31,18 @@ class Problems:
         types = self._types_at(quote(scope.get("root_path", ""), errors="replace"))
         try:
             return msgspec.json.encode(error.problem(request_id, types))
-        except (TypeError, ValueError, OverflowError, RecursionError):  # a text or `data` of the service's
+        except (TypeError, ValueError, OverflowError, RecursionError):  # from a text or the `data` of the service
             return msgspec.json.encode(problem_details(error, request_id, types))
 
     @staticmethod
     def headers(error: CallError, limits: RateLimitState | None = None) -> dict[str, str]:
-        """Return the headers of a problem besides those of its content, their names in lower case.
+        """Return the headers of a problem except those of its content, with names in lower case.
 
-        No cache keeps a problem (RFC 9111 §5.2.2.5), unless the error says otherwise.
+        The default is ``Cache-Control: no-store`` (RFC 9111 §5.2.2.5); the error may override it.
 
         Args:
             error: The error.
-            limits: What is left of the rate limit of the action, when the call was counted.
+            limits: The state of the action's rate limit, if the call was counted.
         """
         headers = {"cache-control": "no-store"}
         if limits is not None:

@@ -1,4 +1,4 @@
-"""Reading an ASGI request: query string, body and request id. Nothing here knows an action."""
+"""Read an ASGI request: query string, body and request id. Nothing here depends on actions."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Disconnected(Exception):
 
 
 def request_id_of(headers: Mapping[bytes, bytes]) -> str:
-    """Return the caller's ``X-Request-ID`` when it is fit for logs and headers, otherwise a new one."""
+    """Return the client's ``X-Request-ID`` if it is safe in logs and headers, otherwise a new id."""
     given = headers.get(b"x-request-id")
     if given is not None and _REQUEST_ID.match(given):
         return given.decode("ascii")
@@ -43,7 +43,7 @@ def request_id_of(headers: Mapping[bytes, bytes]) -> str:
 
 
 def client_of(scope: Scope) -> str:
-    """Return the address that a request comes from; empty where the server does not say it."""
+    """Return the address of the client; empty if the server does not know it."""
     client = scope.get("client")
     return client[0] if client else ""
 
@@ -52,7 +52,7 @@ def query_pairs(query: bytes, limit: int) -> Sequence[tuple[str, str]]:
     """Return the names and values of a query string (WHATWG URL §5.1), strictly.
 
     Raises:
-        UriTooLongError: It is longer than `limit` bytes.
+        UriTooLongError: The query string is longer than `limit` bytes.
         MalformedError: Its percent-encoding or its UTF-8 is wrong, or it has over 1,000 fields.
     """
     if len(query) > limit:
@@ -75,10 +75,10 @@ def query_pairs(query: bytes, limit: int) -> Sequence[tuple[str, str]]:
 
 
 def unescape_segment(segment: str) -> str:
-    """Return one path segment with its percent-encoding undone (RFC 3986 §2.1), strictly.
+    """Decode the percent-encoding of one path segment (RFC 3986 §2.1), strictly.
 
     Raises:
-        MalformedError: Its percent-encoding or its UTF-8 is wrong.
+        MalformedError: The percent-encoding or the UTF-8 is wrong.
     """
     from urllib.parse import unquote_to_bytes
 
@@ -90,13 +90,13 @@ def unescape_segment(segment: str) -> str:
 
 
 def check_content_type(headers: Mapping[bytes, bytes]) -> None:
-    """Return when a body is declared to be JSON: ``application/json`` or ``application/*+json``, in UTF-8.
+    """Check that a body is declared as JSON: ``application/json`` or ``application/*+json``, in UTF-8.
 
-    Browsers send forms and plain text across origins without asking; refusing them is what keeps a page
-    elsewhere from calling actions with its visitor's cookies.
+    Browsers send forms and plain text to other origins without a preflight request. The server refuses them, so a page
+    of another origin cannot call actions with the cookies of its visitor.
 
     Raises:
-        UnsupportedMediaError: It is of another type, or of none.
+        UnsupportedMediaError: The body has another content type, or none.
     """
     if b"content-encoding" in headers and headers[b"content-encoding"].strip().lower() != b"identity":
         raise UnsupportedMediaError("the content is encoded; send it as it is")
@@ -110,16 +110,16 @@ def check_content_type(headers: Mapping[bytes, bytes]) -> None:
         if name.strip() == "charset" and value.strip(' "') not in ("utf-8", "utf8"):
             is_json = False
     if not is_json:
-        shown = given.decode("latin-1")[:100] if given else "not said"
+        shown = given.decode("latin-1")[:100] if given else "missing"
         raise UnsupportedMediaError(f"the content type is {shown}; send application/json in UTF-8")
 
 
 async def read_json(receive: Receive, headers: Mapping[bytes, bytes], limit: int) -> bytes:
-    """Return the whole body, which has to be declared JSON; no body stands for an empty object.
+    """Return the whole JSON body; an empty body means an empty object.
 
     Raises:
-        UnsupportedMediaError: It is declared to be something else, or nothing.
-        TooLargeError: It has, or is declared to have, more than `limit` bytes; the rest is not read.
+        UnsupportedMediaError: The body has another content type, or none.
+        TooLargeError: The body has more than `limit` bytes, or declares so; the rest is not read.
         Disconnected: The client went away.
     """
     content_type = headers.get(b"content-type")
@@ -132,7 +132,7 @@ async def read_json(receive: Receive, headers: Mapping[bytes, bytes], limit: int
     if message["type"] == "http.disconnect":
         raise Disconnected
     body: bytes = message.get("body", b"")
-    if message.get("more_body"):  # hardly ever: one message has it all
+    if message.get("more_body"):  # rare: most bodies are one message
         body = await _whole_body(body, receive, limit)
     if len(body) > limit:
         raise _too_large(limit)
@@ -144,7 +144,7 @@ async def read_json(receive: Receive, headers: Mapping[bytes, bytes], limit: int
 
 
 async def _whole_body(first: bytes, receive: Receive, limit: int) -> bytes:
-    """Return a body that comes in pieces; at most one piece over the limit is read."""
+    """Return a body that arrives in several messages; stop reading after the first message over the limit."""
     parts, size, more = [first], len(first), True
     while more and size <= limit:
         message = await receive()
@@ -157,10 +157,10 @@ async def _whole_body(first: bytes, receive: Receive, limit: int) -> bytes:
 
 
 def refuse_query(query: bytes, limit: int) -> None:
-    """Refuse the query string of a request whose action reads its body, unless it is empty.
+    """Refuse a query string if the action reads the body.
 
     Raises:
-        InvalidError: It names something; has a problem for each.
+        InvalidError: The query string has fields; one problem for each field.
     """
     unknown = [
         Problem(step("", name), "unknown: this action reads its body, not the query")

@@ -1,7 +1,7 @@
-"""The routing table: method and path of every action in dicts and a tree, whatever their number.
+"""The routing table: the method and path of every action, in dicts and a tree.
 
-A plain path is one look-up, a path template one look-up for each segment; trying routes one after another would make
-every request slow in a service with a thousand actions.
+A plain path needs one look-up, a path template one look-up for each segment. So routing stays fast in a service with a
+thousand actions.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ Methods = dict[str, Endpoint]
 
 
 class ActionPath:
-    """One path of actions, which `ActionTable.find` sets as ``scope["route"]``.
+    """One path of actions; `ActionTable.find` sets it as ``scope["route"]``.
 
-    Instrumentations such as those of OpenTelemetry and Prometheus read the path template from it.
+    The instrumentations of OpenTelemetry and Prometheus read the path template from it.
 
     Args:
         path: The path or path template, without the root path.
 
     Attributes:
         path: The path or path template.
-        path_format: The same; FastAPI's name for it.
+        path_format: The same, under the name that FastAPI uses.
         methods: The methods of the actions with this path.
     """
 
@@ -39,7 +39,7 @@ class ActionPath:
 
 
 class _Segment:
-    """A node of the tree of templates: what may follow, and what is served when nothing does."""
+    """A node in the tree of path templates: its child segments, and the endpoints of a path that ends here."""
 
     __slots__ = ("fixed", "methods", "parameter", "templates")
 
@@ -48,11 +48,11 @@ class _Segment:
         self.parameter: _Segment | None = None
         self.methods: _Methods | None = None
         self.templates: dict[str, tuple[ActionPath, tuple[str, ...]]] = {}
-        """The template of each method, with the names of its parameters."""
+        """The template of each method, with the names of the path parameters."""
 
 
 class _Methods:
-    """The endpoints of one path, by method; any other method is answered too."""
+    """The endpoints of one path, by method; `other` answers all other methods."""
 
     __slots__ = ("_problems", "allowed", "get", "other", "route")
 
@@ -74,12 +74,12 @@ class _Methods:
 
 
 class ActionTable:
-    """Every web route of a service, to be looked up by method and path.
+    """The web routes of a service, by method and path.
 
     Args:
         service: The service.
-        problems: Answers what goes wrong.
-        reserved: Paths that no template takes; a last ``*`` stands for all below.
+        problems: Answers call errors.
+        reserved: Paths that no template matches; a final ``*`` includes all paths below.
     """
 
     def __init__(self, service: Service, problems: Problems, reserved: Sequence[str] = ()) -> None:
@@ -116,7 +116,7 @@ class ActionTable:
         return list(self._paths.values())
 
     def before(self, app: Endpoint) -> Endpoint:
-        """Return an ASGI application that serves the actions itself, and everything else by `app`."""
+        """Return an ASGI application that serves the actions, and passes all other requests to `app`."""
         find = self.find
 
         def actions_first(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
@@ -126,13 +126,13 @@ class ActionTable:
         return actions_first
 
     def find(self, scope: Scope) -> Endpoint | None:
-        """Return what serves the path of an HTTP request (for a method not served, the 405), or None.
+        """Return the endpoint for the path of an HTTP request, or None.
 
-        Sets ``route`` in the scope, and for a path template ``path_params``.
+        For another method the endpoint answers 405. Sets ``route`` in the scope, and ``path_params`` for a template.
         """
         path: str = scope["path"]
         root: str = scope.get("root_path", "")
-        # as Starlette does: what does not begin with the root path has been taken off it by a proxy already
+        # as in Starlette: if the path does not begin with the root path, a proxy has already removed it
         if root and path.startswith(root) and path[len(root) : len(root) + 1] in ("", "/"):
             path = path[len(root) :]
         else:
@@ -140,7 +140,7 @@ class ActionTable:
         methods = self._plain.get(path)
         if methods is not None:
             raw: bytes | None = scope.get("raw_path")
-            if not raw or b"%" not in raw or b"%2F" not in raw.upper():  # an escaped slash divides no segments
+            if not raw or b"%" not in raw or b"%2F" not in raw.upper():  # an escaped slash does not split segments
                 scope["route"] = methods.route
                 return methods.get(scope["method"]) or methods.other
         if self._has_templates and path not in self._reserved and not path.startswith(self._reserved_below):
@@ -150,7 +150,7 @@ class ActionTable:
     def _find_template(self, scope: Scope, root: str, path: str) -> Endpoint | None:
         raw: bytes = scope.get("raw_path") or b""
         try:
-            if b"%" in raw:  # an escaped slash must not split a segment, nor a wrong escape pass
+            if b"%" in raw:  # an escaped slash must not split a segment, and a wrong escape is an error
                 escaped = raw.decode("latin-1").partition("?")[0].split("/")[1 + root.count("/") :]
                 segments = [unescape_segment(segment) for segment in escaped]
             else:
@@ -172,9 +172,9 @@ class ActionTable:
 
 
 def _walk(root: _Segment, segments: list[str], values: list[str]) -> _Segment | None:
-    """Return the node that `segments` lead to, a fixed segment before a parameter; collect the parameters."""
+    """Return the node of `segments`, and collect the parameters in `values`; fixed segments go before parameters."""
     node = root
-    turns: list[tuple[int, _Segment, int]] = []  # where a parameter could have been taken instead
+    turns: list[tuple[int, _Segment, int]] = []  # places where a parameter would match, too
     at, end = 0, len(segments)
     while True:
         segment = segments[at] if at < end else None
@@ -190,8 +190,8 @@ def _walk(root: _Segment, segments: list[str], values: list[str]) -> _Segment | 
         if following is None:
             if not turns:
                 return None
-            at, following, kept = turns.pop()
-            del values[kept:]
+            at, following, count = turns.pop()
+            del values[count:]
             values.append(segments[at])
         node = following
         at += 1

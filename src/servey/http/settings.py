@@ -1,4 +1,4 @@
-"""The settings of HTTP: the limits of requests, what nested results they may include, and CORS."""
+"""The settings of HTTP: request limits, limits of nested results, and CORS."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from servey.settings_part import Positive, SettingsPart, Variable
 
 _ORIGIN = r"[a-z][a-z0-9+.-]*://[a-z0-9._:\[\]-]+"
-"""The ``Origin`` that a browser sends (RFC 6454 §6.2): the host in lower case, an international one in Punycode."""
+"""The ``Origin`` header of a browser (RFC 6454 §6.2): the host is in lower case, and in Punycode if not ASCII."""
 
 
 class HttpSettings(SettingsPart, frozen=True, kw_only=True):
@@ -50,18 +50,18 @@ class HttpSettings(SettingsPart, frozen=True, kw_only=True):
         for origin in self.cors_origins:
             if origin != "*" and not re.fullmatch(_ORIGIN, origin):
                 yield (
-                    f"CORS_ALLOWED_ORIGINS has {origin!r}, which is no origin: write scheme and host in lower case, "
-                    "as in https://example.com, without a path and without a pattern"
+                    f"CORS_ALLOWED_ORIGINS has {origin!r}, which is not an origin: write scheme and host in lower "
+                    "case, as in https://example.com, without a path and without a pattern"
                 )
         if "*" in self.cors_origins and self.cors_credentials:
             yield (
-                "CORS_ALLOWED_ORIGINS is * and CORS_ALLOW_CREDENTIALS is on: every page of the web could act for "
-                "your users. List the origins, or switch credentials off."
+                "CORS_ALLOWED_ORIGINS is * and CORS_ALLOW_CREDENTIALS is on: every web page could act for your users. "
+                "List the origins, or switch credentials off."
             )
 
 
 class SelectionSettings(SettingsPart, frozen=True, kw_only=True):
-    """The limits of what one request may select: by ``?include=`` and in a GraphQL document."""
+    """The limits of a selection: of ``?include=``, and of a GraphQL document."""
 
     max_depth: Annotated[
         Positive,
@@ -79,7 +79,7 @@ class SelectionSettings(SettingsPart, frozen=True, kw_only=True):
         Positive,
         Variable(
             "SERVEY_MAX_COST",
-            "The cost limit of a request: a field costs 1, a field that calls an action costs 10, and everything in "
+            "The cost limit of a request: a field costs 1, a field that calls an action costs 10, and each field in "
             "a list costs ten times as much.",
             ("SERVEY_GRAPHQL_MAX_COST",),
         ),

@@ -28,7 +28,7 @@ def test_a_store_that_failed_is_left_alone_and_then_tried_by_one_caller_in_each_
         circuit.succeeded()
     assert [circuit.allows_request() for _ in range(3)] == [True] * 3
     assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
-        ("WARNING", "the store does not answer (TimeoutError); calls go on without it"),
+        ("WARNING", "the store does not answer (TimeoutError); calls continue without it"),
         ("INFO", "the store answers again"),
     ]
 

@@ -287,7 +287,7 @@ async def test_a_reply_cannot_share_what_is_private(value: str, control: Any, ca
     with caplog.at_level(logging.ERROR):
         response = await client(leaked).request("GET", "/actions/leaked", authorization=ROOT)
     assert (response.status, b"swordfish" in response.content) == (500, False)
-    assert "for its caller alone" in caplog.text
+    assert "only for its caller" in caplog.text
 
 
 @pytest.mark.parametrize("control", [None, TtlCacheControl(30)])
@@ -489,7 +489,7 @@ async def test_what_a_reply_says_of_its_age_grows_while_it_is_kept() -> None:
     made = Representation.of(b"1", CacheHeader(max_age=60), private=False, headers={"Age": "20"}, made_at=now)
     rendered = Rendered(made, reads=True, by_cookie=False)
     for age, status in ((0, "fwd=uri-miss; stored"), (0, "hit; ttl=60"), (7, "hit; ttl=53")):
-        for lines in rendered.told(age, status):
+        for lines in rendered.headers(age, status):
             assert [value for name, value in lines if name == b"age"] == [b"%d" % (20 + age)]
 
 
