@@ -52,9 +52,6 @@ class HumanFormatter(logging.Formatter):
 
     Control characters are written as escapes: a message may quote a caller's text, and a terminal would obey it. Lone
     surrogates are escaped, too, because most streams cannot write them.
-
-    Args:
-        has_time: Whether each line begins with the time (RFC 3339, UTC).
     """
 
     def __init__(self, *, has_time: bool = False) -> None:
@@ -113,12 +110,6 @@ class AccessRecord(logging.LogRecord):
 
     Making an ordinary record takes longer than answering a small request. This one leaves out the place in the source,
     the thread and the process.
-
-    Args:
-        name: The logger.
-        level: The level.
-        message: What people read.
-        members: What the JSON object has besides; the record's attributes, too.
     """
 
     members: dict[str, Any]

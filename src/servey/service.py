@@ -114,7 +114,7 @@ class Service:
         )
         self._has_warned = False
         builder = ServiceBuilder(
-            self, injection=self._injection, runtimes=self._runtimes, triggers=self._triggers, errors=errors
+            service=self, injection=self._injection, runtimes=self._runtimes, triggers=self._triggers, errors=errors
         )
         self.operations: Mapping[str, Operation] = MappingProxyType(builder.build(declared.actions))
         self.cached: Mapping[str, CachedOperation] = MappingProxyType(builder.cached)
@@ -125,9 +125,9 @@ class Service:
             self.settings.login,
             production=self.settings.production,
             is_generated="JWT_SECRET_KEY" in self.settings.generated,
-            authorizers=_flat(plugin.authorizers() for plugin in self.plugins),
+            own_authorizers=_flat(plugin.authorizers() for plugin in self.plugins),
             authenticators=_flat(plugin.authenticators() for plugin in self.plugins),
-            operations=self.operations.values(),
+            operations=self.operations,
             routes=self.web_routes,
             runtimes=self._runtimes,
         )
@@ -191,11 +191,7 @@ class Service:
     async def visible_to(
         self, context: CallContext, operations: Iterable[Operation] | None = None
     ) -> Sequence[Operation]:
-        """Return the operations that the caller of `context` may call, each once. Nothing is counted.
-
-        Args:
-            context: The call of the caller. All the access checks together have the time of one call.
-            operations: The operations to check; default: all of the service.
+        """Return the operations that the caller of `context` may call, each once, within the time of one call.
 
         Raises:
             DeadlineError: The access controls take too long.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from servey.action.action import Action
@@ -24,32 +25,17 @@ if TYPE_CHECKING:
     from servey.service import Service
 
 
+@dataclass(kw_only=True)
 class ServiceBuilder:
-    """Compiles actions for a service.
+    """Compiles actions for a service, with the triggers and error mappings of its plugins."""
 
-    Args:
-        service: The service, with its settings and plugins.
-        injection: Provides injected parameters.
-        runtimes: The runtimes of the service.
-        triggers: The triggers that plugins support.
-        errors: The error mappings of plugins.
-
-    Attributes:
-        cached: The operations with a cache control, by name.
-    """
-
-    def __init__(
-        self,
-        service: Service,
-        *,
-        injection: Injection,
-        runtimes: Runtimes,
-        triggers: Sequence[TriggerSupport],
-        errors: Sequence[ErrorMapping],
-    ) -> None:
-        self._service, self._injection, self._runtimes = service, injection, runtimes
-        self._triggers, self._errors = triggers, errors
-        self.cached: dict[str, CachedOperation] = {}
+    service: Service
+    injection: Injection
+    runtimes: Runtimes
+    triggers: Sequence[TriggerSupport]
+    errors: Sequence[ErrorMapping]
+    cached: dict[str, CachedOperation] = field(default_factory=dict[str, "CachedOperation"])
+    """The operations with a cache control, by name."""
 
     def build(self, actions: Sequence[Action]) -> dict[str, Operation]:
         """Compile actions, the nested actions on what they return, and so on; return the operations by name.
@@ -92,21 +78,21 @@ class ServiceBuilder:
         return operations
 
     def _compile(self, action: Action, owner: type | None) -> Operation:
-        signature = ActionSignature.of(action, self._injection.types, owner)
+        signature = ActionSignature.of(action, self.injection.types, owner)
         operation = Operation(
             signature,
-            runtimes=self._runtimes,
-            injection=self._injection,
-            engines=self._service.engines,
-            errors=self._errors,
-            timeout=self._service.settings.calls.timeout,
+            runtimes=self.runtimes,
+            injection=self.injection,
+            engines=self.service.engines,
+            errors=self.errors,
+            timeout=self.service.settings.calls.timeout,
             limiter=self._limiter(signature),
-            service=self._service,
+            service=self.service,
         )
         if action.cache_control is not None:
             from servey.cache_control.cached_operation import CachedOperation  # not for actions without one
 
-            store = None if self._service.settings.stores.result_cache == "off" else lambda: self._service.result_store
+            store = None if self.service.settings.stores.result_cache == "off" else lambda: self.service.result_store
             self.cached[operation.name] = CachedOperation(operation, store)
         for trigger in action.triggers:
             self._check_trigger(operation, trigger)
@@ -119,9 +105,9 @@ class ServiceBuilder:
         from servey.security.rate_limit.rate_limit import parse_rate_limit
 
         limits = parse_rate_limit(action.rate_limit, signature.name, action.where)
-        from servey.security.rate_limit.action_rate_limiter import ActionRateLimiter
+        from servey.security.rate_limit.call_counter import ActionRateLimiter
 
-        return ActionRateLimiter(signature.name, limits, self._service.call_counter)
+        return ActionRateLimiter(signature.name, limits, self.service.call_counter)
 
     def _check_trigger(self, operation: Operation, trigger: Any) -> None:
         kind: type = trigger if isinstance(trigger, type) else type(trigger)
@@ -131,7 +117,7 @@ class ServiceBuilder:
                 where=operation.action.where,
                 fix=f"make one: {kind.__name__}(…)",
             )
-        served = [support for support in self._triggers if isinstance(trigger, support.type)]
+        served = [support for support in self.triggers if isinstance(trigger, support.type)]
         if not served:
             raise DefinitionError(
                 f"no loaded plugin serves {kind.__name__}, a trigger of {operation.name}",
@@ -146,11 +132,7 @@ class ServiceBuilder:
 
 
 def check_declared(functions: Iterable[Any], kind: str) -> None:
-    """Check that functions are decorated.
-
-    Args:
-        functions: The functions.
-        kind: The name of the decorator, such as ``"action"``.
+    """Check that functions are decorated with the decorator of the name `kind`.
 
     Raises:
         DefinitionError: Some are not.

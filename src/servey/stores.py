@@ -18,12 +18,6 @@ def store_opener(
 ) -> Callable[[], T] | None:
     """Return a function that opens the store at a URL; None for ``memory`` and ``off``, which are no URLs.
 
-    Args:
-        variable: The name of the environment variable that has the URL.
-        url: The URL.
-        supports: The stores of the plugins; the first for a scheme counts.
-        settings: The settings of the service.
-
     Raises:
         SettingsError: No plugin opens such a URL. The message does not repeat the URL, which may have a password.
     """

@@ -41,6 +41,14 @@ class RateLimitState(msgspec.Struct, frozen=True, gc=False):
     remaining: int
     reset: int
 
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers of a counted call (draft-ietf-httpapi-ratelimit-headers-10); a policy needs a name (§3)."""
+        return {
+            "RateLimit-Policy": f'"default";q={self.limit};w={self.window}',
+            "RateLimit": f'"default";r={self.remaining};t={self.reset}',
+        }
+
 
 class CallContext(msgspec.Struct, gc=False):
     """One call's surroundings; an action that has a parameter of this type gets it injected.

@@ -84,9 +84,6 @@ class ActionCommand(click.Command):
     """The command of one action.
 
     Its documentation is read when it is shown: a call does without the docstring's parser.
-
-    Args:
-        operation: The action.
     """
 
     def __init__(self, operation: Operation) -> None:

@@ -28,12 +28,7 @@ _SAMPLE = """
 
 
 class CommandError(click.ClickException):
-    """A command cannot do what it was asked.
-
-    Args:
-        message: Why.
-        code: The program's exit code.
-    """
+    """A command cannot do what it was asked; `code` is the exit code of the program."""
 
     def __init__(self, message: str, code: int) -> None:
         super().__init__(message)
@@ -41,12 +36,7 @@ class CommandError(click.ClickException):
 
 
 def show_usage_error(error: click.ClickException, color: bool | None = None) -> int:
-    """Tell what is wrong with the command line; return the exit code.
-
-    Args:
-        error: What is wrong.
-        color: Whether to use colours; None: as the command's context says.
-    """
+    """Tell what is wrong with the command line; return the exit code. By default, the command decides on colours."""
     if not isinstance(error, click.UsageError):
         _say(error.format_message(), color=color)
         return error.code if isinstance(error, CommandError) else error.exit_code
@@ -60,13 +50,7 @@ def show_usage_error(error: click.ClickException, color: bool | None = None) -> 
 
 
 def show_call_error(error: CallError, request_id: str, place: Callable[[str], str]) -> None:
-    """Tell why a call failed: its code and detail, and every problem on a line of its own.
-
-    Args:
-        error: The error.
-        request_id: What the log knows the call by; told when the log has more.
-        place: Returns what the caller wrote at a JSON pointer.
-    """
+    """Tell why a call failed: its code, its detail and every problem, at the `place` of its JSON pointer."""
     detail = error.detail
     if error.exit_code == EX_SOFTWARE:
         detail = f"the service has a defect; its log has more on request {request_id}"

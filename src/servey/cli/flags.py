@@ -65,11 +65,7 @@ class Flag:
         return self.parameter.name
 
     def option(self, key: str) -> click.Option:
-        """Return the option of click; its value is a tuple of texts, or a bool, or None when it is not given.
-
-        Args:
-            key: Under which click keeps the value; a parameter's own name may be one that click refuses.
-        """
+        """Return the option of click with the name `key`; its value is a tuple of texts, or a bool, or None."""
         if self.off:
             return click.Option([key, f"{self.on}/{self.off}"], is_flag=True, default=None)
         choices = _choices(self._item)
@@ -154,12 +150,7 @@ class _Text(click.ParamType[str]):
 
 
 def flags_of(operation: Operation, taken: Collection[str]) -> tuple[Flag, ...]:
-    """Return a flag for every parameter of `operation`.
-
-    Args:
-        operation: The operation.
-        taken: The options that the command itself has; a parameter of the name gets ``--param-NAME``.
-    """
+    """Return a flag for every parameter; one with the name of a `taken` option gets ``--param-NAME``."""
     used = set(taken)
     names: dict[str, str] = {}
     for name in operation.arguments.parameters:

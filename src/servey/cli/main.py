@@ -23,8 +23,8 @@ COMMANDS = (
     Command("serve", "servey.cli.serve:serve", "Serve the actions over HTTP."),
     Command("call", "servey.cli.call:call", "Call an action and print its result as JSON."),
     Command("list", "servey.cli.listing:list_actions", "List the actions with their triggers and access."),
-    Command("openapi", "servey.cli.openapi:openapi", "Write the OpenAPI document to a file."),
-    Command("graphql-schema", "servey.cli.graphql_schema:graphql_schema", "Write the GraphQL schema to a file."),
+    Command("openapi", "servey.cli.documents:openapi", "Write the OpenAPI document to a file."),
+    Command("graphql-schema", "servey.cli.documents:graphql_schema", "Write the GraphQL schema to a file."),
     Command("config", "servey.cli.config:show_config", "Show the effective settings."),
     Command("token", "servey.cli.token:print_token", "Print a token for trying things out."),
     Command("new", "servey.cli.new:new", "Make a project that runs."),
@@ -162,11 +162,7 @@ def run(args: Sequence[str], *, program_name: str = "servey", default: str = "",
 
 
 def words(args: Sequence[str], default: str = "") -> list[str]:
-    """Return the arguments with ``--run=NAME`` replaced by the command that it means.
-
-    Args:
-        args: The arguments.
-        default: The command that is meant when none is named.
+    """Return the arguments with ``--run=NAME`` replaced by the command that it means, or by the default command.
 
     Raises:
         click.UsageError: ``--run`` or ``--action`` stands without the other, or has no value.

@@ -97,10 +97,7 @@ def checked(name: str) -> Path:
 
 
 def make(directory: Path) -> None:
-    """Write the project: all of it, or nothing.
-
-    Args:
-        directory: An empty directory, or one that does not exist.
+    """Write the project into a new or empty directory: all of it, or nothing.
 
     Raises:
         OSError: It cannot be written.

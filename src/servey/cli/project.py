@@ -23,12 +23,7 @@ _LOADERS = (os.path.join(_HOME, "finder") + os.sep, os.path.join(_HOME, "builtin
 
 
 class Project:
-    """The settings and the service that the commands work on.
-
-    Args:
-        settings: Default: read from the environment when first asked for.
-        service: Default: found by the settings when first asked for.
-    """
+    """The settings and the service that the commands work on; by default, those of the environment, when first used."""
 
     def __init__(self, *, settings: Settings | None = None, service: Service | None = None) -> None:
         if service is not None:

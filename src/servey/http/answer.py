@@ -22,7 +22,6 @@ from servey.errors import PreconditionError
 from servey.http.bearer import AUTHORIZATION_KEY
 from servey.http.current_representation import FindCurrent, current_of, find_current
 from servey.http.request import Scope
-from servey.security.rate_limit.rate_limit_headers import rate_limit_headers
 from servey.trigger.web_route import WebRoute
 from servey.trigger.web_trigger import WebTriggerMethod
 
@@ -227,7 +226,7 @@ def with_limits(answer: Answer, context: CallContext) -> Answer:
         return answer
     body, status, lines = answer
     own = {name for name, _ in lines}
-    limits = encoded(list(rate_limit_headers(context.limits).items()))
+    limits = encoded(list(context.limits.headers.items()))
     return body, status, [*lines, *(line for line in limits if line[0] not in own)]
 
 

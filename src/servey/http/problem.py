@@ -10,7 +10,6 @@ from servey.action.context import RateLimitState
 from servey.errors import CallError
 from servey.http.request import Endpoint, Receive, Scope, Send, request_id_of
 from servey.problem_details import problem_details
-from servey.security.rate_limit.rate_limit_headers import rate_limit_headers
 from servey.settings import Settings
 
 _CONTENT_TYPE = (b"content-type", b"application/problem+json")
@@ -46,7 +45,7 @@ class Problems:
         """
         headers = {"cache-control": "no-store"}
         if limits is not None:
-            headers |= {name.lower(): value for name, value in rate_limit_headers(limits).items()}
+            headers |= {name.lower(): value for name, value in limits.headers.items()}
         return headers | {name.lower(): value for name, value in error.headers.items()}
 
     async def send(

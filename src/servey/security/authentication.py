@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import takewhile
 from typing import TYPE_CHECKING
@@ -27,55 +28,35 @@ if TYPE_CHECKING:
 _log = logging.getLogger("servey.service")
 
 
+@dataclass(eq=False)
 class Authentication:
     """The authentication of one service.
 
     The modules that verify tokens are imported with the first token.
-
-    Args:
-        tokens: The settings of tokens.
-        login: The settings of the login for development.
-        production: Whether the service runs in production.
-        is_generated: Whether the secret of tokens is generated.
-        authorizers: The authorizers of plugins.
-        authenticators: The authenticators of plugins.
-        operations: The operations of the service.
-        routes: Their web routes.
-        runtimes: The runtimes of the service.
     """
 
-    def __init__(
-        self,
-        tokens: TokenSettings,
-        login: LoginSettings,
-        *,
-        production: bool,
-        is_generated: bool,
-        authorizers: Sequence[Authorizer],
-        authenticators: Sequence[Authenticator],
-        operations: Iterable[Operation],
-        routes: Iterable[WebRoute],
-        runtimes: Runtimes,
-    ) -> None:
-        self._tokens = tokens
-        self._login = login
-        self._production = production
-        self._is_generated = is_generated
-        self._own_authorizers = tuple(authorizers)
-        self._authenticators = tuple(authenticators)
-        self._operations = tuple(operations)
-        self._routes = tuple(routes)
-        self._runtimes = runtimes
+    tokens: TokenSettings
+    login: LoginSettings
+    production: bool
+    is_generated: bool
+    """Whether the secret of tokens is generated."""
+    own_authorizers: tuple[Authorizer, ...]
+    """The authorizers of plugins."""
+    authenticators: tuple[Authenticator, ...]
+    """The authenticators of plugins."""
+    operations: Mapping[str, Operation]
+    routes: Sequence[WebRoute]
+    runtimes: Runtimes
 
     @cached_property
     def authorizers(self) -> tuple[Authorizer, ...]:
         """The authorizers, in the order in which they are asked: those of plugins, then those of the settings."""
-        own = self._own_authorizers
-        if not self._tokens.has_keys or (own and self._is_generated):
+        own = self.own_authorizers
+        if not self.tokens.has_keys or (own and self.is_generated):
             return own
         from servey.security.authorizer.configured import configured_authorizers
 
-        return (*own, *configured_authorizers(self._tokens, is_generated=self._is_generated))
+        return (*own, *configured_authorizers(self.tokens, is_generated=self.is_generated))
 
     @cached_property
     def token_issuer(self) -> TokenIssuer | None:
@@ -90,18 +71,18 @@ class Authentication:
         """
         if self.token_issuer is None:
             return None
-        if self._authenticators:
-            return self._authenticators[0]
-        if self._production or self._login.debug_authenticator is False:
+        if self.authenticators:
+            return self.authenticators[0]
+        if self.production or self.login.debug_authenticator is False:
             return None
-        if self._login.debug_authenticator is None and any(route.path == "/login" for route in self._routes):
+        if self.login.debug_authenticator is None and any(route.path == "/login" for route in self.routes):
             return None
         from servey.security.authenticator.debug_authenticator import DebugAuthenticator, named_scopes
 
-        controls = (operation.action.access_control for operation in self._operations)
+        controls = (operation.action.access_control for operation in self.operations.values())
         return DebugAuthenticator(
-            self._login.debug_authenticator_username,
-            self._login.debug_authenticator_password,
+            self.login.debug_authenticator_username,
+            self.login.debug_authenticator_password,
             named_scopes(controls) | {"root"},
         )
 
@@ -130,7 +111,7 @@ class Authentication:
         if known is not None:
             return known
         with as_current_call(context):
-            return await in_time(self._by_first(token), deadline, self._runtimes.current().deadlines)
+            return await in_time(self._by_first(token), deadline, self.runtimes.current().deadlines)
 
     def remembered(self, token: str) -> Authorization | None:
         """Return the caller of a token that was verified a moment ago; None for any other token."""
@@ -176,12 +157,12 @@ class Authentication:
                 short, or an action needs a caller and no key verifies tokens.
         """
         self._check_secret()
-        if self.token_issuer is None and (self._authenticators or self._login.debug_authenticator):
+        if self.token_issuer is None and (self.authenticators or self.login.debug_authenticator):
             raise SettingsError(
                 "there is a login, and nothing signs its tokens: set JWT_SECRET_KEY "
                 f"({HOW_TO_MAKE_A_SECRET}) or SERVEY_JWT_PRIVATE_KEY"
             )
-        if not self.authorizers and self._production and (name := self._first_with_caller()):
+        if not self.authorizers and self.production and (name := self._first_with_caller()):
             raise SettingsError(
                 f"nothing verifies tokens, and {name} needs it: set JWT_SECRET_KEY ({HOW_TO_MAKE_A_SECRET}), "
                 "SERVEY_JWT_PRIVATE_KEY, SERVEY_JWT_PUBLIC_KEY, SERVEY_JWKS_URL or SERVEY_OIDC_ISSUER"
@@ -192,19 +173,19 @@ class Authentication:
     def _check_secret(self) -> None:
         from servey.security.authorizer.fixed_keys import MIN_SECRET
 
-        size = len(self._tokens.jwt_secret_key.encode())
+        size = len(self.tokens.jwt_secret_key.encode())
         if size == 0 or size >= MIN_SECRET:
             return
         message = (
             f"JWT_SECRET_KEY has {size} bytes, and {MIN_SECRET} are needed (RFC 7518 §3.2): {HOW_TO_MAKE_A_SECRET}"
         )
-        if self._production:
+        if self.production:
             raise SettingsError(message)
         _log.warning("%s; in production the service would not start", message)
 
     def _first_with_caller(self) -> str:
         """Return the name of the first action on the web that needs a caller; empty without one."""
-        for route in self._routes:
+        for route in self.routes:
             operation = route.operation
             if not operation.is_open and operation.action.access_control is not ALLOW_NONE:
                 return operation.name
@@ -219,19 +200,20 @@ class Authentication:
         if not isinstance(authorizer.keys, FixedKeys):
             if not authorizer.issuer:
                 _log.warning("%s: the service accepts every token that they verify", authorizer.origin)
-        elif not self._is_generated:  # a generated secret is good; reading it would import jwt
+        elif not self.is_generated:  # a generated secret is good; reading it would import jwt
             _ = authorizer.keys.ring
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
         """Keep the published keys of issuers up to date while the context is open."""
         async with AsyncExitStack() as stack:
-            if self._tokens.jwks_urls or self._tokens.oidc_issuers:
-                from servey.security.authorizer.jwt_authorizer import JwtAuthorizer
+            if self.tokens.jwks_urls or self.tokens.oidc_issuers:
+                from servey.security.authorizer.published_keys import PublishedKeys
 
                 for authorizer in self.authorizers:
-                    if isinstance(authorizer, JwtAuthorizer):
-                        await stack.enter_async_context(authorizer.running())
+                    keys = getattr(authorizer, "keys", None)
+                    if isinstance(keys, PublishedKeys):
+                        await stack.enter_async_context(keys.running())
             yield
 
 

@@ -7,24 +7,22 @@ from typing import Any, cast
 from servey.errors import MissingExtraError, SettingsError, is_missing
 
 try:
-    import redis
     import redis.asyncio
-    from redis.asyncio.retry import Retry as AsyncRetry
+    from redis.asyncio.retry import Retry
     from redis.backoff import NoBackoff
     from redis.exceptions import RedisError, TimeoutError
-    from redis.retry import Retry
 except ModuleNotFoundError as error:
     if not is_missing("redis", error):
         raise
     raise MissingExtraError("redis", "redis") from error
 
-__all__ = ["CONNECTIONS", "RedisError", "TimeoutError", "blocking_client", "checked_url", "client"]
+__all__ = ["CONNECTIONS", "RedisError", "TimeoutError", "checked_url", "client"]
 
 CONNECTIONS = 32
 """The most connections of one event loop."""
 
-_ASYNC, _SYNC = cast(Any, redis.asyncio), cast(Any, redis)
-"""The packages without types: their constructors take options that they do not declare."""
+_REDIS = cast(Any, redis.asyncio)
+"""The package without types: its constructors take options that they do not declare."""
 
 _ALIASES = {"valkey": "redis", "valkeys": "rediss"}
 _OURS = frozenset({"decode_responses", "encoding", "encoding_errors"})
@@ -45,7 +43,7 @@ def checked_url(url: str, setting: str) -> str:
     scheme, colon, rest = url.partition(":")
     url = f"{_ALIASES.get(scheme, scheme)}{colon}{rest}"
     try:
-        pool = _ASYNC.ConnectionPool.from_url(url)
+        pool = _REDIS.ConnectionPool.from_url(url)
         pool.connection_class(**pool.connection_kwargs)  # checks the options; connects at the first command
         is_valid = _OURS.isdisjoint(pool.connection_kwargs)
     except (ValueError, TypeError, RedisError):
@@ -66,25 +64,12 @@ def client(url: str, timeout: float | None, *, wait: float | None = None) -> Any
         timeout: Seconds to connect; None if the caller limits the time itself.
         wait: Seconds to wait for a free connection; default: `timeout`.
     """
-    pool = _ASYNC.BlockingConnectionPool.from_url(
+    pool = _REDIS.BlockingConnectionPool.from_url(
         url,
         max_connections=CONNECTIONS,
         timeout=timeout if wait is None else wait,
         socket_connect_timeout=timeout,
         **({"socket_timeout": None} if timeout is None else {}),
-        retry=AsyncRetry(NoBackoff(), 1),  # once more: a restarted server has closed the connections
+        retry=Retry(NoBackoff(), 1),  # once more: a restarted server has closed the connections
     )
-    return _ASYNC.Redis.from_pool(pool)
-
-
-def blocking_client(url: str, timeout: float) -> Any:
-    """Return a client for threads without an event loop."""
-    pool = _SYNC.BlockingConnectionPool.from_url(
-        url,
-        max_connections=CONNECTIONS,
-        timeout=timeout,
-        socket_connect_timeout=timeout,
-        socket_timeout=timeout,
-        retry=Retry(NoBackoff(), 1),
-    )
-    return _SYNC.Redis.from_pool(pool)
+    return _REDIS.Redis.from_pool(pool)

@@ -17,7 +17,6 @@ import asyncio
 import hashlib
 import logging
 import os
-import threading
 import time
 from collections.abc import Awaitable
 from typing import Any, Literal, TypeVar
@@ -30,8 +29,8 @@ from servey.cache_control.representation import Representation
 from servey.cache_control.result_store import Lease, Lookup, ResultKey
 from servey.errors import checked_headers
 from servey.servey_redis.connections import TimeoutError as RedisTimeoutError
-from servey.servey_redis.connections import blocking_client, checked_url, client
-from servey.servey_redis.invalidation_queue import InvalidationQueue, What
+from servey.servey_redis.connections import checked_url, client
+from servey.servey_redis.invalidation_queue import InvalidationQueue
 
 T = TypeVar("T")
 
@@ -109,9 +108,7 @@ class RedisResultStore:
         self._prefix = prefix
         self._circuit = CircuitBreaker("the store of results", _log)
         self._clients: dict[asyncio.AbstractEventLoop, _Client] = {}
-        self._lock = threading.Lock()
         self.pending = InvalidationQueue()
-        self._blocking: Any = None
 
     async def get(self, key: ResultKey) -> Lookup:
         """Return the result of a key."""
@@ -163,7 +160,7 @@ class RedisResultStore:
         try:
             asyncio.get_running_loop()
         except RuntimeError:
-            if not self._circuit.allows_request() or not self._settle_here():
+            if not self._circuit.allows_request() or not asyncio.run(self._settle_once()):
                 self._settle_elsewhere()
         else:
             self._settle_later()
@@ -186,16 +183,8 @@ class RedisResultStore:
                 found.settling.cancel()
                 await asyncio.wait((found.settling,))
             await found.redis.aclose()
-        if not self._clients and self._blocking is not None:
-            self._blocking.close()
-            self._blocking = None
 
     # --- pending invalidations ----------------------------------------------------------------------------------------
-
-    def _taken(self) -> tuple[dict[What, int], list[str]]:
-        """Return the pending invalidations, and the tokens to delete for them."""
-        waiting = self.pending.waiting()
-        return waiting, [self._token(scope, arguments) for scope, arguments in waiting]
 
     def _settle_later(self) -> None:
         """Start the one task of the running event loop that sends pending invalidations."""
@@ -219,10 +208,13 @@ class RedisResultStore:
 
     async def _settle(self) -> bool:
         """Send the pending invalidations, and return whether the server has confirmed them."""
-        waiting, tokens = self._taken()
+        waiting = self.pending.waiting()
         try:
-            if tokens:
-                await self._within(_deleting(self._client().redis, tokens).execute())
+            if waiting:
+                pipeline = self._client().redis.pipeline(transaction=False)  # one round trip
+                for scope, arguments in waiting:
+                    pipeline.delete(self._token(scope, arguments))  # each key by itself, for a cluster
+                await self._within(pipeline.execute())
         except Exception as error:  # noqa: BLE001 - see `get`
             self._failed(error)
             return False
@@ -230,22 +222,13 @@ class RedisResultStore:
         self.pending.remove(waiting)
         return True
 
-    def _settle_here(self) -> bool:
-        """Do the same as `_settle`, in a thread without an event loop."""
-        waiting, tokens = self._taken()
-        try:
-            with self._lock:
-                if self._blocking is None:
-                    self._blocking = blocking_client(self._url, self._timeout)
-                blocking = self._blocking
-            if tokens:
-                _deleting(blocking, tokens).execute()
-        except Exception as error:  # noqa: BLE001 - see `get`
-            self._failed(error)
-            return False
-        self._circuit.succeeded()
-        self.pending.remove(waiting)
-        return True
+    async def _settle_once(self) -> bool:
+        """Do the same as `_settle` in an event loop that ends then."""
+        done = await self._settle()
+        own = self._clients.pop(asyncio.get_running_loop(), None)
+        if own is not None:
+            await own.redis.aclose()
+        return done
 
     # --- the server ---------------------------------------------------------------------------------------------------
 
@@ -268,7 +251,7 @@ class RedisResultStore:
         loop = asyncio.get_running_loop()
         found = self._clients.get(loop)
         if found is None:
-            for closed in [other for other in self._clients if other.is_closed()]:
+            for closed in [other for other in list(self._clients) if other.is_closed()]:
                 self._clients.pop(closed, None)
             found = self._clients[loop] = _Client(client(self._url, self._timeout))
         return found
@@ -290,14 +273,6 @@ class _Client:
         self.get: Any = redis.register_script(_GET)
         self.put: Any = redis.register_script(_PUT)
         self.settling: asyncio.Task[None] | None = None
-
-
-def _deleting(client: Any, tokens: list[str]) -> Any:
-    """Return a pipeline that deletes keys in one round trip; each key by itself, for a cluster."""
-    pipeline = client.pipeline(transaction=False)
-    for token in tokens:
-        pipeline.delete(token)
-    return pipeline
 
 
 def _read(found: Any, name: str, lease: bytes, *, is_private: bool) -> Representation | None:

@@ -35,11 +35,7 @@ def access_logged(app: ASGIApp) -> ASGIApp:
 
 
 class AccessLog:
-    """An ASGI application whose requests are logged by ``servey.access`` at INFO, health checks at DEBUG.
-
-    Args:
-        app: The application.
-    """
+    """An ASGI application whose requests are logged by ``servey.access`` at INFO, health checks at DEBUG."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -51,19 +47,16 @@ class AccessLog:
             await self._app(scope, receive, send)
             return
         answer = _Answer(send, receive)
+        outcome = ""
         began = perf_counter()
         try:
             await self._app(scope, receive, answer.send)
-        except CancelledError:
-            answer.end("cancelled")
-            _write(scope, answer, began)
+        except BaseException as error:
+            outcome = "cancelled" if isinstance(error, CancelledError) else "failed"
             raise
-        except BaseException:
-            answer.end("failed")
+        finally:
+            answer.end(outcome)
             _write(scope, answer, began)
-            raise
-        answer.end("")
-        _write(scope, answer, began)
 
 
 class _Answer:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import logging
 import socket
 import sys
-from collections.abc import Collection, Mapping, Sequence
-from typing import cast
+from collections.abc import Collection, Mapping
+from typing import Any, cast
 
 from servey.errors import count_of, located
 from servey.generated_secrets import login_hints
 from servey.ports import Authorizer
 from servey.security.authorizer.jwt_authorizer import JwtAuthorizer
 from servey.servey_uvicorn.listening import host_in_url
-from servey.servey_uvicorn.mounted import Mounted
+from servey.servey_uvicorn.mounted import mounted_services
 from servey.service import Service
 from servey.settings import Settings
 
@@ -28,14 +28,9 @@ PAGES = {
 """The pages and documents that get a line, if the application serves them."""
 
 
-def log_banner(settings: Settings, mounted: Sequence[Mounted], listening: socket.socket) -> None:
-    """Log the banner of each service in the application.
-
-    Args:
-        settings: The server's settings.
-        mounted: The services.
-        listening: The listening socket.
-    """
+def log_banner(settings: Settings, app: Any, listening: socket.socket) -> None:
+    """Log the banner of each service in an application."""
+    mounted = mounted_services(app)
     for item in mounted:
         for line in banner(item.service, listening.getsockname()[1], item.paths, item.prefix):
             _log.info("%s", line)
@@ -43,20 +38,27 @@ def log_banner(settings: Settings, mounted: Sequence[Mounted], listening: socket
         _log.info("%s: an application without a service", _mode(settings))
 
 
-def banner(service: Service, port: int, paths: Collection[str] = (), prefix: str = "") -> list[str]:
-    """Return what a user needs at the start: the mode, the routes, how to log in, and what is missing.
+def log_reload(
+    seconds: float, before: Mapping[str, str], after: Mapping[str, str], app: Any, listening: socket.socket
+) -> None:
+    """Log the line for a reload, and the lines of the banner about actions that are new or have changed."""
+    _log.info("%s", reloaded(seconds, before, after))
+    different = [name for name, seen in after.items() if before.get(name) != seen]
+    for item in mounted_services(app):
+        for line in _routes(item.service, listening.getsockname()[1], item.prefix, different):
+            _log.info("%s", line)
+        for line in _answered_without(item.service, different):
+            _log.info("%s", line)
 
-    Args:
-        service: The service.
-        port: The port that is bound.
-        paths: The paths of the application's own routes.
-        prefix: The path that the service is mounted at.
-    """
+
+def banner(service: Service, port: int, paths: Collection[str] = (), prefix: str = "") -> list[str]:
+    """Return what a user needs at the start: the mode, the routes, how to log in, and what is missing."""
     settings = service.settings
     at = _address(service, port, prefix)
     count = len(service.operations)
     workers = f", {settings.process.workers} workers" if settings.process.workers > 1 else ""
-    lines = [f"{_mode(settings)}: {count_of(count, 'action')}{workers}", *_routes(service, at, service.operations)]
+    lines = [f"{_mode(settings)}: {count_of(count, 'action')}{workers}"]
+    lines += _routes(service, port, prefix, service.operations)
     if "/login" in paths:
         lines += [
             f"  {'POST':6} {at}/login  {hint}" for hint in login_hints(settings, service.authentication.authenticator)
@@ -69,19 +71,9 @@ def banner(service: Service, port: int, paths: Collection[str] = (), prefix: str
     elif not service.web_routes:
         lines.append("nothing to serve: give an action a web trigger, @action(triggers=(WEB_GET,))")
     lines += _answered_without(service, service.operations)
-    return lines + _counted_apart(service) + _kept_apart(service)
-
-
-def changed(service: Service, port: int, names: Collection[str], prefix: str = "") -> list[str]:
-    """Return the lines of `banner` about actions that are new or have changed.
-
-    Args:
-        service: The service.
-        port: As for `banner`.
-        names: The actions.
-        prefix: As for `banner`.
-    """
-    return [*_routes(service, _address(service, port, prefix), names), *_answered_without(service, names)]
+    if settings.process.workers > 1:
+        lines += [f"each of the {settings.process.workers} workers {what}" for what in _apart(service)]
+    return lines
 
 
 def _mode(settings: Settings) -> str:
@@ -92,55 +84,46 @@ def _address(service: Service, port: int, prefix: str) -> str:
     return f"http://{host_in_url(service.settings.process.server_host)}:{port}{prefix}"
 
 
-def _routes(service: Service, at: str, names: Collection[str]) -> list[str]:
-    lines: list[str] = []
-    for route in service.web_routes:
-        operation = route.operation
-        if operation.name in names:
-            lines.append(f"  {route.method:6} {at}{route.path}  ({operation.access_summary.text})")
-    return lines
-
-
-def _counted_apart(service: Service) -> list[str]:
-    """Return a line if each worker counts calls by itself."""
-    limited = [name for name, operation in service.operations.items() if operation.limiter is not None]
-    if service.settings.stores.rate_limits != "memory":
-        return []
-    return _apart(
-        service,
-        limited,
-        f"counts the calls of {', '.join(limited)} by itself; to count them together, set SERVEY_RATE_LIMITS=redis://…",
-    )
-
-
-def _apart(service: Service, names: list[str], what: str) -> list[str]:
-    """Return a line that says what each of several workers does for the named actions by itself."""
-    workers = service.settings.process.workers
-    return [f"each of the {workers} workers {what}"] if names and workers > 1 else []
+def _routes(service: Service, port: int, prefix: str, names: Collection[str]) -> list[str]:
+    return [
+        f"  {route.method:6} {_address(service, port, prefix)}{route.path}  ({route.operation.access_summary.text})"
+        for route in service.web_routes
+        if route.operation.name in names
+    ]
 
 
 def _answered_without(service: Service, names: Collection[str]) -> list[str]:
     """Return a line for each of the named actions that may answer a request other than GET from the result cache."""
+    caching = _caching(service)
     return [
         f"{route.method} {route.path} may be answered without a call, from the result cache: "
         f"{route.operation.name} has a cache_control"
         for route in service.web_routes
-        if route.operation.name in names and route.method != "GET"
-        if (cached := service.cached.get(route.operation.name)) is not None and cached.results is not None
+        if route.operation.name in names and route.operation.name in caching and route.method != "GET"
     ]
 
 
-def _kept_apart(service: Service) -> list[str]:
-    """Return a line if each worker has a result cache of its own."""
-    keeping = [name for name, cached in service.cached.items() if cached.results is not None]
-    if service.settings.stores.result_cache != "memory":
-        return []
-    return _apart(
-        service,
-        keeping,
-        f"caches results of {', '.join(keeping)} by itself, and an invalidation reaches only one worker; to share a "
-        "cache, set SERVEY_RESULT_CACHE=redis://…",
-    )
+def _apart(service: Service) -> list[str]:
+    """Return what each of several workers does by itself."""
+    limited = [name for name, operation in service.operations.items() if operation.limiter is not None]
+    caching = _caching(service)
+    found: list[str] = []
+    if limited and service.settings.stores.rate_limits == "memory":
+        found.append(
+            f"counts the calls of {', '.join(limited)} by itself; to count them together, set "
+            "SERVEY_RATE_LIMITS=redis://…"
+        )
+    if caching and service.settings.stores.result_cache == "memory":
+        found.append(
+            f"caches results of {', '.join(caching)} by itself, and an invalidation reaches only one worker; to share "
+            "a cache, set SERVEY_RESULT_CACHE=redis://…"
+        )
+    return found
+
+
+def _caching(service: Service) -> list[str]:
+    """Return the names of the actions whose results the server caches."""
+    return [name for name, cached in service.cached.items() if cached.results is not None]
 
 
 def token_lines(service: Service) -> list[str]:
@@ -155,13 +138,7 @@ def token_lines(service: Service) -> list[str]:
 
 
 def reloaded(seconds: float, before: Mapping[str, str], after: Mapping[str, str]) -> str:
-    """Return the line for a reload: how long it took, and which actions are new, changed or gone.
-
-    Args:
-        seconds: The time from the noticed change until the server can take requests.
-        before: The `outline` of the service before.
-        after: The `outline` of the service now.
-    """
+    """Return the line for a reload, from the outlines before and after it: which actions are new, changed or gone."""
     parts = [count_of(len(after), "action")]
     for what, names in (
         ("new", [name for name in after if name not in before]),

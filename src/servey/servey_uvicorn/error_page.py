@@ -65,10 +65,6 @@ class ErrorPage:
 
     It shows the error to this machine only: not if the server is bound to another address than loopback, and not if the
     request came through a tunnel or a proxy, as its ``Host`` or another header shows.
-
-    Args:
-        text: The error, as the terminal shows it.
-        settings: The settings.
     """
 
     def __init__(self, text: str, settings: Settings) -> None:

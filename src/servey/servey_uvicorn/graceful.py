@@ -20,7 +20,7 @@ import msgspec
 from servey.errors import MissingExtraError, ServeyError, count_of
 from servey.servey_uvicorn.access_log import access_logged
 from servey.servey_uvicorn.connections import busy, has_unread, has_waiting, idle, refuse_new, websockets
-from servey.service import Service
+from servey.servey_uvicorn.mounted import mounted_services
 from servey.settings import Settings
 
 try:
@@ -79,29 +79,6 @@ class NotOpenedError(Exception):
     """The application's lifespan cannot start; the ``__cause__`` is what it raised."""
 
 
-def uvicorn_config(app: Any, settings: Settings, *, access_log: bool = True) -> uvicorn.Config:
-    """Return uvicorn's configuration; uvicorn reads nothing from the environment.
-
-    Args:
-        app: The application.
-        settings: The settings.
-        access_log: Whether to log requests.
-    """
-    level = settings.process.log_level
-    if level == "INFO":  # uvicorn's messages at INFO are servey's own
-        level = "WARNING"
-    return uvicorn.Config(
-        access_logged(app) if access_log else app,
-        log_config=None,  # servey has configured logging
-        log_level=level.lower(),
-        access_log=False,
-        server_header=False,
-        forwarded_allow_ips=list(settings.process.trusted_proxies),
-        workers=1,
-        reload=False,
-    )
-
-
 class _Lifespan(LifespanOn):
     """uvicorn's lifespan, which raises what made the start fail; uvicorn logs it and exits."""
 
@@ -130,25 +107,38 @@ class Server(uvicorn.Server):
     """uvicorn's server, with a stop that answers every request and that ends in any case.
 
     Args:
-        config: As for `uvicorn.Server`.
-        services: The services in the application, which learn when the stop begins.
-        stop: How it stops.
-        is_child: Whether another process has started this one and reports its failures.
+        app: The application.
+        settings: The settings. uvicorn reads nothing from the environment.
+        stop: How it stops; default: as the settings say.
+        is_child: Whether it runs in a process of another server, which has the signals and the listening socket.
+        access_log: Whether to log requests.
         started: Called when the server can take requests.
     """
 
     def __init__(
         self,
-        config: uvicorn.Config,
-        services: Sequence[Service],
-        stop: Stop,
+        app: Any,
+        settings: Settings,
+        stop: Stop | None = None,
         *,
         is_child: bool = False,
+        access_log: bool = True,
         started: Callable[[], None] | None = None,
     ) -> None:
+        level = settings.process.log_level
+        config = uvicorn.Config(
+            access_logged(app) if access_log else app,
+            log_config=None,  # servey has configured logging
+            log_level="warning" if level == "INFO" else level.lower(),  # its messages at INFO are servey's own
+            access_log=False,
+            server_header=False,
+            forwarded_allow_ips=list(settings.process.trusted_proxies),
+            workers=1,
+            reload=False,
+        )
         super().__init__(config)
-        self._services = services
-        self._stop = stop
+        self._services = [item.service for item in mounted_services(app)]
+        self._stop = stop or Stop.of(settings)
         self._is_child = is_child
         self._on_started = started
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -160,18 +150,27 @@ class Server(uvicorn.Server):
         """Serve until a signal comes.
 
         Raises:
-            SystemExit: The application cannot start, and the log says why; not in a child.
-            NotOpenedError: In a child, the application cannot start.
+            SystemExit: The application cannot start, and the log says why.
+        """
+        try:
+            self.run_or_raise(sockets)
+        except NotOpenedError as error:
+            cause = error.__cause__
+            if isinstance(cause, ServeyError):
+                _log.error("%s", cause)
+            else:
+                _log.error("the application cannot start", exc_info=cause)
+            raise SystemExit(EX_UNAVAILABLE) from None
+
+    def run_or_raise(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve until a signal comes.
+
+        Raises:
+            NotOpenedError: The application cannot start.
         """
         self.config.load()
         self.config.lifespan_class = _Lifespan
-        try:
-            super().run(sockets)
-        except NotOpenedError as error:
-            if self._is_child:
-                raise
-            log_not_opened(error)
-            raise SystemExit(EX_UNAVAILABLE) from None
+        super().run(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to stop; end by force if the stop takes too long, even if the event loop is blocked."""
@@ -277,15 +276,6 @@ class Server(uvicorn.Server):
         until = loop.time() + seconds
         while condition() and loop.time() < until and not self.force_exit:  # noqa: ASYNC110 - there is no event
             await asyncio.sleep(pause)
-
-
-def log_not_opened(error: NotOpenedError) -> None:
-    """Log why the application cannot start: an error of servey's by its message, others with the traceback."""
-    cause = error.__cause__
-    if isinstance(cause, ServeyError):
-        _log.error("%s", cause)
-    else:
-        _log.error("the application cannot start", exc_info=cause)
 
 
 def _end_after(seconds: float, number: int) -> None:

@@ -9,13 +9,7 @@ from servey.service import Service
 
 
 class Mounted(NamedTuple):
-    """A service in an application.
-
-    Args:
-        service: The service.
-        prefix: The path that it is mounted at; empty at the root.
-        paths: The paths of its application's routes.
-    """
+    """A service in an application, the path that it is mounted at (empty at the root), and the paths of its routes."""
 
     service: Service
     prefix: str
@@ -23,11 +17,7 @@ class Mounted(NamedTuple):
 
 
 def mounted_services(app: Any) -> list[Mounted]:
-    """Return the services whose applications `app` is, wraps (as middleware, in its ``app``) or mounts (in ``routes``).
-
-    Args:
-        app: An ASGI application.
-    """
+    """Return the services whose applications `app` is, wraps (middleware has an ``app``) or mounts (in ``routes``)."""
     return list(_walk(app, "", set()))
 
 

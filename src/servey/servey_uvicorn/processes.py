@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import socket
@@ -16,6 +17,13 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from servey import log
+from servey.settings import Settings
+
+Load = Callable[[Settings], Any]
+"""Loads the ASGI application; picklable, because each process of the server calls it."""
+
+Tell = Callable[[BaseException], str]
+"""Shows an error of the user's modules and returns its text; picklable."""
 
 Life = Callable[[Connection, socket.socket], None]
 """What a child does, with its channel to the parent and the listening socket; picklable."""
@@ -25,14 +33,15 @@ _spawn = get_context("spawn")
 
 
 class Child:
-    """A process that serves, and the channel to it.
+    """A process that serves, and the channel to it. If its parent ends, it stops within so many seconds.
 
-    Args:
-        life: What it does.
-        listening: The listening socket.
-        log_level: The level of its log.
-        seconds: How long it may take to stop if its parent ends.
+    Attributes:
+        report: What it has reported last; None before its first report.
+        heard: When it has reported last, in the time of `time.monotonic`; infinite before its first report.
     """
+
+    report: Any = None
+    heard = math.inf
 
     def __init__(self, life: Life, listening: socket.socket, log_level: str, seconds: float) -> None:
         self.channel, theirs = Pipe()
@@ -47,11 +56,17 @@ class Child:
         """Whether the process runs."""
         return self.process.is_alive()
 
-    def received(self) -> Generator[Any]:
-        """Yield what the process has sent."""
+    def hear(self) -> None:
+        """Take its reports."""
         with suppress(EOFError, OSError):
             while self.channel.poll():
-                yield self.channel.recv()
+                self.report = self.channel.recv()
+                self.heard = time.monotonic()
+
+    def send(self, message: Any) -> None:
+        """Send the process a message, if it runs."""
+        with suppress(OSError):
+            self.channel.send(message)
 
     def signal(self, number: int) -> None:
         """Send a signal to the process, if it runs."""
@@ -59,9 +74,24 @@ class Child:
             with suppress(OSError):
                 os.kill(self.process.pid, number)
 
+    def end(self, seconds: float) -> None:
+        """Stop the process, by force after so many seconds, and take its last report."""
+        self.process.terminate()
+        self.process.join(seconds)
+        self.process.kill()
+        self.process.join()
+        self.hear()
+        self.channel.close()
+
     def how_it_ended(self) -> str:
-        """Return in words how the process has ended."""
-        return how_it_ended(self.process.exitcode)
+        """Return in words how the process has ended: ``ended by SIGKILL``, ``ended with exit code 3``."""
+        code = self.process.exitcode
+        if code is None or code >= 0:
+            return f"ended with exit code {code}"
+        try:
+            return f"ended by {signal.Signals(-code).name}"
+        except ValueError:
+            return f"ended by signal {-code}"
 
 
 def _live(life: Life, channel: Connection, listening: socket.socket, log_level: str, seconds: float) -> None:
@@ -122,18 +152,3 @@ def raise_again(number: int) -> None:
     default = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
     signal.signal(number, default)
     signal.raise_signal(number)
-
-
-def how_it_ended(code: int | None) -> str:
-    """Return in words how a process has ended.
-
-    Example:
-        >>> how_it_ended(-9), how_it_ended(3)
-        ('ended by SIGKILL', 'ended with exit code 3')
-    """
-    if code is not None and code < 0:
-        try:
-            return f"ended by {signal.Signals(-code).name}"
-        except ValueError:
-            return f"ended by signal {-code}"
-    return f"ended with exit code {code}"

@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 from servey.servey_uvicorn.banner import log_banner
-from servey.servey_uvicorn.graceful import Server, Stop, uvicorn_config
+from servey.servey_uvicorn.graceful import Server
 from servey.servey_uvicorn.listening import bind, log_address
-from servey.servey_uvicorn.mounted import mounted_services
+from servey.servey_uvicorn.processes import Load, Tell
 from servey.settings import Settings
-
-Load = Callable[[Settings], Any]
-"""Loads the ASGI application; picklable, because each process of the server calls it."""
-
-Tell = Callable[[BaseException], str]
-"""Shows an error of the user's modules and returns its text; picklable."""
 
 
 def serve(settings: Settings, load: Load, *, reload: bool = False, modules: str = "", tell: Tell = str) -> None:
@@ -38,19 +29,18 @@ def serve(settings: Settings, load: Load, *, reload: bool = False, modules: str 
     """
     settings = settings.with_generated_secrets()  # before there are several processes, which share them
     if reload:
-        from servey.servey_uvicorn.reloader import serve_reloading
+        from servey.servey_uvicorn.reloader import Reloader
         from servey.servey_uvicorn.watch import directories_of
 
-        serve_reloading(settings, load, bind(settings), tell, directories_of(modules))
+        with bind(settings) as listening:
+            Reloader(settings, load, tell, listening, directories_of(modules)).run()
         return
     app = load(settings)
-    mounted = mounted_services(app)
     with bind(settings) as listening:
-        log_banner(settings, mounted, listening)
+        log_banner(settings, app, listening)
         if settings.process.workers > 1:
             from servey.servey_uvicorn.worker_supervisor import serve_with_workers
 
             serve_with_workers(settings, load, listening)
             return
-        config, services = uvicorn_config(app, settings), [item.service for item in mounted]
-        Server(config, services, Stop.of(settings), started=lambda: log_address(listening)).run([listening])
+        Server(app, settings, started=lambda: log_address(listening)).run([listening])

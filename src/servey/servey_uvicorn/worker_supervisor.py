@@ -21,17 +21,9 @@ from types import FrameType
 from typing import Any
 
 from servey.servey_uvicorn.connections import refuse_new
-from servey.servey_uvicorn.graceful import (
-    EX_UNAVAILABLE,
-    NotOpenedError,
-    Server,
-    Stop,
-    log_not_opened,
-    uvicorn_config,
-)
+from servey.servey_uvicorn.graceful import EX_UNAVAILABLE, Server, Stop
 from servey.servey_uvicorn.listening import BACKLOG, log_address
-from servey.servey_uvicorn.mounted import mounted_services
-from servey.servey_uvicorn.processes import Child, raise_again
+from servey.servey_uvicorn.processes import Child, Load, raise_again
 from servey.settings import Settings
 
 _log = logging.getLogger("servey.server")
@@ -45,16 +37,9 @@ FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
 STABLE_SECONDS = 10.0
 """A worker that has lived for so long has not failed to start."""
 
-Load = Callable[[Settings], Any]
-
 
 def serve_with_workers(settings: Settings, load: Load, listening: socket.socket) -> None:
     """Serve an application with several processes, until a signal comes.
-
-    Args:
-        settings: The settings, with the number of processes.
-        load: As for `servey.servey_uvicorn.server.serve`.
-        listening: The bound socket.
 
     Raises:
         SystemExit: The first worker cannot start.
@@ -62,41 +47,19 @@ def serve_with_workers(settings: Settings, load: Load, listening: socket.socket)
     listening.listen(BACKLOG)
     stop = Stop.of(settings)
     life = partial(_serve, settings, load)
-    spawn = partial(Worker, life, listening, settings.process.log_level, stop.seconds + 1.0)
+    spawn = partial(Child, life, listening, settings.process.log_level, stop.seconds + 1.0)
     WorkerSupervisor(spawn, settings.process.workers, listening, stop).run()
 
 
-class Worker(Child):
-    """A process that serves, and reports to the supervisor."""
-
-    serves = False
-    """Whether it can take requests."""
-    heard = math.inf
-    """When it has reported last, in the time of `time.monotonic`; infinite before the first report."""
-
-    def hear(self) -> None:
-        """Take the worker's reports: whether it serves."""
-        for serves in self.received():
-            self.serves = serves or self.serves
-            self.heard = time.monotonic()
-
-
 class WorkerSupervisor:
-    """Keeps a number of workers alive until a signal comes; all of them stop together.
+    """Keeps a number of workers alive until a signal comes; all of them stop together."""
 
-    Args:
-        spawn: Starts a worker.
-        count: How many workers there are to be.
-        listening: The listening socket.
-        stop: How the workers stop.
-    """
-
-    def __init__(self, spawn: Callable[[], Worker], count: int, listening: socket.socket, stop: Stop) -> None:
+    def __init__(self, spawn: Callable[[], Child], count: int, listening: socket.socket, stop: Stop) -> None:
         self._spawn = spawn
         self._count = count
         self._listening = listening
         self._stop = stop
-        self.workers: list[Worker] = []
+        self.workers: list[Child] = []
         self._signals: list[int] = []
         self._woken, self._wake = Pipe(duplex=False)
         self._has_served = False
@@ -128,9 +91,6 @@ class WorkerSupervisor:
     def look_after(self, now: float) -> None:
         """Note the workers' reports and deaths, and start the workers that are missing.
 
-        Args:
-            now: The time, of `time.monotonic`.
-
         Raises:
             SystemExit: The first worker has died before it could serve.
         """
@@ -142,7 +102,7 @@ class WorkerSupervisor:
                 _log.error("worker %s has not answered for %g s and is ended", worker.process.pid, SILENT_SECONDS)
                 worker.process.kill()
                 worker.process.join()
-        if not self._has_served and any(worker.serves for worker in self.workers):
+        if not self._has_served and any(worker.report for worker in self.workers):
             self._has_served = True
             log_address(self._listening)
         for worker in [item for item in self.workers if not item.is_alive]:
@@ -155,7 +115,7 @@ class WorkerSupervisor:
         while len(self.workers) < self._count and not self._signals:
             self.workers.append(self._spawn())
 
-    def _note_death(self, worker: Worker, now: float) -> None:
+    def _note_death(self, worker: Child, now: float) -> None:
         """Decide when the next worker starts; none follows the very first one."""
         worker.hear()
         worker.channel.close()
@@ -163,7 +123,7 @@ class WorkerSupervisor:
             _log.error("the first worker %s before it could serve", worker.how_it_ended())
             code = worker.process.exitcode or 0
             raise SystemExit(code if code > 0 else EX_UNAVAILABLE)
-        if worker.serves and now - worker.began > STABLE_SECONDS:
+        if worker.report and now - worker.began > STABLE_SECONDS:
             self._failures, self._failed_at = 0, -math.inf
         if worker.began > self._failed_at:  # workers that die together have failed once
             pause = min(FIRST_PAUSE * 2 ** (self._failures - 1), LONGEST_PAUSE) if self._failures else 0.0
@@ -210,28 +170,17 @@ class WorkerSupervisor:
 def _serve(settings: Settings, load: Load, channel: Connection, listening: socket.socket) -> None:
     """Serve, and report: the life of a worker."""
     has_started = threading.Event()
-    sending = threading.Lock()
 
     def report() -> None:
-        with sending, suppress(OSError):  # the supervisor has ended
-            channel.send(has_started.is_set())
+        with suppress(OSError):  # the supervisor has ended
+            while True:
+                serves = has_started.is_set()
+                channel.send(serves)
+                if serves:
+                    time.sleep(BEAT_SECONDS)
+                else:
+                    has_started.wait(BEAT_SECONDS)
 
-    def report_regularly() -> None:
-        while True:
-            report()
-            time.sleep(BEAT_SECONDS)
-
-    def started() -> None:
-        has_started.set()
-        report()
-
-    threading.Thread(target=report_regularly, name="servey-report", daemon=True).start()
+    threading.Thread(target=report, name="servey-report", daemon=True).start()
     logging.getLogger("servey.settings").setLevel(logging.ERROR)  # the supervisor has logged these warnings
-    app = load(settings)
-    services = [item.service for item in mounted_services(app)]
-    server = Server(uvicorn_config(app, settings), services, Stop.of(settings), is_child=True, started=started)
-    try:
-        server.run([listening])
-    except NotOpenedError as error:
-        log_not_opened(error)
-        raise SystemExit(EX_UNAVAILABLE) from None
+    Server(load(settings), settings, is_child=True, started=has_started.set).run([listening])

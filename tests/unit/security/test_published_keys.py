@@ -164,7 +164,7 @@ def test_keys_are_fetched_when_the_service_runs_and_once(publisher):
     by = authorizer(publisher)
 
     async def main():
-        async with by.running():
+        async with by.keys.running():
             await until(lambda: by.keys.ring)
             for _ in range(10):
                 assert [await subject(by, token(kid)) for kid in ("one", "two")] == ["me", "me"]
@@ -186,7 +186,7 @@ def test_a_rotation_is_followed_by_the_first_token_and_forgets_the_old_key(publi
     by = authorizer(publisher)
 
     async def main():
-        async with by.running():
+        async with by.keys.running():
             old, new = token("one"), token("two")
             assert await subject(by, old) == "me"
             assert by.verified(old) is not None
@@ -234,7 +234,7 @@ def test_a_flood_of_unknown_keys_fetches_once_for_all(publisher):
         assert await subject(by, token()) == "me"
 
     async def main():
-        async with by.running():
+        async with by.keys.running():
             await until(lambda: by.keys.ring)
             await flood()
             await flood()
@@ -333,7 +333,7 @@ def test_an_outage_under_load_keeps_the_known_keys_and_is_logged_once(publisher,
                 served += 1
                 await asyncio.sleep(0)
 
-        async with by.running():
+        async with by.keys.running():
             await until(lambda: by.keys.ring)
             callers = [asyncio.create_task(load()) for _ in range(4)]
             await until(lambda: len(publisher.asked) > 3)
@@ -735,7 +735,7 @@ def test_a_service_stops_though_its_publisher_hangs(publisher):
     by = authorizer(publisher, timeout=BOUND)
 
     async def main():
-        async with by.running():
+        async with by.keys.running():
             await until(lambda: publisher.asked)
 
     began = time.monotonic()

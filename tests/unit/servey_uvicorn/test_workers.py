@@ -34,7 +34,7 @@ def worker() -> Any:
         is_alive=True,
         began=time.monotonic(),
         heard=time.monotonic(),
-        serves=True,
+        report=True,
         hear=lambda: None,
         how_it_ended=lambda: "ended with exit code 1",
     )

@@ -13,9 +13,10 @@ from servey.action.context import CURRENT_CALL, CallContext
 from servey.errors import CallError, InternalError
 from servey.ports import AccessControl, ScopeBased
 from servey.security.access_control.constants import ALLOW_ALL
-from servey.security.access_control.described import described
 
 _log = logging.getLogger("servey.operation")
+
+_OWN = "servey.security.access_control."
 
 
 class AccessSummary(msgspec.Struct, frozen=True):
@@ -33,18 +34,28 @@ class AccessSummary(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, control: AccessControl, *, needs_caller: bool) -> AccessSummary:
-        """Return the summary of an access control.
-
-        Args:
-            control: The access control.
-            needs_caller: Whether the function requires a caller, whatever the access control says.
-        """
+        """Return the summary of an access control; of an open one, the function may need a caller all the same."""
         is_open = control is ALLOW_ALL
         text = "any token" if is_open and needs_caller else described(control)
         return cls(text, scopes_of(control), is_open and not needs_caller)
 
     def __str__(self) -> str:
         return self.text
+
+
+def described(control: AccessControl) -> str:
+    """Return the `repr` of servey's own access controls, and the class name of others.
+
+    The `repr` of a user's class may show secrets, such as the URL of a database with its password.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> from servey.security.access_control import AnyOf, ScopeAccessControl
+        >>> described(AnyOf(ScopeAccessControl("root"), SimpleNamespace(check=print)))
+        'scope root or SimpleNamespace'
+    """
+    cls = type(control)
+    return repr(control) if cls.__module__.startswith(_OWN) else cls.__name__
 
 
 def scopes_of(control: object) -> tuple[frozenset[str], ...]:

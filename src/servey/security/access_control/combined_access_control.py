@@ -10,8 +10,7 @@ from typing import Any
 
 from servey.errors import CallError, DefinitionError, ForbiddenError, UnauthorizedError
 from servey.ports import AccessControl, ExampleCaller, ScopeBased
-from servey.security.access_control.check import expect_none
-from servey.security.access_control.described import described
+from servey.security.access_control.check import described, expect_none
 from servey.security.authorization import Authorization
 
 _MOST_ALTERNATIVES = 100
@@ -60,9 +59,6 @@ class AllOf(_Combined):
     """Accept callers that every member accepts.
 
     The members are asked in order, up to the first refusal. An asynchronous member makes the combination asynchronous.
-
-    Args:
-        members: The access controls.
 
     Raises:
         DefinitionError: There is no member, or a member is no access control.
@@ -125,9 +121,6 @@ class AnyOf(_Combined):
 
     The members are asked in order, up to the first that accepts. An asynchronous member makes the combination
     asynchronous. If a member fails by a defect, the combination refuses.
-
-    Args:
-        members: The access controls.
 
     Raises:
         DefinitionError: There is no member, or a member is no access control.

@@ -13,11 +13,6 @@ from servey.security.authorization import Authorization
 class DebugAuthenticator:
     """Log in one user with every scope of the service. For development only.
 
-    Args:
-        username: The name of the user.
-        password: The password; not empty.
-        scopes: The scopes of the user.
-
     Raises:
         ValueError: The name or the password is empty.
 

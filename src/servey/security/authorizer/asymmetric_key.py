@@ -44,11 +44,7 @@ def check_public_key(key: Any) -> str:
 
 
 def verification_key(key: Any, algorithm: str = "") -> VerificationKey:
-    """Return what verifies with a public key.
-
-    Args:
-        key: The key.
-        algorithm: The algorithm that it is for; default: by its kind.
+    """Return what verifies with a public key by an algorithm; by default, by the usual one of such keys.
 
     Raises:
         ValueError: It cannot be used, or not with that algorithm.

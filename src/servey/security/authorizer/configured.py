@@ -22,10 +22,6 @@ def configured_authorizers(tokens: TokenSettings, *, is_generated: bool = False)
     """Return the authorizers of the settings: published keys first, then key pairs, then the secret.
 
     No key is read or fetched yet. A key without an issuer accepts no token of an issuer that has a key of its own.
-
-    Args:
-        tokens: The settings.
-        is_generated: Whether the secret is generated.
     """
     private, public, secret = tokens.jwt_private_key, tokens.jwt_public_key, tokens.jwt_secret_key
     authorizer = partial(JwtAuthorizer, audience=tokens.jwt_audience, leeway=tokens.jwt_leeway)

@@ -20,11 +20,7 @@ _OF_A_SEQUENCE = re.compile(r"M[A-P][A-Za-z0-9+/]{40,}")
 
 
 class FixedKeys:
-    """Keys that stay as they are for as long as the program runs; they are read when the first token comes.
-
-    Args:
-        read: Reads them.
-    """
+    """Keys that stay as they are for as long as the program runs; they are read when the first token comes."""
 
     def __init__(self, read: Callable[[], tuple[VerificationKey, ...]]) -> None:
         self._read = read
@@ -75,11 +71,7 @@ def secret_signing_key(secret: str) -> SigningKey:
 
 
 def pem_verification_keys(private: str, public: str) -> tuple[VerificationKey, ...]:
-    """Return what verifies tokens signed with key pairs.
-
-    Args:
-        private: A private key, of which the public one is taken; or empty.
-        public: Any number of public keys or certificates.
+    """Return what verifies tokens signed with key pairs: a private key, and any number of public ones or certificates.
 
     Raises:
         SettingsError: One cannot be read, or is too weak.

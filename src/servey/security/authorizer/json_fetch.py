@@ -105,19 +105,15 @@ class _CoveredByTls(_Covered, HTTPSConnection):
     """The same by TLS; its handshake has no more than the timeout as a whole."""
 
 
-class _Http(HTTPHandler):
+class _Covering(HTTPSHandler, HTTPHandler):
+    """Opens connections that a deadline covers."""
+
     def __init__(self, deadline: _Deadline) -> None:
         super().__init__()
         self._deadline = deadline
 
     def http_open(self, req: Request) -> Any:
         return self.do_open(_Covered, req, deadline=self._deadline)  # pyright: ignore[reportArgumentType]
-
-
-class _Https(HTTPSHandler):
-    def __init__(self, deadline: _Deadline) -> None:
-        super().__init__()
-        self._deadline = deadline
 
     def https_open(self, req: Request) -> Any:
         # without a context, a connection makes the one that the handler has: certificates are verified
@@ -146,7 +142,7 @@ def fetch_json(url: str, timeout: float) -> Document:
     request = Request(url, headers={"Accept": "application/json, application/jwk-set+json", "User-Agent": "servey"})
     with _Deadline(timeout) as deadline:
         proxies = [ProxyHandler({})] if url.startswith("http:") else []
-        opener: OpenerDirector = build_opener(_SameOrigin, _Http(deadline), _Https(deadline), *proxies)
+        opener: OpenerDirector = build_opener(_SameOrigin, _Covering(deadline), *proxies)
         try:
             with opener.open(request, timeout=timeout) as response:
                 body = response.read(MAX_BYTES + 1)

@@ -7,13 +7,14 @@ import os
 import re
 import time
 from binascii import b2a_base64
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from typing import Any
 
 from servey.security.authorization import Authorization, moment_of
-from servey.security.authorizer.key_ring import KeyRing, KeySource, RefreshedKeys, SigningKey
+from servey.security.authorizer.fixed_keys import FixedKeys
+from servey.security.authorizer.key_ring import KeyRing, SigningKey
+from servey.security.authorizer.published_keys import PublishedKeys
 from servey.security.authorizer.unverified_token import MAX_TOKEN, RefusedTokenError, UnverifiedToken, check_texts
 from servey.security.authorizer.verified_tokens import VerifiedTokens
 
@@ -22,6 +23,8 @@ _SCOPE = re.compile(r"[!#-\[\]-~]+")
 
 RESERVED_CLAIMS = frozenset({"iss", "sub", "aud", "exp", "nbf", "iat", "jti", "scope", "scp"})
 """The claims that the issuer sets."""
+
+KeySource = FixedKeys | PublishedKeys
 
 
 class JwtAuthorizer:
@@ -136,15 +139,6 @@ class JwtAuthorizer:
             raise ValueError("aud is neither a text nor a list of texts")
         if not set(self.audience).intersection(named):  # pyright: ignore[reportUnknownArgumentType]
             raise ValueError("it is for another service (aud)")
-
-    @asynccontextmanager
-    async def running(self) -> AsyncGenerator[None]:
-        """Keep the keys up to date while the context is open."""
-        if not isinstance(self.keys, RefreshedKeys):
-            yield
-            return
-        async with self.keys.kept_up_to_date():
-            yield
 
 
 class JwtIssuer(JwtAuthorizer):

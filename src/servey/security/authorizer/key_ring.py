@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractAsyncContextManager
-from typing import Protocol, runtime_checkable
 
 import msgspec
 
@@ -37,13 +35,7 @@ class VerificationKey(msgspec.Struct, frozen=True, eq=False):
 
 
 class SigningKey(msgspec.Struct, frozen=True, eq=False):
-    """A key that signs.
-
-    Args:
-        algorithm: The algorithm.
-        sign: Returns the signature of what it is given.
-        kid: What it is called in tokens; None: nothing.
-    """
+    """A key that signs by an algorithm; `kid` is its name in tokens."""
 
     algorithm: str
     sign: Callable[[bytes], bytes]
@@ -51,11 +43,7 @@ class SigningKey(msgspec.Struct, frozen=True, eq=False):
 
 
 class KeyRing:
-    """The keys at one moment. A ring never changes: new keys make a new ring.
-
-    Args:
-        keys: The keys.
-    """
+    """The keys at one moment. A ring never changes: new keys make a new ring."""
 
     def __init__(self, keys: Iterable[VerificationKey]) -> None:
         self.keys = tuple(keys)
@@ -72,37 +60,3 @@ class KeyRing:
             unnamed = self._by_kid.get(None, [])
             named = self._by_kid.get(kid) or [key for key in unnamed if key.thumbprint == kid] or unnamed
         return [key for key in named if key.algorithm == algorithm][:_MOST_TRIED]
-
-
-class KeySource(Protocol):
-    """A source of keys."""
-
-    @property
-    def ring(self) -> KeyRing | None:
-        """The current keys; None if `current` has to fetch them."""
-        ...
-
-    def may_have(self, algorithm: str) -> bool:
-        """Return whether the source can have a key for an algorithm, without a fetch."""
-        ...
-
-    async def current(self) -> KeyRing:
-        """Return the keys.
-
-        Raises:
-            OverloadedError: They are not there yet.
-        """
-        ...
-
-    async def renewed(self, ring: KeyRing) -> KeyRing:
-        """Return keys that are newer than `ring`, which has no key for a token; `ring` itself if none are."""
-        ...
-
-
-@runtime_checkable
-class RefreshedKeys(Protocol):
-    """A source of keys that change while the service runs."""
-
-    def kept_up_to_date(self) -> AbstractAsyncContextManager[None]:
-        """Return a context that fetches the keys again from time to time while it is open."""
-        ...

@@ -107,7 +107,7 @@ class PublishedKeys:
         return self._ring or ring
 
     @asynccontextmanager
-    async def kept_up_to_date(self) -> AsyncGenerator[None]:
+    async def running(self) -> AsyncGenerator[None]:
         """Fetch the keys now and whenever they are due, in the background, while the context is open."""
         with self._lock:
             self._keepers += 1

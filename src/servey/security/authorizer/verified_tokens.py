@@ -17,27 +17,16 @@ MOST_TOKENS = 1000
 
 
 class _Verified(msgspec.Struct, frozen=True, gc=False):
-    """A verified token.
-
-    Args:
-        authorization: The caller.
-        is_flat: Whether no claim is a list or an object.
-        until: The end of its validity, in seconds since 1970.
-        ring: The keys that verified it.
-    """
+    """A verified token: its caller, the end of its validity (in seconds since 1970), and the keys that verified it."""
 
     authorization: Authorization
-    is_flat: bool
+    is_flat: bool  # no claim is a list or an object
     until: float
     ring: KeyRing
 
 
 class VerifiedTokens:
-    """Keep the callers of the verified tokens that were used last; of the tokens, only a digest.
-
-    Args:
-        limit: The number of tokens.
-    """
+    """Keep the callers of the verified tokens that were used last; of the tokens, only a digest."""
 
     def __init__(self, limit: int = MOST_TOKENS) -> None:
         self._limit = limit
@@ -47,12 +36,7 @@ class VerifiedTokens:
         return len(self._kept)
 
     def get(self, token: str, ring: KeyRing) -> Authorization | None:
-        """Return the caller of a token; None if the token has to be verified.
-
-        Args:
-            token: The token.
-            ring: The current keys; tokens verified with other keys are verified again.
-        """
+        """Return the caller of a token that the current keys have verified; None if the token has to be verified."""
         digest = _digest(token)
         found = self._kept.get(digest)
         if found is None:
@@ -69,14 +53,7 @@ class VerifiedTokens:
         return Authorization(known.subject, known.scopes, known.issuer, known.not_before, known.expires_at, claims)
 
     def keep(self, token: str, authorization: Authorization, until: float, ring: KeyRing) -> None:
-        """Keep the caller of a verified token.
-
-        Args:
-            token: The token.
-            authorization: The caller.
-            until: The end of its validity, in seconds since 1970.
-            ring: The keys that verified it.
-        """
+        """Keep the caller of a token, the end of its validity (in seconds since 1970) and the keys that verified it."""
         is_flat = not any(isinstance(value, dict | list) for value in authorization.claims.values())
         known = msgspec.structs.replace(authorization, claims=_copied(authorization.claims))
         self._kept[_digest(token)] = _Verified(known, is_flat, until, ring)

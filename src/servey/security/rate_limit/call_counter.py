@@ -8,13 +8,13 @@ import math
 import threading
 from collections.abc import Callable, Sequence
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from weakref import WeakKeyDictionary
 
-from servey.action.context import RateLimitState
+from servey.action.context import CallContext, RateLimitState
 from servey.cache_control.circuit_breaker import CircuitBreaker, within
 from servey.errors import MissingExtraError, TooManyRequestsError, count_of, is_missing
-from servey.security.rate_limit.rate_limit_headers import rate_limit_headers
+from servey.security.rate_limit.caller import caller_of
 
 try:
     from cachetools import TLRUCache
@@ -129,13 +129,7 @@ class CallCounter:
         return told
 
     def _learn(self, asked: Sequence[Asked], told: Sequence[Told], at: float) -> None:
-        """Remember the used-up windows.
-
-        Args:
-            asked: The windows.
-            told: The answers of the store.
-            at: The time of the question, in seconds of the monotonic clock.
-        """
+        """Remember the used-up windows of an answer to a question at a time of the monotonic clock."""
         for (key, limit, window), (_, age, calls) in zip(asked, told, strict=True):
             if calls >= limit:
                 with self._lock:
@@ -163,6 +157,22 @@ class CallCounter:
         return store
 
 
+class ActionRateLimiter(NamedTuple):
+    """Count the calls of an action, for each caller."""
+
+    action: str
+    limits: Sequence[RateLimitItem]
+    counter: CallCounter
+
+    async def acquire(self, context: CallContext, /) -> None:
+        """Count a call, and set the state of the limit in its context.
+
+        Raises:
+            TooManyRequestsError: A limit is used up.
+        """
+        context.limits = await self.counter.count(self.limits, self.action, caller_of(context))
+
+
 def _nearest(limits: Sequence[RateLimitItem], told: Sequence[Told]) -> RateLimitState:
     """Return the state of the limit with the fewest calls left.
 
@@ -187,5 +197,5 @@ def _refused(state: RateLimitState) -> TooManyRequestsError:
         f"try again in {count_of(state.reset, 'second')}",
         retry_after=state.reset,
     )
-    error.headers.update(rate_limit_headers(state))
+    error.headers.update(state.headers)
     return error

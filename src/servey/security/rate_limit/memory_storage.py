@@ -71,10 +71,6 @@ class MemoryStorage:
 
     If room is needed, the storage forgets the callers that have not called for the longest time: those with calls left
     for others with calls left, and those that have used up their limit only for others that have.
-
-    Args:
-        room: Bytes for the times; see `ROOM`.
-        clock: Seconds that never go back.
     """
 
     def __init__(self, room: int = ROOM, clock: Callable[[], float] = time.monotonic) -> None:

@@ -46,13 +46,7 @@ def login_routes(service: Service) -> Sequence[BaseRoute]:
 
 
 class Login:
-    """The token endpoint, as an ASGI application.
-
-    Args:
-        service: The service, for its threads and settings.
-        authenticator: The authenticator.
-        issuer: The issuer that signs the tokens.
-    """
+    """The token endpoint, as an ASGI application."""
 
     def __init__(self, service: Service, authenticator: Authenticator, issuer: TokenIssuer) -> None:
         self._service = service

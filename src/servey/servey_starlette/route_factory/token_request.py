@@ -63,13 +63,7 @@ class TokenError(Exception):
 
 
 class TokenRequest(msgspec.Struct, frozen=True):
-    """A well-formed request for a token.
-
-    Args:
-        username: The name of the user.
-        password: The password.
-        scopes: The scopes of the token; None for all the scopes of the user.
-    """
+    """A well-formed request for a token, with the scopes of the token; None for all the scopes of the user."""
 
     username: str
     password: str
@@ -80,11 +74,7 @@ class TokenRequest(msgspec.Struct, frozen=True):
 
 
 async def read_token_request(request: Request, origins: Collection[str] = ()) -> TokenRequest:
-    """Read and check a token request.
-
-    Args:
-        request: The request.
-        origins: The other origins whose pages may log in; ``*`` for all.
+    """Read and check a token request; pages of the other sites in `origins` (``*`` for all) may send it, too.
 
     Raises:
         TokenError: The request is wrong.
