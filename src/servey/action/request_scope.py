@@ -116,7 +116,7 @@ class Lease:
         return self._keeper.values
 
     def fail(self, error: BaseException) -> BaseException:
-        """Report the failure of the call, and return the error to raise in its slot."""
+        """Report the failure of the call, and return the error to raise in its place."""
         return self._keeper.fail(error, self._context)
 
     def outlast(self) -> None:
@@ -200,7 +200,7 @@ class _Keeper:
         return meant
 
     async def close(self, error: BaseException | None, *, all_or_none: bool) -> None:
-        """Close everything; raise the error that the request has in slot of its result, if any."""
+        """Close everything; raise the error that the request has in place of its result, if any."""
         self._is_closing = True
         if self._failure is None:
             self._failure = error
