@@ -133,6 +133,7 @@ class Server(uvicorn.Server):
             access_log=False,
             server_header=False,
             forwarded_allow_ips=list(settings.process.trusted_proxies),
+            ws_max_size=settings.http.max_body_size,
             workers=1,
             reload=False,
         )
