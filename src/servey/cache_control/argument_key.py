@@ -13,7 +13,6 @@ import collections
 import datetime
 import decimal
 import enum
-import struct
 import sys
 import types
 import typing
@@ -40,6 +39,7 @@ _FAMILIES: dict[Any, str] = {
 }
 """The MessagePack kind of each scalar for which msgspec encodes two values of one type differently."""
 
+_encode = msgspec.msgpack.Encoder(order="deterministic").encode
 _EMPTY = frozenset({list, dict, set, frozenset, tuple})
 _SHORT = 128
 _DIGEST, _FAITHFUL = b"\xc1d", b"\xc1f"
@@ -78,11 +78,10 @@ def argument_key(codec: ArgumentsCodec, *, decoded: bool = True) -> Callable[[An
 
     if not decoded or not is_simple(codec):
         return faithful_key
-    encode = msgspec.msgpack.Encoder(order="deterministic").encode
 
     def simple_key(arguments: Any) -> bytes:
         try:
-            encoded = encode(arguments)
+            encoded = _encode(arguments)
         except Exception:  # noqa: BLE001 - an integer over 64 bits, keys that cannot be sorted, …
             return faithful_key(arguments)
         return encoded if len(encoded) <= _SHORT else _DIGEST + _sha256(encoded)
@@ -105,14 +104,12 @@ def faithful(value: Any) -> bytes:
     Raises:
         UnkeyableError: The object is, or contains, something like a function or an open file.
     """
-    parts: list[bytes] = []
     try:
-        _write(value, parts)
+        return _FAITHFUL + _sha256(_encode(_plain(value)))
     except UnkeyableError:
         raise
     except Exception as error:  # a cycle, or any error of the object's own __reduce_ex__
         raise UnkeyableError(f"{type(error).__name__}: {error}") from error
-    return _FAITHFUL + _sha256(b"".join(parts))
 
 
 # --- whether msgspec's encoding is unambiguous ------------------------------------------------------------------------
@@ -186,77 +183,58 @@ def _conforms(node: Node, value: Any) -> bool:
 # --- the key with the name of every type ------------------------------------------------------------------------------
 
 
-def _write(value: Any, parts: list[bytes]) -> None:
+def _plain(value: Any) -> Any:
+    """Return data for MessagePack: a list with the type and the parts of a value; simple values stay as they are."""
     kind = cast(Any, type(value))
-    if value is None:
-        parts.append(b"n")
-    elif kind is bool:
-        parts.append(b"t" if value else b"f")
-    elif kind is int:
-        _sized(b"i", value.to_bytes(value.bit_length() // 8 + 1, "big", signed=True), parts)
-    elif kind is float:
-        parts.append(b"d" + struct.pack(">d", value) if value == value else b"N")
-    elif kind is str:
-        _sized(b"s", value.encode("utf-8", "surrogatepass"), parts)
-    elif kind is bytes:
-        _sized(b"b", value, parts)
-    elif kind is list or kind is tuple:
-        _series(b"l" if kind is list else b"u", value, parts)
-    elif kind is dict:
-        _mapping(value, parts)
-    elif kind is set or kind is frozenset:
-        _sorted_series(b"S" if kind is set else b"F", value, parts)
-    elif isinstance(value, enum.Enum):
-        _named(kind, parts)
-        _write((value._name_, value._value_), parts)
-    elif isinstance(value, datetime.datetime):
-        # with its offset: the pickle of a ZoneInfo does not have it
-        _named(kind, parts)
-        zone = value.tzinfo
-        _write((value.isoformat(), value.fold, repr(zone) if type(zone) is datetime.timezone else zone), parts)
-    elif kind is uuid.UUID or kind is decimal.Decimal:
-        _named(kind, parts)
-        _write(str(value), parts)
-    elif isinstance(value, type):
-        _named(value, parts)
-    elif kind.__module__.partition(".")[0] == "pathlib":  # pickles a//b and a/b differently
-        _named(kind, parts)
-        _write(str(value), parts)
-    else:
-        _object(value, kind, parts)
+    if value is None or kind in (bool, float, bytes):
+        return value
+    if kind is int:
+        return value if -(2**63) <= value < 2**63 else ["int", hex(value)]
+    if kind is str:
+        return value if value.isascii() else ["str", value.encode("utf-8", "surrogatepass")]
+    if kind in (list, tuple):
+        return [kind.__name__, *map(_plain, value)]
+    if kind in (set, frozenset, dict):
+        items = value.items() if kind is dict else value
+        return [kind.__name__, *sorted(_encode(_plain(item)) for item in items)]
+    if isinstance(value, type):
+        return ["type", _name(value)]
+    return [_name(kind), *map(_plain, _parts(value, kind))]
 
 
-def _object(value: Any, kind: type[Any], parts: list[bytes]) -> None:
-    """Write what Python would pickle of an object (the protocol of `object.__reduce_ex__`), and its known fields.
+def _parts(value: Any, kind: type[Any]) -> tuple[Any, ...]:
+    """Return the content of an object.
 
-    A class may leave attributes out of its pickle by its own methods. Its declared fields are always written. If such a
-    class declares no fields, its objects have no key.
+    It is the content of a pickle (the protocol of `object.__reduce_ex__`), and the declared fields: methods of a class
+    may leave some of them out of a pickle.
+
+    Raises:
+        UnkeyableError: The object is something like a function; or its class defines the pickle, and declares no
+            fields.
     """
+    if isinstance(value, enum.Enum):
+        return value._name_, value._value_
+    if isinstance(value, datetime.datetime):  # with its offset, which is not in the pickle of a ZoneInfo
+        zone = value.tzinfo
+        return value.isoformat(), value.fold, repr(zone) if type(zone) is datetime.timezone else zone
+    if kind in (uuid.UUID, decimal.Decimal) or kind.__module__.partition(".")[0] == "pathlib":
+        return (str(value),)
     if isinstance(value, (types.FunctionType, types.MethodType, types.BuiltinFunctionType, types.ModuleType)):
         raise UnkeyableError(f"a {kind.__name__}")
-    if hasattr(value, "__pydantic_fields_set__"):
-        # without the set of sent fields: an invalidation may name the same values and set other fields
-        _named(kind, parts)
-        _write((vars(value), value.__pydantic_extra__, value.__pydantic_private__), parts)
-        return
+    if hasattr(value, "__pydantic_fields_set__"):  # but not that set: an invalidation may set other fields
+        return vars(value), value.__pydantic_extra__, value.__pydantic_private__
     fields = _fields(kind)
-    if fields:
-        _named(kind, parts)
-        _write({name: getattr(value, name, MISSING) for name in fields}, parts)
-    elif not _is_pickled_whole(kind):
-        raise UnkeyableError(f"a {kind.__name__}, which has its own pickle methods")
+    if not fields and not _is_pickled_whole(kind):
+        raise UnkeyableError(f"a {kind.__name__}, which defines its own pickle")
     reduced = value.__reduce_ex__(4)
     if not isinstance(reduced, tuple):
         raise UnkeyableError(f"a {kind.__name__}, which is pickled by its name")
-    made: tuple[Any, ...] = (*reduced, *(None,) * 6)  # pyright: ignore[reportUnknownVariableType]
-    by, arguments, state, members, items = made[:5]
-    _named(kind, parts)
-    _sized(b"c", f"{getattr(by, '__module__', '')}.{getattr(by, '__qualname__', '')}".encode(), parts)
-    _write(arguments, parts)
-    _write(state, parts)
-    _series(b"m", members or (), parts)
-    ordered = isinstance(value, collections.OrderedDict)
-    (_series if ordered else _sorted_series)(b"k", items or (), parts)
+    padded: tuple[Any, ...] = (*reduced, *(None,) * 4)  # pyright: ignore[reportUnknownVariableType]
+    made_by, arguments, state, members, items = padded[:5]
+    if items is not None:
+        items = list(items) if issubclass(kind, collections.OrderedDict) else dict(items)
+    declared = {name: getattr(value, name, MISSING) for name in fields}
+    return declared, _name(made_by), arguments, state, list(members or ()), items
 
 
 def _fields(kind: type[Any]) -> list[str]:
@@ -276,33 +254,8 @@ def _is_pickled_whole(kind: type[Any]) -> bool:
     )
 
 
-def _named(kind: type[Any], parts: list[bytes]) -> None:
-    _sized(b"T", f"{kind.__module__}.{kind.__qualname__}".encode(), parts)
-
-
-def _sized(tag: bytes, content: bytes, parts: list[bytes]) -> None:
-    parts.append(b"%b%d:%b" % (tag, len(content), content))
-
-
-def _series(tag: bytes, values: Iterable[Any], parts: list[bytes]) -> None:
-    found = list(values)
-    parts.append(b"%b%d:" % (tag, len(found)))
-    for value in found:
-        _write(value, parts)
-
-
-def _sorted_series(tag: bytes, values: Iterable[Any], parts: list[bytes]) -> None:
-    written: list[bytes] = []
-    for value in values:
-        inner: list[bytes] = []
-        _write(value, inner)
-        written.append(b"".join(inner))
-    parts.append(b"%b%d:" % (tag, len(written)))
-    parts.extend(sorted(written))
-
-
-def _mapping(value: dict[Any, Any], parts: list[bytes]) -> None:
-    _sorted_series(b"D", value.items(), parts)
+def _name(item: Any) -> str:
+    return f"{getattr(item, '__module__', '')}.{getattr(item, '__qualname__', '')}"
 
 
 def _sha256(data: bytes) -> bytes:
