@@ -4,28 +4,26 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
+from msgspec import UNSET
 
-from servey.codec.decode_errors import REFUSALS, parsed, parsed_again, refused_value
 from servey.codec.defaults import fresh
 from servey.codec.engine import Engine, SchemaMode
 from servey.codec.node import MISSING, Field, Node, Parameter
-from servey.codec.numbers import whole_value
 from servey.codec.pointer import step
-from servey.codec.problems import PROBLEM_LIMIT, unknown
-from servey.codec.structs import hook
+from servey.codec.problems import PROBLEM_LIMIT, ResultError, unknown
+from servey.codec.reader import REFUSALS, parsed, parsed_again
+from servey.codec.structs import is_built, reachable
 from servey.codec.text import Read, TextError, TextKind, list_reader, reader, text_kind
-from servey.codec.type_adapter import ArgumentStruct, Compiler, SkippedChecks
+from servey.codec.type_adapter import Compiler
 from servey.codec.type_reader import TypeReader
-from servey.errors import DefinitionError, InvalidError, Problem
-
-if TYPE_CHECKING:
-    from servey.codec.arguments_writer import ArgumentsWriter
+from servey.codec.writer import Writer
+from servey.errors import DefinitionError, InvalidError, MalformedError, Problem
 
 
-class ArgumentsCodec:
+class ArgumentsCodec(Writer[Any]):
     """Reads the arguments of one action into a Struct with one attribute per parameter.
 
     Args:
@@ -51,36 +49,33 @@ class ArgumentsCodec:
         label: str = "the arguments",
         engines: Sequence[Engine] = (),
     ) -> None:
-        self.label = label
         otherwise = "; or, to have it injected, declare a @resource that yields it"
         types = TypeReader(label, where, engines, otherwise, "input")
         self.parameters: dict[str, tuple[Parameter, Node]] = {}
-        copies: dict[str, Callable[[], Any] | None] = {}
+        root = Node("object", dict, flavor="arguments", location=label)
         refused: list[DefinitionError] = []
         for parameter in parameters:
+            name = parameter.name
             try:
-                if parameter.name.startswith("__"):  # the attributes of classes are called so
-                    raise types.error(parameter.name, "begins with two underscores", "call it something else")
-                self.parameters[parameter.name] = parameter, types.node(parameter.type, parameter.name)
-                copies[parameter.name] = fresh(parameter.default)
+                if name.startswith("__"):  # the attributes of classes are called so
+                    raise types.error(name, "begins with two underscores", "call it something else")
+                node = types.node(parameter.type, name)
+                self.parameters[name] = parameter, node
+                root.fields.append(_field(parameter, node))
             except ValueError as error:
                 refused.append(
-                    types.error(
-                        parameter.name, str(error), "use None as the default, and create the value in the function"
-                    )
+                    types.error(name, str(error), "use None as the default, and create the value in the function")
                 )
             except DefinitionError as error:
                 refused.append(error)
         if refused:
             raise DefinitionError.join(refused)
         self._classes = tuple(types.classes)
-        self._compiler = Compiler(writes_input=True)
-        self.root = self._root()
-        self._skipped = SkippedChecks.of(self.root)
+        super().__init__(label, root, Compiler(writes_input=True))
         try:
-            self._from_text = ArgumentStruct(self.parameters, copies, self._compiler, self._skipped.skips_checks)
-            self.struct: Any = self._from_text.struct
-            self._decoder = msgspec.json.Decoder(self.struct, dec_hook=hook, float_hook=self._skipped.float_hook)
+            self.struct: Any = self._text_adapter.input_type
+            root.cls = self.struct
+            _ = self._decoder, self._text_adapter.build  # compiled here
         except (TypeError, ValueError) as error:
             raise DefinitionError(f"{label}: {error}", where=where, fix="use another type") from error
         self._scalars: dict[str, Read] = {}
@@ -124,27 +119,9 @@ class ArgumentsCodec:
         if self._skipped.skips_checks and self._skipped.needs_checks(data):
             return self.decode(parsed(data))
         try:
-            return self._from_text.build(self._decoder.decode(data))
+            return self._text_adapter.build(self._decoder.decode(data))
         except REFUSALS as error:
             return self.decode(parsed_again(data, error))
-
-    def decode(self, builtins: Any) -> Any:
-        """Return the arguments in parsed JSON.
-
-        Args:
-            builtins: A dict, keyed by parameter.
-
-        Raises:
-            MalformedError: It is nested too deeply.
-            InvalidError: Some argument is wrong, missing or unknown; has every problem.
-        """
-        shape = self._from_values
-        try:
-            return shape.build(msgspec.convert(builtins, shape.struct, str_keys=True, dec_hook=hook))
-        except REFUSALS as error:
-            if (whole := whole_value(self.root, builtins)) is not None:
-                return self.decode(whole)
-            raise refused_value(self._compiler, self.root, builtins, error) from None
 
     def decode_text(
         self,
@@ -208,7 +185,7 @@ class ArgumentsCodec:
         schema = {"$schema": DIALECT, **writer.object(self.root.fields)}
         return {**schema, "$defs": writer.definitions} if writer.definitions else schema
 
-    def encode_json(self, arguments: Any, *, is_sorted: bool = False) -> bytes:
+    def encode_json(self, value: Any, *, is_sorted: bool = False) -> bytes:
         """Return the JSON object from which `decode_json` reads equal arguments.
 
         A datetime without an offset stays without one. A default that has no JSON of its parameter's type is left out.
@@ -216,49 +193,70 @@ class ArgumentsCodec:
         lost. A ``__post_init__`` or a converter runs again when the arguments are read.
 
         Args:
-            arguments: What one of the decoders returned.
+            value: The arguments, as one of the decoders returned them.
             is_sorted: Whether the members of objects and sets are sorted, so that equal arguments have one text.
 
         Raises:
             ResultError: An argument is not of its type, or another value would be read: a secret that pydantic masks,
                 an object of the second of two classes that look alike.
         """
-        writable = self._writer.without_unwritable(arguments)
-        data = self._writer.encode_sorted(writable) if is_sorted else self._writer.encode_json(writable)
-        if not self._writer.is_faithful:
-            self._writer.compare(arguments, lambda: self.decode_json(data))
+        writable = self._without_unwritable(value)
+        data = self.encode_sorted(writable) if is_sorted else super().encode_json(writable)
+        if not self._is_faithful:
+            self._compare(value, lambda: self.decode_json(data))
         return data
 
-    def encode(self, arguments: Any) -> Any:
-        """Return the JSON values from which `decode` reads equal arguments, by the rules of `encode_json`.
-
-        Raises:
-            ResultError: As for `encode_json`.
-        """
-        builtins = self._writer.encode(self._writer.without_unwritable(arguments))
-        if not self._writer.is_faithful:
-            self._writer.compare(arguments, lambda: self.decode(builtins))
+    def encode(self, value: Any) -> Any:
+        """Return the JSON values from which `decode` reads equal arguments, by the rules of `encode_json`."""
+        builtins = super().encode(self._without_unwritable(value))
+        if not self._is_faithful:
+            self._compare(value, lambda: self.decode(builtins))
         return builtins
 
     @functools.cached_property
-    def _writer(self) -> ArgumentsWriter:
-        from servey.codec.arguments_writer import ArgumentsWriter  # for arguments that are written
+    def _is_faithful(self) -> bool:
+        """Whether the types alone guarantee that equal arguments are read: no engine, no unions of look-alikes."""
+        from servey.codec.ambiguity import is_ambiguous  # for arguments that are written
 
-        return ArgumentsWriter(self.label, self.root, self._compiler, self._skipped)
+        return not is_ambiguous(self.root) and all(node.flavor != "custom" for node in reachable(self.root))
 
     @functools.cached_property
-    def _from_values(self) -> ArgumentStruct:
-        if not self._skipped.skips_checks:
-            return self._from_text
-        return ArgumentStruct(self.parameters, self._from_text.copies, self._compiler, skips_checks=False)
+    def _unwritable_defaults(self) -> dict[str, Any]:
+        """The defaults that have no JSON of their parameter's type."""
+        return {
+            field.name: field.default
+            for field in self.root.fields
+            if field.default is not MISSING and not self._is_writable(field)
+        }
 
-    def _root(self) -> Node:
-        root = Node("object", dict, _Arguments, self.label)
-        for name, (parameter, node) in self.parameters.items():
-            required = parameter.default is MISSING
-            description = parameter.description or node.description
-            root.fields.append(Field(name, name, node, required, parameter.default, None, description))
-        return root
+    def _is_writable(self, field: Field) -> bool:
+        codec: Writer[Any] = Writer(self.label, field.node, self._compiler)
+        try:
+            return _is_same(codec.decode(codec.encode(field.default)), field.default)
+        except (ResultError, InvalidError, MalformedError):
+            return False
+
+    def _without_unwritable(self, arguments: Any) -> Any:
+        left_out = {
+            name: UNSET
+            for name, default in self._unwritable_defaults.items()
+            if _is_same(getattr(arguments, name), default)
+        }
+        return msgspec.structs.replace(arguments, **left_out) if left_out else arguments
+
+    def _compare(self, arguments: Any, read: Callable[[], Any]) -> None:
+        """Raise a `ResultError` unless the same arguments are read again."""
+        try:
+            found = read()
+        except (InvalidError, MalformedError) as error:
+            raise ResultError(self.label, error.errors) from None
+        changed = [
+            Problem(step("", name), "another value is read from its JSON")
+            for name in self.parameters
+            if not _is_same(getattr(arguments, name), getattr(found, name))
+        ]
+        if changed:
+            raise ResultError(self.label, changed)
 
     def _merged(self, body: Any, extra: Mapping[str, str | Sequence[str]]) -> Any:
         if not isinstance(body, dict):
@@ -316,8 +314,30 @@ class ArgumentsCodec:
         return unknown(name, self.parameters)
 
 
-class _Arguments:
-    """Holds arguments while their problems are looked for."""
+def _field(parameter: Parameter, node: Node) -> Field:
+    """Return a parameter as a member of the arguments.
 
-    def __init__(self, **members: Any) -> None:
-        pass
+    Raises:
+        ValueError: Its default is mutable and cannot be copied.
+    """
+    default = parameter.default
+    factory = fresh(default)
+    if factory is None and is_built(node) and default is not MISSING and default is not UNSET:
+        factory = functools.partial(_same, default)
+    return Field(
+        parameter.name,
+        parameter.name,
+        node,
+        default is MISSING,
+        default,
+        factory,
+        parameter.description or node.description,
+    )
+
+
+def _is_same(value: Any, other: Any) -> bool:
+    return value is other or (type(value) is type(other) and bool(value == other))
+
+
+def _same(value: Any) -> Any:
+    return value

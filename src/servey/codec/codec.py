@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import functools
 import typing
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
 
-from servey.codec.decode_errors import REFUSALS, parsed, parsed_again, refused_value
 from servey.codec.engine import Engine, SchemaMode
-from servey.codec.node import Node
-from servey.codec.numbers import whole_value
-from servey.codec.structs import hook
-from servey.codec.type_adapter import Compiler, SkippedChecks
+from servey.codec.node import Node, T
+from servey.codec.type_adapter import Compiler
 from servey.codec.type_facts import shown_type
 from servey.codec.type_reader import TypeReader
-from servey.codec.writer import REFUSED, T, Writer, is_finite
+from servey.codec.writer import REFUSED, Writer, is_finite
 from servey.errors import DefinitionError, InvalidError
 
 _encode = msgspec.json.Encoder().encode
@@ -46,63 +42,17 @@ class Codec(Writer[T]):
         self.type = tp
         reader = TypeReader(label, where, engines, side="output")
         root = reader.node(tp, shown_type(tp))
-        super().__init__(label, root, Compiler(), SkippedChecks.of(root))
+        super().__init__(label, root, Compiler())
         self.unreadable = reader.unreadable
-        """Why servey cannot read the type, only write it; None if it can read it."""
         self._classes = tuple(reader.classes)
         try:
             msgspec.json.Decoder(self._text_adapter.output_type)
         except (TypeError, ValueError) as error:
             raise DefinitionError(f"{label}: {shown_type(tp)}: {error}", where=where, fix="use another type") from error
 
-    @functools.cached_property
-    def _decoder(self) -> Any:
-        """The decoder, made at its first use: most codecs only write results."""
-        if self.unreadable is not None:
-            raise self.unreadable
-        return msgspec.json.Decoder(self._text_adapter.input_type, dec_hook=hook, float_hook=self._skipped.float_hook)
-
     def classes(self) -> tuple[type, ...]:
         """Return the classes in the type, in the order of reading, for finding nested actions."""
         return self._classes
-
-    def decode_json(self, data: bytes) -> T:
-        """Return the value of a JSON text.
-
-        Args:
-            data: The text, in UTF-8.
-
-        Raises:
-            MalformedError: It is no JSON, not UTF-8, or nested too deeply.
-            InvalidError: It is not of the type. The error has every problem with its JSON pointer.
-            DefinitionError: The type has a class that can only be written, as a dataclass with ``init=False``.
-        """
-        if self._skipped.skips_checks and self._skipped.needs_checks(data):
-            return self.decode(parsed(data))
-        try:
-            return self._text_adapter.build(self._decoder.decode(data))
-        except REFUSALS as error:
-            return self.decode(parsed_again(data, error))
-
-    def decode(self, builtins: Any) -> T:
-        """Return the value of parsed JSON, by the same rules.
-
-        Args:
-            builtins: dict, list, str, int, float, `Decimal`, bool or None.
-
-        Raises:
-            MalformedError: It is nested too deeply.
-            InvalidError: It is not of the type. The error has every problem with its JSON pointer.
-            DefinitionError: The type has a class that can only be written, as a dataclass with ``init=False``.
-        """
-        if self.unreadable is not None:
-            raise self.unreadable
-        try:
-            return self._adapter.attempt(builtins)
-        except REFUSALS as error:
-            if (whole := whole_value(self.root, builtins)) is not None:
-                return self.decode(whole)
-            raise refused_value(self._compiler, self.root, builtins, error, "/0") from None
 
     def check(self, value: T) -> T:
         """Return a value itself, if `encode_json` would write it.
@@ -122,7 +72,7 @@ class Codec(Writer[T]):
             checked = objects_of_rows(self.root, checked)
             # encoded as well: only the encoder refuses a lone surrogate
             data = _encode(self._text_adapter.to_output(checked))
-            if not self._has_decimals or is_finite(data):
+            if not self._skipped.has_decimals or is_finite(data):
                 return checked
         except (InvalidError, *REFUSED):
             pass

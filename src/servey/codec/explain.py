@@ -1,8 +1,8 @@
-"""Find every problem of a refused value, with its JSON pointer.
+"""Read a value that msgspec refuses, and find every problem with its JSON pointer.
 
 The fast decoder stops at the first problem. Then the explainer reads the same value again, part by part, and collects
 all problems. It builds each part once, after its members, so that the checks of a class see valid members. Its time
-is linear in the size of the value.
+is linear in the size of the value. Only the explainer reads an int that is written as ``5.0``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from servey.codec.builder import argument_of, read_key
 from servey.codec.constraints import violated
 from servey.codec.hash_flooding import SLOW_KEYS, check_hashes, is_guarded_dict, is_guarded_set
 from servey.codec.node import MISSING, Node
-from servey.codec.numbers import whole_value
+from servey.codec.numbers import takes_int, whole_number
 from servey.codec.pointer import below, step
 from servey.codec.problem_visitor import BAD, ProblemVisitor
 from servey.codec.problems import PROBLEM_LIMIT, CustomTypeError, first_line, reworded, shown, unknown
@@ -37,14 +37,9 @@ class Explainer(ProblemVisitor):
 
     def __init__(self, compiler: Compiler) -> None:
         super().__init__(compiler)
-        self._unions: dict[tuple[int, int], tuple[Any, list[Problem], Any]] = {}
+        self._unions: dict[tuple[int, int], tuple[Any, bool, list[Problem], Any]] = {}
         self._suggested = [0]
         """How often the nearest name was searched, in all trials: their problems may be dropped."""
-
-    def explain(self, node: Node, value: Any) -> list[Problem]:
-        """Return every problem of `value`; none if the explainer finds nothing wrong."""
-        self.walk(node, value)
-        return self.problems
 
     def nested(self) -> Self:
         """Return a visitor for one trial, which shares the results of unions."""
@@ -60,8 +55,9 @@ class Explainer(ProblemVisitor):
         """Read a scalar."""
         if type(value) is node.cls and node.cls in _SIMPLE and not node.constraints:
             return value
-        number = whole_value(node, value)
-        if number is not None:
+        number = whole_number(value)
+        if number is not None and takes_int(node):
+            self.is_rounded = True
             value = number
         if needs_check(node) or is_decimal(node):
             return self.run(checking(self.compiler.input_structs().bare(node), node.constraints), value, at)
@@ -183,8 +179,9 @@ class Explainer(ProblemVisitor):
         if node.tag is not None:
             name, tag = node.tag
             known.add(name)
-            if members.get(name, tag) != tag:
-                made = self.add(Problem(step(at, name), f"expected {tag!r}, got {shown(members[name])}"))
+            given = members.get(name, tag)
+            if given != tag or isinstance(given, bool):
+                made = self.add(Problem(step(at, name), f"expected {tag!r}, got {shown(given)}"))
         for name in members:
             if name not in known:
                 made = self.add(Problem(step(at, name), self._unknown(name, known)))
@@ -198,24 +195,26 @@ class Explainer(ProblemVisitor):
         """Read a value of one of several types, each part of the input once."""
         key = (id(value), id(node))
         if key not in self._unions:
-            self._unions[key] = self._members(node, value)
-        _, problems, made = self._unions[key]
+            self._unions[key] = (*self._member(node, value), value)  # which keeps its id
+        made, is_rounded, problems, _ = self._unions[key]
+        # a union that has to be tried has read it as it is written
+        self.is_rounded = self.is_rounded or (is_rounded and not needs_trials(node))
         return self.add(*below(at, problems)) if problems else made
 
-    def _members(self, node: Node, value: Any) -> tuple[Any, list[Problem], Any]:
-        """Return the value read by the first member that accepts it, or the problems of the nearest one."""
+    def _member(self, node: Node, value: Any) -> tuple[Any, bool, list[Problem]]:
+        """Return what the first fitting member reads and whether it rounds, or the problems of the nearest one."""
         if not needs_trials(node) and value is None and node.optional:
-            return value, [], None
-        if _is_dict(value) and not self.compiler.union(node).members(value):
-            return value, [_untagged(node, value)], BAD
-        made, refused = self.trials(self._likely(node, value), value)
+            return None, False, []
+        if isinstance(value, dict) and not self.compiler.union(node).members(value):
+            return BAD, False, [_untagged(node, value)]
+        made, is_rounded, refused = self.trials(self._likely(node, value), value)
         if not refused:
-            return value, [], made
+            return made, is_rounded, []
         best = min(refused, key=len)
         if len(refused) > 1 and all(problem.path == "" for problem in best):
             first = (problems[0].message.partition(", got ")[0].removeprefix("expected ") for problems in refused)
             best = [Problem("", f"expected {' or '.join(dict.fromkeys(first))}, got {shown(value)}")]
-        return value, best, BAD
+        return BAD, False, best
 
     def _likely(self, node: Node, value: Any) -> list[Node]:
         """Return the members that are of the value's JSON shape; all of them when none is."""
@@ -226,10 +225,6 @@ class Explainer(ProblemVisitor):
 
 def _has_bad(values: list[Any]) -> bool:
     return any(value is BAD for value in values)
-
-
-def _is_dict(value: Any) -> bool:
-    return isinstance(value, dict)
 
 
 def _untagged(node: Node, value: Any) -> Problem:

@@ -19,7 +19,7 @@ Kind = Literal["any", "leaf", "list", "tuple", "dict", "object", "union", "custo
 
 T = TypeVar("T")
 
-Flavor = Literal["dataclass", "attrs", "struct", "typeddict", "namedtuple", "custom", ""]
+Flavor = Literal["dataclass", "attrs", "struct", "typeddict", "namedtuple", "custom", "arguments", ""]
 """The library or form of a class, which decides how instances are built and read."""
 
 

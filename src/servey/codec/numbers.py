@@ -8,7 +8,6 @@ takes it as it is, a `float` the nearest double, an `int` a whole one (``5.0`` i
 from __future__ import annotations
 
 import math
-import operator
 import re
 import typing
 from decimal import Decimal, InvalidOperation
@@ -28,7 +27,6 @@ MAX_DEPTH = 100
 _MOST_DIGITS = 309
 """A whole number with a fraction or an exponent has at most this many digits, as a double has; ``1e9999`` is short."""
 
-_FRACTIONAL = ("float", "Decimal")
 _NO_MARKS = bytes(set(range(256)) - set(b'[]{}"\\'))
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _SCALARS = frozenset({str, int, float, bool, type(None)})
@@ -134,65 +132,9 @@ def whole_number(value: Any) -> int | None:
     return None
 
 
-def whole_value(node: Node, builtins: Any) -> Any:
-    """Replace whole numbers by ints where the type declares an int; return None if nothing changes."""
-    try:
-        found = _whole(node, builtins)
-    except RecursionError:
-        return None
-    return None if found is builtins else found
-
-
-def _whole(node: Node, value: Any) -> Any:
-    """Return the value itself where nothing in it changes."""
-    if isinstance(value, (float, Decimal)):
-        number = whole_number(value) if takes_int(node) else None
-        return typing.cast("Any", value) if number is None else number
-    if node.kind == "union":
-        member = _meant(node, value)
-        return value if member is None else _whole(member, value)
-    if isinstance(value, dict):
-        return _members(node, typing.cast("dict[Any, Any]", value))
-    if isinstance(value, (list, tuple)) and node.kind in ("list", "tuple"):
-        return _items(node, typing.cast("list[Any]", value))
-    return typing.cast("Any", value)
-
-
-def _meant(node: Node, value: Any) -> Node | None:
-    """Return the member of a union that an object or an array is meant for; None where each has to be tried."""
-    kinds = ("object", "dict") if isinstance(value, dict) else ("list", "tuple")
-    found = [item for item in node.items if item.kind in kinds]
-    if len(found) > 1 and isinstance(value, dict):
-        members = typing.cast("dict[Any, Any]", value)
-        found = [item for item in found if item.is_tagged_in(members)]
-    return found[0] if len(found) == 1 else None
-
-
-def _items(node: Node, value: list[Any]) -> Any:
-    nodes = node.items * len(value) if node.kind == "list" else node.items
-    found = [_whole(part, item) for part, item in zip(nodes, value, strict=False)]
-    return value if all(map(operator.is_, found, value)) else [*found, *value[len(found) :]]
-
-
-def _members(node: Node, value: dict[Any, Any]) -> Any:
-    if node.kind == "dict":
-        nodes = dict.fromkeys(value, node.items[1])
-    elif node.kind == "object":
-        nodes = {field.wire: field.node for field in node.fields}
-    else:
-        return value
-    found = {name: _whole(nodes[name], item) if name in nodes else item for name, item in value.items()}
-    if node.tag is not None and (number := whole_number(value.get(node.tag[0]))) is not None:
-        found[node.tag[0]] = number
-    return value if all(map(operator.is_, found.values(), value.values())) else found
-
-
 def takes_int(node: Node) -> bool:
-    """Return whether an int fits, and no number with a fraction does."""
-    parts = node.items if node.kind == "union" else [node]
-    if any(part.kind in ("any", "custom") or getattr(part.cls, "__name__", "") in _FRACTIONAL for part in parts):
-        return False
-    return any(part.kind == "leaf" and (part.cls is int or int in map(type, wire_values(part))) for part in parts)
+    """Return whether a scalar type has ints among its values."""
+    return node.cls is int or int in map(type, wire_values(node))
 
 
 def is_multiple(value: Any, divisor: Any) -> bool:

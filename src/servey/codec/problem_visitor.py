@@ -32,6 +32,8 @@ class ProblemVisitor(NodeVisitor[Any]):
     def __init__(self, compiler: Compiler) -> None:
         self.compiler = compiler
         self.problems: list[Problem] = []
+        self.is_rounded = False
+        """Whether an int was read from a number with a fraction of zero."""
 
     def walk(self, node: Node, value: Any, at: str = "") -> Any:
         """Visit a value, up to the limit of problems."""
@@ -67,13 +69,20 @@ class ProblemVisitor(NodeVisitor[Any]):
         """Return a visitor for one trial, whose problems may be dropped."""
         return type(self)(self.compiler)
 
-    def trials(self, members: Sequence[Node], value: Any) -> tuple[Any, list[list[Problem]]]:
-        """Return what the first fitting member makes of a value, or the problems of every member."""
+    def trials(self, members: Sequence[Node], value: Any) -> tuple[Any, bool, list[list[Problem]]]:
+        """Return what the first fitting member makes of a value and whether it rounds; else the problems of every one.
+
+        A member that takes the value as it is written fits before those that take ``5.0`` as an int.
+        """
         refused: list[list[Problem]] = []
+        rounded: list[Any] = []
         for member in members:
             nested = self.nested()
             made = nested.walk(member, value)
-            if not nested.problems:
-                return made, []
-            refused.append(nested.problems)
-        return BAD, refused
+            if nested.problems:
+                refused.append(nested.problems)
+            elif nested.is_rounded:
+                rounded.append(made)
+            else:
+                return made, False, []
+        return (rounded[0], True, []) if rounded else (BAD, False, refused)

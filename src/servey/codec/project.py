@@ -135,7 +135,7 @@ class Projector(ProblemVisitor):
         """Write a value as the first member of the union that accepts it."""
         parts = self.compiler.union(node).outgoing(value)
         own = next((index for index, part in enumerate(parts) if type(value) is part.cls), None)
-        made, refused = self.trials(parts if own is None else parts[: own + 1], value)
+        made, _, refused = self.trials(parts if own is None else parts[: own + 1], value)
         if not refused:
             return made
         return self.add(*below(at, min(refused, key=len) if own is None else refused[own]))

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import functools
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
+from msgspec import UNSET
 
 from servey.codec.engine import CustomType
 from servey.codec.jsonable import to_jsonable
-from servey.codec.node import MISSING, Node, Parameter
+from servey.codec.node import Node
 from servey.codec.numbers import digits, is_deep, plain
 from servey.codec.offsets import offset_finder
 from servey.codec.pointer import below, step
@@ -157,7 +158,8 @@ class Compiler:
         """Return the adapter of a node."""
         key = (id(node), skips_checks)
         if key not in self._adapters:
-            self._adapters[key] = TypeAdapter(self, node, skips_checks)
+            kind = ArgumentsAdapter if node.flavor == "arguments" else TypeAdapter
+            self._adapters[key] = kind(self, node, skips_checks)
         return self._adapters[key]
 
     def input_structs(self, skips_checks: bool = False, defaults: bool = False) -> Structs:
@@ -203,56 +205,44 @@ class Compiler:
         return self._key_boxes[id(keys)]
 
 
-class ArgumentStruct:
-    """The Struct that msgspec reads arguments into, and the builders of the user's objects in it.
+class ArgumentsAdapter(TypeAdapter):
+    """Reads the arguments of an action into a Struct, in which the user's objects replace their input structs."""
 
-    Args:
-        parameters: The parameters and their nodes, by name.
-        copies: The functions that copy mutable defaults.
-        compiler: The codec's compiler.
-        skips_checks: See `Structs`.
-    """
+    @functools.cached_property
+    def input_type(self) -> Any:
+        """The Struct of the arguments."""
+        members: list[Any] = []
+        for field in self.node.fields:
+            adapter = self.compiler.adapter(field.node, self.skips_checks)
+            member: tuple[Any, ...] = field.name, adapter.input_type
+            if not field.required:
+                copied = field.default_factory and msgspec.field(default_factory=field.default_factory)
+                member = *member, UNSET if adapter.built else copied or field.default
+            members.append(member)
+        return msgspec.defstruct("Arguments", members, forbid_unknown_fields=True, kw_only=True, gc=False)
 
-    def __init__(
-        self,
-        parameters: Mapping[str, tuple[Parameter, Node]],
-        copies: Mapping[str, Callable[[], Any] | None],
-        compiler: Compiler,
-        skips_checks: bool,
-    ) -> None:
-        self.copies = copies
-        fields: list[Any] = []
-        self._built: list[tuple[str, Callable[[], Any], TypeAdapter]] = []
-        for name, (parameter, node) in parameters.items():
-            adapter, copied = compiler.adapter(node, skips_checks), copies[name]
+    @functools.cached_property
+    def build(self) -> Build:
+        """Builds the user's objects in the Struct; a default needs no building."""
+        parts: list[tuple[str, Callable[[], Any] | None, Build]] = []
+        for field in self.node.fields:
+            adapter = self.compiler.adapter(field.node, self.skips_checks)
             if adapter.built:
-                _ = adapter.build  # compiled here
-                self._built.append((name, copied or functools.partial(_same, parameter.default), adapter))
-            if parameter.default is MISSING:
-                fields.append((name, adapter.input_type))
-            elif adapter.built:
-                fields.append((name, adapter.input_type, _LEFT_OUT))
-            else:
-                default = parameter.default if copied is None else msgspec.field(default_factory=copied)
-                fields.append((name, adapter.input_type, default))
-        self.struct: Any = msgspec.defstruct("Arguments", fields, forbid_unknown_fields=True, kw_only=True, gc=False)
+                parts.append((field.name, field.default_factory, adapter.build))
 
-    def build(self, value: Any) -> Any:
-        """Return the Struct with the user's objects in place of their input structs."""
-        for name, default, adapter in self._built:
-            member = getattr(value, name)
-            if member is _LEFT_OUT:
-                setattr(value, name, default())
-                continue
-            try:
-                setattr(value, name, adapter.build(member))
-            except CustomTypeError as error:
-                raise CustomTypeError(below(step("", name), error.errors)) from None
-        return value
+        def build(value: Any) -> Any:
+            for name, default, part in parts:
+                member = getattr(value, name)
+                if member is UNSET:
+                    setattr(value, name, default() if default else UNSET)
+                    continue
+                try:
+                    setattr(value, name, part(member))
+                except CustomTypeError as error:
+                    raise CustomTypeError(below(step("", name), error.errors)) from None
+            return value
 
-
-_LEFT_OUT: Any = object()
-"""Marks an argument that was left out, where arguments have to be built; a default needs no building."""
+        return build
 
 
 class SkippedChecks(msgspec.Struct, frozen=True):

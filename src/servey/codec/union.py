@@ -13,7 +13,6 @@ import msgspec
 
 from servey.codec.engine import CustomType
 from servey.codec.node import Node
-from servey.codec.numbers import whole_number, whole_value
 from servey.codec.problems import CustomTypeError
 from servey.codec.scalars import wire_values
 
@@ -166,10 +165,7 @@ class Union:
                 return adapter.attempt(builtins)
             except (msgspec.ValidationError, CustomTypeError):
                 continue
-        whole = whole_number(builtins)
-        if whole is None:
-            raise ValueError("no member of the union accepts this")
-        return self.decode(whole)
+        raise ValueError("no member of the union accepts this")
 
     def _ways(self, cls: type) -> list[TypeAdapter | None]:
         """Return the adapters that may read a scalar of a JSON type, in order; None means: take the value unchanged."""
@@ -182,19 +178,11 @@ class Union:
         return found
 
     def _trial(self, builtins: Any) -> Any:
-        adapters = [self.compiler.adapter(member) for member in self.candidates(builtins)]
-        for adapter in adapters:
+        for member in self.candidates(builtins):
             try:
-                return adapter.attempt(builtins)
+                return self.compiler.adapter(member).attempt(builtins)
             except (msgspec.ValidationError, CustomTypeError):
                 continue
-        for adapter in adapters:  # 5.0 is an int where no member wants the fraction
-            whole = whole_value(adapter.node, builtins)
-            if whole is not None:
-                try:
-                    return adapter.attempt(whole)
-                except (msgspec.ValidationError, CustomTypeError):
-                    continue
         return _REFUSED
 
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import functools
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import msgspec
 
-from servey.codec.node import Node
+from servey.codec.node import Node, T
 from servey.codec.problems import CustomTypeError, ResultError
+from servey.codec.reader import Reader
 from servey.codec.structs import reachable
-from servey.codec.type_adapter import Compiler, SkippedChecks, TypeAdapter
+from servey.codec.type_adapter import Compiler
 from servey.errors import Problem
-
-T = TypeVar("T")
 
 _IDENTICAL = frozenset({str, int, bool, type(None)})
 _encode = msgspec.json.Encoder().encode
@@ -22,24 +21,18 @@ REFUSED = (msgspec.ValidationError, CustomTypeError, TypeError, ValueError, Over
 """The exceptions for a value that does not match its type."""
 
 
-class Writer(Generic[T]):
-    """Writes the values of one node.
+class Writer(Reader[T]):
+    """Writes the values of one node, and reads them.
 
     Args:
         label: What the values are, for errors.
         root: The node.
         compiler: The codec's compiler.
-        skipped: What may be left out for JSON text.
     """
 
-    def __init__(self, label: str, root: Node, compiler: Compiler, skipped: SkippedChecks) -> None:
+    def __init__(self, label: str, root: Node, compiler: Compiler) -> None:
+        super().__init__(root, compiler)
         self.label = label
-        self.root = root
-        self._compiler = compiler
-        self._skipped = skipped
-        self._adapter: TypeAdapter = compiler.adapter(root)
-        self._text_adapter: TypeAdapter = compiler.adapter(root, skipped.skips_checks)
-        self._has_decimals = skipped.has_decimals
         is_simple = root.kind == "leaf" and not root.constraints and root.cls in _IDENTICAL
         self._identical: type = root.cls if is_simple else _Nothing
 
@@ -54,7 +47,7 @@ class Writer(Generic[T]):
         """
         try:
             data = _encode(value if type(value) is self._identical else self._text_adapter.to_output(value))
-            if not self._has_decimals or is_finite(data):
+            if not self._skipped.has_decimals or is_finite(data):
                 return data
         except REFUSED:
             pass
@@ -66,7 +59,7 @@ class Writer(Generic[T]):
             if not self._has_simple_sets:
                 raise TypeError
             data = _encode_sorted(self._text_adapter.to_output(value))
-            if not self._has_decimals or is_finite(data):
+            if not self._skipped.has_decimals or is_finite(data):
                 return data
         except REFUSED:
             pass
