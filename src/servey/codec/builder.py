@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import typing
 from collections.abc import Callable
 from typing import Any
 
 from msgspec import UNSET
 
-from servey.codec.constraints import violated
-from servey.codec.hash_flooding import check_hashes, is_guarded_dict, is_guarded_set
-from servey.codec.node import MISSING, Field, Node, NodeVisitor
+from servey.codec.hash_flooding import collection, is_collected
+from servey.codec.node import Field, Node, NodeVisitor
 from servey.codec.pointer import below, step
 from servey.codec.problems import CustomTypeError, first_line
-from servey.codec.structs import Structs, checking, guarded_run, is_built
+from servey.codec.structs import Structs, checking, guarded_run
 from servey.errors import Problem
 
 Build = Callable[[Any], Any]
@@ -26,7 +26,7 @@ class Builder(NodeVisitor[Build | None]):
     function returns any other object, such as a default of the class, unchanged.
 
     Args:
-        input structs: What made the input structs.
+        structs: What made the input structs.
     """
 
     def __init__(self, structs: Structs) -> None:
@@ -65,12 +65,8 @@ class Builder(NodeVisitor[Build | None]):
             arguments: dict[str, Any] = {}
             for field, argument, wire, part in steps:
                 member = getattr(value, field.name)
-                if member is UNSET or member is field.default:
-                    # the class fills it in, unless each object needs a copy
-                    if field.default is not MISSING and field.default_factory is not None:
-                        arguments[argument] = field.default_factory()
-                    continue
-                arguments[argument] = member if part is None else _at(part, wire, member)
+                if member is not UNSET and member is not field.default:  # the class fills these in
+                    arguments[argument] = member if part is None else _at(part, wire, member)
             try:
                 return cls(**arguments)
             except (ValueError, TypeError) as error:
@@ -84,49 +80,35 @@ class Builder(NodeVisitor[Build | None]):
 
     def visit_list(self, node: Node) -> Build | None:
         """Build the members, and make the collection."""
-        if not is_built(node):
+        part = self.visit(node.items[0])
+        if part is None and not is_collected(node):
             return None
-        part = self.visit(node.items[0]) or _same
-        made: Any = node.cls
+        make = functools.partial(collection, node) if is_collected(node) else node.cls
         expected = tuple if node.cls is tuple else list
 
         def build(value: Any) -> Any:
             if type(value) is not expected:
                 return value
             items = typing.cast("list[Any]", value)
-            return made([_at(part, index, item) for index, item in enumerate(items)])
+            return make(items if part is None else [_at(part, index, item) for index, item in enumerate(items)])
 
-        def build_set(value: Any) -> Any:
-            members: Any = build(value) if part is not _same else value
-            if type(value) is not list:
-                return value
-            check_hashes(typing.cast("list[Any]", members))
-            found = node.cls(members)
-            if wrong := violated(node.constraints, found):
-                raise CustomTypeError([Problem("", f"{wrong}, got {len(found)}")])
-            return found
-
-        if is_guarded_set(node):
-            made = list
-            return build_set
         return build
 
     def visit_dict(self, node: Node) -> Build | None:
         """Build the keys and the values."""
-        if not is_built(node):
+        part = self.visit(node.items[1])
+        key = read_key(self.structs, node.items[0]) if is_collected(node) else None
+        if part is None and key is None:
             return None
-        part = self.visit(node.items[1]) or _same
-        key = read_key(self.structs, node.items[0]) if is_guarded_dict(node) else None
 
         def build(value: Any) -> Any:
             if type(value) is not dict:
                 return value
-            if key is not None:
-                members = typing.cast("dict[Any, Any]", value)
-                keys = [_at(key, name, name) for name in members]
-                check_hashes(keys)
-                return dict(zip(keys, [_at(part, name, item) for name, item in members.items()], strict=True))
-            return {key: _at(part, key, item) for key, item in typing.cast("dict[Any, Any]", value).items()}
+            members = typing.cast("dict[Any, Any]", value)
+            built = [_at(part or _same, name, item) for name, item in members.items()]
+            if key is None:
+                return dict(zip(members, built, strict=True))
+            return collection(node, [_at(key, name, name) for name in members], built)
 
         return build
 
@@ -134,9 +116,10 @@ class Builder(NodeVisitor[Build | None]):
         """Build each place."""
         if node.flavor == "namedtuple":
             return self.visit_object(node)
-        if not is_built(node):
+        found = [self.visit(item) for item in node.items]
+        if not any(found):
             return None
-        parts = [self.visit(item) or _same for item in node.items]
+        parts = [part or _same for part in found]
 
         def build(value: Any) -> Any:
             if type(value) is not tuple:
@@ -148,7 +131,7 @@ class Builder(NodeVisitor[Build | None]):
 
 
 def read_key(structs: Structs, keys: Node) -> Build:
-    """Return the function that reads the key of a dict from its text; see `servey.codec.hash_flooding`."""
+    """Return the function that reads the key of a dict from its text."""
     check = guarded_run(checking(structs.bare(keys), keys.constraints))
 
     def read(name: Any) -> Any:

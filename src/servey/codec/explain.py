@@ -16,12 +16,12 @@ import msgspec
 
 from servey.codec.builder import argument_of, read_key
 from servey.codec.constraints import violated
-from servey.codec.hash_flooding import SLOW_KEYS, check_hashes, is_guarded_dict, is_guarded_set
+from servey.codec.hash_flooding import SLOW_KEYS, collection
 from servey.codec.node import MISSING, Node
 from servey.codec.numbers import takes_int, whole_number
 from servey.codec.pointer import below, step
 from servey.codec.problem_visitor import BAD, ProblemVisitor
-from servey.codec.problems import PROBLEM_LIMIT, CustomTypeError, first_line, reworded, shown, unknown
+from servey.codec.problems import PROBLEM_LIMIT, CustomTypeError, reworded, shown, unknown
 from servey.codec.scalars import wire_values
 from servey.codec.structs import checking, is_decimal, needs_check, needs_trials
 from servey.codec.type_adapter import Compiler
@@ -86,11 +86,7 @@ class Explainer(ProblemVisitor):
             self.visit(node.items[0], item, f"{at}/{index}") if prune is None or (good := prune(item)) is BAD else good
             for index, item in enumerate(values)
         ]
-        if _has_bad(items):
-            return BAD
-        if is_guarded_set(node) and self.run(check_hashes, items, at) is BAD:
-            return BAD
-        return self.checked_length(node, node.cls(items), at)
+        return BAD if _has_bad(items) else self.run(lambda items: collection(node, items), items, at)
 
     def _prunable(self, node: Node, at: str) -> Any:
         """Return a function that reads a valid member quickly, for lists in the outer two levels.
@@ -123,9 +119,7 @@ class Explainer(ProblemVisitor):
             members.append(self.visit(values, item, place))
         if _has_bad(read_names) or _has_bad(members):
             return BAD
-        if is_guarded_dict(node) and self.run(check_hashes, read_names, at) is BAD:
-            return BAD
-        return self.checked_length(node, dict(zip(read_names, members, strict=True)), at)
+        return self.run(lambda names: collection(node, names, members), read_names, at)
 
     def _key(self, keys: Node, name: Any, at: str) -> Any:
         if keys.cls in SLOW_KEYS:
@@ -167,10 +161,7 @@ class Explainer(ProblemVisitor):
                 arguments[argument_of(node, field.name)] = field.default_factory()
         if _has_bad([self._checked_names(node, members, at), *arguments.values()]):
             return BAD
-        try:
-            return node.cls(**arguments)
-        except (ValueError, TypeError) as error:
-            return self.add(*below(at, first_line(error)))
+        return self.run(lambda given: node.cls(**given), arguments, at)
 
     def _checked_names(self, node: Node, members: dict[Any, Any], at: str) -> Any:
         """Return `BAD` if the tag of an object is wrong, or its class does not declare a member."""

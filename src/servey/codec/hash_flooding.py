@@ -1,4 +1,4 @@
-"""Protect sets and keys in input against hash flooding.
+"""Make the collections that msgspec does not know or misreads, and protect sets and keys against hash flooding.
 
 Python's hash of a number is predictable: an `int` modulo 2**61 - 1, and likewise for `Decimal` and `UUID`. Building a
 set of 100,000 numbers with one hash takes minutes. The hashes of text and bytes contain a secret.
@@ -10,10 +10,11 @@ import datetime
 import decimal
 import enum
 import uuid
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Sequence
 from typing import Any, Literal
 
+from servey.codec.constraints import violated
 from servey.codec.node import Node
 from servey.codec.problems import CustomTypeError
 from servey.errors import Problem
@@ -25,28 +26,38 @@ _TIMES = (datetime.datetime, datetime.date, datetime.time, datetime.timedelta)
 _SAFE: frozenset[Any] = frozenset({str, bytes, bool, float, type(None), *_TIMES, Literal})
 
 SLOW_KEYS: frozenset[Any] = frozenset({decimal.Decimal, uuid.UUID, bool, datetime.time})
-"""The types of keys that `servey.codec.builder` reads: those open to hash flooding, and those that msgspec misreads."""
+"""The types of keys that servey reads: those open to hash flooding, and those that msgspec misreads."""
 
 
-def is_guarded_set(node: Node) -> bool:
-    """Whether the members of a set have to be checked before it is made."""
-    if node.kind != "list" or node.cls not in (set, frozenset):
-        return False
-    item = node.items[0]
-    return not (item.kind == "leaf" and (item.cls in _SAFE or issubclass(item.cls, enum.Enum)))
+def is_collected(node: Node) -> bool:
+    """Whether `collection` makes the values of a node, because msgspec cannot or must not."""
+    return node.cls is deque or _is_guarded(node)
 
 
-def is_guarded_dict(node: Node) -> bool:
-    """Whether the keys of a dict are read by `servey.codec.builder`; ints are limited instead."""
-    return node.kind == "dict" and node.items[0].cls in SLOW_KEYS
+def _is_guarded(node: Node) -> bool:
+    """Whether members have to be checked before the set or the dict is made; int keys of a dict are limited instead."""
+    item = node.items[0] if node.items else node
+    if node.kind == "list" and node.cls in (set, frozenset):
+        return not (item.kind == "leaf" and (item.cls in _SAFE or issubclass(item.cls, enum.Enum)))
+    return node.kind == "dict" and item.cls in SLOW_KEYS
 
 
-def check_hashes(values: Sequence[Any]) -> None:
-    """Return when a set, or the keys of a dict, can be made of `values` in linear time.
+def collection(node: Node, members: Sequence[Any], values: Sequence[Any] | None = None) -> Any:
+    """Return the list or the set of `members`, or the dict of such keys and `values`.
 
     Raises:
-        CustomTypeError: Some cannot be hashed, or too many share a hash.
+        CustomTypeError: A constraint is violated, a member cannot be hashed, or too many share a hash.
     """
+    if _is_guarded(node):
+        _check_hashes(members)
+    made: Any = node.cls(members) if values is None else dict(zip(members, values, strict=True))
+    wrong = violated(node.constraints, made)
+    if wrong:
+        raise CustomTypeError([Problem("", f"{wrong}, got {len(made)}")])
+    return made
+
+
+def _check_hashes(values: Sequence[Any]) -> None:
     try:
         hashes = list(map(hash, values))
     except TypeError:

@@ -23,7 +23,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from servey.codec.constraints import violated
-from servey.codec.hash_flooding import SLOW_KEYS, is_guarded_dict, is_guarded_set
+from servey.codec.hash_flooding import SLOW_KEYS, is_collected
 from servey.codec.node import MISSING, Constraints, Field, Node, NodeVisitor
 from servey.codec.problems import CustomTypeError, first_line, reworded, shown
 from servey.codec.scalars import json_kinds, literal_values, wire_values
@@ -88,17 +88,14 @@ def reachable(node: Node) -> Iterator[Node]:
 
 def is_built(node: Node) -> bool:
     """Whether the value has to be built from its input struct, because it differs from it."""
-    return any(
-        n.kind == "object" or n.flavor == "namedtuple" or n.cls is deque or is_guarded_set(n) or is_guarded_dict(n)
-        for n in reachable(node)
-    )
+    return any(n.kind == "object" or n.flavor == "namedtuple" or is_collected(n) for n in reachable(node))
 
 
 def is_plain(node: Node) -> bool:
     """Whether msgspec itself can build the declared type from its input struct."""
     return all(
-        n.plain and not needs_trials(n) and not needs_check(n) and not is_guarded_set(n) and not is_guarded_dict(n)
-        for n in reachable(node)
+        part.plain and not needs_trials(part) and not needs_check(part) and not is_collected(part)
+        for part in reachable(node)
     )
 
 
@@ -171,8 +168,6 @@ class Structs(NodeVisitor[Any]):
 
     Args:
         side: ``"in"`` makes input structs, ``"out"`` output structs.
-        defaults: Whether an input struct holds the class's defaults; otherwise what is missing is `UNSET`, and the
-            class itself fills it in.
         run: Returns the function of a marker, for a node that msgspec does not know.
         skips_checks: Whether `Decimal` and, on the way in, `Any` are msgspec's own: it accepts NaN and Infinity,
             a `Decimal` for a float, and any depth. The caller has checked that there is none.
@@ -182,13 +177,11 @@ class Structs(NodeVisitor[Any]):
     def __init__(
         self,
         side: str,
-        defaults: bool,
         run: Callable[[Node], Callable[[Any], Any]],
         skips_checks: bool = False,
         allows_naive: bool = False,
     ) -> None:
         self.side = side
-        self.defaults = defaults
         self.run = run
         self.skips_checks = skips_checks
         self.allows_naive = allows_naive
@@ -237,8 +230,8 @@ class Structs(NodeVisitor[Any]):
             limits = _narrowed(constraints, -_MOST, _MOST)
         elif node.cls is datetime.datetime and self.side == "out" and not self.allows_naive:
             limits.setdefault("tz", True)
-        elif self.side == "in" and is_guarded_set(node):
-            limits = {}  # they are constraints of the set, which does not exist yet
+        elif self.side == "in" and is_collected(node):
+            limits = {}  # they are constraints of the collection, which does not exist yet
         tp = self.visit(node)
         return Annotated[tp, Meta(**limits)] if limits else tp
 
@@ -259,8 +252,8 @@ class Structs(NodeVisitor[Any]):
         item = self.of(node.items[0])
         if node.cls is tuple and self.side == "in":
             return tuple[item, ...]
-        guarded = self.side == "in" and is_guarded_set(node)
-        cls: Any = node.cls if node.cls in (set, frozenset) and not guarded and not is_built(node.items[0]) else list
+        is_set = node.cls in (set, frozenset) and not is_built(node if self.side == "in" else node.items[0])
+        cls: Any = node.cls if is_set else list
         return cls[item]
 
     def visit_tuple(self, node: Node) -> Any:
@@ -293,8 +286,9 @@ class Structs(NodeVisitor[Any]):
         return struct
 
     def _holds(self, field: Field) -> bool:
-        """Whether the input struct holds the member's default itself."""
-        return self.side == "in" and self.defaults and (field.default is not UNSET)
+        """Whether the struct has the member's default; it has `UNSET` where only the class can fill it in."""
+        has_default = field.default is not MISSING or field.default_factory is not None
+        return self.side == "in" and has_default and field.default is not UNSET
 
     def _default(self, field: Field) -> Any:
         if not self._holds(field):

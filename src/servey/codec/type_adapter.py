@@ -52,7 +52,7 @@ class TypeAdapter:
         self.skips_checks = skips_checks
         self.built = is_built(node)
         self.plain = is_plain(node) and self.built and _convertible(node.type)
-        self._input_structs = compiler.input_structs(skips_checks, self.plain)
+        self._input_structs = compiler.input_structs(skips_checks)
         self._output_structs = compiler.output_structs(skips_checks)
 
     @functools.cached_property
@@ -148,7 +148,7 @@ class Compiler:
 
     def __init__(self, writes_input: bool = False) -> None:
         self.writes_input = writes_input
-        self._input_structs: dict[tuple[bool, bool], Structs] = {}
+        self._input_structs: dict[bool, Structs] = {}
         self._output_structs: dict[bool, Structs] = {}
         self._adapters: dict[tuple[int, bool], TypeAdapter] = {}
         self._unions: dict[int, Union] = {}
@@ -162,17 +162,16 @@ class Compiler:
             self._adapters[key] = kind(self, node, skips_checks)
         return self._adapters[key]
 
-    def input_structs(self, skips_checks: bool = False, defaults: bool = False) -> Structs:
+    def input_structs(self, skips_checks: bool = False) -> Structs:
         """Return the maker of input structs; see `Structs`."""
-        key = (skips_checks, defaults)
-        if key not in self._input_structs:
-            self._input_structs[key] = Structs("in", defaults, self.decode, skips_checks)
-        return self._input_structs[key]
+        if skips_checks not in self._input_structs:
+            self._input_structs[skips_checks] = Structs("in", self.decode, skips_checks)
+        return self._input_structs[skips_checks]
 
     def output_structs(self, skips_checks: bool = False) -> Structs:
         """Return the maker of output structs; see `Structs`."""
         if skips_checks not in self._output_structs:
-            self._output_structs[skips_checks] = Structs("out", False, self.encode, skips_checks, self.writes_input)
+            self._output_structs[skips_checks] = Structs("out", self.encode, skips_checks, self.writes_input)
         return self._output_structs[skips_checks]
 
     def custom_type(self, node: Node) -> CustomType:
