@@ -222,7 +222,7 @@ def _parts(value: Any, kind: type[Any]) -> tuple[Any, ...]:
     if isinstance(value, (types.FunctionType, types.MethodType, types.BuiltinFunctionType, types.ModuleType)):
         raise UnkeyableError(f"a {kind.__name__}")
     if hasattr(value, "__pydantic_fields_set__"):  # but not that set: an invalidation may set other fields
-        return vars(value), value.__pydantic_extra__, value.__pydantic_private__
+        return vars(value), value.__pydantic_extra__, value.__pydantic_private__  # pyright: ignore[reportUnknownVariableType]
     fields = _fields(kind)
     if not fields and not _is_pickled_whole(kind):
         raise UnkeyableError(f"a {kind.__name__}, which defines its own pickle")
