@@ -154,28 +154,18 @@ def configure(level: str = "INFO", stream: TextIO | None = None) -> None:
     root.setLevel(level)
 
 
-class _LastResort(logging.StreamHandler[TextIO]):
-    """The handler of a program that has not configured logging: warnings with time, level and request id."""
-
-    def __init__(self) -> None:
-        logging.Handler.__init__(self, logging.WARNING)  # like Python's, without a stream: `stream` is a property
-        self.setFormatter(HumanFormatter(has_time=True))
-        self.addFilter(CallFilter())
-
-    @property
-    def stream(self) -> TextIO:  # type: ignore[override]
-        """The current `sys.stderr`."""
-        return sys.stderr
-
-
 def replace_last_resort() -> None:
     """Log warnings with time, level and request id in a program that has not configured logging.
 
     Python would write only their messages. Nothing changes for a program that configures logging, before or after this
     call, or that has replaced `logging.lastResort`.
     """
-    if logging.lastResort is getattr(logging, "_defaultLastResort", None):
-        logging.lastResort = _LastResort()
+    default = logging.lastResort
+    if default is not None and default is getattr(logging, "_defaultLastResort", None):
+        handler = type(default)(logging.WARNING)  # it writes to the current `sys.stderr`
+        handler.setFormatter(HumanFormatter(has_time=True))
+        handler.addFilter(CallFilter())
+        logging.lastResort = handler
 
 
 def _time(record: logging.LogRecord) -> str:

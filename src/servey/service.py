@@ -98,8 +98,6 @@ class Service:
             lambda runtime: open_service(self, runtime, self._injection, self._lifespans),
             lambda runtime: start_triggers(self, self._triggers),
         )
-        self._call_counter: CallCounter | None = None
-        self._result_store: ResultStore | None = None
         self._open_results: Callable[[], ResultStore] | None = store_opener(
             "SERVEY_RESULT_CACHE",
             self.settings.stores.result_cache,
@@ -213,37 +211,22 @@ class Service:
         """The threads, deadlines and open resources of the service in the running event loop."""
         return self._runtimes.current()
 
-    @property
+    @cached_property
     def call_counter(self) -> CallCounter:
-        """Where calls are counted, as the settings say: those of actions with a rate limit, and logins.
+        """Where calls are counted, as the settings say: those of actions with a rate limit, and logins."""
+        from servey.security.rate_limit.call_counter import CallCounter
 
-        Raises:
-            SettingsError: They do not say it.
-            MissingExtraError: A package that counts is not installed.
-        """
-        if self._call_counter is None:
-            from servey.security.rate_limit.call_counter import CallCounter
+        return CallCounter(self._open_rate_limits, self.settings.stores.store_timeout)
 
-            self._call_counter = CallCounter(self._open_rate_limits, self.settings.stores.store_timeout)
-        return self._call_counter
-
-    @property
+    @cached_property
     def result_store(self) -> ResultStore:
-        """Where results of actions with a cache control are kept, as the settings say.
+        """Where results of actions with a cache control are kept, as the settings say."""
+        if self._open_results is not None:
+            return self._open_results()
+        from servey.cache_control.memory_result_store import MemoryResultStore  # not needed by most processes
 
-        Raises:
-            SettingsError: They do not say it.
-            MissingExtraError: A package that keeps them is not installed.
-        """
-        if self._result_store is None:
-            if self._open_results is not None:
-                self._result_store = self._open_results()
-            else:
-                from servey.cache_control.memory_result_store import MemoryResultStore  # not needed by most processes
-
-                settings = self.settings.stores
-                self._result_store = MemoryResultStore(settings.result_cache_entries, settings.result_cache_bytes)
-        return self._result_store
+        settings = self.settings.stores
+        return MemoryResultStore(settings.result_cache_entries, settings.result_cache_bytes)
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[Service]:
@@ -383,10 +366,9 @@ class Service:
 
     async def close_stores(self) -> None:
         """Close the call counter and the result store, if they are open."""
-        if self._result_store is not None:
-            await self._result_store.close()
-        if self._call_counter is not None:
-            await self._call_counter.close()
+        for name in ("result_store", "call_counter"):
+            if name in vars(self):
+                await vars(self)[name].close()
 
 
 def _flat(items: Iterable[Sequence[Any]]) -> tuple[Any, ...]:

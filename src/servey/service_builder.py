@@ -38,11 +38,7 @@ class ServiceBuilder:
     """The operations with a cache control, by name."""
 
     def build(self, actions: Sequence[Action]) -> dict[str, Operation]:
-        """Compile actions, the nested actions on what they return, and so on; return the operations by name.
-
-        Raises:
-            DefinitionError: Something cannot be served; all such problems in one error.
-        """
+        """Compile actions, the nested ones on what they return, and so on; raise all problems in one error."""
         operations: dict[str, Operation] = {}
         problems: list[DefinitionError] = []
         waiting: list[tuple[Action, type | None]] = [(item, None) for item in actions]
@@ -132,11 +128,7 @@ class ServiceBuilder:
 
 
 def check_declared(functions: Iterable[Any], kind: str) -> None:
-    """Check that functions are decorated with the decorator of the name `kind`.
-
-    Raises:
-        DefinitionError: Some are not.
-    """
+    """Raise `DefinitionError` unless all functions are decorated with the decorator of the name `kind`."""
     problems = [
         DefinitionError(
             f"{getattr(function, '__qualname__', repr(function))} is no {kind}"

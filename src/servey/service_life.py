@@ -26,11 +26,7 @@ Lifespan = Callable[["Service"], AbstractAsyncContextManager[None]]
 async def open_service(
     service: Service, runtime: Runtime, injection: Injection, lifespans: Sequence[Lifespan]
 ) -> AsyncGenerator[None]:
-    """Open the keys, the resources of scope ``"service"`` and the lifespans of plugins; close them in reverse order.
-
-    Raises:
-        ResourceError: A resource cannot be opened.
-    """
+    """Open the keys, the resources of scope ``"service"`` and the lifespans of plugins; close them in reverse order."""
     async with AsyncExitStack() as stack:
         stack.push_async_callback(service.close_stores)
         await stack.enter_async_context(service.authentication.running())

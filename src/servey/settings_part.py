@@ -89,11 +89,7 @@ class SettingsField(NamedTuple):
         return tuple(map(shown_url, value)) if self.variable.has_urls else value
 
     def parse(self, text: str) -> Any:
-        """Return the value of a variable's text.
-
-        Raises:
-            ValueError: The text has no such value; the message says why.
-        """
+        """Return the value of a variable's text; raise `ValueError`, with a message for users, if there is none."""
         kind: Any = self.hint.__origin__
         if get_origin(kind) is tuple:
             return tuple(item.strip() for item in text.split(",") if item.strip())

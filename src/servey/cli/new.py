@@ -97,11 +97,7 @@ def checked(name: str) -> Path:
 
 
 def make(directory: Path) -> None:
-    """Write the project into a new or empty directory: all of it, or nothing.
-
-    Raises:
-        OSError: It cannot be written.
-    """
+    """Write the project into a new or empty directory: all of it, or nothing."""
     in_place = directory.is_dir()
     aside = (directory if in_place else directory.parent) / f".servey-new-{os.getpid()}"
     aside.mkdir()

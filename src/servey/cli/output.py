@@ -105,11 +105,7 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def write_file(name: str, text: str) -> None:
-    """Write a text to a file, or to standard output for ``-``.
-
-    Raises:
-        CommandError: The file cannot be written.
-    """
+    """Write a text to a file, or to standard output for ``-``; raise `CommandError` if that fails."""
     text = encodable_text(text)
     if name == "-":
         click.echo(text, nl=False)

@@ -34,11 +34,7 @@ class Project:
 
     @cached_property
     def settings(self) -> Settings:
-        """The environment's settings; reading them sets up logging.
-
-        Raises:
-            SettingsError: A setting is wrong.
-        """
+        """The environment's settings; reading them sets up logging."""
         log.configure()  # so that what reading them warns of is seen
         settings = Settings.from_environment()
         log.configure(settings.process.log_level)
@@ -46,35 +42,19 @@ class Project:
 
     @cached_property
     def service(self) -> Service:
-        """The service of the user's modules. What they print goes to standard error: standard output is for results.
-
-        Raises:
-            SettingsError: A setting is wrong.
-            DefinitionError: A declaration is wrong.
-            MissingExtraError: They need a package that is not installed. What else they raise comes as it is.
-        """
+        """The service of the user's modules. What they print goes to standard error: standard output is for results."""
         return self._loaded(self.settings)
 
     @cached_property
     def commands(self) -> tuple[Command, ...]:
-        """The commands of the plugins, for which no module of actions is imported.
-
-        Raises:
-            SettingsError: A setting is wrong.
-            DefinitionError: There is no such plugin. What a plugin's module raises comes as it is.
-        """
+        """The commands of the plugins, for which no module of actions is imported."""
         if "service" in vars(self):
             return self.service.commands
         return self._without_actions.commands
 
     @cached_property
     def all_settings(self) -> Settings:
-        """The settings with the parts of all plugins. It imports no module of actions.
-
-        Raises:
-            SettingsError: A setting is wrong.
-            DefinitionError: There is no such plugin. Errors of a plugin's module are raised unchanged.
-        """
+        """The settings with the parts of all plugins. It imports no module of actions."""
         if "service" in vars(self):
             return self.service.settings
         return self.settings.with_plugins(self._without_actions.plugins)

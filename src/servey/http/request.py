@@ -25,6 +25,9 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Endpoint = Callable[[Scope, Receive, Send], Awaitable[None]]
 """An ASGI application, or the part of one that serves a route."""
 
+LIVENESS_PATH, READINESS_PATH = "/livez", "/readyz"
+"""The paths of the health checks."""
+
 _MAX_FIELDS = 1000
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}\Z")

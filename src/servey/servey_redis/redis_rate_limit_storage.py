@@ -53,9 +53,6 @@ class RedisRateLimitStorage:
     Args:
         url: The URL of the server, such as ``redis://host:6379/0``.
         timeout: Seconds to wait for a free connection.
-
-    Raises:
-        SettingsError: The URL is not valid.
     """
 
     errors: tuple[type[Exception], ...] = (cast("type[Exception]", RedisError),)

@@ -11,7 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 from servey.action.current import CURRENT_REQUEST
 from servey.action.defect import defect
 from servey.errors import CALL_ERRORS, CallError, ForbiddenError, InternalError, MissingExtraError
-from servey.http.request import request_id_of
+from servey.http.request import LIVENESS_PATH, READINESS_PATH, request_id_of
 from servey.log import replace_last_resort
 from servey.service import Service
 
@@ -32,7 +32,6 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from servey.http.current_request import CurrentRequestMiddleware
-from servey.http.health import LIVENESS_PATH, READINESS_PATH
 from servey.http.problem import Problems
 from servey.http.routing_table import ActionTable
 from servey.servey_starlette.claims import check_claims, claims_of

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from servey.errors import count_of
 from servey.http.endpoint import CALL_KEY, OPERATIONS_KEY, Operations
-from servey.http.health import LIVENESS_PATH, READINESS_PATH
+from servey.http.request import LIVENESS_PATH, READINESS_PATH
 from servey.log import AccessRecord
 
 _log = logging.getLogger("servey.access")

@@ -11,9 +11,8 @@ from html import escape
 from starlette.types import Receive, Scope, Send
 
 from servey.errors import CallError, InternalError
-from servey.http.health import LIVENESS_PATH, READINESS_PATH
 from servey.http.problem import Problems
-from servey.http.request import request_id_of
+from servey.http.request import LIVENESS_PATH, READINESS_PATH, request_id_of
 from servey.security.urls import is_loopback
 from servey.settings import Settings
 

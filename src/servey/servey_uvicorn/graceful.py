@@ -85,11 +85,7 @@ class _Lifespan(LifespanOn):
     _failure: BaseException | None = None
 
     async def startup(self) -> None:
-        """Start the application's lifespan.
-
-        Raises:
-            NotOpenedError: It cannot start.
-        """
+        """Start the application's lifespan, or raise `NotOpenedError`."""
         await super().startup()
         if self._failure is not None:
             raise NotOpenedError from self._failure
@@ -148,11 +144,7 @@ class Server(uvicorn.Server):
         self._stops_since = time.monotonic()
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
-        """Serve until a signal comes.
-
-        Raises:
-            SystemExit: The application cannot start, and the log says why.
-        """
+        """Serve until a signal comes. If the application cannot start, log why, and exit."""
         try:
             self.run_or_raise(sockets)
         except NotOpenedError as error:
@@ -164,11 +156,7 @@ class Server(uvicorn.Server):
             raise SystemExit(EX_UNAVAILABLE) from None
 
     def run_or_raise(self, sockets: list[socket.socket] | None = None) -> None:
-        """Serve until a signal comes.
-
-        Raises:
-            NotOpenedError: The application cannot start.
-        """
+        """Serve until a signal comes. If the application cannot start, raise `NotOpenedError`."""
         self.config.load()
         self.config.lifespan_class = _Lifespan
         super().run(sockets)

@@ -17,11 +17,7 @@ BACKLOG = 2048
 
 
 def bind(settings: Settings) -> socket.socket:
-    """Return a socket bound to the address in the settings.
-
-    Raises:
-        SettingsError: The address cannot be bound; says why and what to set.
-    """
+    """Return a socket bound to the address in the settings. If that is not possible, say why, and what to set."""
     host, port = settings.process.server_host, settings.process.server_port
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(

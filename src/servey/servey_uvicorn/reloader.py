@@ -58,9 +58,6 @@ class Reloader:
     """Keeps one process serving the newest code, and another one standing by.
 
     A process reports the actions that it serves when it serves, or None when it shows an error instead.
-
-    Raises:
-        SettingsError: The files cannot be watched.
     """
 
     def __init__(

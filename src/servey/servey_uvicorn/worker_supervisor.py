@@ -39,11 +39,7 @@ STABLE_SECONDS = 10.0
 
 
 def serve_with_workers(settings: Settings, load: Load, listening: socket.socket) -> None:
-    """Serve an application with several processes, until a signal comes.
-
-    Raises:
-        SystemExit: The first worker cannot start.
-    """
+    """Serve an application with several processes, until a signal comes. Exit if the first one cannot start."""
     listening.listen(BACKLOG)
     stop = Stop.of(settings)
     life = partial(_serve, settings, load)
@@ -67,11 +63,7 @@ class WorkerSupervisor:
         self._failed_at, self._start_at = -math.inf, 0.0
 
     def run(self) -> None:
-        """Look after the workers until a signal comes; end as the signal would have ended this process.
-
-        Raises:
-            SystemExit: The first worker cannot start.
-        """
+        """Look after the workers until a signal comes; end as the signal would have ended this process."""
         self.handle_signals()
         try:
             self.workers.append(self._spawn())
@@ -89,11 +81,7 @@ class WorkerSupervisor:
             signal.signal(number, self._take_signal)
 
     def look_after(self, now: float) -> None:
-        """Note the workers' reports and deaths, and start the workers that are missing.
-
-        Raises:
-            SystemExit: The first worker has died before it could serve.
-        """
+        """Note the reports and deaths of workers, and start missing ones. Exit if the first one never serves."""
         if self._signals:
             return
         for worker in self.workers:

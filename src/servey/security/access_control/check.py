@@ -104,10 +104,6 @@ def _defect(error: BaseException | None, context: CallContext, message: str) -> 
 
 
 def expect_none(outcome: Any) -> None:
-    """Raise if an access control returned a value: False is meant as a refusal, True as a misreading of the port.
-
-    Raises:
-        TypeError: It returned one.
-    """
+    """Raise `TypeError` if an access control returned a value: False may be meant as a refusal."""
     if outcome is not None:
         raise TypeError(f"an access control returned {outcome!r}; it must raise or return None")

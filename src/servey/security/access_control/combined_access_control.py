@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Generator
+from contextlib import suppress
 from functools import cached_property
 from itertools import islice
 from typing import Any
@@ -15,6 +16,10 @@ from servey.security.authorization import Authorization
 
 _MOST_ALTERNATIVES = 100
 _EXAMPLE = Authorization(subject="example")
+
+Steps = Generator[Awaitable[Any], Any, None]
+"""A check, step by step: yields what is to be awaited, and is sent its outcome. Without asynchronous members, it yields
+nothing."""
 
 
 class _Combined:
@@ -34,6 +39,18 @@ class _Combined:
                     fix="give it objects with a method check, as ScopeAccessControl('root')",
                 )
         self.members = members
+
+    def check(self, authorization: Authorization | None) -> Awaitable[None] | None:
+        """Return if the combination accepts the caller; with an asynchronous member, resolve."""
+        steps = self._steps(authorization)
+        try:
+            waiting = next(steps)
+        except StopIteration:
+            return None
+        return _finished(steps, waiting)
+
+    def _steps(self, authorization: Authorization | None) -> Steps:
+        raise NotImplementedError
 
     @cached_property
     def _alternatives(self) -> tuple[frozenset[str], ...]:
@@ -73,25 +90,10 @@ class AllOf(_Combined):
 
     _word = " and "
 
-    def check(self, authorization: Authorization | None) -> Awaitable[None] | None:
-        """Return (or resolve) if every member accepts the caller."""
-        members = iter(self.members)
+    def _steps(self, authorization: Authorization | None) -> Steps:
         try:
-            for member in members:
-                if (waiting := _asked(member, authorization)) is not None:
-                    return self._check_rest(waiting, members, authorization)
-        except ForbiddenError as error:
-            raise _refusal(self, authorization, error) from error
-        return None
-
-    async def _check_rest(
-        self, waiting: Awaitable[Any], members: Iterable[AccessControl], authorization: Authorization | None
-    ) -> None:
-        try:
-            expect_none(await waiting)
-            for member in members:
-                if (further := _asked(member, authorization)) is not None:
-                    expect_none(await further)
+            for member in self.members:
+                yield from _asked(member, authorization)
         except ForbiddenError as error:
             raise _refusal(self, authorization, error) from error
 
@@ -135,39 +137,18 @@ class AnyOf(_Combined):
 
     _word = " or "
 
-    def check(self, authorization: Authorization | None) -> Awaitable[None] | None:
-        """Return (or resolve) if a member accepts the caller."""
-        members = iter(self.members)
+    def _steps(self, authorization: Authorization | None) -> Steps:
         refusals: list[CallError] = []
-        for member in members:
+        for member in self.members:
             try:
-                waiting = _asked(member, authorization)
-            except CallError as error:
-                _take_refusal(error, refusals)
-                continue
-            return None if waiting is None else self._check_rest(waiting, members, refusals, authorization)
-        raise _refusal(self, authorization, _most_telling(refusals))
-
-    async def _check_rest(
-        self,
-        waiting: Awaitable[Any],
-        members: Iterable[AccessControl],
-        refusals: list[CallError],
-        authorization: Authorization | None,
-    ) -> None:
-        try:
-            expect_none(await waiting)
-            return
-        except CallError as error:
-            _take_refusal(error, refusals)
-        for member in members:
-            try:
-                if (further := _asked(member, authorization)) is not None:
-                    expect_none(await further)
+                yield from _asked(member, authorization)
                 return
             except CallError as error:
-                _take_refusal(error, refusals)
-        raise _refusal(self, authorization, _most_telling(refusals))
+                if error.status >= 500:
+                    raise
+                refusals.append(error)
+        naming_scopes = [error for error in refusals if "WWW-Authenticate" in error.headers]
+        raise _refusal(self, authorization, (naming_scopes or refusals)[0])
 
     @cached_property
     def _alternatives(self) -> tuple[frozenset[str], ...]:
@@ -179,22 +160,24 @@ class AnyOf(_Combined):
         return _example(open_first[0])
 
 
-def _asked(member: AccessControl, authorization: Authorization | None) -> Awaitable[Any] | None:
-    """Return the awaitable of an asynchronous check; None if the check is done."""
+def _asked(member: AccessControl, authorization: Authorization | None) -> Steps:
+    """Ask a member."""
     outcome: Any = member.check(authorization)
     if inspect.isawaitable(outcome):
-        return outcome
-    return expect_none(outcome)
+        outcome = yield outcome
+    expect_none(outcome)
 
 
-def _take_refusal(error: CallError, refusals: list[CallError]) -> None:
-    if error.status >= 500:
-        raise error
-    refusals.append(error)
-
-
-def _most_telling(refusals: list[CallError]) -> CallError:
-    return next((error for error in refusals if "WWW-Authenticate" in error.headers), refusals[0])
+async def _finished(steps: Steps, waiting: Awaitable[Any]) -> None:
+    """Take the steps that follow the first one."""
+    with suppress(StopIteration):
+        while True:
+            try:
+                outcome = await waiting
+            except BaseException as error:  # noqa: BLE001 - the steps decide on it
+                waiting = steps.throw(error)
+            else:
+                waiting = steps.send(outcome)
 
 
 def _refusal(control: AllOf | AnyOf, authorization: Authorization | None, first: CallError) -> CallError:

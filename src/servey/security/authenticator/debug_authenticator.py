@@ -11,10 +11,7 @@ from servey.security.authorization import Authorization
 
 
 class DebugAuthenticator:
-    """Log in one user with every scope of the service. For development only.
-
-    Raises:
-        ValueError: The name or the password is empty.
+    """Log in one user with every scope of the service. For development only. Name and password must not be empty.
 
     Example:
         >>> import asyncio

@@ -27,11 +27,7 @@ _LEAST_BITS, _MOST_BITS = 2048, 16384
 
 
 def check_public_key(key: Any) -> str:
-    """Return the algorithm that a key is used with, unless something else is said about it.
-
-    Raises:
-        ValueError: It is of a kind that no token is signed with, or too weak (RFC 7518 §3.3).
-    """
+    """Return the usual algorithm of a key, or raise `ValueError`: of another kind, or too weak (RFC 7518 §3.3)."""
     if isinstance(key, rsa.RSAPublicKey):
         if not _LEAST_BITS <= key.key_size <= _MOST_BITS:
             raise ValueError(f"an RSA key has {_LEAST_BITS} bits or more, and this one {key.key_size} bits")
@@ -44,11 +40,7 @@ def check_public_key(key: Any) -> str:
 
 
 def verification_key(key: Any, algorithm: str = "") -> VerificationKey:
-    """Return what verifies with a public key by an algorithm; by default, by the usual one of such keys.
-
-    Raises:
-        ValueError: It cannot be used, or not with that algorithm.
-    """
+    """Return what verifies with a public key by an algorithm or the usual one, or raise `ValueError`."""
     usual = check_public_key(key)
     algorithm = ALSO_CALLED.get(algorithm, algorithm)
     if algorithm and algorithm != usual and not (usual == "RS256" and algorithm in _OF_RSA):
@@ -63,11 +55,7 @@ def verification_key(key: Any, algorithm: str = "") -> VerificationKey:
 
 
 def signing_key(key: Any) -> SigningKey:
-    """Return what signs with a private key.
-
-    Raises:
-        ValueError: It cannot be used.
-    """
+    """Return what signs with a private key, or raise `ValueError`."""
     algorithm = check_public_key(key.public_key())
     implementation = _ALGORITHMS[algorithm]
     thumbprint = _thumbprint(implementation.to_jwk(key.public_key(), as_dict=True))
@@ -75,11 +63,7 @@ def signing_key(key: Any) -> SigningKey:
 
 
 def jwk_verification_key(jwk: Mapping[str, Any]) -> VerificationKey:
-    """Return what verifies with a JSON Web Key (RFC 7517 §4, RFC 7518 §6).
-
-    Raises:
-        ValueError: It is no public key, is not for signatures, or cannot be used.
-    """
+    """Return what verifies with a JSON Web Key (RFC 7517 §4, RFC 7518 §6), or raise `ValueError`."""
     kind, operations = jwk.get("kty"), jwk.get("key_ops", ["verify"])
     algorithm, kid = jwk.get("alg", ""), jwk.get("kid")
     if kind not in [*_OF_TYPE]:  # which may be unhashable

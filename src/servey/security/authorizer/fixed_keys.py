@@ -28,11 +28,7 @@ class FixedKeys:
 
     @property
     def ring(self) -> KeyRing:
-        """The keys.
-
-        Raises:
-            SettingsError: They cannot be read.
-        """
+        """The keys, or a `SettingsError` if they cannot be read."""
         if self._ring is None:
             self._ring = KeyRing(self._read())
         return self._ring
@@ -51,31 +47,19 @@ class FixedKeys:
 
 
 def secret_verification_key(secret: str) -> VerificationKey:
-    """Return what verifies tokens signed with a secret (HS256).
-
-    Raises:
-        SettingsError: It is no secret but a key of another kind, which may be public.
-    """
+    """Return what verifies tokens signed with a secret (HS256); the secret must not be a key of another kind."""
     algorithm, key = _secret(secret)
     return VerificationKey("HS256", lambda signed, signature: algorithm.verify(signed, key, signature))
 
 
 def secret_signing_key(secret: str) -> SigningKey:
-    """Return what signs with a secret (HS256); the tokens do not say which, since that would tell of the secret.
-
-    Raises:
-        SettingsError: As for `secret_verification_key`.
-    """
+    """Return what signs with a secret (HS256); the tokens do not say which, since that would tell of the secret."""
     algorithm, key = _secret(secret)
     return SigningKey("HS256", lambda signed: algorithm.sign(signed, key))
 
 
 def pem_verification_keys(private: str, public: str) -> tuple[VerificationKey, ...]:
-    """Return what verifies tokens signed with key pairs: a private key, and any number of public ones or certificates.
-
-    Raises:
-        SettingsError: One cannot be read, or is too weak.
-    """
+    """Return what verifies tokens signed with key pairs: a private one, and public ones or certificates."""
     from servey.security.authorizer.asymmetric_key import verification_key
 
     found = {key.thumbprint: key for key in ((_private(private),) if private else ())}
@@ -89,11 +73,7 @@ def pem_verification_keys(private: str, public: str) -> tuple[VerificationKey, .
 
 
 def pem_signing_key(private: str) -> SigningKey:
-    """Return what signs with a private key; its `kid` is the thumbprint (RFC 7638).
-
-    Raises:
-        SettingsError: The key cannot be read, or is too weak.
-    """
+    """Return what signs with a private key; its `kid` is the thumbprint (RFC 7638)."""
     from servey.security.authorizer.asymmetric_key import signing_key
 
     return signing_key(_private_key(private))

@@ -87,11 +87,7 @@ class JwtAuthorizer:
         return authorization
 
     async def _verifying_keys(self, token: UnverifiedToken) -> KeyRing:
-        """Return the keys, one of which verifies the token.
-
-        Raises:
-            RefusedTokenError: No key for it is known, or its signature is wrong.
-        """
+        """Return the keys, one of which verifies the token, or raise `RefusedTokenError`."""
         if not self.keys.may_have(token.algorithm):
             raise self._no_key()
         ring = await self.keys.current()
@@ -111,11 +107,7 @@ class JwtAuthorizer:
         return RefusedTokenError("no key for the token is known", recognition)
 
     def _checked(self, claims: dict[str, Any]) -> Authorization:
-        """Return the authorization of verified claims, if they are valid now and for this service.
-
-        Raises:
-            ValueError: They are not; says which.
-        """
+        """Return the authorization of verified claims, or raise `ValueError`: not valid now or not for this service."""
         check_texts(claims)
         authorization, now = Authorization.of_claims(claims), time.time()
         moment_of(claims, "iat")

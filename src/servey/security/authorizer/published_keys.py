@@ -88,11 +88,7 @@ class PublishedKeys:
         return ALSO_CALLED.get(algorithm, algorithm) in PUBLIC_KEY_ALGORITHMS
 
     async def current(self) -> KeyRing:
-        """Return the keys.
-
-        Raises:
-            OverloadedError: They could not be fetched yet.
-        """
+        """Return the keys; raise `OverloadedError` if they could not be fetched yet."""
         if self._ring is None or self.ring is None:
             await self._ask()
         if self._ring is None:

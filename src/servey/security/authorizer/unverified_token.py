@@ -92,11 +92,7 @@ def _check_header(header: dict[str, Any]) -> None:
 
 
 def check_texts(value: Any, depth: int = 0) -> None:
-    """Check that a JSON value is not nested too deeply, and that its texts have no lone surrogates.
-
-    Raises:
-        ValueError: The check fails.
-    """
+    """Raise `ValueError` if a JSON value is nested too deeply, or has a text with a lone surrogate."""
     if isinstance(value, str):
         if not value.isascii():
             value.encode()

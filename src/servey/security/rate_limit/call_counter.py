@@ -165,20 +165,12 @@ class ActionRateLimiter(NamedTuple):
     counter: CallCounter
 
     async def acquire(self, context: CallContext, /) -> None:
-        """Count a call, and set the state of the limit in its context.
-
-        Raises:
-            TooManyRequestsError: A limit is used up.
-        """
+        """Count a call, and set the state of the limit in its context; raise if a limit is used up."""
         context.limits = await self.counter.count(self.limits, self.action, caller_of(context))
 
 
 def _nearest(limits: Sequence[RateLimitItem], told: Sequence[Told]) -> RateLimitState:
-    """Return the state of the limit with the fewest calls left.
-
-    Raises:
-        TooManyRequestsError: A limit is used up; of several, the one with the longest wait.
-    """
+    """Return the state of the limit with the fewest calls left. Of used-up ones, raise for the longest wait."""
     states: list[RateLimitState] = []
     refusing: list[RateLimitState] = []
     for limit, (is_admitted, age, calls) in zip(limits, told, strict=True):

@@ -146,12 +146,7 @@ class Login:
         return found
 
     async def _called(self, call: Any, label: str, request_id: str, at: float, workers: WorkerThreads | None) -> Any:
-        """Call a plugin's code until the deadline `at`: in a thread of `workers`, or on the event loop if that is None.
-
-        Raises:
-            CallError: The plugin refuses the caller.
-            TokenError: The plugin failed, or took too long.
-        """
+        """Call a plugin's code until the deadline `at`: in a thread of `workers`, or else on the event loop."""
         runtime = self._service.runtime
         try:
             if workers is None:

@@ -74,11 +74,7 @@ class TokenRequest(msgspec.Struct, frozen=True):
 
 
 async def read_token_request(request: Request, origins: Collection[str] = ()) -> TokenRequest:
-    """Read and check a token request; pages of the other sites in `origins` (``*`` for all) may send it, too.
-
-    Raises:
-        TokenError: The request is wrong.
-    """
+    """Read and check a token request; pages of the other sites in `origins` (``*`` for all) may send it, too."""
     if request.method != "POST":
         raise TokenError("invalid_request", "log in by POST", status=405, headers={"Allow": "POST"})
     if _is_of_another_site(request) and not {"*", request.headers.get("origin", "")} & set(origins):
