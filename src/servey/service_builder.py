@@ -98,11 +98,9 @@ class ServiceBuilder:
         action = signature.action
         if action.rate_limit is None:
             return None
-        from servey.security.rate_limit.rate_limit import parse_rate_limit
+        from servey.security.rate_limit.call_counter import ActionRateLimiter, parse_rate_limit
 
         limits = parse_rate_limit(action.rate_limit, signature.name, action.where)
-        from servey.security.rate_limit.call_counter import ActionRateLimiter
-
         return ActionRateLimiter(signature.name, limits, self.service.call_counter)
 
     def _check_trigger(self, operation: Operation, trigger: Any) -> None:

@@ -15,13 +15,12 @@ from click.shell_completion import CompletionItem
 
 from servey.action.context import CallContext, Origin, new_request_id
 from servey.action.operation import Operation
-from servey.cli.errors import EX_NOINPUT, CommandError, show_call_error
+from servey.cli.errors import EX_NOINPUT, CommandError, scope_of, show_call_error
 from servey.cli.flags import Flag, command_line, flags_of
 from servey.cli.output import write_json
 from servey.cli.project import Project, project_of, quiet
 from servey.docstring.documentation import plain_of, summary_of
-from servey.errors import CallError, DefinitionError, nearest
-from servey.security.access_control import ScopeAccessControl
+from servey.errors import CallError, nearest
 from servey.security.authorization import Authorization
 from servey.servey_direct import direct
 
@@ -197,7 +196,9 @@ class ActionCommand(click.Command):
         context = CallContext(Origin.SYSTEM, "cli", new_request_id())
         if is_said:
             subject = "cli" if as_subject is None else as_subject
-            context.authorization = Authorization(subject=subject, scopes=frozenset(map(_scope, as_scope)))
+            context.authorization = Authorization(
+                subject=subject, scopes=frozenset(scope_of("--as-scope", item) for item in as_scope)
+            )
         bearer = None if token is None else _token(token)
         service = project_of(ctx).service
 
@@ -270,13 +271,6 @@ def _read(event: str) -> bytes:
 def _token(given: str) -> str:
     """Return the token that ``--token`` stands for."""
     return _read(given).decode("utf-8", "replace").strip() if given.startswith("@") else given.strip()
-
-
-def _scope(given: str) -> str:
-    try:
-        return ScopeAccessControl(given).execute_scope
-    except DefinitionError as error:
-        raise click.UsageError(f"--as-scope: {error.message}; {error.fix}.") from error
 
 
 def _refuse_both(ctx: click.Context, data: bytes, given: Sequence[Flag]) -> None:

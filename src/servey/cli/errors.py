@@ -11,6 +11,7 @@ import click
 from servey.cli.project import Project, raised_on_import
 from servey.errors import CallError, DefinitionError, MissingExtraError, ResourceError, ServeyError, SettingsError
 from servey.problem_details import encodable_text
+from servey.security.authorization import is_scope
 
 EX_USAGE, EX_NOINPUT, EX_UNAVAILABLE, EX_SOFTWARE, EX_IOERR, EX_CONFIG = 64, 66, 69, 70, 74, 78
 """Of ``sysexits.h``; `os.EX_*` has them on POSIX only."""
@@ -33,6 +34,15 @@ class CommandError(click.ClickException):
     def __init__(self, message: str, code: int) -> None:
         super().__init__(message)
         self.code = code
+
+
+def scope_of(option: str, text: str) -> str:
+    """Return the scope that an option names, or raise `click.UsageError`."""
+    if is_scope(text):
+        return text
+    raise click.UsageError(
+        f"{option}: {text!r} is no scope; use printable ASCII without spaces, quotes and backslashes."
+    )
 
 
 def show_usage_error(error: click.ClickException, color: bool | None = None) -> int:

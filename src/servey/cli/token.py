@@ -9,11 +9,9 @@ from typing import Any
 
 import click
 
-from servey.cli.errors import EX_CONFIG, CommandError
+from servey.cli.errors import EX_CONFIG, CommandError, scope_of
 from servey.cli.output import write
 from servey.cli.project import project_of
-from servey.errors import DefinitionError
-from servey.security.access_control import ScopeAccessControl
 from servey.security.authorization import Authorization
 from servey.security.authorizer.jwt_authorizer import RESERVED_CLAIMS, JwtIssuer
 from servey.security.settings import HOW_TO_MAKE_A_SECRET
@@ -56,7 +54,7 @@ def print_token(
     lifetime = None if expires_in is None else datetime.now(UTC) + timedelta(seconds=expires_in)
     authorization = Authorization(
         subject=subject,
-        scopes=frozenset(map(_scope, scopes)),
+        scopes=frozenset(scope_of("--scope", item) for item in scopes),
         expires_at=lifetime,
         claims=dict(map(_claim, claims)),
     )
@@ -64,13 +62,6 @@ def print_token(
         write(issuer.issue(authorization))
     except ValueError as error:
         raise click.UsageError(f"the token cannot be made: {error}") from error
-
-
-def _scope(given: str) -> str:
-    try:
-        return ScopeAccessControl(given).execute_scope
-    except DefinitionError as error:
-        raise click.UsageError(f"--scope: {error.message}; {error.fix}.") from error
 
 
 def _claim(given: str) -> tuple[str, Any]:

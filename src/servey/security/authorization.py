@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -9,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+_SCOPE = re.compile(r"[!#-\[\]-~]+")
 _OF_ONE_TOKEN = frozenset({"exp", "iat", "nbf", "jti"})
 _FIELDS = frozenset({"sub", "scope", "scp", "iss", "nbf", "exp"})
 """The claims that have a field of their own."""
@@ -95,6 +97,11 @@ class Authorization(msgspec.Struct, frozen=True):
     def has_scope(self, scope: str) -> bool:
         """Return whether the token carries `scope`."""
         return scope in self.scopes
+
+
+def is_scope(text: str) -> bool:
+    """Return whether a text is a scope token of RFC 6749 §3.3: printable ASCII without spaces, quotes, backslashes."""
+    return _SCOPE.fullmatch(text) is not None
 
 
 def checked_authorization(value: object, giver: str) -> Authorization:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Sequence
 from html import escape
 
+from starlette.responses import HTMLResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from servey.errors import CallError, InternalError
@@ -43,18 +43,17 @@ _PAGE = """<!doctype html>
 </body>
 </html>
 """
-_RETRY = (b"retry-after", b"1")
-_JSON = ((b"content-type", b"application/json"),)
-_PAGE_HEADERS = (
-    (b"content-type", b"text/html; charset=utf-8"),
-    (b"content-security-policy", _POLICY.encode()),
-    (b"x-content-type-options", b"nosniff"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"cache-control", b"no-store"),
-    _RETRY,
-)
+_RETRY = {"Retry-After": "1"}
+_PAGE_HEADERS = {
+    "Content-Security-Policy": _POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+    **_RETRY,
+}
 _HIDDEN = "The server's terminal says why."
-_LOCAL = re.compile(r"(?:(?:[a-z0-9-]+\.)*localhost|127(?:\.[0-9]{1,3}){3}|\[::1\])(?::[0-9]{1,5})?", re.IGNORECASE)
+_LOCAL = re.compile(rb"(?:(?:[a-z0-9-]+\.)*localhost|127(?:\.[0-9]{1,3}){3}|\[::1\])(?::[0-9]{1,5})?", re.IGNORECASE)
+"""A ``Host`` header that names this machine itself."""
 _PASSED_ON = re.compile(rb"forwarded|via|x-real-ip|x-forwarded-.*|x-original-host|cf-.*")
 """Headers of proxies and tunnels, some of which send a ``Host`` of this machine."""
 
@@ -80,15 +79,18 @@ class ErrorPage:
             return
         headers: dict[bytes, bytes] = dict(scope["headers"])
         if scope["path"] == LIVENESS_PATH:
-            await _answer(scope, send, 200, b'{"status":"alive"}', _JSON)
+            answer = Response(b'{"status":"alive"}', media_type="application/json")
         elif scope["path"] == READINESS_PATH:
-            await _answer(scope, send, 503, b'{"status":"not ready"}', (*_JSON, _RETRY))
+            answer = Response(b'{"status":"not ready"}', 503, _RETRY, "application/json")
         elif b"text/html" in headers.get(b"accept", b""):
-            body = _PAGE.format(style=_STYLE, text=escape(self._shown(scope))).encode()
-            await _answer(scope, send, 500, body, _PAGE_HEADERS)
+            answer = HTMLResponse(_PAGE.format(style=_STYLE, text=escape(self._shown(scope))), 500, _PAGE_HEADERS)
         else:
-            error: CallError = InternalError(self._shown(scope), headers={"Retry-After": "1"})
+            error: CallError = InternalError(self._shown(scope), headers=_RETRY)
             await self._problems.send(error, request_id_of(headers), scope, send)
+            return
+        if scope["method"] == "HEAD":
+            answer.body = b""
+        await answer(scope, receive, send)
 
     def _shown(self, scope: Scope) -> str:
         return self._text if is_from_here(scope) else _HIDDEN
@@ -99,21 +101,6 @@ def is_from_here(scope: Scope) -> bool:
     if any(_PASSED_ON.fullmatch(name) for name, _ in scope["headers"]):
         return False
     hosts: list[bytes] = [value for name, value in scope["headers"] if name == b"host"]
+    is_named = len(hosts) == 1 and _LOCAL.fullmatch(hosts[0]) is not None
     peer = scope.get("client")
-    return len(hosts) == 1 and is_local(hosts[0].decode("latin-1")) and peer is not None and is_loopback(peer[0])
-
-
-def is_local(host: str) -> bool:
-    """Return whether a ``Host`` header names this machine itself.
-
-    Example:
-        >>> [is_local(host) for host in ("localhost:8000", "127.0.0.1", "[::1]:80", "app.example.com")]
-        [True, True, True, False]
-    """
-    return _LOCAL.fullmatch(host) is not None
-
-
-async def _answer(scope: Scope, send: Send, status: int, body: bytes, own: Sequence[tuple[bytes, bytes]]) -> None:
-    headers = [*own, (b"content-length", b"%d" % len(body))]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+    return is_named and peer is not None and is_loopback(peer[0])

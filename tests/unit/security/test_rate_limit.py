@@ -5,8 +5,8 @@ import pytest
 from servey import Authorization, CallContext, Origin
 from servey.action.action import action
 from servey.errors import DefinitionError, SettingsError
+from servey.security.rate_limit.call_counter import MOST_CALLS, parse_rate_limit
 from servey.security.rate_limit.caller import caller_of, network_of, warn_of_no_address
-from servey.security.rate_limit.rate_limit import MOST_CALLS, parse_rate_limit
 from servey.servey_redis.redis_rate_limit_storage import RedisRateLimitStorage
 from servey.servey_redis.redis_result_store import RedisResultStore
 from servey.service import Service

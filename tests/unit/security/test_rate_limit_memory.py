@@ -12,8 +12,8 @@ import limits.aio.storage
 import limits.storage
 from limits.strategies import MovingWindowRateLimiter as SyncMovingWindow
 
+from servey.security.rate_limit.call_counter import parse_rate_limit
 from servey.security.rate_limit.memory_storage import MemoryStorage
-from servey.security.rate_limit.rate_limit import parse_rate_limit
 
 ROOM = 1024 * 1024
 

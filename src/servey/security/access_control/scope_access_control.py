@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from servey.errors import DefinitionError, ForbiddenError, UnauthorizedError
-from servey.security.authorization import Authorization
+from servey.security.authorization import Authorization, is_scope
 
 
 class ScopeAccessControl(msgspec.Struct, frozen=True):
@@ -25,7 +25,7 @@ class ScopeAccessControl(msgspec.Struct, frozen=True):
 
     def __post_init__(self) -> None:
         scope = self.execute_scope
-        if not scope or any(not "\x21" <= char <= "\x7e" or char in '"\\' for char in scope):
+        if not is_scope(scope):
             raise DefinitionError(
                 f"{scope!r} is no scope", fix="use printable ASCII without spaces, quotes and backslashes"
             )

@@ -6,7 +6,6 @@ Imports both; nothing imports this before a token or such a key is there.
 from __future__ import annotations
 
 import hashlib
-from binascii import b2a_base64
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,7 +13,7 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from jwt.algorithms import get_default_algorithms
 
-from servey.security.authorizer.key_ring import ALSO_CALLED, SigningKey, VerificationKey
+from servey.security.authorizer.key_ring import ALSO_CALLED, SigningKey, VerificationKey, base64url
 
 _ALGORITHMS = get_default_algorithms()
 _OF_RSA = frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"})
@@ -85,4 +84,4 @@ def _thumbprint(jwk: Mapping[str, Any]) -> str:
     """Return the thumbprint of a key (RFC 7638 §3)."""
     members = {name: jwk[name] for name in _REQUIRED[jwk["kty"]]}
     digest = hashlib.sha256(msgspec.json.encode(members)).digest()
-    return b2a_base64(digest, newline=False).rstrip(b"=").translate(bytes.maketrans(b"+/", b"-_")).decode()
+    return base64url(digest).decode()

@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import time
-from binascii import b2a_base64
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from typing import Any
 
-from servey.security.authorization import Authorization, moment_of
+from servey.security.authorization import Authorization, is_scope, moment_of
 from servey.security.authorizer.fixed_keys import FixedKeys
-from servey.security.authorizer.key_ring import KeyRing, SigningKey
+from servey.security.authorizer.key_ring import KeyRing, SigningKey, base64url
 from servey.security.authorizer.published_keys import PublishedKeys
 from servey.security.authorizer.unverified_token import MAX_TOKEN, RefusedTokenError, UnverifiedToken, check_texts
 from servey.security.authorizer.verified_tokens import VerifiedTokens
-
-_URLSAFE = bytes.maketrans(b"+/", b"-_")
-_SCOPE = re.compile(r"[!#-\[\]-~]+")
 
 RESERVED_CLAIMS = frozenset({"iss", "sub", "aud", "exp", "nbf", "iat", "jti", "scope", "scp"})
 """The claims that the issuer sets."""
@@ -194,8 +189,8 @@ class JwtIssuer(JwtAuthorizer):
             raise ValueError(f"the claims are no JSON: {error}") from error
         key = self._signing_key
         header = _given(alg=key.algorithm, typ="JWT", kid=key.kid)
-        signed = _base64url(json.dumps(header, separators=(",", ":")).encode()) + b"." + _base64url(payload.encode())
-        token = (signed + b"." + _base64url(key.sign(signed))).decode()
+        signed = base64url(json.dumps(header, separators=(",", ":")).encode()) + b"." + base64url(payload.encode())
+        token = (signed + b"." + base64url(key.sign(signed))).decode()
         if len(token) > MAX_TOKEN:
             raise ValueError(f"the token would be longer than {MAX_TOKEN} characters")
         return token
@@ -213,10 +208,6 @@ def _given(**members: Any) -> dict[str, Any]:
 
 def _scope_text(scopes: Iterable[str]) -> str:
     for scope in scopes:
-        if not _SCOPE.fullmatch(scope):
+        if not is_scope(scope):
             raise ValueError(f"{scope!r} is no scope")
     return " ".join(sorted(scopes))
-
-
-def _base64url(data: bytes) -> bytes:
-    return b2a_base64(data, newline=False).rstrip(b"=").translate(_URLSAFE)

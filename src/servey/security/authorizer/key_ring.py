@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from binascii import b2a_base64
 from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
@@ -14,6 +15,7 @@ PUBLIC_KEY_ALGORITHMS = frozenset(
 )
 """The algorithms that public keys verify with (RFC 7518 §3.1, RFC 8037 §3.1)."""
 
+_URLSAFE = bytes.maketrans(b"+/", b"-_")
 _MOST_TRIED = 8
 """The number of keys that are tried on a token without a ``kid``."""
 
@@ -60,3 +62,8 @@ class KeyRing:
             unnamed = self._by_kid.get(None, [])
             named = self._by_kid.get(kid) or [key for key in unnamed if key.thumbprint == kid] or unnamed
         return [key for key in named if key.algorithm == algorithm][:_MOST_TRIED]
+
+
+def base64url(data: bytes) -> bytes:
+    """Return bytes in base64url without padding (RFC 7515 §2)."""
+    return b2a_base64(data, newline=False).rstrip(b"=").translate(_URLSAFE)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
 from hashlib import sha256
-from typing import Any
 
 import msgspec
 
@@ -49,13 +47,14 @@ class VerifiedTokens:
         except KeyError:  # another thread has removed it
             pass
         known = found.authorization
-        claims = dict(known.claims) if found.is_flat else _copied(known.claims)  # an action may change its own
+        # an action may change its own
+        claims = dict(known.claims) if found.is_flat else msgspec.to_builtins(known.claims)
         return Authorization(known.subject, known.scopes, known.issuer, known.not_before, known.expires_at, claims)
 
     def keep(self, token: str, authorization: Authorization, until: float, ring: KeyRing) -> None:
         """Keep the caller of a token, the end of its validity (in seconds since 1970) and the keys that verified it."""
         is_flat = not any(isinstance(value, dict | list) for value in authorization.claims.values())
-        known = msgspec.structs.replace(authorization, claims=_copied(authorization.claims))
+        known = msgspec.structs.replace(authorization, claims=msgspec.to_builtins(authorization.claims))
         self._kept[_digest(token)] = _Verified(known, is_flat, until, ring)
         while len(self._kept) > self._limit:
             try:
@@ -66,12 +65,3 @@ class VerifiedTokens:
 
 def _digest(token: str) -> bytes:
     return sha256(token.encode("utf-8", "surrogatepass")).digest()
-
-
-def _copied(value: Any) -> Any:
-    """Return a deep copy of a JSON value."""
-    if isinstance(value, Mapping):
-        return {name: _copied(item) for name, item in value.items()}  # pyright: ignore[reportUnknownVariableType]
-    if isinstance(value, list):
-        return [_copied(item) for item in value]  # pyright: ignore[reportUnknownVariableType]
-    return value

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import re
 import threading
 from collections.abc import Callable, Sequence
 from time import monotonic
@@ -13,11 +14,12 @@ from weakref import WeakKeyDictionary
 
 from servey.action.context import CallContext, RateLimitState
 from servey.cache_control.circuit_breaker import CircuitBreaker, within
-from servey.errors import MissingExtraError, TooManyRequestsError, count_of, is_missing
+from servey.errors import DefinitionError, MissingExtraError, TooManyRequestsError, count_of, is_missing
 from servey.security.rate_limit.caller import caller_of
 
 try:
     from cachetools import TLRUCache
+    from limits import parse_many
 
     from servey.security.rate_limit.memory_storage import MemoryStorage
 except ModuleNotFoundError as error:
@@ -32,6 +34,11 @@ if TYPE_CHECKING:
     from servey.ports import Asked, RateLimitStorage, Told
 
 _log = logging.getLogger("servey.rate_limit")
+
+MOST_CALLS = 10_000
+"""The most calls of a limit: the storage remembers the time of each call of each caller."""
+
+_FIX = 'write how many calls in which time, as in rate_limit="10/minute", or several: "10/minute;100/hour"'
 
 _KNOWN = 16_384
 """The number of used-up windows of the shared store that this process remembers."""
@@ -56,7 +63,6 @@ class CallCounter:
         MissingExtraError: A package that the storage needs is not installed.
 
     Example:
-        >>> from servey.security.rate_limit.rate_limit import parse_rate_limit
         >>> counter, limits = CallCounter(), parse_rate_limit("10/minute", "say_hello")
         >>> asyncio.run(counter.count(limits, "say_hello", "192.0.2.7"))
         RateLimitState(limit=10, window=60, remaining=9, reset=60)
@@ -155,6 +161,39 @@ class CallCounter:
             with self._lock:  # event loops in other threads
                 store = self._stores[loop] = open_shared()
         return store
+
+
+def parse_rate_limit(text: str, of: str, where: str = "") -> tuple[RateLimitItem, ...]:
+    """Return the limits of a text, the shortest window first.
+
+    Args:
+        text: Such as ``"10/minute"``, ``"10 per minute"``, ``"5/10 seconds"``; several with a semicolon between.
+        of: The name of the action, for the error.
+        where: Its ``file:line``, for the error.
+
+    Raises:
+        DefinitionError: It names no limit, or one that cannot be counted.
+
+    Example:
+        >>> parse_rate_limit("100/hour; 10/minute", "say_hello")
+        (10 per 1 minute, 100 per 1 hour)
+    """
+
+    def wrong(why: str) -> DefinitionError:
+        return DefinitionError(f"the rate limit of {of}, {text!r}, {why}", where=where, fix=_FIX)
+
+    try:
+        limits = parse_many(text)
+    except ValueError:
+        raise wrong("cannot be read") from None
+    if 0 in map(int, re.findall("[0-9]+", text)):  # the library takes no seconds for one second
+        raise wrong("lets nobody call")
+    if any(limit.amount > MOST_CALLS for limit in limits):
+        raise wrong(f"allows more than {MOST_CALLS} calls; take a shorter time")
+    windows = [limit.get_expiry() for limit in limits]
+    if len(set(windows)) < len(windows):
+        raise wrong("has two limits for the same time")
+    return tuple(sorted(limits, key=lambda limit: limit.get_expiry()))
 
 
 class ActionRateLimiter(NamedTuple):

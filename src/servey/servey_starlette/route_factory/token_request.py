@@ -13,14 +13,13 @@ from starlette.requests import Request
 
 from servey.errors import MalformedError
 from servey.http.request import query_pairs
+from servey.security.authorization import is_scope
 
 MAX_BODY = 16 * 1024
 """The largest token request, in bytes."""
 
 _FORM = "application/x-www-form-urlencoded"
 _KNOWN = frozenset({"grant_type", "username", "password", "scope", "client_id", "client_secret"})
-_SCOPE = re.compile(r"[\x21\x23-\x5B\x5D-\x7E]+(?: [\x21\x23-\x5B\x5D-\x7E]+)*")
-"""RFC 6749 §3.3."""
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 """Not allowed in names and passwords (RFC 6749 Appendix A.15, A.16)."""
 
@@ -96,10 +95,10 @@ async def read_token_request(request: Request, origins: Collection[str] = ()) ->
             raise TokenError("invalid_request", f"{name} is missing")
         if _CONTROL.search(form[name]):
             raise TokenError("invalid_request", f"{name} has control characters")
-    scope = form.get("scope")
-    if scope is not None and not _SCOPE.fullmatch(scope):
+    scopes = frozenset(form["scope"].split(" ")) if "scope" in form else None
+    if scopes is not None and not all(map(is_scope, scopes)):
         raise TokenError("invalid_scope", "scope is a list of names with one space between them")
-    return TokenRequest(form["username"], form["password"], None if scope is None else frozenset(scope.split(" ")))
+    return TokenRequest(form["username"], form["password"], scopes)
 
 
 def _is_of_another_site(request: Request) -> bool:
