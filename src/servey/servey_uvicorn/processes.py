@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
-from functools import partial
 from multiprocessing import Pipe, allow_connection_pickling, connection, get_context, parent_process, resource_tracker
 from multiprocessing.connection import Connection
 from typing import Any
@@ -98,7 +97,7 @@ def _live(life: Life, channel: Connection, listening: socket.socket, log_level: 
     """Be a child."""
     with suppress(OSError):
         sys.stdin = open(0, closefd=False)  # noqa: SIM115 - for debuggers; multiprocessing has replaced it
-    _end_with_parent(partial(_stop_this_process, seconds))
+    _end_with_parent(seconds)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means; a pending one is dropped, too
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
@@ -123,8 +122,8 @@ def _interrupts_blocked() -> Generator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, masked)
 
 
-def _end_with_parent(ended: Callable[[], None]) -> None:
-    """Call `ended` in a thread when the parent has ended, even by SIGKILL.
+def _end_with_parent(seconds: float) -> None:
+    """Stop this process when its parent has ended, even by SIGKILL; after so many seconds, end it by force.
 
     Only the parent holds the other end of a pipe, and the operating system closes it in any case.
     """
@@ -135,16 +134,11 @@ def _end_with_parent(ended: Callable[[], None]) -> None:
 
     def wait() -> None:
         connection.wait([sentinel])
-        ended()
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(seconds)  # the served code may ignore the signal
+        os._exit(128 + signal.SIGTERM)
 
     threading.Thread(target=wait, name="servey-parent", daemon=True).start()
-
-
-def _stop_this_process(seconds: float) -> None:
-    """Stop as after a SIGTERM; after so many seconds, end by force, as the served code may ignore the signal."""
-    os.kill(os.getpid(), signal.SIGTERM)
-    time.sleep(seconds)
-    os._exit(128 + signal.SIGTERM)
 
 
 def raise_again(number: int) -> None:
