@@ -10,7 +10,7 @@ import itertools
 
 from servey.codec.node import Node
 from servey.codec.scalars import json_kinds
-from servey.codec.union import ordered
+from servey.codec.union import member_names, ordered
 
 
 def is_ambiguous(root: Node) -> bool:
@@ -48,12 +48,7 @@ def _look_alike(first: Node, second: Node) -> bool:
 def _classes_look_alike(first: Node, second: Node) -> bool:
     if first.tag is not None and second.tag is not None and first.tag[0] == second.tag[0]:
         return first.tag[1] == second.tag[1]
-    names = [_names(node, needed=False) for node in (first, second)]
-    needed = [_names(node, needed=True) for node in (first, second)]
-    # JSON may omit members with defaults
-    return needed[0] <= names[1] and needed[1] <= names[0]
-
-
-def _names(node: Node, *, needed: bool) -> set[str]:
-    tag = [] if node.tag is None else [node.tag[0]]
-    return {*tag, *(field.wire for field in node.fields if field.required or not needed)}
+    (known, required), (others, other_required) = member_names(first), member_names(second)
+    if any(node.tag is not None and node.tag[0] not in known & others for node in (first, second)):
+        return False
+    return required <= others and other_required <= known  # JSON may omit members with defaults

@@ -12,18 +12,17 @@ from msgspec import UNSET
 from servey.codec.defaults import fresh
 from servey.codec.engine import Engine, SchemaMode
 from servey.codec.node import MISSING, Field, Node, Parameter
+from servey.codec.node_codec import REFUSALS, NodeCodec, parsed, parsed_again
 from servey.codec.pointer import step
 from servey.codec.problems import PROBLEM_LIMIT, ResultError, unknown
-from servey.codec.reader import REFUSALS, parsed, parsed_again
 from servey.codec.structs import is_built, reachable
-from servey.codec.text import Read, TextError, TextKind, list_reader, reader, text_kind
+from servey.codec.text import Read, TextError, TextKind, list_reader, reader, single_reader, text_kind
 from servey.codec.type_adapter import Compiler
 from servey.codec.type_reader import TypeReader
-from servey.codec.writer import Writer
 from servey.errors import DefinitionError, InvalidError, MalformedError, Problem
 
 
-class ArgumentsCodec(Writer[Any]):
+class ArgumentsCodec(NodeCodec[Any]):
     """Reads the arguments of one action into a Struct with one attribute per parameter.
 
     Args:
@@ -79,7 +78,7 @@ class ArgumentsCodec(Writer[Any]):
         except (TypeError, ValueError) as error:
             raise DefinitionError(f"{label}: {error}", where=where, fix="use another type") from error
         self._scalars: dict[str, Read] = {}
-        self._lists: dict[str, Callable[[list[str]], Any]] = {}
+        self._readers: dict[str, Callable[[list[str]], Any]] = {}
         self._kinds: dict[str, TextKind] = {}
         # the text of a plain scalar is already read as its type
         self._exact = all(
@@ -89,10 +88,11 @@ class ArgumentsCodec(Writer[Any]):
         for name, (parameter, node) in self.parameters.items():
             self._kinds[name] = kind = text_kind(node)
             if kind == "list":
-                self._lists[name] = list_reader(node)
-            else:
-                # None is the default, so "null" need not be None
-                self._scalars[name] = reader(node, says_null=parameter.default is not None)
+                self._readers[name] = list_reader(node)
+                continue
+            # None is the default, so "null" need not be None
+            self._scalars[name] = read = reader(node, says_null=parameter.default is not None)
+            self._readers[name] = single_reader(read)
 
     def classes(self) -> tuple[type, ...]:
         """Return every class met in the parameters' types, in order of meeting."""
@@ -103,16 +103,12 @@ class ArgumentsCodec(Writer[Any]):
         return self._kinds[name]
 
     def decode_json(self, data: bytes, extra: Mapping[str, str | Sequence[str]] | None = None) -> Any:
-        """Return the arguments in a JSON object.
+        """Return the arguments in a JSON object, with the errors of `Codec.decode_json`.
 
         Args:
             data: The JSON text.
             extra: Arguments given as text elsewhere (the path, flags), a repeated one as a sequence; the object must
                 not name them again.
-
-        Raises:
-            MalformedError: It is no JSON, not UTF-8, or nested too deeply.
-            InvalidError: Some argument is wrong, missing or unknown; has every problem.
         """
         if extra:
             return self._merged(parsed(data), extra)
@@ -145,7 +141,7 @@ class ArgumentsCodec(Writer[Any]):
         lists: dict[str, list[str]] = {}
         scalars = self._scalars
         if extra:
-            self._read_rest({}, extra, found, problems)
+            self._read_texts(extra, found, problems)
         for name, text in pairs:
             if len(problems) >= PROBLEM_LIMIT:
                 break
@@ -156,14 +152,15 @@ class ArgumentsCodec(Writer[Any]):
                 except TextError as error:
                     found[name] = None
                     problems.append(Problem(step("", name), str(error)))
-            elif name in self._lists and not (extra and name in extra):
-                lists.setdefault(name, []).append(text)
-            elif read is not None and not (extra and name in extra):
-                problems.append(Problem(step("", name), "given more than once"))
+            elif name in self._readers and not (extra and name in extra):
+                if read is None:
+                    lists.setdefault(name, []).append(text)
+                else:
+                    problems.append(Problem(step("", name), "given more than once"))
             elif not ignore_unknown:
                 problems.append(Problem(step("", name), self._unknown(name, extra)))
         if lists:
-            self._read_rest(lists, {}, found, problems)
+            self._read_texts(lists, found, problems)
         if problems:
             raise self._refusal(found, problems)
         if self._exact:
@@ -174,11 +171,7 @@ class ArgumentsCodec(Writer[Any]):
         return self.decode(found)
 
     def json_schema(self, mode: SchemaMode = "input") -> dict[str, Any]:
-        """Return the JSON schema (2020-12) of the arguments as one object.
-
-        Args:
-            mode: Whether classes are described as they are sent or as they are got.
-        """
+        """Return the JSON schema (2020-12) of the arguments as one object, as they are sent or as they are written."""
         from servey.codec.schema import DIALECT, SchemaWriter  # for documentation only
 
         writer = SchemaWriter(mode)
@@ -230,7 +223,7 @@ class ArgumentsCodec(Writer[Any]):
         }
 
     def _is_writable(self, field: Field) -> bool:
-        codec: Writer[Any] = Writer(self.label, field.node, self._compiler)
+        codec: NodeCodec[Any] = NodeCodec(self.label, field.node, self._compiler)
         try:
             return _is_same(codec.decode(codec.encode(field.default)), field.default)
         except (ResultError, InvalidError, MalformedError):
@@ -267,32 +260,20 @@ class ArgumentsCodec(Writer[Any]):
             if name in members:
                 del members[name]
                 problems.append(Problem(step("", name), "unknown: it is given by the path"))
-        self._read_rest({}, extra, members, problems)
+        self._read_texts(extra, members, problems)
         if problems:
             raise self._refusal(members, problems)
         return self.decode(members)
 
-    def _read_rest(
-        self,
-        lists: Mapping[str, list[str]],
-        extra: Mapping[str, str | Sequence[str]],
-        found: dict[str, Any],
-        problems: list[Problem],
+    def _read_texts(
+        self, given: Mapping[str, str | Sequence[str]], found: dict[str, Any], problems: list[Problem]
     ) -> None:
-        for name, given in (*lists.items(), *extra.items()):
-            read = self._scalars.get(name)
+        for name, texts in given.items():
+            if name not in self._readers:
+                problems.append(Problem(step("", name), unknown(name, self.parameters)))
+                continue
             try:
-                if read is not None and isinstance(given, str):
-                    found[name] = read(given)
-                elif name in self._lists:
-                    found[name] = self._lists[name]([given] if isinstance(given, str) else list(given))
-                elif read is None:
-                    problems.append(Problem(step("", name), unknown(name, self.parameters)))
-                elif len(given) == 1:
-                    found[name] = read(given[0])
-                else:
-                    found[name] = None
-                    problems.append(Problem(step("", name), "given more than once"))
+                found[name] = self._readers[name]([texts] if isinstance(texts, str) else list(texts))
             except TextError as error:
                 found[name] = None
                 problems.append(Problem(step("", name), str(error)))

@@ -65,7 +65,11 @@ class Builder(NodeVisitor[Build | None]):
             arguments: dict[str, Any] = {}
             for field, argument, wire, part in steps:
                 member = getattr(value, field.name)
-                if member is not UNSET and member is not field.default:  # the class fills these in
+                if member is UNSET:
+                    continue
+                if member is field.default:  # of a NamedTuple or an immutable one
+                    arguments[argument] = field.default_factory() if field.default_factory else member
+                else:
                     arguments[argument] = member if part is None else _at(part, wire, member)
             try:
                 return cls(**arguments)
@@ -132,7 +136,7 @@ class Builder(NodeVisitor[Build | None]):
 
 def read_key(structs: Structs, keys: Node) -> Build:
     """Return the function that reads the key of a dict from its text."""
-    check = guarded_run(checking(structs.bare(keys), keys.constraints))
+    check = guarded_run(checking(structs, keys))
 
     def read(name: Any) -> Any:
         if keys.cls is bool:

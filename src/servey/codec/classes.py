@@ -25,11 +25,11 @@ _NO_INIT = ("init=False: the constructor does not take this field, so callers mu
 
 
 def describe_class(reader: TypeReader, node: Node, args: tuple[Any, ...], at: str) -> None:
-    """Fill in the members of the class of `node`.
+    """Fill in the members of the class of `node`, in place, because a class may contain itself.
 
     Args:
         reader: The reader that found the class.
-        node: Its node, changed in place, because a class may contain itself.
+        node: Its node.
         args: The arguments of a generic class.
         at: The place of the class, for messages.
 

@@ -10,16 +10,16 @@ import msgspec
 
 from servey.codec.engine import Engine, SchemaMode
 from servey.codec.node import Node, T
+from servey.codec.node_codec import REFUSED, NodeCodec, is_finite
 from servey.codec.type_adapter import Compiler
 from servey.codec.type_facts import shown_type
 from servey.codec.type_reader import TypeReader
-from servey.codec.writer import REFUSED, Writer, is_finite
 from servey.errors import DefinitionError, InvalidError
 
 _encode = msgspec.json.Encoder().encode
 
 
-class Codec(Writer[T]):
+class Codec(NodeCodec[T]):
     """Reads and writes the values of one declared type.
 
     The constructor compiles everything, and refuses a type that cannot be served.
@@ -80,11 +80,7 @@ class Codec(Writer[T]):
         return checked
 
     def json_schema(self, mode: SchemaMode = "output") -> dict[str, Any]:
-        """Return the JSON schema (2020-12) of the type, with its classes in ``$defs``.
-
-        Args:
-            mode: Whether it describes input or output.
-        """
+        """Return the JSON schema (2020-12) of the type as input or output, with its classes in ``$defs``."""
         from servey.codec.schema import DIALECT, SchemaWriter  # for documents only
 
         writer = SchemaWriter(mode)

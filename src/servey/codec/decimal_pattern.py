@@ -23,11 +23,7 @@ def decimal_pattern(
 ) -> str:
     """Return the pattern of the numbers from `low` to `high` in plain notation, without an exponent.
 
-    Args:
-        low: The least number; None for no bound.
-        high: The greatest number; None for no bound.
-        open_low: Whether `low` itself is left out.
-        open_high: Whether `high` itself is left out.
+    None is no bound. Where a side is open, the bound itself is left out.
 
     Example:
         >>> decimal_pattern(Decimal(0), Decimal(12), open_low=True)
@@ -71,14 +67,7 @@ def _from(whole: str, fraction: str, is_open: bool) -> list[str]:
 
 
 def _fractions(low: str, high: str | None, open_low: bool, open_high: bool) -> list[str]:
-    """Return the patterns of what follows the whole part: a point and digits, or nothing.
-
-    Args:
-        low: The least digits.
-        high: The greatest digits; None for no bound.
-        open_low: Whether `low` itself is left out.
-        open_high: Whether `high` itself is left out.
-    """
+    """Return the patterns of what follows the whole part, between such digits: a point and digits, or nothing."""
     width = max(len(low), len(high or ""))
     least = low.ljust(width, "0")
     # a number with more digits than the bounds is between two numbers of their length

@@ -4,36 +4,17 @@ from __future__ import annotations
 
 import copy
 import datetime
-import decimal
 import enum
 import types
 import typing
-import uuid
 from collections.abc import Callable
 from typing import Any
 
 from servey.codec.scalars import custom_scalar
+from servey.codec.type_facts import LEAVES
 
-_UNCHANGEABLE: frozenset[Any] = frozenset(
-    {
-        type(None),
-        bool,
-        int,
-        float,
-        complex,
-        str,
-        bytes,
-        decimal.Decimal,
-        datetime.date,
-        datetime.datetime,
-        datetime.time,
-        datetime.timedelta,
-        datetime.timezone,
-        uuid.UUID,
-        types.FunctionType,
-        types.BuiltinFunctionType,
-    }
-)
+_FUNCTIONS = (types.FunctionType, types.BuiltinFunctionType)
+_UNCHANGEABLE: frozenset[Any] = LEAVES - {bytearray} | {complex, datetime.timezone, *_FUNCTIONS}
 
 
 def fresh(default: Any) -> Callable[[], Any] | None:

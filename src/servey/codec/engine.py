@@ -23,9 +23,7 @@ class CustomMember(msgspec.Struct, frozen=True):
         type: Its type, as annotated.
         input_name: Its name in JSON input; None if it is not read.
         output_name: Its name in JSON output; None if it is not written.
-        required: Whether it has to be sent.
         default: Its default; `UNSET` without one, or where a function makes it.
-        description: What it is for.
         own_engine: The metadata that makes the engine claim the type, if servey does not know it; None if it knows.
     """
 

@@ -7,23 +7,19 @@ is linear in the size of the value. Only the explainer reads an int that is writ
 
 from __future__ import annotations
 
-import math
 import typing
-from decimal import Decimal
 from typing import Any, Self
 
 import msgspec
 
 from servey.codec.builder import argument_of, read_key
-from servey.codec.constraints import violated
 from servey.codec.hash_flooding import SLOW_KEYS, collection
 from servey.codec.node import MISSING, Node
 from servey.codec.numbers import takes_int, whole_number
 from servey.codec.pointer import below, step
 from servey.codec.problem_visitor import BAD, ProblemVisitor
-from servey.codec.problems import PROBLEM_LIMIT, CustomTypeError, reworded, shown, unknown
-from servey.codec.scalars import wire_values
-from servey.codec.structs import checking, is_decimal, needs_check, needs_trials
+from servey.codec.problems import PROBLEM_LIMIT, CustomTypeError, shown, unknown
+from servey.codec.structs import checking, is_decimal, needs_trials, refusal
 from servey.codec.type_adapter import Compiler
 from servey.errors import Problem
 
@@ -37,6 +33,7 @@ class Explainer(ProblemVisitor):
 
     def __init__(self, compiler: Compiler) -> None:
         super().__init__(compiler)
+        self._structs = compiler.input_structs(skips_checks=False)
         self._unions: dict[tuple[int, int], tuple[Any, bool, list[Problem], Any]] = {}
         self._suggested = [0]
         """How often the nearest name was searched, in all trials: their problems may be dropped."""
@@ -59,22 +56,12 @@ class Explainer(ProblemVisitor):
         if number is not None and takes_int(node):
             self.is_rounded = True
             value = number
-        if needs_check(node) or is_decimal(node):
-            return self.run(checking(self.compiler.input_structs().bare(node), node.constraints), value, at)
+        if node.constraints or is_decimal(node):
+            return self.run(checking(self._structs, node), value, at)
         try:
             return self.compiler.adapter(node).attempt(value)
         except msgspec.ValidationError as error:
-            return self.add(Problem(at, self._violated(node, value) or refusal(node, str(error), value)))
-
-    def _violated(self, node: Node, value: Any) -> str:
-        """Return which constraint is violated, as it is declared (msgspec words > 3 as >= 4)."""
-        if not node.constraints:
-            return ""
-        try:
-            wrong = violated(node.constraints, msgspec.convert(value, self.compiler.input_structs().bare(node)))
-        except (msgspec.ValidationError, TypeError):
-            return ""
-        return f"{wrong}, got {shown(value)}" if wrong else ""
+            return self.add(Problem(at, refusal(node, str(error), value)))
 
     def visit_list(self, node: Node, value: Any, at: str) -> Any:
         """Read an array of members of one type."""
@@ -123,10 +110,9 @@ class Explainer(ProblemVisitor):
 
     def _key(self, keys: Node, name: Any, at: str) -> Any:
         if keys.cls in SLOW_KEYS:
-            return self.run(read_key(self.compiler.input_structs(), keys), name, at)
+            return self.run(read_key(self._structs, keys), name, at)
         try:
-            box = self.compiler.key_box(keys)
-            return next(iter(msgspec.convert(({name: None},), box, str_keys=True).v))
+            return next(iter(msgspec.convert({name: None}, dict[self._structs.key(keys), Any], str_keys=True)))
         except msgspec.ValidationError as error:
             return self.add(Problem(at, f"key: {refusal(keys, str(error), name)}"))
 
@@ -143,7 +129,12 @@ class Explainer(ProblemVisitor):
         items = [self.visit(node.items[index], item, f"{at}/{index}") for index, item in enumerate(values)]
         if _has_bad(items):
             return BAD
-        return node.cls(*items) if node.flavor == "namedtuple" else tuple(items)
+        if node.flavor != "namedtuple":
+            return tuple(items)
+        left_out = node.fields[len(items) :]
+        return node.cls(
+            *items, *(field.default_factory() if field.default_factory else field.default for field in left_out)
+        )
 
     def visit_object(self, node: Node, value: Any, at: str) -> Any:
         """Read an object of a class."""
@@ -226,16 +217,3 @@ def _untagged(node: Node, value: Any) -> Problem:
     if name not in value:
         return Problem(step("", name), f"required: one of {listed}")
     return Problem(step("", name), f"expected one of {listed}, got {shown(value[name])}")
-
-
-def refusal(node: Node, message: str, value: Any) -> str:
-    """Return why a scalar is refused."""
-    values = wire_values(node)
-    if not values and node.cls is float and isinstance(value, (float, Decimal)) and not math.isfinite(float(value)):
-        return f"expected a finite number, got {shown(value)}"
-    if not values:
-        return reworded(message, value)
-    listed = ", ".join(shown(item) for item in values[:20]) + (", ..." if len(values) > 20 else "")
-    return (
-        f"expected one of {listed}, got {shown(value)}" if len(values) > 1 else f"expected {listed}, got {shown(value)}"
-    )

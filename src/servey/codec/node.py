@@ -1,7 +1,6 @@
 """The tree of nodes that describes a type.
 
-`type_reader.py` makes it once from the type hints. Decoders, encoders, the JSON schema, GraphQL and the command line
-all use the same nodes, so that they agree about a type.
+`type_reader.py` makes it once. Everything that reads, writes or describes a type uses it, so that all agree.
 """
 
 from __future__ import annotations
@@ -63,16 +62,9 @@ _UNLIMITED = Constraints()
 
 
 class Field(msgspec.Struct, eq=False):
-    """One member of a class.
+    """One member of a class: its attribute (or key), and its name in JSON.
 
-    Args:
-        name: The attribute (the key, for a TypedDict).
-        wire: The name in JSON.
-        node: Its type.
-        required: Whether JSON must have it.
-        default: The default value, `MISSING` without one.
-        default_factory: Makes the default, where a function does or a copy is needed (`servey.codec.defaults`).
-        description: What it is for, for the schema.
+    `default_factory` makes the default, where a function does or a copy is needed (`servey.codec.defaults`).
     """
 
     name: str
@@ -98,15 +90,10 @@ class Node(msgspec.Struct, eq=False):
     custom     the class, or object                                        (`custom` knows the type)
 
     Args:
-        kind: See the table.
         type: The type as declared, aliases and `Annotated` included.
-        cls: See the table.
         location: The place for messages: ``User.tags[]``.
-        flavor: What made the class.
         custom: How an engine reads, writes and describes it.
-        constraints: The limits of the value.
         alias: The name of the outermost NewType or type alias.
-        description: From the annotation's metadata.
         extra: Further keywords for the schema from the annotation's metadata: a title, examples.
         tag: The (member, value) that a tagged Struct has in JSON.
         checked: Whether building the class runs checks of the user (``__post_init__``, validators).
@@ -159,14 +146,7 @@ class Node(msgspec.Struct, eq=False):
 
 
 class Parameter(msgspec.Struct, frozen=True):
-    """One parameter of an action.
-
-    Args:
-        name: Its name, in Python and on the wire.
-        type: Its declared type.
-        default: What it is when it is not given; any object, as in Python.
-        description: What it is for, for the schema.
-    """
+    """One parameter of an action, with the description for the schema. The default is any object, as in Python."""
 
     name: str
     type: Any

@@ -53,17 +53,10 @@ _parse = msgspec.json.Decoder(float_hook=digits).decode
 def parse(text: bytes | str) -> Any:
     """Return the values of a JSON text: ``1.10`` is ``Decimal("1.10")``, ``5`` is an int.
 
-    Args:
-        text: The text; bytes in UTF-8.
-
     Raises:
         msgspec.DecodeError: It is no JSON.
         UnicodeDecodeError: It is not UTF-8.
         RecursionError: It is nested too deeply.
-
-    Example:
-        >>> parse(b'{"price": 1.10, "count": 2}')
-        {'price': Decimal('1.10'), 'count': 2}
     """
     return _parse(text)
 
@@ -71,13 +64,9 @@ def parse(text: bytes | str) -> Any:
 def plain(value: Any, depth: int = MAX_DEPTH) -> Any:
     """Return parsed JSON with floats for its `Decimal` numbers.
 
-    Args:
-        value: The values; they are not changed.
-        depth: How many levels of arrays and objects it may have.
-
     Raises:
         ValueError: A number is beyond the range of a double.
-        RecursionError: It has more levels.
+        RecursionError: It has more than `depth` levels of arrays and objects.
     """
     if isinstance(value, Decimal):
         number = float(value)
@@ -117,12 +106,7 @@ def is_deep(text: bytes) -> bool:
 
 
 def whole_number(value: Any) -> int | None:
-    """Return a number with a fraction of zero as an int; None for any other value.
-
-    Example:
-        >>> whole_number(Decimal("5.0")), whole_number(Decimal("5.1"))
-        (5, None)
-    """
+    """Return a number with a fraction of zero as an int: ``5.0`` is 5; None for any other value."""
     if type(value) is Decimal:
         if not value.is_finite() or value.adjusted() >= _MOST_DIGITS or value != value.to_integral_value():
             return None

@@ -26,9 +26,7 @@ _DEEP = 8
 def offset_finder(root: Node, classes: Mapping[object, Any]) -> Callable[[Any], bool] | None:
     """Return a function that finds an offset with seconds in an output struct; None for a type without times.
 
-    Args:
-        root: The type.
-        classes: The generated classes of its output struct, by the identity of the node.
+    `classes` are the generated classes of the output struct, by the identity of the node.
     """
     return _Source(root, classes).compiled() if any(node.cls in _MOMENTS for node in reachable(root)) else None
 

@@ -40,11 +40,7 @@ def portable(pattern: str) -> bool:
 
 
 def base64_keywords(least: int | None, most: int | None) -> dict[str, Any]:
-    """Return the JSON-schema keywords of bytes that are written in base64: lengths of the text, not of the bytes.
-
-    Args:
-        least: The fewest bytes.
-        most: The most bytes.
+    """Return the JSON-schema keywords of so many bytes that are written in base64: lengths of the text.
 
     Example:
         >>> base64_keywords(2, None)["minLength"], base64_keywords(None, 4)["maxLength"]

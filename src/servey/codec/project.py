@@ -15,7 +15,6 @@ import msgspec
 from msgspec import UNSET
 
 from servey.codec import rows
-from servey.codec.explain import refusal
 from servey.codec.jsonable import exact_offset, localized
 from servey.codec.node import Node
 from servey.codec.pointer import below, step
@@ -23,7 +22,7 @@ from servey.codec.problem_visitor import BAD, ProblemVisitor
 from servey.codec.problems import shown
 from servey.codec.rows import ABSENT, has_names, is_row
 from servey.codec.scalars import is_enum
-from servey.codec.structs import checking, is_decimal, needs_check
+from servey.codec.structs import checking, is_decimal, needs_check, refusal
 from servey.errors import Problem
 
 
@@ -64,7 +63,7 @@ class Projector(ProblemVisitor):
         except ValueError as error:
             return self.add(Problem(at, f"cannot be written: {error}"))
         if needs_check(node) or is_decimal(node):
-            value = self.run(checking(self.compiler.output_structs().bare(node), node.constraints), value, at)
+            value = self.run(checking(self.compiler.output_structs(skips_checks=False), node), value, at)
             return value if value is BAD else msgspec.to_builtins(value)
         try:
             wire = self.compiler.adapter(node).to_builtins(value)

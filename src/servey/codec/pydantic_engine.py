@@ -179,11 +179,11 @@ def _first(error: BaseException) -> str:
 
 
 def _merged(value: Any, found: Any, naive: bool) -> Any:
-    """Return the output of pydantic, with servey's forms in place of pydantic's own forms.
+    """Return the output of pydantic's JSON mode, with servey's forms in place of pydantic's own forms.
 
     Args:
-        value: The output of pydantic's Python mode.
-        found: The output of its JSON mode: of a serializer of the user, of a setting, or pydantic's own form.
+        value: The output of the Python mode. Where a serializer or a setting of the user has written, `found` differs.
+        found: The output of the JSON mode.
         naive: Whether datetimes without an offset are written without one.
     """
     values, wires = value, found  # their types are unknown

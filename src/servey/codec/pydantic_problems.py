@@ -30,13 +30,7 @@ def errors_of(error: Any) -> list[Any]:
 
 
 def problems(errors: list[Any], value: Any, schema: CoreSchema) -> list[Problem]:
-    """Return pydantic's errors as problems with JSON pointers.
-
-    Args:
-        errors: The errors of pydantic.
-        value: The value that pydantic has read.
-        schema: The core schema of the type.
-    """
+    """Return pydantic's errors for a value as problems with JSON pointers."""
     found: dict[tuple[str, str], Problem] = {}
     for item in errors[:PROBLEM_LIMIT]:
         path = ""
@@ -114,12 +108,7 @@ def child(value: Any, name: Any) -> Any:
 def set_whole_numbers(errors: list[Any], value: Any, schema: CoreSchema) -> Any:
     """Return refused JSON values with an int for each ``5.0`` where pydantic wants one; None where it wants none.
 
-    See `servey.codec.numbers`, which does the same outside of pydantic's types.
-
-    Args:
-        errors: What pydantic says of the value.
-        value: The value, which is changed.
-        schema: By what it was read.
+    The values are changed in place. `servey.codec.explain` does the same outside of pydantic's types.
     """
     box = [value]
     changed = False

@@ -40,13 +40,9 @@ _OPEN = ("dict", "any", "function-plain", "call")
 
 
 class Part(NamedTuple):
-    """One node of a core schema.
+    """One node of a core schema, with the configuration that holds there, and its place, as ``.owner.name``.
 
-    Args:
-        node: The node.
-        config: The configuration that holds there.
-        written: Whether a serializer of the user writes it, or a node around it.
-        at: Its place: ``.owner.name``.
+    `written` says whether a serializer of the user writes it, or a node around it.
     """
 
     node: dict[str, Any]
@@ -76,16 +72,7 @@ def parts(schema: Any, config: dict[str, Any], written: bool = False, at: str = 
 
 
 def check_parts(name: str, nodes: Sequence[Part], mode: SchemaMode) -> None:
-    """Raise for parts that pydantic accepts and that cannot be served.
-
-    Args:
-        name: The type, for errors.
-        nodes: The parts of its core schema.
-        mode: Whether it is read or written.
-
-    Raises:
-        DefinitionError: A part of it cannot be read from JSON as it has to be.
-    """
+    """Raise a `DefinitionError` for parts of the type `name` that pydantic accepts and that cannot be served."""
     items = {id(part.node.get(key)) for part in nodes for key in ("items_schema", "values_schema")}
     for node, own, written, at in nodes:
         if node["type"] == "bytes" and not written and own.get("val_json_bytes") != "base64":
@@ -126,9 +113,7 @@ def _check_alias(place: str, name: str, alias: Any, config: dict[str, Any]) -> N
 def read_names(name: str, alias: Any) -> list[str]:
     """Return the names by which JSON may have a member of a class; the first one is documented.
 
-    Args:
-        name: The name of the member.
-        alias: Its alias for validation, as core schemas have it: a name, a path, or a list of paths.
+    An alias is a name, a path, or a list of paths, as in core schemas.
     """
     if alias is None or isinstance(alias, str):
         return [alias or name]
@@ -153,12 +138,7 @@ def is_same_in_json(nodes: Sequence[Part]) -> bool:
 
 
 class CoreSchema:
-    """Finds which nodes of a core schema read which part of a JSON value.
-
-    Args:
-        schema: The core schema.
-        found: Its parts.
-    """
+    """Finds which nodes of a core schema, with such parts, read which part of a JSON value."""
 
     def __init__(self, schema: Any, found: Sequence[Part]) -> None:
         nodes = [part.node for part in found]

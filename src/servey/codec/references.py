@@ -26,11 +26,9 @@ def references(schema: Any) -> list[str]:
 
 
 def replaced(value: Any, names: Mapping[str, str]) -> Any:
-    """Return a copy of a schema, or of a document, with its references replaced.
+    """Return a copy of a schema, or of a document, with other references; `names` has them by the old ones.
 
-    Args:
-        value: The schema. An example that looks like a reference stays unchanged.
-        names: The new references by the old ones; the others stay.
+    An example that looks like a reference stays unchanged.
     """
     return _renamed(value, lambda reference: names.get(reference, reference))
 

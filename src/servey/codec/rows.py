@@ -26,13 +26,7 @@ def has_names(cls: Any) -> bool:
 
 
 def member(value: Any, name: str, wire: str) -> Any:
-    """Return the member of a row, `ABSENT` where it has none.
-
-    Args:
-        value: The row.
-        name: The member's attribute.
-        wire: Its name in JSON, which takes precedence in a row with keys.
-    """
+    """Return the member of a row, `ABSENT` where it has none. With keys, the name in JSON takes precedence."""
     if not has_names(value.__class__):
         return getattr(value, name, ABSENT)
     for key in (wire, name):

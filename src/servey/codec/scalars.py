@@ -84,12 +84,7 @@ _KINDS: dict[Any, str] = {int: "int", float: "number", bool: "boolean", type(Non
 
 
 def choice(tp: Any, values: tuple[Any, ...]) -> CustomType:
-    """Return how one of a few values travels: an enum of mixed values, or a Literal with a bool or an Enum member.
-
-    Args:
-        tp: The type.
-        values: The values, or the members of the enum.
-    """
+    """Return how one of a few values travels: an enum of mixed values, or a Literal with a bool or an Enum member."""
     wires = wires_of(values)
     # 1 == True in Python, and not in JSON
     table: dict[tuple[type, Any], Any] = {(type(wire), wire): value for wire, value in zip(wires, values, strict=True)}

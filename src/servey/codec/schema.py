@@ -59,9 +59,9 @@ class SchemaWriter(NodeVisitor[dict[str, Any]]):
     """Writes the schemas of one document, whose classes share ``$defs``. A visit knows no constraints.
 
     Args:
-        mode: Which side is described.
-        prefix: What the references start with.
-        names: What names the definitions; shared by the writers of both sides, where a document has both.
+        mode: Whether input or output is described.
+        prefix: The beginning of references.
+        names: Names the definitions; shared by the writers of both sides, where a document has both.
 
     Attributes:
         more: Returns further members of a class's objects.
@@ -85,12 +85,7 @@ class SchemaWriter(NodeVisitor[dict[str, Any]]):
         return schema
 
     def member(self, field: Field, description: str = "") -> dict[str, Any]:
-        """Return the schema of a class's member, with its default and description.
-
-        Args:
-            field: The member.
-            description: Its description in the docstring of its class; that of its annotation takes precedence.
-        """
+        """Return the schema of a member. The description of its annotation takes precedence over the docstring's."""
         schema = self.of(field.node)
         description = field.description or description
         if description:
@@ -99,12 +94,7 @@ class SchemaWriter(NodeVisitor[dict[str, Any]]):
         return schema if default is MISSING else {**schema, "default": default}
 
     def object(self, fields: Iterable[Field], descriptions: Mapping[str, str] = MappingProxyType({})) -> dict[str, Any]:
-        """Return the schema of an object.
-
-        Args:
-            fields: Its members.
-            descriptions: Their descriptions in the docstring of the class, by name.
-        """
+        """Return the schema of an object with such members, described in the docstring of its class."""
         fields = list(fields)
         schema: dict[str, Any] = {
             "type": "object",
@@ -245,12 +235,7 @@ class SchemaWriter(NodeVisitor[dict[str, Any]]):
             self._define(name, self.definitions[name])
 
     def _custom_name(self, name: str, sides: Sequence[Mapping[str, Any]]) -> str:
-        """Return the name of a definition of an engine's own: the same one wherever its content is the same.
-
-        Args:
-            name: What the engine calls it.
-            sides: The engine's definitions for this side and for the other one.
-        """
+        """Return the name of a definition of an engine: the same one wherever its content on both sides is the same."""
         content = [_reachable(name, definitions) for definitions in sides]
         if self.mode == "output":
             content.reverse()

@@ -54,18 +54,26 @@ def reader(node: Node, *, says_null: bool = True) -> Read:
         says_null: Whether the text "null" is null, if the type allows null.
     """
     node = _bare(node)
-    if not says_null and node.kind == "union" and _scalar(node):
-        others = node.not_null
-        node = others[0] if len(others) == 1 else msgspec.structs.replace(node, items=others)
-        return reader(node)
     if not _scalar(node):
         return _json
-    if node.kind == "union":
-        return _union(node)
-    if node.cls in _READERS:
-        return _READERS[node.cls]
-    values = wire_values(node)
-    return _one_of(values) if values else str
+    members = [_bare(member) for member in ordered(node)] if node.kind == "union" else [node]
+    # for an optional str, "null" is a text like any other
+    if len(members) > 1 and (not says_null or any(member.cls is str for member in members)):
+        members = [member for member in members if member.cls is not type(None)]
+    if len(members) == 1 and members[0].cls in _READERS:
+        return _READERS[members[0].cls]
+    return _first_of(members)
+
+
+def single_reader(read: Read) -> Callable[[list[str]], Any]:
+    """Return the function that reads a text that may not be repeated."""
+
+    def read_single(texts: list[str]) -> Any:
+        if len(texts) != 1:
+            raise TextError("given more than once")
+        return read(texts[0])
+
+    return read_single
 
 
 def list_reader(node: Node) -> Callable[[list[str]], Any]:
@@ -172,47 +180,22 @@ def _null(text: str) -> None:
 _READERS: dict[Any, Read] = {str: _str, bool: _bool, int: _whole, float: _float, type(None): _null}
 
 
-def _one_of(wires: list[Any], *, takes_fractions: bool | None = None) -> Read:
-    """Read one of the values of an enum or a `Literal`; return any other text, which decoding refuses."""
-    kinds: set[Any] = {type(wire) for wire in wires}
-    fractions = float in kinds if takes_fractions is None else takes_fractions
-    whole = _int if fractions else _whole
-    reads: list[tuple[type, Read]] = [(type(None), _null), (bool, _bool), (int, whole), (float, _float)]
-    parts = [read for kind, read in reads if kind in kinds]
-
-    def read(text: str) -> Any:
-        if text in wires:
-            return text
-        for part in parts:
-            try:
-                return part(text)
-            except TextError:
-                continue
-        return text
-
-    return read
-
-
-def _union(node: Node) -> Read:
+def _first_of(members: list[Node]) -> Read:
     """Read the first that fits: null, true or false, an int, a float, one of the values of an enum, text last."""
-    members = [_bare(member) for member in ordered(node)]
     rank = {type(None): 0, bool: 1, int: 2, float: 3}
-    members.sort(key=lambda member: rank.get(member.cls, 4))
-    if any(member.cls is str for member in members):
-        # for an optional str, "null" is a text like any other
-        members = [member for member in members if member.cls is not type(None)]
-    takes_fractions = any(map(_takes_fractions, members))
-    whole = _int if takes_fractions else _whole
+    members = sorted(members, key=lambda member: rank.get(member.cls, 4))
+    whole = _int if any(map(_takes_fractions, members)) else _whole
     plain: dict[Any, Read] = {type(None): _null, bool: _bool, int: whole, float: _number}
+    is_alone = len(members) == 1
+    takes_text = is_alone
     reads: list[Read] = []
-    takes_text = False
     for member in members:
         wires = wire_values(member)
         takes_text |= any(isinstance(wire, str) for wire in wires) if wires else member.cls not in plain
         if is_flag(member.cls):
             reads.append(whole)  # any sum of its values
         elif wires:
-            reads.append(_known(wires, takes_fractions))
+            reads.append(_one_of(wires, whole, is_alone))
         elif member.cls in plain:
             reads.append(plain[member.cls])
 
@@ -229,25 +212,33 @@ def _union(node: Node) -> Read:
     return read
 
 
+def _one_of(wires: list[Any], whole: Read, is_alone: bool) -> Read:
+    """Return the function that reads a value of an enum or a `Literal`; other members read what it refuses."""
+    kinds: set[Any] = {type(wire) for wire in wires}
+    reads: list[tuple[type, Read]] = [(type(None), _null), (bool, _bool), (int, whole), (float, _float)]
+    parts = [read for kind, read in reads if kind in kinds]
+
+    def read(text: str) -> Any:
+        if text in wires:
+            return text
+        for part in parts:
+            try:
+                value = part(text)
+            except TextError:
+                continue
+            if is_alone or any(value == wire and isinstance(value, bool) is isinstance(wire, bool) for wire in wires):
+                return value
+        raise TextError
+
+    return read
+
+
 def _takes_fractions(member: Node) -> bool:
     """Whether a number with a fraction may be for a member that is no int."""
     wires = wire_values(member)
     if wires:
         return any(isinstance(wire, float) or (isinstance(wire, str) and _NUMBER.fullmatch(wire)) for wire in wires)
     return member.cls not in _NEVER_FRACTIONS
-
-
-def _known(wires: list[Any], takes_fractions: bool) -> Read:
-    """Return the function that reads the values of an enum or a `Literal`; it refuses others, for other members."""
-    read_one = _one_of(wires, takes_fractions=takes_fractions)
-
-    def read(text: str) -> Any:
-        value = read_one(text)
-        if not any(value == wire and isinstance(value, bool) is isinstance(wire, bool) for wire in wires):
-            raise TextError
-        return value
-
-    return read
 
 
 def _name(node: Node) -> str:

@@ -40,10 +40,7 @@ Build = Callable[[Any], Any]
 class TypeAdapter:
     """Reads and writes the values of one node.
 
-    Args:
-        compiler: The codec's compiler.
-        node: The type of the values.
-        skips_checks: Whether the caller makes the checks that msgspec lacks; see `Structs`.
+    If it `skips_checks`, the caller makes the checks that msgspec lacks; see `Structs`.
     """
 
     def __init__(self, compiler: Compiler, node: Node, skips_checks: bool = False) -> None:
@@ -52,8 +49,8 @@ class TypeAdapter:
         self.skips_checks = skips_checks
         self.built = is_built(node)
         self.plain = is_plain(node) and self.built and _convertible(node.type)
-        self._input_structs = compiler.input_structs(skips_checks)
-        self._output_structs = compiler.output_structs(skips_checks)
+        self._input_structs = compiler.input_structs(skips_checks=skips_checks)
+        self._output_structs = compiler.output_structs(skips_checks=skips_checks)
 
     @functools.cached_property
     def input_type(self) -> Any:
@@ -113,21 +110,15 @@ class TypeAdapter:
     def to_output(self) -> Callable[[Any], Any]:
         """Makes the output struct of a value; raises `ValidationError` when it is not of the declared type."""
         convert, output_type = msgspec.convert, self.output_type
+        finds_seconds = offset_finder(self.node, self._output_structs.structs)
 
         def to_output(value: Any) -> Any:
-            return convert((value,), output_type, from_attributes=True, dec_hook=hook).v
-
-        finds_seconds = offset_finder(self.node, self._output_structs.structs)
-        if finds_seconds is None:
-            return to_output
-
-        def to_exact_output(value: Any) -> Any:
             made = convert((value,), output_type, from_attributes=True, dec_hook=hook).v
-            if finds_seconds(made):
+            if finds_seconds is not None and finds_seconds(made):
                 raise msgspec.ValidationError("expected an offset of whole minutes")
             return made
 
-        return to_exact_output
+        return to_output
 
     def to_builtins(self, value: Any) -> Any:
         """Return the JSON values of `value`; raises `ValidationError` when it is not of the declared type."""
@@ -148,31 +139,18 @@ class Compiler:
 
     def __init__(self, writes_input: bool = False) -> None:
         self.writes_input = writes_input
-        self._input_structs: dict[bool, Structs] = {}
-        self._output_structs: dict[bool, Structs] = {}
-        self._adapters: dict[tuple[int, bool], TypeAdapter] = {}
-        self._unions: dict[int, Union] = {}
-        self._key_boxes: dict[int, Any] = {}
+        self.input_structs = functools.cache(functools.partial(Structs, "in", self.decode))
+        self.output_structs = functools.cache(functools.partial(Structs, "out", self.encode, writes_input))
+        self.union = functools.cache(functools.partial(Union, self))
+        self._adapter = functools.cache(self._make_adapter)
 
     def adapter(self, node: Node, skips_checks: bool = False) -> TypeAdapter:
         """Return the adapter of a node."""
-        key = (id(node), skips_checks)
-        if key not in self._adapters:
-            kind = ArgumentsAdapter if node.flavor == "arguments" else TypeAdapter
-            self._adapters[key] = kind(self, node, skips_checks)
-        return self._adapters[key]
+        return self._adapter(node, skips_checks)
 
-    def input_structs(self, skips_checks: bool = False) -> Structs:
-        """Return the maker of input structs; see `Structs`."""
-        if skips_checks not in self._input_structs:
-            self._input_structs[skips_checks] = Structs("in", self.decode, skips_checks)
-        return self._input_structs[skips_checks]
-
-    def output_structs(self, skips_checks: bool = False) -> Structs:
-        """Return the maker of output structs; see `Structs`."""
-        if skips_checks not in self._output_structs:
-            self._output_structs[skips_checks] = Structs("out", self.encode, skips_checks, self.writes_input)
-        return self._output_structs[skips_checks]
+    def _make_adapter(self, node: Node, skips_checks: bool) -> TypeAdapter:
+        kind = ArgumentsAdapter if node.flavor == "arguments" else TypeAdapter
+        return kind(self, node, skips_checks)
 
     def custom_type(self, node: Node) -> CustomType:
         """Return the custom type of a node that msgspec does not know."""
@@ -190,18 +168,6 @@ class Compiler:
         """Return the function that writes a node that msgspec does not know."""
         custom = self.custom_type(node)
         return custom.encode_input or custom.encode if self.writes_input else custom.encode
-
-    def union(self, node: Node) -> Union:
-        """Return the reader and writer of a union."""
-        if id(node) not in self._unions:
-            self._unions[id(node)] = Union(self, node)
-        return self._unions[id(node)]
-
-    def key_box(self, keys: Node) -> Any:
-        """Return the box of a dict with such keys, for checking a single key."""
-        if id(keys) not in self._key_boxes:
-            self._key_boxes[id(keys)] = box_of(dict[self.input_structs().key(keys), Any])
-        return self._key_boxes[id(keys)]
 
 
 class ArgumentsAdapter(TypeAdapter):
@@ -247,11 +213,8 @@ class ArgumentsAdapter(TypeAdapter):
 class SkippedChecks(msgspec.Struct, frozen=True):
     """The checks that a codec can skip when it reads and writes JSON text; see `Structs`.
 
-    Args:
-        skips_checks: Whether its adapter for texts skips checks.
-        float_hook: Reads numbers with a fraction, if a part of the type needs their digits.
-        has_decimals: Whether texts have to be searched for NaN and Infinity.
-        has_any: Whether the depth of texts has to be checked.
+    Texts are then searched for NaN and Infinity if a part is a `Decimal`, and their depth is checked if one is `Any`.
+    `float_hook` reads numbers with a fraction, if a part of the type needs their digits.
     """
 
     skips_checks: bool

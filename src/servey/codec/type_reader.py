@@ -92,12 +92,7 @@ class TypeReader:
         self._qualifiers = (typing.Final, typing.Required, typing.NotRequired, *_typing("ReadOnly"), *_typing("Mapped"))
 
     def node(self, tp: Any, at: str, env: Env = _NO_ENV) -> Node:
-        """Return the node of `tp`.
-
-        Args:
-            tp: The type, as annotated.
-            at: Its place, for messages.
-            env: The values of its type variables.
+        """Return the node of an annotation; `env` has the values of its type variables.
 
         Raises:
             DefinitionError: Some part of the type cannot be served.

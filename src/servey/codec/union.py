@@ -6,7 +6,7 @@ import decimal
 import functools
 import threading
 import typing
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -38,10 +38,6 @@ class Union:
 
     It reads a value as the first member that accepts it, in declared order, str last, which would accept every date.
     It writes a value as the member of its class.
-
-    Args:
-        compiler: The codec's compiler.
-        node: The union.
     """
 
     def __init__(self, compiler: Compiler, node: Node) -> None:
@@ -50,8 +46,7 @@ class Union:
         self.custom_type = CustomType(self.decode, self.encode, lambda _mode: {}, takes_decimals=True)
         self._members = ordered(node)
         self._untagged = [member for member in self._members if member.tag is None]
-        self._flat = flat(node)
-        self._names = {id(member): _names(member) for member in self._members if member.kind == "object"}
+        self._names = {id(member): member_names(member) for member in self._members if member.kind == "object"}
 
     @functools.cached_property
     def _scalars(self) -> dict[Any, list[TypeAdapter | None]]:
@@ -67,47 +62,38 @@ class Union:
             return [m for m in self._members if m.is_tagged_in(row)] or self._untagged
         return self._members
 
-    def candidates(self, builtins: Any) -> Sequence[Node]:
-        """Return the members that may read the value, in the order in which they are tried."""
-        members = self.members(builtins)
-        if not isinstance(builtins, dict):
-            return members
-        # the names of an object's members decide most trials
-        row = typing.cast("dict[Any, Any]", builtins)
-        return [member for member in members if member.kind != "object" or self._has_names_of(member, row)]
-
     def outgoing(self, value: Any) -> list[Node]:
         """Return the members in the order in which they may write `value`.
 
         Its own class is first; for a dict, the classes that have just its keys.
         """
-        kind = typing.cast("Any", type(value))
-        row = typing.cast("dict[Any, Any]", value) if isinstance(value, dict) else None
+        kind: Any = value.__class__
+        is_dict = isinstance(value, dict)
 
         def rank(member: Node) -> int:
             cls = member.cls
             if kind is cls:
                 return 0
-            if row is not None and self._fits(member, row):
+            if is_dict and self._fits(member, value):
                 return 1
             if not isinstance(cls, type) or cls is object:
                 return 3
             try:
                 return 2 if isinstance(value, cls) else 4
             except TypeError:  # a TypedDict
-                return 2 if row is not None else 4
+                return 2 if is_dict else 4
 
-        return sorted(self._flat, key=rank)
+        return sorted(flat(self.node), key=rank)
 
-    def _has_names_of(self, member: Node, row: dict[Any, Any]) -> bool:
-        known, required = self._names[id(member)]
-        return required <= row.keys() <= known
-
-    def _fits(self, member: Node, row: dict[Any, Any]) -> bool:
+    def _fits(self, member: Node, row: Any) -> bool:
         """Whether a dict has the keys of a class, and its tag if it has one at all."""
         if member.kind != "object" or not self._has_names_of(member, row):
             return False
-        return member.tag is None or row.get(*member.tag) == member.tag[1]
+        return member.tag is None or member.is_tagged_in(row)
+
+    def _has_names_of(self, member: Node, row: Any) -> bool:
+        known, required = self._names[id(member)]
+        return required <= row.keys() <= known
 
     def decode(self, builtins: Any) -> Any:
         """Return the value that the first fitting member makes of parsed JSON.
@@ -117,55 +103,23 @@ class Union:
         """
         ways = self._scalars.get(type(builtins))
         if ways is not None:
-            return self._scalar(ways, builtins)
-        with _TRIALS as tried:
-            # each part is tried once per union: otherwise a deep value takes 2 ** depth trials
-            key = (id(builtins), id(self))
-            if key not in tried:
-                tried[key] = (builtins, self._trial(builtins))
-            found = tried[key][1]
+            found = _first(ways, builtins)
+        else:
+            with _TRIALS as tried:
+                # each part is tried once per union: otherwise a deep value takes 2 ** depth trials
+                key = (id(builtins), id(self))
+                if key not in tried:
+                    tried[key] = (builtins, self._trial(builtins))
+                found = tried[key][1]
         if found is _REFUSED:
             raise ValueError("no member of the union accepts this")
         return found
 
-    def encode(self, value: Any) -> Any:
-        """Return the parsed JSON that the value's own member writes.
-
-        Raises:
-            ValueError: It is of no member.
-        """
-        for member in self.outgoing(value):
-            try:
-                return self.compiler.adapter(member).to_builtins(value)
-            except (msgspec.ValidationError, CustomTypeError, TypeError):
-                continue
-        raise ValueError("no member of the union accepts this")
-
-    def member_of(self, value: Any) -> Node:
-        """Return the member that a value is written by: its own class, or else, for a row, the first that can do it."""
-        members = self.outgoing(value)
-        first = members[0]
-        if first.cls is type(value) or first.kind not in ("object", "custom"):
-            return first
-        if first.flavor != "typeddict" and isinstance(value, first.cls):
-            return first
-        for member in members:
-            try:
-                self.compiler.adapter(member).to_builtins(value)
-            except (msgspec.ValidationError, CustomTypeError, TypeError):
-                continue
-            return member
-        return first
-
-    def _scalar(self, ways: list[TypeAdapter | None], builtins: Any) -> Any:
-        for adapter in ways:
-            if adapter is None:
-                return builtins
-            try:
-                return adapter.attempt(builtins)
-            except (msgspec.ValidationError, CustomTypeError):
-                continue
-        raise ValueError("no member of the union accepts this")
+    def _trial(self, builtins: Any) -> Any:
+        members = self.members(builtins)
+        if isinstance(builtins, dict):  # the names of an object's members decide most trials
+            members = [member for member in members if member.kind != "object" or self._has_names_of(member, builtins)]
+        return _first(map(self.compiler.adapter, members), builtins)
 
     def _ways(self, cls: type) -> list[TypeAdapter | None]:
         """Return the adapters that may read a scalar of a JSON type, in order; None means: take the value unchanged."""
@@ -177,13 +131,46 @@ class Union:
                 found.append(self.compiler.adapter(member))
         return found
 
-    def _trial(self, builtins: Any) -> Any:
-        for member in self.candidates(builtins):
+    def encode(self, value: Any) -> Any:
+        """Return the parsed JSON that the value's own member writes.
+
+        Raises:
+            ValueError: It is of no member.
+        """
+        return self._written(self.outgoing(value), value)[1]
+
+    def member_of(self, value: Any) -> Node:
+        """Return the member that a value is written by: its own class, or else, for a row, the first that can do it."""
+        members = self.outgoing(value)
+        first = members[0]
+        if first.cls is type(value) or first.kind not in ("object", "custom"):
+            return first
+        if first.flavor != "typeddict" and isinstance(value, first.cls):
+            return first
+        try:
+            return self._written(members, value)[0]
+        except ValueError:
+            return first
+
+    def _written(self, members: list[Node], value: Any) -> tuple[Node, Any]:
+        """Return the first member that writes a value, and its JSON."""
+        for member in members:
             try:
-                return self.compiler.adapter(member).attempt(builtins)
-            except (msgspec.ValidationError, CustomTypeError):
+                return member, self.compiler.adapter(member).to_builtins(value)
+            except (msgspec.ValidationError, CustomTypeError, TypeError):
                 continue
-        return _REFUSED
+        raise ValueError("no member of the union accepts this")
+
+
+def _first(adapters: Iterable[TypeAdapter | None], builtins: Any) -> Any:
+    for adapter in adapters:
+        if adapter is None:
+            return builtins
+        try:
+            return adapter.attempt(builtins)
+        except (msgspec.ValidationError, CustomTypeError):
+            continue
+    return _REFUSED
 
 
 class _Trials(threading.local):
@@ -224,12 +211,10 @@ def _taken(member: Node) -> frozenset[Any]:
     return frozenset(map(type, values)) if values else _TAKEN.get(member.cls, frozenset({str}))
 
 
-def _names(member: Node) -> tuple[set[str], set[str]]:
-    """Return the names that an object of a class may have, and those that it has to have."""
-    wires = {field.wire for field in member.fields}
-    if member.tag is not None:
-        wires.add(member.tag[0])
-    return wires, {field.wire for field in member.fields if field.required}
+def member_names(node: Node) -> tuple[set[str], set[str]]:
+    """Return the names that an object of a class may have in JSON, and those of the members that it has to have."""
+    tag = [] if node.tag is None else [node.tag[0]]
+    return {*tag, *(field.wire for field in node.fields)}, {field.wire for field in node.fields if field.required}
 
 
 def ordered(node: Node) -> list[Node]:

@@ -720,3 +720,14 @@ def test_a_bool_that_is_a_key_is_true_or_false(key: str) -> None:
         codec.decode({key: 1})
     assert [problem.path for problem in caught.value.errors] == [f"/{key}"]
     assert codec.json_schema()["propertyNames"] == {"enum": ["true", "false"]}
+
+
+class Shelf(typing.NamedTuple):
+    size: int
+    labels: list[str] = []  # noqa: RUF012 - servey copies it
+
+
+def test_a_whole_number_does_not_let_calls_share_the_defaults_of_a_class() -> None:
+    Codec(Shelf).decode_json(b"[1.0]").labels.append("mine")
+    assert Codec(Shelf).decode_json(b"[1.0]") == (1, [])
+    assert Codec(Shelf).decode_json(b"[1]") == (1, [])

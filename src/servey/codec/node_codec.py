@@ -1,4 +1,7 @@
-"""Read JSON as values of one type, with every problem of a refused input; for `Codec` and `ArgumentsCodec` alike."""
+"""Read and write the values of one type as JSON; for `Codec` and `ArgumentsCodec` alike.
+
+msgspec does it in one step. What it refuses is read or written again part by part, by modules that are imported then.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,8 @@ import msgspec
 
 from servey.codec.node import Node, T
 from servey.codec.numbers import parse
-from servey.codec.problems import CustomTypeError, first_problem
-from servey.codec.structs import hook
+from servey.codec.problems import CustomTypeError, ResultError, first_problem
+from servey.codec.structs import hook, reachable
 from servey.codec.type_adapter import Compiler, SkippedChecks, TypeAdapter
 from servey.errors import DefinitionError, InvalidError, MalformedError, Problem
 
@@ -20,11 +23,19 @@ EXPLAIN_LIMIT = 256 * 1024
 REFUSALS = (msgspec.DecodeError, UnicodeDecodeError, CustomTypeError, RecursionError)
 """The exceptions of reading a text or a value that is refused."""
 
+REFUSED = (CustomTypeError, TypeError, ValueError, OverflowError, RecursionError)
+"""The exceptions for a value that does not match its type."""
 
-class Reader(Generic[T]):
-    """Reads the values of one node.
+_IDENTICAL = frozenset({str, int, bool, type(None)})
+_encode = msgspec.json.Encoder().encode
+_encode_sorted = msgspec.json.Encoder(order="deterministic").encode
+
+
+class NodeCodec(Generic[T]):
+    """Reads and writes the values of one node.
 
     Args:
+        label: What the values are, for errors.
         root: The node.
         compiler: The codec's compiler.
     """
@@ -32,12 +43,15 @@ class Reader(Generic[T]):
     unreadable: DefinitionError | None = None
     """Why servey cannot read the type, only write it; None if it can read it."""
 
-    def __init__(self, root: Node, compiler: Compiler) -> None:
+    def __init__(self, label: str, root: Node, compiler: Compiler) -> None:
+        self.label = label
         self.root = root
         self._compiler = compiler
         self._skipped = SkippedChecks.of(root)
         self._adapter: TypeAdapter = compiler.adapter(root)
         self._text_adapter: TypeAdapter = compiler.adapter(root, self._skipped.skips_checks)
+        is_simple = root.kind == "leaf" and not root.constraints and root.cls in _IDENTICAL
+        self._identical: type = root.cls if is_simple else _Nothing
 
     @functools.cached_property
     def _decoder(self) -> Any:
@@ -92,6 +106,97 @@ class Reader(Generic[T]):
         if explainer.problems:
             raise InvalidError(errors=explainer.problems) from None
         return value
+
+    def encode_json(self, value: T) -> bytes:
+        """Return the JSON text of a value, projected on the declared type.
+
+        Args:
+            value: What the user's code returned.
+
+        Raises:
+            ResultError: It is not of the type.
+        """
+        try:
+            data = _encode(value if type(value) is self._identical else self._text_adapter.to_output(value))
+            if not self._skipped.has_decimals or is_finite(data):
+                return data
+        except REFUSED:
+            pass
+        return self._written(self._projected(value), _encode)
+
+    def encode_sorted(self, value: T) -> bytes:
+        """Return the JSON text of a value, as `encode_json` does, with the members of objects and sets sorted."""
+        try:
+            if not self._has_simple_sets:
+                raise TypeError
+            data = _encode_sorted(self._text_adapter.to_output(value))
+            if not self._skipped.has_decimals or is_finite(data):
+                return data
+        except REFUSED:
+            pass
+        return self._written(self._projected(value), _encode_sorted)
+
+    def encode(self, value: T) -> Any:
+        """Return the JSON values of a value, projected on the declared type.
+
+        Args:
+            value: What the user's code returned.
+
+        Raises:
+            ResultError: It is not of the type.
+        """
+        if type(value) is self._identical and (not isinstance(value, str) or value.isascii()):
+            return value
+        try:
+            builtins = self._adapter.to_builtins(value)
+        except REFUSED:
+            return self._projected(value)
+        if isinstance(builtins, str) and not is_text(builtins):
+            return self._projected(value)
+        return builtins
+
+    @functools.cached_property
+    def _has_simple_sets(self) -> bool:
+        """Whether msgspec can sort each set: it sorts by ``<``, which is no total order of sets."""
+        sets = (node for node in reachable(self.root) if node.cls in (set, frozenset))
+        return all(node.items[0].kind == "leaf" for node in sets if node.kind == "list")
+
+    def _written(self, value: Any, encode: Any) -> bytes:
+        try:
+            return encode(value)
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:  # a lone surrogate, a long int
+            raise ResultError(self.label, [Problem("", str(error))]) from None
+
+    def _projected(self, value: Any, *, lazy: bool = False) -> Any:
+        from servey.codec.project import Projector  # for results that are not as declared
+
+        projector = Projector(self._compiler)
+        projector.lazy = lazy
+        try:
+            builtins = projector.walk(self.root, value)
+        except RecursionError:
+            raise ResultError(self.label, [Problem("", "nested too deeply, or in a circle")]) from None
+        if projector.problems:
+            raise ResultError(self.label, projector.problems)
+        return builtins
+
+
+class _Nothing:
+    """No value is of this type."""
+
+
+def is_finite(data: bytes) -> bool:
+    """Whether a text has no NaN nor Infinity, which an adapter that skips checks writes for a `Decimal`."""
+    return b"NaN" not in data and b"Infinity" not in data
+
+
+def is_text(text: str) -> bool:
+    """Whether a str can be written in UTF-8: one with a lone surrogate cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def parsed(data: bytes) -> Any:
