@@ -148,9 +148,9 @@ class PublicCacheControl(Protocol):
     public: bool
 
 
-Asked = tuple[str, int, int]
+Window = tuple[str, int, int]
 """A window of calls: its key, how many calls it admits, and its length in seconds."""
-Told = tuple[bool, float, int]
+WindowState = tuple[bool, float, int]
 """A window after a call: whether it admitted the call, the age of its oldest call in seconds, and its calls."""
 
 
@@ -162,7 +162,7 @@ class RateLimitStorage(Protocol):
     turn: asyncio.Semaphore
     """Callers acquire it before `acquire_all`, so that a few connections suffice."""
 
-    async def acquire_all(self, asked: Sequence[Asked], /) -> Sequence[Told]:
+    async def acquire_all(self, windows: Sequence[Window], /) -> Sequence[WindowState]:
         """Count a call in all windows if all of them admit it, in one step."""
         ...
 

@@ -1,4 +1,4 @@
-"""The service: what is served, resolved once, immutable. Every adapter is a function of it."""
+"""The service: actions, plugins and settings, resolved once, immutable. Every adapter is a function of it."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ class Service:
     def from_settings(cls, settings: Settings | None = None) -> Service:
         """Find the actions and plugins that the settings name, and resolve them.
 
-        What is found is the service of this process: see `servey.action.current.current_service`.
+        It becomes the service of this process: see `servey.action.current.current_service`.
 
         Args:
             settings: Default: the environment's.

@@ -1,4 +1,4 @@
-"""What is open while a service runs, and what begins calls while it serves."""
+"""The resources that are open while a service runs, and the triggers that begin calls while it serves."""
 
 from __future__ import annotations
 

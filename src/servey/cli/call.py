@@ -64,7 +64,7 @@ class ActionGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Return the action's command and its arguments; an unknown action is told with the nearest name."""
+        """Return the action's command and its arguments; the error for an unknown action names the nearest one."""
         command = self.get_command(ctx, args[0])
         if command is not None or ctx.resilient_parsing:
             return args[0], command, args[1:]
@@ -151,7 +151,7 @@ class ActionCommand(click.Command):
         return super().shell_complete(ctx, incomplete)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write what is returned, and the examples as command lines."""
+        """Write the documentation of the result, and the examples as command lines."""
         if returns := self.operation.signature.documentation.returns:
             with formatter.section("Returns"):
                 formatter.write_text(_unwrapped(plain_of(returns)))
@@ -165,12 +165,12 @@ class ActionCommand(click.Command):
                 formatter.write(f"{'':{formatter.current_indent}}# {title}\n{'':{formatter.current_indent}}{line}\n")
 
     def _document(self) -> None:
-        told = self.operation.signature.documentation
-        self.help = _unwrapped(plain_of(told.prose)) or None
+        documentation = self.operation.signature.documentation
+        self.help = _unwrapped(plain_of(documentation.prose)) or None
         for option in self.params:
             flag = self._keys.get(option.name or "")
             if flag is not None and isinstance(option, click.Option):
-                option.help = flag.help(summary_of(told.parameters.get(flag.name, "")))
+                option.help = flag.help(summary_of(documentation.parameters.get(flag.name, "")))
 
     def _call(
         self,
@@ -227,7 +227,7 @@ class ActionCommand(click.Command):
         write_json(result)
 
     def _place(self, path: str, given: Sequence[Flag], by_event: bool) -> str:
-        """Return what the caller wrote that a JSON pointer points to: a flag, or a part of the event."""
+        """Return the place of a JSON pointer in the command line: a flag, or a part of the event."""
         _, _, rest = path.partition("/")
         name, slash, inner = rest.partition("/")
         for flag in self.flags:
@@ -277,7 +277,7 @@ def _refuse_both(ctx: click.Context, data: bytes, given: Sequence[Flag]) -> None
     try:
         event = msgspec.json.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return  # the operation tells what is wrong with it
+        return  # the operation says why
     twice = [flag.on for flag in given if isinstance(event, dict) and flag.name in event]
     if twice:
         raise click.UsageError(f"--event gives a value for {', '.join(twice)}, too: which one is meant?", ctx)

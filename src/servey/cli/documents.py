@@ -37,7 +37,7 @@ def _output(default: str):
 def openapi(context: click.Context, output: str, version: OpenApiVersion) -> None:
     """Write the OpenAPI document of the actions to a file.
 
-    It is the one that the server has at /openapi.json, and the same each time, so it can be kept and compared.
+    The server has the same document at /openapi.json. It is stable, so you can commit and compare it.
     """
     document = openapi_document(project_of(context).service, version=version)
     text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
@@ -53,7 +53,7 @@ def openapi(context: click.Context, output: str, version: OpenApiVersion) -> Non
 def graphql_schema(context: click.Context, output: str) -> None:
     """Write the GraphQL schema of the actions to a file, in its definition language.
 
-    It is the one that the server has at /graphql, and the same each time, so it can be kept and compared.
+    The server has the same schema at /graphql. It is stable, so you can commit and compare it.
     """
     from servey.servey_strawberry import schema as graphql
 

@@ -1,4 +1,4 @@
-"""How errors are told on standard error, and what exit code each gives."""
+"""Errors on standard error, and their exit codes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _SAMPLE = """
 
 
 class CommandError(click.ClickException):
-    """A command cannot do what it was asked; `code` is the exit code of the program."""
+    """A command fails; `code` is the exit code of the program."""
 
     def __init__(self, message: str, code: int) -> None:
         super().__init__(message)
@@ -46,7 +46,7 @@ def scope_of(option: str, text: str) -> str:
 
 
 def show_usage_error(error: click.ClickException, color: bool | None = None) -> int:
-    """Tell what is wrong with the command line; return the exit code. By default, the command decides on colours."""
+    """Show an error of the command line; return the exit code. By default, the command decides on colours."""
     if not isinstance(error, click.UsageError):
         _say(error.format_message(), color=color)
         return error.code if isinstance(error, CommandError) else error.exit_code
@@ -60,7 +60,7 @@ def show_usage_error(error: click.ClickException, color: bool | None = None) -> 
 
 
 def show_call_error(error: CallError, request_id: str, place: Callable[[str], str]) -> None:
-    """Tell why a call failed: its code, its detail and every problem, at the `place` of its JSON pointer."""
+    """Show the error of a call: code, detail and every problem, at the `place` of its JSON pointer."""
     detail = error.detail
     if error.exit_code == EX_SOFTWARE:
         detail = f"the service has a defect; its log has more on request {request_id}"
@@ -72,7 +72,7 @@ def show_call_error(error: CallError, request_id: str, place: Callable[[str], st
 
 
 def show_error(error: Exception, project: Project) -> int:
-    """Tell of any other error; return the exit code."""
+    """Show any other error; return the exit code."""
     if isinstance(error, CallError):
         show_call_error(error, "", str)
         return error.exit_code
@@ -90,14 +90,14 @@ def show_error(error: Exception, project: Project) -> int:
 
 
 def error_text(error: BaseException) -> str:
-    """Return what `show_error` would tell of an error that keeps a service from being loaded."""
+    """Return the text that `show_error` writes for an error while a service is loaded."""
     if isinstance(error, ServeyError) and not isinstance(error, CallError):
         return _labelled(str(error))
     return _with_traceback(error)[0]
 
 
 def _with_traceback(error: BaseException) -> tuple[str, bool]:
-    """Return the traceback with what it means, and whether the user's own modules raised the error on import."""
+    """Return the traceback with its meaning, and whether the user's own modules raised the error on import."""
     theirs = raised_on_import(error)  # takes servey's own lines off the traceback
     trace = "".join(traceback.format_exception(error)).rstrip()
     meaning = (

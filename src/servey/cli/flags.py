@@ -48,7 +48,7 @@ class Flag:
         node: Its type.
         kind: How the type is written as text: plainly, repeated, or as one JSON value.
         on: The flag: ``--name``.
-        off: What makes a boolean false, ``--no-name``; empty for any other type.
+        off: The flag that makes a boolean false, ``--no-name``; empty for any other type.
         owner: The class of a nested action, where the parameter is its ``self``.
     """
 
@@ -78,7 +78,7 @@ class Flag:
         )
 
     def texts(self, value: Any) -> list[tuple[str, str]]:
-        """Return what the codec is given for the option's value."""
+        """Return the option's value as texts for the codec."""
         if value is None:
             return []
         if isinstance(value, bool):
@@ -86,7 +86,7 @@ class Flag:
         return [(self.name, text) for text in value]
 
     def help(self, description: str) -> str:
-        """Return the line of ``--help``: the description, what else is asked of the value, the default."""
+        """Return the line of ``--help``: the description, the limits of the value, the default."""
         if self.owner is not None:
             description = f"The {self.owner.__name__} that it is called on."
         notes = [_LIMITS[name].format(value) for name, value in _limits(self.node, self.kind) if name in _LIMITS]
@@ -111,7 +111,7 @@ class Flag:
 
     @property
     def _item(self) -> Node:
-        """What one text of the flag stands for."""
+        """The type of one text of the flag."""
         node = _without_none(self.node)
         return _without_none(node.items[0]) if self.kind == "list" else node
 
@@ -134,7 +134,7 @@ class Flag:
 
 
 class _Text(click.ParamType[str]):
-    """Any text; the codec judges it, together with all the others. What is known of it is for completion only."""
+    """Any text, as the codec checks it with all the others. The choices are for completion only."""
 
     name = "text"
 

@@ -1,4 +1,4 @@
-"""``servey list``: the actions of the service, what calls them and who may."""
+"""``servey list``: the actions of the service, their triggers and access."""
 
 from __future__ import annotations
 

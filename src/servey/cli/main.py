@@ -57,7 +57,7 @@ class Program(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Return the command and its arguments; an unknown one is told with those that there are."""
+        """Return the command and its arguments; the error for an unknown one names all commands."""
         command = self.get_command(ctx, args[0])
         if command is not None or ctx.resilient_parsing:
             return args[0], command, args[1:]
@@ -79,7 +79,7 @@ class Program(click.Group):
             return super().make_context(info_name, args, parent, **extra)
 
     def invoke(self, ctx: click.Context) -> None:
-        """Run the command; an error is told and becomes the exit code."""
+        """Run the command; show an error, and return its exit code."""
         try:
             with _readable():
                 super().invoke(ctx)
@@ -88,7 +88,7 @@ class Program(click.Group):
             raise
         except click.ClickException as error:
             ctx.exit(show_usage_error(error))
-        except Exception as error:  # noqa: BLE001 - whatever it is, the user is told and the exit code is right
+        except Exception as error:  # noqa: BLE001 - every error is shown and has an exit code
             ctx.exit(show_error(error, project_of(ctx)))
 
 
@@ -136,8 +136,8 @@ def main(args: Sequence[str] | None = None, *, program_name: str = "servey", def
 
     Args:
         args: The arguments; default: those of the process.
-        program_name: What the user called it.
-        default: The command that is meant when none is named.
+        program_name: Its name in messages.
+        default: The command if the arguments name none.
     """
     sys.exit(run(sys.argv[1:] if args is None else args, program_name=program_name, default=default))
 
@@ -234,7 +234,7 @@ def _load(command: Command) -> click.Command:
 
 @contextmanager
 def _readable() -> Generator[None]:
-    """Exit, and say nothing, when nobody reads what is written (``servey list | head -1``)."""
+    """Exit silently when the reader of standard output has ended (``servey list | head -1``)."""
     try:
         yield
     except BrokenPipeError:

@@ -1,4 +1,4 @@
-"""What goes to standard output: results and tables, for a person on a terminal or for the next program."""
+"""Standard output: results and tables, for a person on a terminal or for the next program."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def is_terminal() -> bool:
 
 @contextmanager
 def _writing() -> Generator[None]:
-    """Tell that standard output is closed, or its disk full. That nobody reads it is the program's matter."""
+    """Raise `CommandError` if standard output is closed, or its disk full; but not if its reader has ended."""
     if sys.stdout is None:  # pyright: ignore[reportUnnecessaryComparison]
         raise CommandError("cannot write to standard output: it is closed", EX_IOERR)
     try:
@@ -92,7 +92,7 @@ def write_table(headings: Sequence[str], rows: Sequence[Sequence[Sequence[str]]]
 
 
 def silence() -> None:
-    """Drop what is still to be written to a standard output that nobody reads any more.
+    """Drop the rest of the output, because its reader has ended.
 
     Python flushes it at exit and would complain (https://docs.python.org/3/library/signal.html#note-on-sigpipe).
     """
@@ -117,7 +117,7 @@ def write_file(name: str, text: str) -> None:
 
 
 def _replace(path: Path, content: bytes) -> None:
-    """Write a file, wholly or not at all: what was there before stays when that fails."""
+    """Write a file, wholly or not at all: if that fails, the old content stays."""
     path = path.resolve()
     if path.exists() and not path.is_file():  # a device or a pipe, which is written to and not replaced
         path.write_bytes(content)

@@ -1,4 +1,4 @@
-"""What the user has in the working directory: settings and a service, loaded when a command needs them."""
+"""The settings and the service of the working directory, loaded when a command needs them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Project:
     @cached_property
     def settings(self) -> Settings:
         """The environment's settings; reading them sets up logging."""
-        log.configure()  # so that what reading them warns of is seen
+        log.configure()  # so that its warnings are seen
         settings = Settings.from_environment()
         log.configure(settings.process.log_level)
         return settings
@@ -48,20 +48,17 @@ class Project:
     @cached_property
     def commands(self) -> tuple[Command, ...]:
         """The commands of the plugins, for which no module of actions is imported."""
-        if "service" in vars(self):
-            return self.service.commands
-        return self._without_actions.commands
+        return self._with_plugins.commands
 
     @cached_property
     def all_settings(self) -> Settings:
         """The settings with the parts of all plugins. It imports no module of actions."""
-        if "service" in vars(self):
-            return self.service.settings
-        return self.settings.with_plugins(self._without_actions.plugins)
+        return self.settings.with_plugins(self._with_plugins.plugins)
 
     @cached_property
-    def _without_actions(self) -> Service:
-        return self._loaded(self.settings.replace(action_path=""))
+    def _with_plugins(self) -> Service:
+        """The service, or else one with its plugins and without actions."""
+        return vars(self).get("service") or self._loaded(self.settings.replace(action_path=""))
 
     def _loaded(self, settings: Settings) -> Service:
         with redirect_stdout(sys.stderr):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from servey.servey_redis.connections import CONNECTIONS, RedisError, checked_url, client
 
 if TYPE_CHECKING:
-    from servey.ports import Asked, Told
+    from servey.ports import Window, WindowState
 
 _PREFIX = "servey:rate_limit"
 
@@ -28,7 +28,7 @@ for i, key in ipairs(KEYS) do
   admits[i] = redis.call('LLEN', key) < tonumber(ARGV[2 * i - 1])
   all = all and admits[i]
 end
-local told = {}
+local states = {}
 for i, key in ipairs(KEYS) do
   if all then
     redis.call('LPUSH', key, string.format('%.6f', now))
@@ -36,9 +36,9 @@ for i, key in ipairs(KEYS) do
   end
   local oldest = redis.call('LINDEX', key, -1)
   local age = oldest and now - tonumber(oldest) or 0
-  told[i] = {admits[i] and 1 or 0, string.format('%.6f', age), redis.call('LLEN', key)}
+  states[i] = {admits[i] and 1 or 0, string.format('%.6f', age), redis.call('LLEN', key)}
 end
-return told
+return states
 """
 """Looks at all windows, and counts if all admit.
 
@@ -63,12 +63,12 @@ class RedisRateLimitStorage:
         self._acquire: Any = self._client.register_script(_ACQUIRE)
         self.turn = asyncio.Semaphore(CONNECTIONS)
 
-    async def acquire_all(self, asked: Sequence[Asked]) -> list[Told]:
+    async def acquire_all(self, windows: Sequence[Window]) -> list[WindowState]:
         """Count a call if all windows admit it; see `servey.ports.RateLimitStorage`."""
-        keys = [f"{_PREFIX}:{key}" for key, _, _ in asked]
-        windows = [number for _, limit, expiry in asked for number in (limit, expiry)]
-        told = cast("list[tuple[int, bytes, int]]", await self._acquire(keys=keys, args=windows))
-        return [(admits == 1, float(age), calls) for admits, age, calls in told]
+        keys = [f"{_PREFIX}:{key}" for key, _, _ in windows]
+        numbers = [number for _, limit, expiry in windows for number in (limit, expiry)]
+        states = cast("list[tuple[int, bytes, int]]", await self._acquire(keys=keys, args=numbers))
+        return [(admits == 1, float(age), calls) for admits, age, calls in states]
 
     async def close(self) -> None:
         """Close the connections."""

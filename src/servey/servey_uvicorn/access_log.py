@@ -133,7 +133,7 @@ def _add_call(members: dict[str, Any], scope: Scope, answer: _Answer) -> None:
 
 
 def _add_transport(members: dict[str, Any], scope: Scope, answer: _Answer) -> None:
-    """Add what is known of the connection and of the answer."""
+    """Add the facts of the connection and of the answer."""
     client = scope.get("client")
     if client:
         members["client"] = _visible(client[0][:_NAME_LIMIT])  # a proxy may pass on any text

@@ -76,11 +76,11 @@ class Stop(msgspec.Struct, frozen=True):
 
 
 class NotOpenedError(Exception):
-    """The application's lifespan cannot start; the ``__cause__`` is what it raised."""
+    """The application's lifespan cannot start; the ``__cause__`` is its error."""
 
 
 class _Lifespan(LifespanOn):
-    """uvicorn's lifespan, which raises what made the start fail; uvicorn logs it and exits."""
+    """uvicorn's lifespan, which raises the error of a failed start; uvicorn logs it and exits."""
 
     _failure: BaseException | None = None
 

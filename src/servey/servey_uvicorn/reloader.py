@@ -41,7 +41,7 @@ DEATHS, DEATHS_SECONDS = 3, 10.0
 
 
 class Order(NamedTuple):
-    """What a process that stands by receives when it is its turn to serve.
+    """The order to serve, for a process that stands by.
 
     Args:
         since: When the order became necessary, in the time of `time.monotonic`.

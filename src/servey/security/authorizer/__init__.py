@@ -1,1 +1,1 @@
-"""Implementations of `servey.ports.Authorizer`: what verifies tokens, and by which keys."""
+"""Implementations of `servey.ports.Authorizer`: the verification of tokens, and the sources of keys."""

@@ -39,7 +39,7 @@ def check_public_key(key: Any) -> str:
 
 
 def verification_key(key: Any, algorithm: str = "") -> VerificationKey:
-    """Return what verifies with a public key by an algorithm or the usual one, or raise `ValueError`."""
+    """Return the key that verifies with a public key, by an algorithm or the usual one, or raise `ValueError`."""
     usual = check_public_key(key)
     algorithm = ALSO_CALLED.get(algorithm, algorithm)
     if algorithm and algorithm != usual and not (usual == "RS256" and algorithm in _OF_RSA):
@@ -54,7 +54,7 @@ def verification_key(key: Any, algorithm: str = "") -> VerificationKey:
 
 
 def signing_key(key: Any) -> SigningKey:
-    """Return what signs with a private key, or raise `ValueError`."""
+    """Return the key that signs with a private key, or raise `ValueError`."""
     algorithm = check_public_key(key.public_key())
     implementation = _ALGORITHMS[algorithm]
     thumbprint = _thumbprint(implementation.to_jwk(key.public_key(), as_dict=True))
@@ -62,7 +62,7 @@ def signing_key(key: Any) -> SigningKey:
 
 
 def jwk_verification_key(jwk: Mapping[str, Any]) -> VerificationKey:
-    """Return what verifies with a JSON Web Key (RFC 7517 §4, RFC 7518 §6), or raise `ValueError`."""
+    """Return the key that verifies with a JSON Web Key (RFC 7517 §4, RFC 7518 §6), or raise `ValueError`."""
     kind, operations = jwk.get("kty"), jwk.get("key_ops", ["verify"])
     algorithm, kid = jwk.get("alg", ""), jwk.get("kid")
     if kind not in [*_OF_TYPE]:  # which may be unhashable
@@ -75,7 +75,7 @@ def jwk_verification_key(jwk: Mapping[str, Any]) -> VerificationKey:
         raise ValueError("its alg or its kid is no text")
     try:
         key = _ALGORITHMS[_OF_TYPE[kind]].from_jwk(dict(jwk))
-    except Exception as error:  # PyJWT raises what comes of members that are missing or no texts
+    except Exception as error:  # PyJWT raises several types for missing members and members that are no texts
         raise ValueError("its members are not those of such a key") from error
     return msgspec.structs.replace(verification_key(key, algorithm), kid=kid)
 

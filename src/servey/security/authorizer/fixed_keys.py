@@ -16,11 +16,11 @@ _BLOCK = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----.+?-----END \1-----", re.DOTAL
 
 _STANDARD_ALPHABET = str.maketrans("-_", "+/")
 _OF_A_SEQUENCE = re.compile(r"M[A-P][A-Za-z0-9+/]{40,}")
-"""Base64 of what begins as every key in DER does (X.690 §8.9), and hardly any secret."""
+"""The beginning of every key in DER (X.690 §8.9) in base64; hardly any secret begins so."""
 
 
 class FixedKeys:
-    """Keys that stay as they are for as long as the program runs; they are read when the first token comes."""
+    """Keys that never change; they are read when the first token comes."""
 
     def __init__(self, read: Callable[[], tuple[VerificationKey, ...]]) -> None:
         self._read = read
@@ -47,19 +47,19 @@ class FixedKeys:
 
 
 def secret_verification_key(secret: str) -> VerificationKey:
-    """Return what verifies tokens signed with a secret (HS256); the secret must not be a key of another kind."""
+    """Return the key that verifies tokens signed with a secret (HS256), which must not be a key of another kind."""
     algorithm, key = _secret(secret)
     return VerificationKey("HS256", lambda signed, signature: algorithm.verify(signed, key, signature))
 
 
 def secret_signing_key(secret: str) -> SigningKey:
-    """Return what signs with a secret (HS256); the tokens do not say which, since that would tell of the secret."""
+    """Return the key that signs with a secret (HS256). It has no `kid`, which would reveal something of the secret."""
     algorithm, key = _secret(secret)
     return SigningKey("HS256", lambda signed: algorithm.sign(signed, key))
 
 
 def pem_verification_keys(private: str, public: str) -> tuple[VerificationKey, ...]:
-    """Return what verifies tokens signed with key pairs: a private one, and public ones or certificates."""
+    """Return the keys that verify tokens: that of a private key, and those of public keys or certificates."""
     from servey.security.authorizer.asymmetric_key import verification_key
 
     found = {key.thumbprint: key for key in ((_private(private),) if private else ())}
@@ -73,7 +73,7 @@ def pem_verification_keys(private: str, public: str) -> tuple[VerificationKey, .
 
 
 def pem_signing_key(private: str) -> SigningKey:
-    """Return what signs with a private key; its `kid` is the thumbprint (RFC 7638)."""
+    """Return the key that signs with a private key; its `kid` is the thumbprint (RFC 7638)."""
     from servey.security.authorizer.asymmetric_key import signing_key
 
     return signing_key(_private_key(private))
@@ -136,7 +136,7 @@ def _private_key(text: str):
     except TypeError as error:
         raise SettingsError("SERVEY_JWT_PRIVATE_KEY is encrypted: decrypt it first") from error
     except (ValueError, UnsupportedAlgorithm) as error:
-        # what cryptography says of a key may have more of it than a log should
+        # messages of cryptography may quote too much of a key for a log
         why = str(error) if type(error) is ValueError and "bits" in str(error) else "it is no private key in PEM"
         raise SettingsError(f"SERVEY_JWT_PRIVATE_KEY cannot be used: {why}") from error
     return key
@@ -148,7 +148,7 @@ def _public_key(kind: str, pem: bytes):
     from cryptography.x509 import load_pem_x509_certificate
 
     if "PRIVATE" in kind:
-        raise ValueError("it is a private one, which has to be kept secret")
+        raise ValueError("it is a private one, which must stay secret")
     try:
         return load_pem_x509_certificate(pem).public_key() if kind == "CERTIFICATE" else load_pem_public_key(pem)
     except (ValueError, UnsupportedAlgorithm) as error:

@@ -1,4 +1,4 @@
-"""Fetching a small JSON document of another host, by the standard library: the base install has no HTTP client."""
+"""Fetch a small JSON document from another host, by the standard library: the base install has no HTTP client."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ MAX_BYTES = 512 * 1024
 
 
 class FetchError(Exception):
-    """A document cannot be had; the message says why."""
+    """A document cannot be fetched; the message says why."""
 
 
 class Document(NamedTuple):
-    """A JSON object, and for how many seconds its host says that it stays as it is (RFC 9111 §5.2.2.1)."""
+    """A JSON object, and its ``max-age`` in seconds (RFC 9111 §5.2.2.1)."""
 
     members: dict[str, Any]
     max_age: int | None
@@ -50,8 +50,8 @@ class _SameOrigin(HTTPRedirectHandler):
 class _Deadline:
     """Shut down the connections of one fetch when its time is over.
 
-    The timeout of a socket is one of each step: whoever sends a byte now and then, in the header or between two chunks,
-    begins it anew each time.
+    The timeout of a socket is for each step: a byte now and then, in the header or between two chunks, would extend it
+    without end.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -69,7 +69,7 @@ class _Deadline:
         self._timer.cancel()
 
     def covers(self, connection: socket.socket) -> None:
-        """Have a connection end by then, whatever is waiting for it."""
+        """End a connection at the deadline."""
         with self._lock:
             self._sockets.append(connection)
             if self.is_over:
@@ -122,7 +122,7 @@ class _Covering(HTTPSHandler, HTTPHandler):
 
 def _shut_down(connection: socket.socket) -> None:
     with suppress(OSError):  # it is closed, or the socket under TLS, which has gone over into another
-        # not the method of a TLS socket: that would have what comes later read as if there were no TLS
+        # not the method of a TLS socket: later bytes would be read as if there were no TLS
         socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
 
@@ -135,7 +135,7 @@ def fetch_json(url: str, timeout: float) -> Document:
             addresses may take longer.
 
     Raises:
-        FetchError: It cannot be had, is too large, or is none.
+        FetchError: It cannot be fetched, is too large, or is no JSON object.
     """
     if not is_trusted_url(url):
         raise FetchError(f"{shown_url(url)!r} is no https:// URL")

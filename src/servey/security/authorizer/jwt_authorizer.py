@@ -134,9 +134,9 @@ class JwtIssuer(JwtAuthorizer):
     Args:
         keys: The keys to verify with; that of `sign_with` among them.
         sign_with: Returns the key to sign with; called when the first token is issued.
-        lifetime: Seconds for which tokens are valid that do not say it themselves.
-        issuer: As for `JwtAuthorizer`; it is in what is issued, too.
-        audience: As for `JwtAuthorizer`; what is issued is for the first.
+        lifetime: Seconds for which a token is valid, unless the authorization has an `expires_at`.
+        issuer: As for `JwtAuthorizer`; also the ``iss`` of issued tokens.
+        audience: As for `JwtAuthorizer`; the first is the ``aud`` of issued tokens.
         further: The other arguments of `JwtAuthorizer`.
     """
 

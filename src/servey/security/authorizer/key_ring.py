@@ -25,8 +25,8 @@ class VerificationKey(msgspec.Struct, frozen=True, eq=False):
 
     Args:
         algorithm: The only algorithm that it is used with (``alg``, RFC 7518 §3.1).
-        verifies: Returns whether, of what was signed, a signature is right.
-        thumbprint: What tells it from other keys (RFC 7638); empty for a secret, of which nothing is told.
+        verifies: Returns whether a signature is right, for the signed bytes.
+        thumbprint: The thumbprint (RFC 7638); empty for a secret, as it would reveal something of it.
         kid: The key ID that its issuer gave it (RFC 7517 §4.5); None without one.
     """
 

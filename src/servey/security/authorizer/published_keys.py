@@ -18,21 +18,21 @@ from servey.security.urls import shown_url
 _log = logging.getLogger("servey.security")
 
 LEAST_INTERVAL, LONGEST_INTERVAL = 60.0, 3600.0
-"""Bounds, in seconds, of what an issuer can ask for by ``max-age``."""
+"""Bounds of an issuer's ``max-age``, in seconds."""
 
 _MOST_KEYS = 100
 _FIRST_RETRY = 1.0
 
 
 class _Fetch:
-    """A fetch under way, and who waits for it: one future in each event loop, however many callers it has there."""
+    """A fetch under way, with one future in each event loop, however many callers wait there."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._ended: dict[asyncio.AbstractEventLoop, asyncio.Future[None]] | None = {}
 
     async def wait(self, seconds: float | None = None) -> None:
-        """Return when it has ended, or after so many seconds; nothing is left behind then."""
+        """Return when it has ended, or after so many seconds."""
         loop = asyncio.get_running_loop()
         with self._lock:
             if self._ended is None:
@@ -40,10 +40,10 @@ class _Fetch:
             ended = self._ended.get(loop)
             if ended is None:
                 ended = self._ended[loop] = loop.create_future()
-        await asyncio.wait([ended], timeout=seconds)  # unlike wait_for, cancels it for nobody
+        await asyncio.wait([ended], timeout=seconds)  # unlike wait_for, it does not cancel the future
 
     def end(self) -> None:
-        """Wake those who wait, in whichever threads they do."""
+        """Wake the callers that wait, in all threads."""
         with self._lock:
             ended, self._ended = self._ended or {}, None
         for loop, future in ended.items():
@@ -52,13 +52,13 @@ class _Fetch:
 
 
 class PublishedKeys:
-    """The keys of an issuer; those that are known stay while they cannot be fetched.
+    """The keys of an issuer. If they cannot be fetched, the known ones stay valid.
 
     Args:
         url: Where the key set is; empty when it is discovered.
         issuer: The issuer, where the key set is discovered (OpenID Connect Discovery 1.0 §4).
         interval: Seconds after which the keys are fetched again, unless their host says otherwise.
-        pause: Seconds for which callers together can have them fetched once, by tokens with a key that is unknown.
+        pause: The least time between two fetches for tokens with an unknown key, in seconds.
         timeout: Seconds that a fetch may take.
     """
 
@@ -80,7 +80,7 @@ class PublishedKeys:
 
     @property
     def ring(self) -> KeyRing | None:
-        """The keys, as far as somebody keeps them up to date."""
+        """The keys, if they are up to date."""
         return self._ring if self._keepers or time.monotonic() < self._due else None
 
     def may_have(self, algorithm: str) -> bool:
@@ -124,7 +124,7 @@ class PublishedKeys:
                 await self._start().wait()
 
     async def _ask(self) -> None:
-        """Have the keys fetched for a caller, unless another one's turn is not long ago; wait for what is under way."""
+        """Fetch the keys for a caller, unless the last such fetch is not long ago; wait for the fetch under way."""
         with self._lock:
             now = time.monotonic()
             under_way = self._fetching
@@ -140,7 +140,7 @@ class PublishedKeys:
             if self._fetching is not None:
                 return self._fetching
             self._fetching = under_way = _Fetch()
-        # a thread of its own: one of a pool would have to be waited for when the program ends
+        # not a thread of a pool, which the program would wait for at its end
         try:
             threading.Thread(target=self._fetch, args=(under_way,), name="servey-keys", daemon=True).start()
         except RuntimeError as error:  # there can be no more threads now
@@ -196,8 +196,8 @@ class PublishedKeys:
         at = self._issuer.rstrip("/") + "/.well-known/openid-configuration"
         members = fetch_json(at, self._timeout).members
         if members.get("issuer") != self._issuer:
-            told = shown_url(str(members.get("issuer"))[:200])
-            raise FetchError(f"{shown_url(at)} names the issuer {told!r}: write exactly this, or another issuer")
+            found = shown_url(str(members.get("issuer"))[:200])
+            raise FetchError(f"{shown_url(at)} names the issuer {found!r}: write exactly this, or another issuer")
         url = members.get("jwks_uri")
         if not isinstance(url, str):
             raise FetchError(f"{shown_url(at)} does not say where the keys are (jwks_uri)")

@@ -31,7 +31,7 @@ except ModuleNotFoundError as error:
 if TYPE_CHECKING:
     from limits import RateLimitItem
 
-    from servey.ports import Asked, RateLimitStorage, Told
+    from servey.ports import RateLimitStorage, Window, WindowState
 
 _log = logging.getLogger("servey.rate_limit")
 
@@ -94,9 +94,9 @@ class CallCounter:
         Raises:
             TooManyRequestsError: A limit is used up; with the rate limit headers.
         """
-        asked = [(limit.key_for(*key), limit.amount, limit.get_expiry()) for limit in limits]
-        told = await self._told_by_store(asked) if self.is_shared else None
-        return _nearest(limits, self._memory.acquire_all(asked) if told is None else told)
+        windows = [(limit.key_for(*key), limit.amount, limit.get_expiry()) for limit in limits]
+        states = await self._states_in_store(windows) if self.is_shared else None
+        return _nearest(limits, self._memory.acquire_all(windows) if states is None else states)
 
     async def close(self) -> None:
         """Close the connections of this event loop; the next call opens them again."""
@@ -105,9 +105,9 @@ class CallCounter:
         if store is not None:
             await store.close()
 
-    async def _told_by_store(self, asked: Sequence[Asked]) -> Sequence[Told] | None:
+    async def _states_in_store(self, windows: Sequence[Window]) -> Sequence[WindowState] | None:
         """Return the answer of the shared store, or a remembered one; None without an answer in time."""
-        if (known := self._known(asked)) is not None:
+        if (known := self._known(windows)) is not None:
             return known
         assert self._open_shared is not None
         store = self._store(self._open_shared)
@@ -115,42 +115,42 @@ class CallCounter:
             try:
                 await within(self._timeout, store.turn.acquire())
             except TimeoutError:  # too many calls for the store, which has not failed
-                return self._known(asked)
+                return self._known(windows)
         else:
             await store.turn.acquire()
         try:
-            if (known := self._known(asked)) is not None:  # an earlier call in the queue has learnt it
+            if (known := self._known(windows)) is not None:  # an earlier call in the queue has learnt it
                 return known
             if not self._circuit.allows_request():
                 return None
             begin = monotonic()
-            told = await within(self._timeout, store.acquire_all(asked))
+            states = await within(self._timeout, store.acquire_all(windows))
         except (*store.errors, OSError, TimeoutError) as error:
             self._circuit.failed(error)
-            return self._known(asked)
+            return self._known(windows)
         finally:
             store.turn.release()
         self._circuit.succeeded()
-        self._learn(asked, told, begin)
-        return told
+        self._learn(windows, states, begin)
+        return states
 
-    def _learn(self, asked: Sequence[Asked], told: Sequence[Told], at: float) -> None:
+    def _learn(self, windows: Sequence[Window], states: Sequence[WindowState], at: float) -> None:
         """Remember the used-up windows of an answer to a question at a time of the monotonic clock."""
-        for (key, limit, window), (_, age, calls) in zip(asked, told, strict=True):
+        for (key, limit, window), (_, age, calls) in zip(windows, states, strict=True):
             if calls >= limit:
                 with self._lock:
                     self._spent[key] = at + window - age
 
-    def _known(self, asked: Sequence[Asked]) -> Sequence[Told] | None:
+    def _known(self, windows: Sequence[Window]) -> Sequence[WindowState] | None:
         """Return the answers if a window is known to be used up; None if none is."""
         with self._lock:
-            spent = [self._spent.get(key) for key, _, _ in asked]
+            spent = [self._spent.get(key) for key, _, _ in windows]
         if not any(spent):
             return None
         now = monotonic()
         return [
             (until is None, 0.0 if until is None else window - (until - now), limit)
-            for until, (_, limit, window) in zip(spent, asked, strict=True)
+            for until, (_, limit, window) in zip(spent, windows, strict=True)
         ]
 
     def _store(self, open_shared: Callable[[], RateLimitStorage]) -> RateLimitStorage:
@@ -208,11 +208,11 @@ class ActionRateLimiter(NamedTuple):
         context.limits = await self.counter.count(self.limits, self.action, caller_of(context))
 
 
-def _nearest(limits: Sequence[RateLimitItem], told: Sequence[Told]) -> RateLimitState:
+def _nearest(limits: Sequence[RateLimitItem], windows: Sequence[WindowState]) -> RateLimitState:
     """Return the state of the limit with the fewest calls left. Of used-up ones, raise for the longest wait."""
     states: list[RateLimitState] = []
     refusing: list[RateLimitState] = []
-    for limit, (is_admitted, age, calls) in zip(limits, told, strict=True):
+    for limit, (is_admitted, age, calls) in zip(limits, windows, strict=True):
         window = limit.get_expiry()
         reset = min(max(math.ceil(window - age), 1), window)
         state = RateLimitState(limit.amount, window, limit.amount - calls if is_admitted else 0, reset)

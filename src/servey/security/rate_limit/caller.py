@@ -31,7 +31,7 @@ def caller_of(context: CallContext) -> str:
 
         try:
             return f"token:{authorization.identity.hex()}"
-        except UnkeyableError:  # such callers cannot be told apart, so they share a limit
+        except UnkeyableError:  # such callers are indistinguishable, so they share a limit
             return f"token:{type(authorization).__qualname__}"
     whole = msgspec.msgpack.encode((authorization.issuer, authorization.subject))
     return f"subject:{hashlib.sha256(whole).hexdigest()}"

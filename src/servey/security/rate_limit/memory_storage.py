@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from cachetools import TTLCache
 
 if TYPE_CHECKING:
-    from servey.ports import Asked, Told
+    from servey.ports import Window, WindowState
 
     Times = array[float]
     Cache = TTLCache[str, Times]
@@ -37,7 +37,7 @@ def _size(times: Times) -> int:
     return _PER_KEY + 8 * len(times)
 
 
-class _Window:
+class _Callers:
     """The callers that have called within one length of time.
 
     Callers that have used up their limit have a cache of their own: calls from ever more addresses push out callers
@@ -77,7 +77,7 @@ class MemoryStorage:
         self._room = room
         self._clock = clock
         self._now = clock()  # the time stands still during a change of the caches
-        self._windows: dict[int, _Window] = {}
+        self._windows: dict[int, _Callers] = {}
         self._lock = threading.Lock()  # nothing is awaited under it
 
     def __len__(self) -> int:
@@ -93,14 +93,14 @@ class MemoryStorage:
             self._now = self._clock()
             return int(sum(window.open.currsize + window.spent.currsize for window in self._windows.values()))
 
-    def acquire_all(self, asked: Sequence[Asked]) -> list[Told]:
+    def acquire_all(self, windows: Sequence[Window]) -> list[WindowState]:
         """Count a call in several windows if all of them admit it, in one step and without waiting."""
         with self._lock:
             now = self._now = self._clock()
-            seen = [self._seen(key, expiry, now) for key, _, expiry in asked]
-            admits = [len(times) < limit for (_, limit, _), times in zip(asked, seen, strict=True)]
+            seen = [self._seen(key, expiry, now) for key, _, expiry in windows]
+            admits = [len(times) < limit for (_, limit, _), times in zip(windows, seen, strict=True)]
             if all(admits):
-                for (key, limit, expiry), times in zip(asked, seen, strict=True):
+                for (key, limit, expiry), times in zip(windows, seen, strict=True):
                     times.append(now)
                     self._windows[expiry].keep(key, times, is_spent=len(times) == limit)
             return [
@@ -108,11 +108,11 @@ class MemoryStorage:
                 for is_admitted, times in zip(admits, seen, strict=True)
             ]
 
-    def release_all(self, asked: Sequence[Asked]) -> None:
+    def release_all(self, windows: Sequence[Window]) -> None:
         """Take back a call that `acquire_all` has counted: the latest one of each window."""
         with self._lock:
             now = self._now = self._clock()
-            for key, _, expiry in asked:
+            for key, _, expiry in windows:
                 times = self._seen(key, expiry, now)
                 if len(times) > 1:
                     self._windows[expiry].keep(key, times[:-1], is_spent=False)
@@ -123,7 +123,7 @@ class MemoryStorage:
         """Return the times of the calls in a window; the lock is held."""
         window = self._windows.get(expiry)
         if window is None:
-            window = self._windows[expiry] = _Window(expiry, self._room, lambda: self._now)
+            window = self._windows[expiry] = _Callers(expiry, self._room, lambda: self._now)
         times = window.times(key)
         if times is None:
             return array("d")

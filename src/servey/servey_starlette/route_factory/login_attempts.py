@@ -13,7 +13,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from weakref import WeakValueDictionary
 
 from servey.errors import OverloadedError, TooManyRequestsError
-from servey.ports import Asked
+from servey.ports import Window
 from servey.security.rate_limit.caller import network_of, warn_of_no_address
 from servey.security.rate_limit.memory_storage import MemoryStorage, room_for
 
@@ -60,11 +60,11 @@ class LoginAttempts:
             TooManyRequestsError: Too many attempts have failed.
             OverloadedError: Too many attempts are running, and none ended in time.
         """
-        windows = [(self._addresses, _windows_of(client)), (self._accounts, [self._window_of(username)])]
+        counters = [(self._addresses, _windows_of(client)), (self._accounts, [self._window_of(username)])]
         async with AsyncExitStack() as turns:
             try:
                 async with asyncio.timeout_at(at):
-                    for key, limit, _ in (window for _, asked in windows for window in asked):
+                    for key, limit, _ in (window for _, windows in counters for window in windows):
                         await turns.enter_async_context(self._running.setdefault(key, Semaphore(limit)))
             except TimeoutError as error:
                 raise OverloadedError("too many logins at once") from error
@@ -74,25 +74,25 @@ class LoginAttempts:
                 nonlocal failed
                 failed = True
 
-            counted: list[tuple[MemoryStorage, Sequence[Asked]]] = []
+            counted: list[tuple[MemoryStorage, Sequence[Window]]] = []
             try:
-                for storage, asked in windows:
-                    _count(storage, asked)
-                    counted.append((storage, asked))
+                for storage, windows in counters:
+                    _count(storage, windows)
+                    counted.append((storage, windows))
                 yield fail
             finally:
                 if not failed:
-                    for storage, asked in counted:
-                        storage.release_all(asked)
+                    for storage, windows in counted:
+                        storage.release_all(windows)
 
-    def _window_of(self, username: str) -> Asked:
+    def _window_of(self, username: str) -> Window:
         # an authenticator may take Root for root
         name = unicodedata.normalize("NFKC", username).strip().casefold().encode()
         digest = hashlib.blake2b(name, digest_size=8, key=self._secret).digest()
         return f"account {int.from_bytes(digest) % _ACCOUNTS}", FAILURES_PER_ACCOUNT, _SECONDS
 
 
-def _windows_of(client: str) -> Sequence[Asked]:
+def _windows_of(client: str) -> Sequence[Window]:
     if not client:
         warn_of_no_address()
         return ()
@@ -103,8 +103,8 @@ def _windows_of(client: str) -> Sequence[Asked]:
     return windows
 
 
-def _count(storage: MemoryStorage, asked: Sequence[Asked]) -> None:
-    refused = [age for is_admitted, age, _ in storage.acquire_all(asked) if not is_admitted]
+def _count(storage: MemoryStorage, windows: Sequence[Window]) -> None:
+    refused = [age for is_admitted, age, _ in storage.acquire_all(windows) if not is_admitted]
     if refused:
         seconds = math.ceil(_SECONDS - min(refused))
         raise TooManyRequestsError("too many logins have failed", retry_after=min(max(seconds, 1), _SECONDS))
