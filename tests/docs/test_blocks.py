@@ -37,7 +37,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), SKILL, TOUR 
 CURL = shutil.which("curl")
 READINGS = [(page, CURL) for page in PAGES]
 if CURL is not None:
-    READINGS.append((PAGES[-1], None))  # the stand-in does what curl does
+    READINGS.append((PAGES[-1], None))  # the stand-in does what curl does, and each program is a new interpreter
 
 
 @pytest.mark.parametrize(
@@ -45,13 +45,13 @@ if CURL is not None:
     READINGS,
     ids=[f"{page.relative_to(ROOT)}{'' if curl == CURL else ', no curl'}" for page, curl in READINGS],
 )
-def test_the_blocks_of_a_page_do_what_it_says(page, curl, tmp_path):
+def test_the_blocks_of_a_page_do_what_it_says(page, curl, tmp_path, warm_python):
     directory = tmp_path / "project"
     if page.parent == TOUR:
         shutil.copytree(TOUR, directory)
     else:
         directory.mkdir()
-    reader = Reader(directory, curl)
+    reader = Reader(directory, curl, Installation(warm_python.python) if curl == CURL else Installation())
     try:
         reader.read(blocks_of(page.read_text(encoding="utf-8")))
     finally:
@@ -82,10 +82,10 @@ def test_the_blocks_of_a_page_do_what_it_says(page, curl, tmp_path):
         "<!-- file: x.py -->\n```python\npass\n```\n\n```text\nthe log of nothing\n```\n",
     ],
 )
-def test_a_block_that_is_wrong_or_not_run_is_found(page, tmp_path):
+def test_a_block_that_is_wrong_or_not_run_is_found(page, tmp_path, warm_python):
     (directory := tmp_path / "project").mkdir()
     with pytest.raises((AssertionError, OSError)):
-        Reader(directory, None).read(blocks_of(page))
+        Reader(directory, None, Installation(warm_python.python)).read(blocks_of(page))
 
 
 DEPLOYMENT = {block.file: block for block in blocks_of((ROOT / "docs" / "deployment.md").read_text(encoding="utf-8"))}
@@ -136,14 +136,14 @@ def test_a_mistake_in_a_file_is_found(file, right, wrong, tmp_path):
         ("EXPOSE 8000", "VOLUME /data"),
     ],
 )
-def test_a_mistake_in_a_dockerfile_is_found(right, wrong, tmp_path):
+def test_a_mistake_in_a_dockerfile_is_found(right, wrong, tmp_path, warm_python):
     (project := tmp_path / "project").mkdir()
     make(project)
     text = (project / "Dockerfile").read_text(encoding="utf-8")
     assert right in text
     (project / "Dockerfile").write_text(text.replace(right, wrong, 1), encoding="utf-8")
     with pytest.raises((AssertionError, KeyError, OSError, ValueError)):
-        Image(project, tmp_path / "image", Installation()).run(free_port(), {}).stop()
+        Image(project, tmp_path / "image", Installation(warm_python.python)).run(free_port(), {}).stop()
 
 
 @pytest.mark.parametrize("file", ["Dockerfile"])

@@ -33,7 +33,10 @@ class Installation:
 
     def environment(self, *tools: Path) -> dict[str, str]:
         """Return the environment of a user who has activated this one, and `tools` in front of it."""
-        others = [path for path in os.environ["PATH"].split(os.pathsep) if Path(path) != Path(sys.executable).parent]
+        here = Path(sys.executable).parent
+        others = [path for path in os.environ["PATH"].split(os.pathsep) if Path(path) != here]
+        if not self.installs:
+            others.insert(0, str(here))
         kept = {name: value for name, value in os.environ.items() if name in ("HOME", "LANG", "TMPDIR")}
         kept |= {name: value for name, value in os.environ.items() if name.lower().endswith("_proxy")}
         if self.installs:

@@ -1,4 +1,7 @@
-"""The program in a process of its own: the documented commands, streams, terminals, signals, completion."""
+"""The program in a process of its own: the documented commands, streams, terminals, signals, completion.
+
+Where starting Python is no part of what is tested, the process is one of `support.warm_python`.
+"""
 
 import json
 import os
@@ -11,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -76,30 +80,43 @@ def stuck() -> str:
 @pytest.fixture
 def project(tmp_path) -> Callable[..., Outcome]:
     """Write an actions.py and run a command line of bash beside it."""
-
-    def project(command: str, actions: str | None = SAY_HELLO, input: str | None = None, **variables: str) -> Outcome:
-        if actions is not None:
-            (tmp_path / "actions.py").write_text(actions, encoding="utf-8")
-        done = subprocess.run(
-            ["bash", "-c", command],
-            cwd=tmp_path,
-            env=environment(**variables),
-            input=input,
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
-        return Outcome(done.returncode, done.stdout, done.stderr)
-
-    return project
+    return partial(run_beside, tmp_path, BIN)
 
 
-def environment(**variables: str) -> dict[str, str]:
+@pytest.fixture
+def warm_project(tmp_path, warm_python) -> Callable[..., Outcome]:
+    """Do the same without starting Python."""
+    return partial(run_beside, tmp_path, warm_python.bin)
+
+
+def run_beside(
+    directory: Path,
+    programs: Path,
+    command: str,
+    actions: str | None = SAY_HELLO,
+    input: str | None = None,
+    **variables: str,
+) -> Outcome:
+    if actions is not None:
+        (directory / "actions.py").write_text(actions, encoding="utf-8")
+    done = subprocess.run(
+        ["bash", "-c", command],
+        cwd=directory,
+        env=environment(programs, **variables),
+        input=input,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    return Outcome(done.returncode, done.stdout, done.stderr)
+
+
+def environment(programs: Path = BIN, **variables: str) -> dict[str, str]:
     """The environment of a user who has servey installed, and nothing set."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("SERVEY_", "PYTEST_", "COV_"))}
-    for name in ("NO_COLOR", "PYTHONUNBUFFERED"):
+    for name in ("NO_COLOR", "PYTHONUNBUFFERED", "PYTHONPATH"):
         kept.pop(name, None)
-    return {**kept, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", **variables}
+    return {**kept, "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}", **variables}
 
 
 @pytest.mark.parametrize(
@@ -145,16 +162,16 @@ def test_an_isolated_python_does_not_look_there(project):
 # --- the user's modules -------------------------------------------------------------------------------------------
 
 
-def test_an_empty_directory_is_told_what_to_create(project):
-    done = project("servey list", actions=None)
+def test_an_empty_directory_is_told_what_to_create(warm_project):
+    done = warm_project("servey list", actions=None)
     assert (done.code, done.out) == (78, "")
     assert "actions.py" in done.err
     assert SAY_HELLO.strip() in "\n".join(line[2:] for line in done.err.splitlines())
     assert "Traceback" not in done.err
 
 
-def test_an_error_in_the_users_module_is_shown_from_its_own_line_on(project):
-    done = project("servey call say_hello", "import nothing_of_this_name\n")
+def test_an_error_in_the_users_module_is_shown_from_its_own_line_on(warm_project):
+    done = warm_project("servey call say_hello", "import nothing_of_this_name\n")
     assert (done.code, done.out) == (78, "")
     assert 'actions.py", line 1' in done.err
     assert "ModuleNotFoundError" in done.err
@@ -162,24 +179,24 @@ def test_an_error_in_the_users_module_is_shown_from_its_own_line_on(project):
     assert "importlib" not in done.err
 
 
-def test_a_syntax_error_is_shown_as_python_does(project):
-    done = project("servey list", "def f(:\n")
+def test_a_syntax_error_is_shown_as_python_does(warm_project):
+    done = warm_project("servey list", "def f(:\n")
     assert done.code == 78
     assert 'actions.py", line 1' in done.err
     assert "SyntaxError" in done.err
     assert "finder" not in done.err
 
 
-def test_a_wrong_declaration_is_told_with_its_line_and_no_traceback(project):
-    done = project("servey list", "from servey.action.action import action\n@action\ndef f(a) -> str: ...\n")
+def test_a_wrong_declaration_is_told_with_its_line_and_no_traceback(warm_project):
+    done = warm_project("servey list", "from servey.action.action import action\n@action\ndef f(a) -> str: ...\n")
     assert done.code == 78
     assert "actions.py:2" in done.err
     assert "fix:" in done.err
     assert "Traceback" not in done.err
 
 
-def test_what_the_modules_print_is_no_part_of_the_result(project):
-    done = project("servey call say_hello --name World", 'print("noise")\n' + SAY_HELLO)
+def test_what_the_modules_print_is_no_part_of_the_result(warm_project):
+    done = warm_project("servey call say_hello --name World", 'print("noise")\n' + SAY_HELLO)
     assert done == (0, '"Hello World!"\n', "noise\n")
 
 
@@ -220,13 +237,20 @@ def test_logs_are_json_lines_where_no_terminal_is(project):
 # --- terminals ----------------------------------------------------------------------------------------------------
 
 
-def on_terminal(command: str, cwd: Path, columns: int = 80, **variables: str) -> tuple[int, str]:
+@pytest.fixture
+def on_terminal(wide, warm_python) -> Callable[..., tuple[int, str]]:
     """Run a command with all its streams on a terminal; return its exit code and what it showed."""
+    return partial(run_on_terminal, wide, warm_python.bin)
+
+
+def run_on_terminal(
+    directory: Path, programs: Path, command: str, columns: int = 80, **variables: str
+) -> tuple[int, str]:
     mine, its = pty.openpty()
     process = subprocess.Popen(
         ["bash", "-c", command],
-        cwd=cwd,
-        env=environment(TERM="xterm", COLUMNS=str(columns), **variables),
+        cwd=directory,
+        env=environment(programs, TERM="xterm", COLUMNS=str(columns), **variables),
         stdin=its,
         stdout=its,
         stderr=its,
@@ -257,38 +281,38 @@ def wide(tmp_path) -> Path:
 
 
 def test_a_result_is_indented_on_a_terminal(wide):
-    assert on_terminal("servey call other", wide) == (0, '{\n  "a": 1\n}\n')
+    assert run_on_terminal(wide, BIN, "servey call other") == (0, '{\n  "a": 1\n}\n')
 
 
-def test_a_table_fits_the_terminal(wide):
-    code, shown = on_terminal("NO_COLOR=1 servey list", wide, columns=60)
+def test_a_table_fits_the_terminal(on_terminal):
+    code, shown = on_terminal("NO_COLOR=1 servey list", columns=60)
     assert code == 0
     assert max(map(len, shown.splitlines())) < 70  # the last column has a least width
     assert len(shown.splitlines()) > 3
-    assert max(map(len, on_terminal("NO_COLOR=1 servey list", wide, columns=80)[1].splitlines())) < 80
+    assert max(map(len, on_terminal("NO_COLOR=1 servey list", columns=80)[1].splitlines())) < 80
 
 
-def test_a_table_is_whole_when_it_is_piped(project, wide):
-    done = project("servey list", actions=None, COLUMNS="60")
+def test_a_table_is_whole_when_it_is_piped(warm_project, wide):
+    done = warm_project("servey list", actions=None, COLUMNS="60")
     assert len(done.out.splitlines()) == 3
     assert max(map(len, done.out.splitlines())) > 200
 
 
-def test_colours_are_for_terminals(project, wide):
+def test_colours_are_for_terminals(warm_project, on_terminal):
     every = "servey list; servey call; servey call other --nope"
-    assert "\x1b[" in on_terminal("servey list", wide)[1]
-    assert "\x1b[" in on_terminal("servey call other --nope", wide, NO_COLOR="")[1]
-    assert "\x1b[" not in on_terminal(every, wide, NO_COLOR="1")[1]
-    assert "\x1b[" not in on_terminal(every.replace("servey ", "servey --no-color "), wide)[1]
-    done = project(every, actions=None)
+    assert "\x1b[" in on_terminal("servey list")[1]
+    assert "\x1b[" in on_terminal("servey call other --nope", NO_COLOR="")[1]
+    assert "\x1b[" not in on_terminal(every, NO_COLOR="1")[1]
+    assert "\x1b[" not in on_terminal(every.replace("servey ", "servey --no-color "))[1]
+    done = warm_project(every, actions=None)
     assert "\x1b[" not in done.out + done.err
 
 
-def test_logs_are_for_people_on_a_terminal(wide):
+def test_logs_are_for_people_on_a_terminal(wide, on_terminal):
     (wide / "actions.py").write_text(
         SAY_HELLO.replace('return f"Hello {name}!"', "raise RuntimeError(name)"), encoding="utf-8"
     )
-    code, shown = on_terminal("servey call say_hello --name x", wide)
+    code, shown = on_terminal("servey call say_hello --name x")
     assert code == 70
     assert shown.startswith("ERROR servey.operation: say_hello")
     assert "Traceback (most recent call last):\n" in shown
@@ -372,11 +396,11 @@ def script(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def completed(project, script) -> Callable[..., list[str]]:
+def completed(warm_project, script) -> Callable[..., list[str]]:
     """What bash offers at the end of a line, by the script that servey prints."""
 
     def completed(line: str, actions: str | None = SAY_HELLO) -> list[str]:
-        done = project(
+        done = warm_project(
             f"""
             source {script}
             COMP_WORDS=({line}); COMP_CWORD=$(( ${{#COMP_WORDS[@]}} - 1 ))
