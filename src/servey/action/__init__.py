@@ -1,6 +1,6 @@
-"""Actions: plain typed functions declared once, and the one operation through which everything calls them.
+"""Actions: plain typed functions, declared once, and the operation that every transport calls.
 
-The decorator lives in `servey.action.action` and has the package's own name, so it is not re-exported here.
+The decorator is `servey.action.action.action`. It has the name of this package, so it is not re-exported here.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 
 class _Package(ModuleType):
-    """Tells those who took the package for the decorator."""
+    """Explains the mistake of using the package as the decorator."""
 
     def __call__(self, *arguments: Any, **named: Any) -> NoReturn:
         raise TypeError("servey.action is a package; the decorator is: from servey.action.action import action")

@@ -1,4 +1,4 @@
-"""The declaration of an action: a plain typed function, and what servey has to know of it."""
+"""The declaration of an action: a plain typed function and its options."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ RunIn = Literal["thread", "loop"]
 
 
 class Action(msgspec.Struct, frozen=True, kw_only=True):
-    """What `action` declares of a function. See there for the arguments."""
+    """The declaration that `action` attaches to a function; `action` describes the fields."""
 
     fn: Callable[..., Any]
     name: str
@@ -107,39 +107,39 @@ def action(
     batch_invoker: BatchInvoker | None = None,
     max_running: int | None = None,
 ) -> Any:
-    """Declare a function an action, bare (``@action``) or with arguments (``@action(triggers=(WEB_GET,))``).
+    """Declare a function as an action: ``@action``, or with arguments, ``@action(triggers=(WEB_GET,))``.
 
-    The function stays the plain function that it is, with its static type and one attribute more,
-    ``__servey_action__``. On a method of a class that an action returns, it declares a nested action.
+    The function stays a plain function with its static type; it gets the attribute ``__servey_action__``. On a method
+    of a class that an action returns, the decorator declares a nested action.
 
     Args:
-        fn: The function: `def` or `async def`, every parameter and the result annotated.
-        name: The action's name, unique in a service. Default: the function's; for a nested action the class's
-            and the function's in snake case, ``number_stats_factorial``.
-        description: What it does; default: the docstring.
-        triggers: When it is called: `WEB_GET`, `FixedRateTrigger(60)`, ….
-        access_control: Who may call it over a network.
+        fn: The function: `def` or `async def`, with annotations for every parameter and the result.
+        name: The action's name, unique in a service. Default: the name of the function; for a nested action, the names
+            of the class and the function in snake case, ``number_stats_factorial``.
+        description: The description; default: the docstring.
+        triggers: What calls the action: `WEB_GET`, `FixedRateTrigger(60)`, ….
+        access_control: Which callers may call the action over a network.
         examples: Calls and their results, for the documentation and as tests.
-        timeout: Seconds a call may take; `math.inf` for no limit. Default: ``SERVEY_TIMEOUT`` over a network,
-            no limit elsewhere.
-        errors: The exceptions of one's own that callers may see, as classes (with `code` and `status`
-            attributes, where they have them) or as `ErrorMapping`.
+        timeout: The time limit of a call in seconds; `math.inf` for no limit. Default: ``SERVEY_TIMEOUT`` over a
+            network, no limit elsewhere.
+        errors: Your exceptions that callers may see, as classes (with the optional attributes `code` and `status`) or
+            as `ErrorMapping`.
         tags: Groups for the documentation.
-        deprecated: Whether callers should stop using it.
-        include_in_schema: Whether the documentation shows it.
+        deprecated: Whether clients should stop using the action.
+        include_in_schema: Whether the documentation shows the action.
         status: The HTTP status of success, 200 to 299.
-        run_in: Where a `def` runs: ``"thread"`` (default) or, when it never blocks, ``"loop"``.
-        cache_control: For how long, and by what, results may be used again: `TtlCacheControl(30)`, ….
-        rate_limit: How often each caller may call it over a network: ``"10/minute"``.
-        batch_invoker: How a nested action is called for many objects at once: ``BatchInvoker(all_of_them)``.
-        max_running: How many calls may run at a time in a process; further calls wait, until their deadline. Default:
-            any number.
+        run_in: Where a `def` runs: ``"thread"`` (default), or ``"loop"`` if it never blocks.
+        cache_control: How caches may reuse results: `TtlCacheControl(30)`, ….
+        rate_limit: How often each caller may call the action over a network: ``"10/minute"``.
+        batch_invoker: The function that serves a nested action for many objects: ``BatchInvoker(all_of_them)``.
+        max_running: The largest number of calls that run at a time in a process; further calls wait until their
+            deadline. Default: no limit.
 
     Returns:
         The same function (or a decorator that returns it).
 
     Raises:
-        DefinitionError: An argument, or what is decorated, is not valid.
+        DefinitionError: An argument or the decorated object is not valid.
 
     Example:
         >>> @action
@@ -190,13 +190,13 @@ def action(
             _check_action(declared)
         except DefinitionError as error:
             raise DefinitionError(error.message, where=error.where or where(function), fix=error.fix) from None
-        except TypeError as error:  # a timeout or a status that is no number
+        except TypeError as error:  # a timeout or a status that is not a number
             raise DefinitionError(f"an argument of @action is wrong: {error}", where=where(function)) from None
         try:
             function.__servey_action__ = declared  # type: ignore[attr-defined]
         except AttributeError:
             raise DefinitionError(
-                f"{name_of(function)} cannot be declared an action: its attributes cannot be set",
+                f"{name_of(function)} cannot be declared as an action: its attributes cannot be set",
                 where=where(function),
                 fix="wrap it in a def or in functools.partial(…)",
             ) from None
@@ -206,7 +206,7 @@ def action(
 
 
 def get_action(fn: Any) -> Action | None:
-    """Return the action that `fn` was declared as, or None."""
+    """Return the declaration of the action `fn`; None if it is not an action."""
     declared = getattr(fn, "__servey_action__", None)
     return declared if isinstance(declared, Action) else None
 
@@ -221,14 +221,14 @@ def _check_function(function: Any) -> None:
         fix = "put @action on a def or an async def"
         if not callable(function):
             fix = "name the argument, as in @action(triggers=(WEB_GET,))"
-        raise DefinitionError(f"{function!r} is no function", fix=fix)
+        raise DefinitionError(f"{function!r} is not a function", fix=fix)
     if is_generator(function):
         raise DefinitionError(
             f"{name_of(function)} is a generator function",
             fix="return a list instead",
         )
     if get_action(function) is not None:
-        raise DefinitionError(f"{name_of(function)} is declared an action twice", fix="take one @action away")
+        raise DefinitionError(f"{name_of(function)} is declared as an action twice", fix="remove one @action")
 
 
 def _is_number(value: Any) -> bool:
@@ -266,13 +266,14 @@ _CHECKS: Sequence[tuple[str, Callable[[Any], bool], str]] = (
     ),
     ("tags", lambda value: all(isinstance(item, str) for item in value), "list every tag in a tuple: ('one',)"),
 )
-"""Each argument of `@action` that users may get wrong, with its condition and the fix."""
+"""The checked arguments of `@action`: name, condition and fix."""
 
 
 def _check_action(declared: Action) -> None:
     if not _is_name(declared.name):
         raise DefinitionError(
-            f"{declared.name!r} is no name for an action", fix="use letters, digits and underscores, a letter first"
+            f"{declared.name!r} is not a valid name of an action",
+            fix="use letters, digits and underscores, and begin with a letter",
         )
     for argument, is_right, fix in _CHECKS:
         value = getattr(declared, argument)
@@ -295,7 +296,7 @@ def _is_name(name: Any) -> bool:
 
 
 class _Module(ModuleType):
-    """Tells those who took the module for the decorator, as ``from servey.action import action`` does."""
+    """Explains the mistake of using the module as the decorator, after ``from servey.action import action``."""
 
     def __call__(self, *arguments: Any, **named: Any) -> NoReturn:
         raise TypeError("this is a module; the decorator is: from servey.action.action import action")

@@ -1,4 +1,4 @@
-"""A batch invoker, compiled: many calls of one nested action as one call of its function."""
+"""A compiled batch invoker: it makes many calls of one nested action by one call of the batch function."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ class BatchedCall:
     """One of the calls that are made together.
 
     Args:
-        item: What the batch function gets of it.
-        context: The call's surroundings.
-        finish: What is made of its result; see `Operation.run`.
-        loop: The event loop in which somebody waits for `future`.
+        item: The item of the call in the list for the batch function.
+        context: The call context.
+        finish: The last step of the call; see `Operation.run`.
+        loop: The event loop in which the caller waits for `future`.
 
     Attributes:
-        future: Done when `value` or `error` is set; cancelled when nobody waits any more.
+        future: Done when `value` or `error` is set; cancelled when the caller does not wait any more.
     """
 
     __slots__ = ("context", "error", "finish", "future", "item", "value", "variables")
@@ -64,7 +64,7 @@ class BatchedCall:
         self.error: BaseException | None = None
 
     def take(self, value: Any) -> None:
-        """Keep what the function returned for the item, finished as the call wants it."""
+        """Set the value or the error from what the function returned for the item."""
         if isinstance(value, BaseException):
             self.error = value
             return
@@ -73,20 +73,20 @@ class BatchedCall:
         except BaseException as error:
             if is_stop(error):
                 raise
-            self.error = error  # raised again in the call that it belongs to
+            self.error = error  # raised again in its own call
 
 
 class Batch:
-    """What is known at start of a nested action that has a batch invoker.
+    """The batch function of a nested action, compiled at start.
 
     Args:
         signature: The action's signature.
-        injection: What fills the parameters of the batch function.
-        call_error: Returns what an exception means to callers; tells the log of a defect.
-        limiter: Of the action, if it has a `max_running`; one call of the batch function takes one slot.
+        injection: Provides the injected parameters of the batch function.
+        call_error: Returns the error for callers that stands for an exception; logs a defect.
+        limiter: The limiter of an action with a `max_running`; one call of the batch function takes one slot.
 
     Raises:
-        DefinitionError: The action is no nested one, or the function asks for what nobody gives.
+        DefinitionError: The action is not a nested action, or nothing provides a parameter of the function.
     """
 
     def __init__(
@@ -104,9 +104,9 @@ class Batch:
         self._call_error = call_error
         if signature.owner is None:
             raise DefinitionError(
-                f"{self._name} has a batch_invoker and is no nested action",
+                f"{self._name} has a batch_invoker, but is not a nested action",
                 where=action.where,
-                fix="take it away, or make the action a method of a class that some action returns",
+                fix="remove it, or make the action a method of a class that an action returns",
             )
         others = [parameter.name for parameter in signature.parameters[1:]]
         if action.batch_invoker.arg_extractor is not None:
@@ -115,7 +115,7 @@ class Batch:
             raise DefinitionError(
                 f"{self._name} has a batch_invoker and takes {', '.join(others)} besides its object",
                 where=action.where,
-                fix="give the BatchInvoker an arg_extractor that makes one item of all of them",
+                fix="give the BatchInvoker an arg_extractor that makes one item from all of them",
             )
         self.item = _extractor(signature.parameters[0].name, others, action.batch_invoker.arg_extractor)
         self._first, *rest = parameters_of(self._fn).values()
@@ -153,16 +153,16 @@ class Batch:
                     f"the batch function {name_of(self._fn)} of {self._name} asks for {parameter.name!r}, "
                     "which nothing provides",
                     where=invoker.where,
-                    fix="annotate it with Authorization, CallContext or the type of a resource; what callers give "
-                    "comes in the items",
+                    fix="annotate it with Authorization, CallContext or the type of a resource; arguments of callers "
+                    "are in the items",
                 )
             injected.append(Injected(parameter.name, asked, optional))
         return tuple(injected)
 
     async def run(self, calls: Sequence[BatchedCall], runtime: Runtime) -> None:
-        """Make `calls` by one call of the function; each has its value or its error then.
+        """Make `calls` by one call of the function, and set the value or the error of each.
 
-        It runs as a task of its own, in the surroundings of the first call, and until the earliest deadline of all.
+        It runs as a separate task, with the context variables of the first call and the earliest deadline of all.
         """
         context = _context_of_all(calls)
         CURRENT_CALL.set(context)
@@ -170,7 +170,7 @@ class Batch:
             if self._call_resources.must_lock(context):
                 async with self._call_resources.locks(context, runtime) as locks:
                     await self._call_in_place(calls, context, runtime, locks)
-                    self._tell_failures(calls, locks)
+                    self._report_failures(calls, locks)
             else:
                 await self._call_in_place(calls, context, runtime)
         except BaseException as error:  # noqa: BLE001 - raised again in each of the calls
@@ -180,12 +180,12 @@ class Batch:
                 await context.invalidated.again()
 
     def _fail(self, calls: Sequence[BatchedCall], error: BaseException, context: CallContext) -> None:
-        """Fail all calls; what the error means is found, and logged, once."""
-        meant = error if isinstance(error, CallError) else self._call_error(error, context)
+        """Fail all calls with one error; a defect is logged once."""
+        call_error = error if isinstance(error, CallError) else self._call_error(error, context)
         for call in calls:
-            call.error = meant
+            call.error = call_error
 
-    def _tell_failures(self, calls: Sequence[BatchedCall], locks: CallLocks) -> None:
+    def _report_failures(self, calls: Sequence[BatchedCall], locks: CallLocks) -> None:
         """Report to shared resources the errors of single calls, although the batch function returned."""
         for call in calls:
             if call.error is not None and locks.lease is not None:
@@ -194,7 +194,7 @@ class Batch:
     async def _call_in_place(
         self, calls: Sequence[BatchedCall], context: CallContext, runtime: Runtime, locks: CallLocks | None = None
     ) -> None:
-        """Make the calls with one of the action's limiter, which is taken last, as in `Operation`."""
+        """Make the calls with one slot of the action's limiter; the slot is taken last, as in `Execution`."""
         if self._limiter is None:
             return await self._call_all(calls, context, runtime, locks)
         slot = await self._limiter.acquire(context.deadline, runtime)
@@ -208,7 +208,7 @@ class Batch:
     async def _call_all(
         self, calls: Sequence[BatchedCall], context: CallContext, runtime: Runtime, locks: CallLocks | None
     ) -> None:
-        """Call the batch function, with its resources open."""
+        """Call the batch function while its resources are open."""
         nodes, values = (self._call_resources.nodes, runtime.values) if locks is None else (locks.nodes, locks.values)
         items = SimpleNamespace(**{self._first.name: [call.item for call in calls]})
 
@@ -251,7 +251,7 @@ class Batch:
                 call.take(result)
             return
         raise ResultError(
-            f"what the batch function {name_of(self._fn)} returned",
+            f"the result of the batch function {name_of(self._fn)}",
             [Problem("", f"expected a sequence of {len(calls)} results, got {got}")],
         )
 
@@ -260,7 +260,7 @@ _LISTS = (list, tuple, abc.Sequence, abc.MutableSequence, abc.Collection, abc.It
 
 
 def _is_list(hint: Any) -> bool:
-    """Whether a list of anything is of a type."""
+    """Return whether a list may have the type `hint`."""
     while typing.get_origin(hint) is typing.Annotated:
         hint = typing.get_args(hint)[0]
     kind = typing.get_origin(hint) or hint
@@ -279,7 +279,7 @@ def _check_extractor(extract: Callable[..., Any], others: Sequence[str], name: s
 
 
 def _extractor(owner: str, others: Sequence[str], extract: Callable[..., Any] | None) -> Callable[[Any], Any]:
-    """Return what makes the item of a call of its decoded arguments."""
+    """Return the function that makes the item of a call from its decoded arguments."""
     if extract is None:
         return lambda arguments: getattr(arguments, owner)
     return lambda arguments: extract(getattr(arguments, owner), **{name: getattr(arguments, name) for name in others})

@@ -1,4 +1,4 @@
-"""The declaration of how a nested action is called for many objects at once."""
+"""The declaration of a batch function: one call of it serves a nested action for many objects."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from servey.errors import DefinitionError
 
 
 class BatchInvoker(msgspec.Struct, frozen=True):
-    """Call one function for many objects, where a nested action would be called for each of them.
+    """Call one function for many objects, instead of a nested action for each of them.
 
-    Where one request asks for a nested action of a hundred objects, `fn` is called once, with a list of a hundred
-    items. Who calls the action for a single object (the command line, REST with a ``self``) calls the method.
+    If a request asks for a nested action of a hundred objects, servey calls `fn` once, with a list of a hundred items.
+    A call for a single object (the command line, REST with a ``self``) calls the method.
 
     Args:
-        fn: A `def`, which runs in a worker thread, or an `async def`. Its first parameter takes the list of items;
-            every other one is injected by its type, as the parameters of actions are. It returns a sequence of as many
-            results, in the order of the items. An exception in the sequence fails only the call of
-            its item. An exception that `fn` raises fails all calls.
-        max_batch_size: How many items it is given at most; for more it is called again. None: any number.
-        arg_extractor: Called with the object and, by name, the other arguments of one call; returns the item. It must
-            not block. Default: the item is the object, which suffices for an action that takes nothing else.
+        fn: A `def`, which runs in a worker thread, or an `async def`. Its first parameter takes the list of items; its
+            other parameters are injected by type, as in actions. It returns a sequence with one result per item, in
+            the same order. An exception in the sequence fails only the call of its item. An exception that `fn` raises
+            fails all calls.
+        max_batch_size: The largest number of items; `fn` is called again for more. None: no limit.
+        arg_extractor: Takes the object and, by name, the other arguments of one call; returns the item. It must not
+            block. Default: the item is the object, for an action without other arguments.
 
     Raises:
-        DefinitionError: Some argument is not valid.
+        DefinitionError: An argument is not valid.
 
     Example:
         >>> def add_all(pairs: list[tuple[int, int]]) -> list[int]:
@@ -52,7 +52,7 @@ class BatchInvoker(msgspec.Struct, frozen=True):
                 raise DefinitionError(
                     f"the arg_extractor {name_of(self.arg_extractor)} is async",
                     where=where_of(self.arg_extractor),
-                    fix="write a plain def; what has to be awaited belongs into fn",
+                    fix="write a plain def, and await in fn instead",
                 )
 
     @property
@@ -78,5 +78,5 @@ def _check_function(argument: str, given: Any) -> None:
         raise DefinitionError(
             f"the {argument} {name_of(given)} has no parameter for {takes}",
             where=where_of(given),
-            fix="add it as the first",
+            fix="add it as the first parameter",
         )

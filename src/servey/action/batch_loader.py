@@ -1,8 +1,8 @@
-"""The calls of one request that may be made together: the nested actions of one level of a GraphQL query.
+"""Make calls of one request together: the nested actions of one level of a GraphQL query.
 
-Each call is a call of its own, with its rules, its deadline and its error; what they share is the way to the function.
-Nobody says when all calls of a level are there. So a group waits until the event loop has gone once around without
-another call having joined: whatever can run without waiting for something outside has run by then.
+Each call has its own access check, deadline and error. Only the call of the function is shared. The loader does not
+know when all calls of a level have joined. So it waits for a turn of the event loop without a new call: then no task
+can run without waiting for something outside.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from servey.action.workers import Job
 
 
 class BatchLoader:
-    """The calls of one request; belongs to the event loop that the request runs in.
+    """The calls of one request, in one event loop.
 
-    A transport makes one for a request that is many calls, and puts it into the `CallContext` of each.
+    A transport makes one for a request with many calls, and puts it into the `CallContext` of each.
     """
 
     def __init__(self) -> None:
@@ -32,22 +32,22 @@ class BatchLoader:
         self._chunks: dict[BatchedCall, _Chunk] = {}
         self._threaded: list[tuple[Job[Any], float | None]] = []
         self._thread_batches: dict[Job[Any], ThreadBatch] = {}
-        self._context = Context()  # of whoever joins first, nothing should stay with what serves all
+        self._context = Context()  # empty, so that the timer does not inherit the first caller's context variables
 
     async def call_batched(
         self, batch: Batch, item: Any, context: CallContext, runtime: Runtime, finish: Callable[[Any], Any]
     ) -> Any:
-        """Return the result of a call that is made by a batch function, finished.
+        """Make a call by a batch function, and return its result after `finish`.
 
         Args:
             batch: The action's batch function.
-            item: What it gets of the call.
-            context: The call's surroundings.
-            runtime: The event loop's.
+            item: The item of the call.
+            context: The call context.
+            runtime: The runtime of the event loop.
             finish: See `Operation.run`.
 
         Raises:
-            Exception: The call's own error, or what all calls of its batch failed with.
+            Exception: The error of the call, or of its whole batch.
         """
         call = BatchedCall(item, context, finish, runtime.loop)
         # all items of a call of the function have the same caller and the same request scope
@@ -69,16 +69,16 @@ class BatchLoader:
         try:
             raise error
         finally:
-            del error  # its traceback has this frame: no cycle, please
+            del error  # avoids a reference cycle: its traceback has this frame
 
     async def call_in_thread(self, call: Callable[[], Any], context: CallContext, runtime: Runtime, label: str) -> Any:
-        """Return what `call` returns in a worker thread; see `WorkerThreads.run`, whose rules hold.
+        """Run `call` in a worker thread and return its result, by the rules of `WorkerThreads.run`.
 
         Args:
             call: The function, without arguments.
-            context: The call's surroundings.
-            runtime: The event loop's.
-            label: What the log calls it: the action's name.
+            context: The call context.
+            runtime: The runtime of the event loop.
+            label: The name of the call in the log: the action's name.
         """
         job: Job[Any] = Job(call, runtime.loop.create_future(), label, context.request_id)
         self._threaded.append((job, context.deadline))
@@ -101,7 +101,7 @@ class BatchLoader:
             runtime.loop.call_soon(self._look, runtime, context=self._context)
 
     def _look(self, runtime: Runtime) -> None:
-        """Make the calls if none has joined since the last look, one turn of the loop ago."""
+        """Make the calls if no call has joined since the last turn of the loop."""
         if self._joined != self._seen:
             self._seen = self._joined
             runtime.loop.call_soon(self._look, runtime, context=self._context)
@@ -131,7 +131,7 @@ class _Chunk:
         self._task.add_done_callback(self._deliver)
 
     async def leave(self) -> None:
-        """Go on without a call that nobody waits for; the last one to leave waits until all is cleaned up."""
+        """Continue without a call whose caller has left; the last caller to leave waits for the clean-up."""
         self._left += 1
         if not self._task.done() and self._left == len(self.calls):
             self._task.cancel()
@@ -141,7 +141,7 @@ class _Chunk:
         for call in self.calls:
             if call.future.done():
                 continue
-            if task.cancelled():  # not by anybody who waits: the event loop ends
+            if task.cancelled():  # not cancelled by a caller: the event loop ends
                 call.future.cancel()
             else:
                 call.future.set_result(None)

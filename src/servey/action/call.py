@@ -1,6 +1,6 @@
 """One call, from the access check to the result. The order is the same for every transport.
 
-Two places unroll this sequence, because each function call counts there: `servey.http.endpoint`, and
+Two places unroll this sequence to save function calls: `servey.http.endpoint`, and
 `servey.servey_strawberry.calls`, where one query makes hundreds of calls.
 """
 
@@ -30,7 +30,7 @@ async def make_call(
     Args:
         operation: The action.
         context: The context of the call, with its verified caller.
-        decode: Returns the arguments; called when the caller is authorized.
+        decode: Returns the arguments; called after the access check.
         execute: Executes the call with these arguments: `Operation.run`, or a fetch of a cached result.
 
     Raises:
@@ -43,7 +43,7 @@ async def make_call(
 
 
 def by_name(texts: Sequence[tuple[str, str]]) -> Mapping[str, Sequence[str]]:
-    """Return arguments that are given as text, collected by their names."""
+    """Group the text values of arguments by name."""
     collected: dict[str, list[str]] = {}
     for name, text in texts:
         collected.setdefault(name, []).append(text)

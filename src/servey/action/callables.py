@@ -74,11 +74,11 @@ def where_of(fn: Any) -> str:
 
 
 def docstring_of(fn: Any) -> str | None:
-    """Return the docstring of a callable: its own, or that of what it wraps."""
+    """Return the docstring of a callable, or else of the callable that it wraps."""
     for item in chain(fn):
         if inspect.isfunction(item) and item.__name__ != "__call__":  # `__call__` would inherit the one of `object`
             text = inspect.getdoc(item)
-        else:  # not that of its class, which may be `functools.partial`
+        else:  # not the docstring of its class, which may be `functools.partial`
             text = getattr(item, "__dict__", {}).get("__doc__")
         if text:
             return inspect.cleandoc(text)
@@ -91,12 +91,12 @@ def is_async(fn: Any) -> bool:
 
 
 def is_generator(fn: Any) -> bool:
-    """Return whether calling `fn` returns a generator, and runs nothing of what was written."""
+    """Return whether a call of `fn` returns a generator."""
     return any(inspect.isgeneratorfunction(item) or inspect.isasyncgenfunction(item) for item in _called(fn))
 
 
 def _called(fn: Any) -> tuple[Any, Any]:
-    """Return what is called, past partial functions: a function, or an object and the method of its class."""
+    """Return the callable inside of partial functions, and the ``__call__`` of its class."""
     while isinstance(fn, partial):
         fn = cast("Any", fn.func)
     return fn, getattr(cast("Any", type(fn)), "__call__", None)  # noqa: B004 - the one of its class
@@ -111,7 +111,7 @@ class AwaitableReturned(Exception):
     """A function in a worker thread returned an awaitable, which the event loop must await.
 
     Args:
-        awaitable: What it returned.
+        awaitable: The awaitable.
     """
 
     def __init__(self, awaitable: Awaitable[Any]) -> None:
@@ -153,10 +153,10 @@ def settled(value: Any, *, may_wait: bool = True) -> Any:
 
 
 def parameters_of(fn: Any) -> Mapping[str, inspect.Parameter]:
-    """Return the parameters of a callable by their names, as `inspect.signature` has them.
+    """Return the parameters of a callable by name, from `inspect.signature`.
 
     Raises:
-        DefinitionError: They are unknown, as for some callables that are written in C.
+        DefinitionError: The parameters are unknown, as for some callables that are written in C.
     """
     return _signature_of(fn).parameters
 
@@ -164,7 +164,8 @@ def parameters_of(fn: Any) -> Mapping[str, inspect.Parameter]:
 def hints_of(fn: Any, local: Mapping[str, Any], owner: type | None, where: str) -> dict[str, Any]:
     """Return the resolved annotations of a callable's parameters, and of its result as ``return``.
 
-    Each is resolved in the module in which it is written: a decorator in another module may have added a parameter.
+    Each annotation is resolved in the module in which it is written: a decorator in another module may have added a
+    parameter.
 
     Args:
         fn: The callable.
@@ -173,7 +174,7 @@ def hints_of(fn: Any, local: Mapping[str, Any], owner: type | None, where: str) 
         where: Its ``file:line``, for errors.
 
     Raises:
-        DefinitionError: One of them cannot be resolved, or is no type.
+        DefinitionError: An annotation cannot be resolved, or is not a type.
     """
     namespace = dict(local)
     if owner is not None:
@@ -206,7 +207,7 @@ def hints_of(fn: Any, local: Mapping[str, Any], owner: type | None, where: str) 
         ) from error
     except (TypeError, AttributeError, SyntaxError) as error:
         raise DefinitionError(
-            f"an annotation of {name_of(fn)} is no type: {error}", where=where, fix="annotate with types"
+            f"an annotation of {name_of(fn)} is not a type: {error}", where=where, fix="annotate with types"
         ) from error
     return found
 
@@ -227,7 +228,7 @@ def _signature_of(fn: Any) -> inspect.Signature:
 
 
 def _home_of(fn: Any, name: str, annotation: Any) -> Any:
-    """Return the callable in which an annotation is written: the innermost that has it, else the signature's."""
+    """Return the callable in which an annotation is written: the innermost one that has it."""
     items = [*chain(fn)]
     for item in reversed(items):
         if _is_same(_annotations_of(item).get(name, _NOTHING), annotation):
@@ -280,14 +281,14 @@ def _owned(hint: Any, owner: type) -> Any:
 
 
 def defining_namespace(frame: Any) -> dict[str, Any]:
-    """Return the names that are local to the function(s) and classes `frame` stands in; empty at module level.
+    """Return the local names of the functions and classes around `frame`; empty at module level.
 
-    Annotations are resolved when the service is built, long after these frames are gone.
+    Annotations are resolved when the service is built; these frames do not exist any more then.
     """
     names: dict[str, Any] = {}
     while frame is not None and frame.f_locals is not frame.f_globals:
         names = {**frame.f_locals, **names}
-        if frame.f_code.co_flags & inspect.CO_OPTIMIZED:  # a function: what called it is no scope of ours
+        if frame.f_code.co_flags & inspect.CO_OPTIMIZED:  # a function: the frame of its caller is not a scope
             break
         frame = frame.f_back
     return names

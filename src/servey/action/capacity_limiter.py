@@ -26,7 +26,7 @@ class CapacityLimiter:
 
     Args:
         count: The number of slots.
-        reason: What to tell a caller who got no slot before the deadline.
+        reason: The error message for a call that got no slot before the deadline.
     """
 
     def __init__(self, count: int, reason: str = "too many calls of the action were running") -> None:
@@ -39,7 +39,7 @@ class CapacityLimiter:
         """Wait for a free slot, and take it.
 
         Args:
-            deadline: When to give up, in the event loop's time (seconds); None for never.
+            deadline: The deadline of the call, in the event loop's time (seconds); None for no limit.
             runtime: The runtime of the event loop.
 
         Raises:
@@ -68,7 +68,7 @@ class CapacityLimiter:
         return Slot(self)
 
     def limited(self, execute: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-        """Return `execute` with a slot taken around it."""
+        """Return a function that takes a slot around `execute`."""
 
         async def limited(
             arguments: Any, context: CallContext, runtime: Runtime, finish: Callable[[Any], Any], *hold: Any
@@ -87,12 +87,12 @@ class CapacityLimiter:
 
     @staticmethod
     def holding(call: Callable[..., Any]) -> Callable[..., Any]:
-        """Return `call` for a thread, which holds the slot as well: a call that was given up keeps it until then."""
+        """Return `call` for a thread that holds the slot, too: a call whose caller has left keeps the slot."""
 
         def held(*arguments: Any) -> Any:
             slot = CURRENT_SLOT.get()
             if not slot.hold():
-                raise OverloadedError("the call was given up before it began")
+                raise OverloadedError("the caller left before the call began")
             try:
                 return call(*arguments)
             finally:

@@ -1,4 +1,4 @@
-"""What is known about one call besides its arguments: who calls, from where, until when."""
+"""The context of one call: its origin, caller, deadline and request id."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from servey.security.authorization import Authorization
 class Origin(Enum):
     """The origin of a call; it decides whether access control applies.
 
-    NETWORK: a stranger, through REST, GraphQL, a websocket, …: always authorized, with a deadline by default.
-    SYSTEM: the operating system or a broker (schedule, event, command line, direct invocation): skips access
-    control, has no `Authorization` of its own and no deadline unless the action sets one.
+    NETWORK: a client, by REST, GraphQL, a websocket, …: access control applies, and the call has a deadline by default.
+    SYSTEM: the operating system or a broker (schedule, event, command line, direct call): access control does not
+    apply; the call has no `Authorization`, and no deadline unless the action sets one.
     """
 
     NETWORK = "network"
@@ -27,13 +27,13 @@ class Origin(Enum):
 
 
 class RateLimitState(msgspec.Struct, frozen=True, gc=False):
-    """What a caller has left of a rate limit.
+    """The state of a caller's rate limit.
 
     Args:
-        limit: How many calls there may be in a window.
+        limit: The number of calls that a window allows.
         window: The window, in seconds.
-        remaining: How many are left in this one.
-        reset: Whole seconds until there are more.
+        remaining: The number of calls that remain in this window.
+        reset: Whole seconds until more calls are allowed.
     """
 
     limit: int
@@ -51,7 +51,7 @@ class RateLimitState(msgspec.Struct, frozen=True, gc=False):
 
 
 class CallContext(msgspec.Struct, gc=False):
-    """One call's surroundings; an action that has a parameter of this type gets it injected.
+    """The context of one call; servey injects it into a parameter of this type.
 
     Attributes:
         origin: The origin of the call: a network or the system.
@@ -60,7 +60,7 @@ class CallContext(msgspec.Struct, gc=False):
         authorization: The verified caller, or None.
         deadline: The deadline of the call, in the event loop's time (seconds), or None.
         client: The address of the client; empty if unknown. Rate limits count anonymous callers by it.
-        limits: What is left of the rate limit of the action, where it has one; set when the call was counted.
+        limits: The state of the action's rate limit; set when the call was counted.
         service: The `servey.service.Service` whose action is called; set when it runs.
         invalidated: The `servey.cache_control.pending_invalidations.PendingInvalidations` of the call, once it has
             invalidated results.
@@ -69,8 +69,8 @@ class CallContext(msgspec.Struct, gc=False):
         action: The name of the action; set when its access is checked or it runs. Empty before.
         request_scope: The `servey.action.request_scope.RequestScope` that the calls of the request share; None for a
             request of one call.
-        started: When the request came that the call is a part of, in the event loop's time (seconds): the deadline
-            counts from it. None: it counts from when the call is made.
+        started: When the request of the call arrived, in the event loop's time (seconds). The deadline counts from it;
+            for None, it counts from the beginning of the call.
     """
 
     origin: Origin
@@ -88,7 +88,7 @@ class CallContext(msgspec.Struct, gc=False):
     action: str = ""
 
     def part(self) -> CallContext:
-        """Return the context of a further call of the same request, which shares what the calls of a request share."""
+        """Return the context of a further call of the same request, with its request scope and batch loader."""
         return CallContext(
             self.origin,
             self.transport,
@@ -101,23 +101,23 @@ class CallContext(msgspec.Struct, gc=False):
         )
 
     def further(self, transport: str, deadline: float | None = None) -> CallContext:
-        """Return the context of a call of its own, by the same caller in the same request.
+        """Return the context of an independent call by the same caller in the same request.
 
         Args:
             transport: The name of the transport, such as ``"direct"``.
-            deadline: When the call is given up, in the event loop's time (seconds); None for its own deadline.
+            deadline: The deadline, in the event loop's time (seconds); None for the deadline of the called action.
         """
         return CallContext(self.origin, transport, self.request_id, self.authorization, deadline, self.client)
 
 
 CURRENT_CALL: ContextVar[CallContext] = ContextVar("servey_current_call")
-"""The call that runs here; the operation sets it around each."""
+"""The current call; the operation sets it around each call."""
 
 
 def _request_ids() -> Callable[[], str]:
-    """Return a source of ids that no other process makes: a random prefix and a counter.
+    """Return a function that makes ids which are unique across processes: a random prefix and a counter.
 
-    A uuid4 costs 4 µs a request, this one 0.2; it names a call and guards nothing.
+    A uuid4 costs 4 µs per request, this costs 0.2 µs. The ids are not secret.
     """
     prefix = ""
     numbers = count(1).__next__

@@ -1,7 +1,6 @@
-"""What the limit on the cost of a request counts (``SERVEY_MAX_COST``), in GraphQL and in ``?include=``."""
+"""The costs that ``SERVEY_MAX_COST`` limits, in GraphQL and in ``?include=``."""
 
 CALL_COST = 10
-"""The cost of calling an action; that of a plain member is 1."""
-
+"""The cost of a call of an action; a plain field costs 1."""
 LIST_FACTOR = 10
-"""The factor for everything inside of a list."""
+"""The factor for fields inside of a list."""

@@ -12,17 +12,17 @@ from servey.errors import NoServiceError
 from servey.security.authorization import Authorization
 
 RUNNING: ContextVar[Any] = ContextVar("servey_running_service", default=None)
-"""The service that was entered around this code, outside any call."""
+"""The service that is open around this code, outside of calls."""
 
 _of_process: Any = None
 
 
 class CurrentRequest(Protocol):
-    """A request from the network that the server is handling, in an action or in another route."""
+    """A network request that the server handles, in an action or in another route."""
 
     @property
     def request_id(self) -> str:
-        """The id in the answer and in the log."""
+        """The request id, as in the answer and in the log."""
         ...
 
     @property
@@ -45,7 +45,7 @@ CURRENT_REQUEST: ContextVar[CurrentRequest | None] = ContextVar("servey_current_
 
 @contextmanager
 def as_current_call(context: CallContext) -> Generator[None]:
-    """Make `context` the current call for the code inside, before the call runs: an authorizer, for example."""
+    """Make `context` the current call for the code inside, for example for an authorizer before the call runs."""
     token = CURRENT_CALL.set(context)
     try:
         yield
@@ -56,8 +56,8 @@ def as_current_call(context: CallContext) -> Generator[None]:
 async def current_context(transport: str) -> CallContext:
     """Return the context of a call that Python code makes.
 
-    It has the origin, caller, client and request id of the current call, or else of the current request. It has its own
-    deadline. Outside of requests, the origin is the system.
+    The context has the origin, caller, client and request id of the current call, or else of the current request. It
+    has its own deadline. Outside of requests, the origin is the system.
 
     Args:
         transport: The name of the transport, as ``"direct"``.
@@ -76,13 +76,13 @@ async def current_context(transport: str) -> CallContext:
 
 
 def current_service() -> Any:
-    """Return the `servey.service.Service` whose action runs here; outside actions, the one that is open around this.
+    """Return the `servey.service.Service` whose action runs here; outside of actions, the one that is open around this.
 
-    Threads, tasks and plain functions that an action starts or calls are part of it. Code that is part of nothing gets
-    the service of the process, when it is a server or a command line.
+    Threads, tasks and plain functions that an action starts belong to the action. Other code gets the service of the
+    process, if the process is a server or a command line.
 
     Raises:
-        NoServiceError: There is none.
+        NoServiceError: There is no current service.
     """
     call = CURRENT_CALL.get(None)
     service = None if call is None else call.service
@@ -96,6 +96,6 @@ def current_service() -> Any:
 
 
 def set_service_of_process(service: Any) -> None:
-    """Say which service this process is for; what starts a server or a command line does."""
+    """Set the service of this process; servers and the command line call this."""
     global _of_process
     _of_process = service

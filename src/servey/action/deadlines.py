@@ -1,8 +1,8 @@
 """The deadlines of all calls of one event loop, on one timer.
 
-A timer for each call costs as much as a small action: `asyncio.timeout` adds about 4 µs, because it schedules
-and cancels a handle of the loop each time. Nearly no call reaches its deadline, so here a call only enters itself
-into a table and leaves it again (about 0.4 µs), and one timer looks at the table every `TICK_SECONDS`.
+A timer for each call costs as much as a small action: `asyncio.timeout` adds about 4 µs, because it schedules and
+cancels a handle of the loop each time. Few calls reach their deadlines. So a call only adds and removes an entry of a
+table (about 0.4 µs), and one timer checks the table every `TICK_SECONDS`.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from servey.errors import DeadlineError
 T = TypeVar("T")
 
 TICK_SECONDS = 0.05
-"""How late a deadline may be noticed, besides what blocks the event loop."""
+"""The largest delay of a deadline, if nothing blocks the event loop."""
 
 
 class Deadlines:
-    """Give up calls whose time is over; one instance for each event loop, used in its thread only.
+    """Stop calls whose deadline has passed; one instance for each event loop, used only in the thread of the loop.
 
-    While there are calls, a timer fires every `TICK_SECONDS` and looks at each of them; with none, it fires once
-    more at most and is not set again. Nothing has to be closed.
+    While there are calls, a timer checks them every `TICK_SECONDS`. Without calls, it fires at most once more. There
+    is nothing to close.
 
     Args:
-        loop: The event loop whose clock (``loop.time()``) the deadlines are in.
+        loop: The event loop; its clock (``loop.time()``) is the clock of the deadlines.
     """
 
     __slots__ = ("_armed", "_calls", "_loop")
@@ -40,20 +40,19 @@ class Deadlines:
         return len(self._calls)
 
     async def run(self, awaitable: Awaitable[T], at: float) -> T:
-        """Await `awaitable` in the current task and give it up when `at` has passed.
+        """Await `awaitable` in the current task until the deadline `at`.
 
-        The rules are those of `asyncio.timeout`. The task is cancelled, once, at its next suspension; an awaitable
-        that never suspends is never given up. When the cancellation comes out as `CancelledError` and nobody else
-        asked for one, it becomes `DeadlineError`; when somebody did (an outer deadline, a task group, a client that
-        left), the `CancelledError` goes on to them. An awaitable that swallows the cancellation has the last word:
-        the value it returns or the error it raises is the outcome, however late.
+        The rules are those of `asyncio.timeout`. The task is cancelled once, at its next suspension; an awaitable that
+        never suspends is never stopped. A `CancelledError` from this cancellation becomes a `DeadlineError`. If other
+        code cancels the task, too (an outer deadline, a task group, a client that left), the `CancelledError` is
+        raised. If the awaitable suppresses the cancellation, its value or error is the outcome.
 
         Args:
-            awaitable: What to await, usually a coroutine.
-            at: When to give up, in the event loop's time (seconds); may have passed already.
+            awaitable: The awaitable, usually a coroutine.
+            at: The deadline, in the event loop's time (seconds); it may have passed already.
 
         Returns:
-            What the awaitable returns.
+            The result of the awaitable.
 
         Raises:
             DeadlineError: `at` passed first.
@@ -72,12 +71,12 @@ class Deadlines:
             raise RuntimeError("a call with a deadline must run inside a task of its event loop")
         cancelling = task.cancelling()
         calls = self._calls
-        key = object()  # neither the task nor the awaitable will do: both may be here twice
+        key = object()  # not the task or the awaitable, which may have several entries
         calls[key] = at, task.cancel
         if not self._armed:
             self._arm()
-        # The tick takes a call out of the table as it cancels it, so a call that is missing was cancelled
-        # by the tick and owes the task one uncancel().
+        # The tick removes a call from the table when it cancels the call. So a missing call was cancelled by the tick,
+        # and the task needs one uncancel().
         try:
             result = await awaitable
         except BaseException as error:
@@ -89,13 +88,11 @@ class Deadlines:
         return result
 
     def add(self, key: Hashable, at: float, expire: Callable[[], object]) -> None:
-        """Call `expire` once when `at` has passed, unless `discard` comes first.
-
-        For what has a better way to give up than to cancel a task.
+        """Call `expire` once when `at` has passed, unless `discard` is called first.
 
         Args:
-            key: What `discard` knows it by; not in use here.
-            at: When, in the event loop's time (seconds).
+            key: An unused key, for `discard`.
+            at: The deadline, in the event loop's time (seconds).
             expire: Runs in the event loop; must not raise.
         """
         self._calls[key] = at, expire
@@ -103,7 +100,7 @@ class Deadlines:
             self._arm()
 
     def discard(self, key: Hashable) -> bool:
-        """Forget `key`; return False when it has expired already or was never here."""
+        """Remove `key`; return False if it has expired already or is unknown."""
         return self._calls.pop(key, None) is not None
 
     def _arm(self) -> None:
@@ -118,17 +115,17 @@ class Deadlines:
         if len(calls) > len(due):
             self._arm()
         for key in due:
-            # to cancel is to call what a task waits on, whose `cancel` may be anyone's code and take others out
+            # `cancel` may run any code, which may remove other calls from the table
             if call := calls.pop(key, None):
                 call[1]()
 
 
 async def in_time(awaitable: Awaitable[T], at: float | None, deadlines: Deadlines) -> T:
-    """Return the result of `awaitable`, by a deadline if there is one.
+    """Return the result of `awaitable`, with a deadline if there is one.
 
     Args:
         awaitable: A coroutine or a future.
-        at: The deadline in the event loop's time (seconds); None for none.
+        at: The deadline in the event loop's time (seconds); None for no deadline.
         deadlines: The deadlines of the event loop.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Turn unexpected exceptions of a call into its error, so that none of them ends the process.
+"""Turn unexpected exceptions of a call into a call error, so that no exception ends the process.
 
 asyncio passes a `SystemExit` or `KeyboardInterrupt` of a task out of the event loop, which ends the server. Therefore
 each task of servey, and each adapter around a call, catches `BaseException` and calls `defect`. Only a stop from
@@ -21,7 +21,7 @@ from servey.errors import CallError, InternalError
 def defect(
     error: BaseException | None, message: str, *, log: logging.Logger, request_id: str, action: str = ""
 ) -> InternalError:
-    """Log a defect with its traceback, and return the error for the caller, who sees no details.
+    """Log a defect with its traceback, and return the error for the caller, without details.
 
     Args:
         error: The exception; None for a defect without one.
@@ -86,8 +86,8 @@ def as_exception(error: BaseException, label: str) -> Exception:
     """Return `error` if it is an `Exception`, or else a `RuntimeError` with `error` as its ``__cause__``.
 
     Args:
-        error: What was raised.
-        label: The code that raised it, for the message.
+        error: The exception.
+        label: The name of the code that raised it, for the message.
     """
     if isinstance(error, Exception):
         return error
@@ -121,4 +121,4 @@ def _is_of_signal(error: BaseException) -> bool:
 def _code_of(handler: Any) -> CodeType | None:
     while isinstance(handler, partial):
         handler = handler.func
-    return getattr(handler, "__code__", None)  # a bound method has that of its function
+    return getattr(handler, "__code__", None)  # a bound method has the code of its function

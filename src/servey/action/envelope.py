@@ -1,4 +1,4 @@
-"""A call as data, for queues and brokers: the action, its arguments, and what of its context travels along."""
+"""A call as data, for queues and brokers: the action, its arguments, and a part of its context."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from servey.security.authorization import Authorization
 
 
 class CallEnvelope(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A call on its way to another process. Only a trusted channel may carry it: its caller is not verified again.
+    """A call for another process. Send it only over a trusted channel: its caller is not verified again.
 
-    Readers skip fields that they do not know, so that two releases can share a queue.
+    Readers ignore unknown fields, so that two releases can share a queue.
 
     Args:
         action: The action's name.
@@ -22,7 +22,7 @@ class CallEnvelope(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
         origin: The origin of the call.
         request_id: The id of the request that the call belongs to.
         caller: The caller.
-        expires: When the call is given up, in Unix seconds; None for never.
+        expires: The deadline in Unix seconds; None for no deadline.
     """
 
     action: str
@@ -40,10 +40,10 @@ class CallEnvelope(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
             action: The action's name.
             arguments: The arguments as JSON.
             context: The context of the call.
-            now: The time of the event loop that the deadline of `context` is in, in seconds.
+            now: The current time, in seconds, of the event loop of `context`.
 
         Raises:
-            TypeError: The caller is of a subclass of `Authorization`, whose further fields would be lost.
+            TypeError: The caller is of a subclass of `Authorization`; its further fields would be lost.
         """
         caller = context.authorization
         if caller is not None and type(caller) is not Authorization:
@@ -59,10 +59,10 @@ class CallEnvelope(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
     @classmethod
     def decode(cls, data: bytes) -> CallEnvelope:
-        """Read what `encode` wrote.
+        """Decode the bytes of `encode`.
 
         Raises:
-            MalformedError: It is not an envelope.
+            MalformedError: The bytes are not an envelope.
         """
         try:
             return _DECODER.decode(data)
@@ -70,7 +70,7 @@ class CallEnvelope(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
             raise MalformedError(f"this is not a call: {error}") from error
 
     def encode(self) -> bytes:
-        """Write it as JSON; equal envelopes have equal bytes."""
+        """Encode the envelope as JSON; equal envelopes have equal bytes."""
         return msgspec.json.encode(self, order="deterministic")
 
     def context(self, transport: str, *, now: float) -> CallContext:
@@ -78,7 +78,7 @@ class CallEnvelope(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
         Args:
             transport: The name of the transport, such as ``"background"``.
-            now: The time of this process's event loop, in seconds.
+            now: The current time of this process's event loop, in seconds.
         """
         deadline = None if self.expires is None else now + self.expires - time.time()
         return CallContext(self.origin, transport, self.request_id, self.caller, deadline)

@@ -1,4 +1,4 @@
-"""Examples: one call and what comes of it; shown in the documentation and run as a test."""
+"""Examples: a call and its result, for the documentation and as a test."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ class _NotGiven:
 
 
 NOT_GIVEN: Final = _NotGiven()
-"""Stands for a result that an example leaves open (None is a result)."""
+"""The value of `Example.result` for an example without a result (None is a result)."""
 
 
 class Example(msgspec.Struct, frozen=True):
-    """One call of an action, and what it answers.
+    """One call of an action, and its result.
 
     Args:
-        name: What the example is called; unique in its action.
-        description: What it shows.
-        params: The arguments by name, as Python values or as what JSON holds.
-        result: What is answered, as a Python value or as JSON; left out, any result is right.
-        error: The code of the error that is answered instead of a result: ``"not_found"``.
-        authorization: As whom the example calls; by default as somebody whom the access control lets in.
-        include_in_tests: Whether `define_test_class` and ``--servey-examples`` run it.
-        include_in_schema: Whether the documentation shows it.
+        name: The name of the example, unique in its action.
+        description: What the example shows.
+        params: The arguments by name, as Python values or as JSON values.
+        result: The result, as a Python value or as a JSON value; if left out, any result is right.
+        error: The code of the error, if the call fails: ``"not_found"``.
+        authorization: The caller of the example; default: a caller that the access control allows.
+        include_in_tests: Whether `define_test_class` and ``--servey-examples`` run the example.
+        include_in_schema: Whether the documentation shows the example.
 
     Raises:
-        DefinitionError: `params` is no mapping.
+        DefinitionError: `params` is not a mapping.
 
     Example:
         >>> Example(name="greet", params={"name": "World"}, result="Hello World!").error is None
@@ -51,7 +51,7 @@ class Example(msgspec.Struct, frozen=True):
     include_in_schema: bool = True
 
     def __post_init__(self) -> None:
-        params: Any = self.params  # whatever its type is said to be, users pass what they pass
+        params: Any = self.params  # users may pass any type
         if not isinstance(params, Mapping) or not all(isinstance(name, str) for name in params):  # pyright: ignore[reportUnknownVariableType]
             raise DefinitionError(
                 f"the params of the example {self.name!r} are {params!r}", fix="give a dict of arguments by name"

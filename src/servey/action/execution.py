@@ -1,6 +1,6 @@
-"""How the function of an action is executed: on the event loop or in a thread, with which resources and locks.
+"""Execute the function of an action: on the event loop or in a thread, with its resources and locks.
 
-Everything that does not depend on a single call is decided once, when the service is built.
+All decisions that do not depend on a single call are made once, when the service is built.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Execution:
 
     Attributes:
         call: Calls the function with the arguments, the context and the values of resources.
-        execute: Executes a call. None for an `async def` without resources: awaiting `call` is all of it.
+        execute: Executes a call. None for an `async def` without resources: `call` is awaited directly.
         injected: The injected parameters of the function and of its batch function.
     """
 
@@ -83,7 +83,7 @@ class Execution:
         return self._call_resources.per_call if self._is_nested and self._batch is None else ()
 
     def _compile(self) -> Execute | None:
-        """Return how a call is executed; None for an async function without resources, which `run` awaits itself."""
+        """Return the function that executes a call; None for an async function without resources."""
         in_thread = self._action.run_in == "thread" and self._call_resources.fits_a_thread
         if self._call_resources.nodes and may_return_awaitable(self._action.fn):
             in_thread = False  # the event loop must await the result while the resources are open
@@ -130,7 +130,7 @@ class Execution:
                 return finish(await in_time(returned.awaitable, context.deadline, runtime.deadlines))
 
     async def _awaited(self, arguments: Any, context: CallContext, runtime: Runtime, finish: Finish) -> Any:
-        """Do what `run` does itself for other actions."""
+        """Call an async function without resources."""
         called = self.call(arguments, context, runtime.values)
         return finish(await in_time(called, context.deadline, runtime.deadlines))
 

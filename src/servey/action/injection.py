@@ -1,4 +1,4 @@
-"""How parameters that no caller gives are filled: the graph of injectors and resources, resolved at start."""
+"""Fill the injected parameters of actions: the graph of injectors and resources, resolved at start."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ Provide = Callable[[CallContext], Any]
 
 
 class ResourceNode(msgspec.Struct, frozen=True):
-    """A resource whose own parameters are resolved.
+    """A resource with resolved parameters.
 
     Args:
         resource: The declaration.
-        type: What it yields.
-        injected: Its parameters.
-        limiter: The `CapacityLimiter` of a resource with a `limit`; None for any number.
+        type: The type of the yielded value.
+        injected: The parameters of the resource.
+        limiter: The `CapacityLimiter` of a resource with a `limit`; None for no limit.
     """
 
     resource: Resource
@@ -40,20 +40,20 @@ class ResourceNode(msgspec.Struct, frozen=True):
 
     @property
     def label(self) -> str:
-        """What the log calls it."""
+        """The name in the log."""
         return f"the resource {name_of(self.resource.fn)}"
 
 
 class Injection:
-    """Every injectable type of a service.
+    """The injectable types of a service.
 
     Args:
         resources: The declared resources.
         injectors: The functions of plugins, by type.
 
     Raises:
-        DefinitionError: Two things provide one type, a resource asks for what nobody provides, they ask for each other,
-            or one asks for another with a shorter life.
+        DefinitionError: A type has two providers, a parameter of a resource has no provider, resources need each other,
+            or a resource needs one with a shorter life.
     """
 
     def __init__(self, resources: Iterable[Resource], injectors: Mapping[type, Provide]) -> None:
@@ -61,7 +61,7 @@ class Injection:
             if own in injectors:
                 raise DefinitionError(
                     f"a plugin has an Injector of {own.__name__}, which servey injects itself",
-                    fix="inject a class of your own; an authorizer says who the caller is",
+                    fix="inject your own class instead; an authorizer determines the caller",
                 )
         self.providers: dict[type, Provide] = {
             Authorization: lambda context: context.authorization,
@@ -77,7 +77,7 @@ class Injection:
                 raise DefinitionError(
                     f"two things provide {provided.__name__}, and servey cannot choose",
                     where=[*others, resource.where],
-                    fix="yield a class of its own from each",
+                    fix="yield a different class from each",
                 )
             declared[provided] = resource
         for provided, resource in declared.items():
@@ -87,16 +87,16 @@ class Injection:
 
     @property
     def types(self) -> frozenset[type]:
-        """Every type that a parameter is filled by."""
+        """The injectable types."""
         return frozenset(self.providers) | frozenset(self._nodes)
 
     @property
     def service_resources(self) -> tuple[ResourceNode, ...]:
-        """The resources of the service, each after those it asks for."""
+        """The resources of scope ``"service"``, each after those that it needs."""
         return tuple(node for node in self.ordered if node.resource.scope == "service")
 
     def needed(self, injected: Iterable[Injected]) -> tuple[ResourceNode, ...]:
-        """Return the resources, direct and indirect, that parameters need, each after those it asks for."""
+        """Return the resources, direct and indirect, that parameters need, each after those that it needs itself."""
         wanted = {item.type for item in injected}
         for node in reversed(self.ordered):
             if node.type in wanted:
@@ -112,7 +112,7 @@ class Injection:
     def open(
         self, node: ResourceNode, context: CallContext | None, values: Values
     ) -> AbstractContextManager[Any] | AbstractAsyncContextManager[Any]:
-        """Return the context manager of a resource, its parameters filled from `context` and `values`."""
+        """Return the context manager of a resource, with parameters from `context` and `values`."""
         arguments: dict[str, Any] = {}
         for item in node.injected:
             if item.type in self._nodes:
@@ -152,7 +152,7 @@ class Injection:
                 raise DefinitionError(
                     f"resources ask for each other: {names}",
                     where=[item.resource.where for item in circle],
-                    fix="take one of them out of the circle",
+                    fix="remove one of these parameters",
                 )
             if node.type in done:
                 return
@@ -180,16 +180,16 @@ def compile_call(
     injected: Sequence[Injected],
     injection: Injection,
 ) -> Callable[[Any, CallContext, Values], Any]:
-    """Return ``call(arguments, context, values)``, which calls `fn` with every parameter in its place.
+    """Return ``call(arguments, context, values)``, which calls `fn` with all of its parameters.
 
-    The function is written out for each action, as `collections.namedtuple` does, because unpacking at run time
-    costs as much as the rest of a small call.
+    The code of this function is generated for each action, as in `collections.namedtuple`, because unpacking arguments
+    at run time costs as much as the rest of a small call.
 
     Args:
         fn: The action's function.
-        order: The parameters in the function's order, with whether each is keyword-only.
-        injected: The injected ones.
-        injection: What fills them.
+        order: The names of the parameters in the order of the function, with whether each is keyword-only.
+        injected: The injected parameters.
+        injection: Provides the injected values.
     """
     by_name = {item.name: item for item in injected}
     namespace: dict[str, Any] = {"fn": fn}

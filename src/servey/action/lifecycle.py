@@ -4,12 +4,12 @@
 
 1. The stop begins (`begin_stop`): the service is not ready, and sources begin no more calls. A *source* begins calls by
    itself, such as a schedule or the consumer of a queue.
-2. The host stops accepting, and ends its connections. `until_stopping` tells those who hold connections open.
+2. The host accepts no more connections, and ends the open ones. `until_stopping` ends the wait of those that hold them.
 3. Sources wait for the calls that they began.
-4. All other calls under way end.
+4. All other running calls end.
 5. Resources and lifespans of plugins close.
 
-The whole may take as long as `begin_stop` says. A source that takes longer is cancelled. Calls that take longer lose
+`begin_stop` sets the time limit of the whole stop. A source that takes longer is cancelled. Calls that take longer lose
 their resources.
 """
 
@@ -28,22 +28,22 @@ Open = Callable[[], AbstractAsyncContextManager[None]]
 
 
 class _Stop:
-    """One stop, from its beginning until everything is closed."""
+    """One stop, from `begin_stop` until everything is closed."""
 
     def __init__(self) -> None:
         self.begun = asyncio.Event()
         self.ends_at = 0.0
-        """When it has to end, in the event loop's time (seconds)."""
+        """When the stop must end, in the event loop's time (seconds)."""
 
 
 class Lifecycle:
-    """Opens and closes a service in one event loop, however many enter it.
+    """Opens and closes a service in one event loop; any number of users may enter it.
 
     Args:
         loop: The event loop.
-        opened: Opens what calls need for as long as it is entered: resources and plugins' lifespans.
-        sources: Starts the sources for as long as it is entered.
-        drain: Waits until no call is under way, for at most so many seconds.
+        opened: A context manager that opens the resources and the lifespans of plugins.
+        sources: A context manager that starts the sources.
+        drain: Waits until no call runs, for at most the given seconds.
     """
 
     def __init__(
@@ -72,20 +72,20 @@ class Lifecycle:
         return self._stop.begun.is_set()
 
     async def until_stopping(self) -> None:
-        """Return when a stop begins."""
+        """Wait until a stop begins."""
         await self._stop.begun.wait()
 
     def begin_stop(self, seconds: float) -> None:
-        """Begin the stop, or change when it has to end.
+        """Begin the stop, or change its time limit.
 
         Args:
-            seconds: How long all of it may take from now.
+            seconds: The time limit of the whole stop, from now.
         """
         self._stop.ends_at = self._loop.time() + seconds
         self._stop.begun.set()
 
     async def open(self) -> None:
-        """Open what calls need, unless it is open. If it is being closed, wait, and open it again."""
+        """Open the service unless it is open. If it is closing, wait, and open it again."""
         if self._is_open and not self._is_closing:
             return
         async with self._changing:
@@ -98,16 +98,16 @@ class Lifecycle:
             self._release_tasks = contain_tasks(self._loop)
 
     async def open_for_a_call(self) -> None:
-        """Open because a call needs it, although nobody has entered. Nobody will close it, and the log says so."""
+        """Open for a call without `enter`, and log a warning, because nothing will close it."""
         if not self._users:
             _log.warning(
-                "the service was started by a call and nothing will close its resources; enter service.running() in "
-                "the lifespan of the application that it is mounted in"
+                "a call started the service, so nothing will close its resources; enter service.running() in the "
+                "lifespan of the application that the service is mounted in"
             )
         await self.open()
 
     async def enter(self) -> None:
-        """Open what calls need, and keep it open until as many `leave` as `enter` were called."""
+        """Open the service, and keep it open until `leave` was called as often as `enter`."""
         self._users += 1
         try:
             await self.open()
@@ -116,17 +116,17 @@ class Lifecycle:
             raise
 
     async def leave(self, grace: float) -> None:
-        """If nobody else has entered, let calls under way end, and close everything.
+        """After the last `leave`, wait for running calls, and close everything.
 
         Args:
-            grace: How long the stop may take, in seconds, if it begins now.
+            grace: The time limit of the stop in seconds, if it begins now.
         """
         self._users -= 1
         if self._users:
             return
         self._begin_stop_now(grace)
         self._is_closing = True
-        async with self._changing:  # whoever enters now waits, and opens everything again
+        async with self._changing:  # an `enter` from now on waits, and opens everything again
             try:
                 await self._drain(max(0.0, self._stop.ends_at - self._loop.time()))
             finally:
@@ -138,7 +138,7 @@ class Lifecycle:
                     self._stop = _Stop()
 
     async def enter_serving(self) -> None:
-        """Enter, and start the sources, unless they are started."""
+        """Enter, and start the sources unless they run."""
         await self.enter()
         try:
             async with self._changing_sources:
@@ -146,11 +146,11 @@ class Lifecycle:
                     await self._start_sources()
                 self._servers += 1
         except BaseException:
-            await self.leave(0.0)  # what was opened for the sources is closed again
+            await self.leave(0.0)  # closes what was opened for the sources
             raise
 
     async def leave_serving(self, grace: float) -> None:
-        """If nobody else serves, end the sources; then leave.
+        """After the last `leave_serving`, end the sources; then leave.
 
         Args:
             grace: As for `leave`.
@@ -169,7 +169,7 @@ class Lifecycle:
             self.begin_stop(grace)
 
     async def _start_sources(self) -> None:
-        if self.is_stopping and not self._is_closing:  # the sources were ended, and the service stayed open
+        if self.is_stopping and not self._is_closing:  # the sources have ended, but the service is still open
             self._stop = _Stop()
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self._sources())
@@ -181,6 +181,6 @@ class Lifecycle:
             async with limit:
                 await self._source_stack.aclose()
         except TimeoutError:
-            if not limit.expired():  # it is an error of the source itself
+            if not limit.expired():  # an error of the source itself
                 raise
-            _log.warning("the calls of a trigger did not end within the time of the stop, and were cancelled")
+            _log.warning("the calls of a trigger did not end within the time limit of the stop; they are cancelled")

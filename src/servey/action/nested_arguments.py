@@ -37,7 +37,7 @@ class NestedArguments:
         return self._arguments.struct(**given)
 
     def _object_of(self, row: Any) -> Any:
-        """Return the object that a dict stands for: an action returned the dict in its place, and it has no methods."""
+        """Return the object for a dict that an action returned instead of it: a dict has no methods."""
         try:
             return self._owner.decode(self._owner.encode(row))
         except (CallError, ResultError) as error:
@@ -47,13 +47,13 @@ class NestedArguments:
 
     @cached_property
     def _owner(self) -> Codec[Any]:
-        """Reads and writes the objects of the nested action; made when first needed."""
+        """The codec of the objects of the nested action; made when first needed."""
         label, (_, node) = next(iter(self._arguments.parameters.items()))
         return Codec(node.type, where=self._signature.action.where, label=label, engines=self._engines)
 
     @cached_property
     def _others(self) -> ArgumentsCodec:
-        """Reads the arguments without ``self``; made when first needed."""
+        """The codec of the arguments without ``self``; made when first needed."""
         return ArgumentsCodec(
             self._signature.parameters[1:],
             where=self._signature.action.where,

@@ -1,4 +1,4 @@
-"""The operation: an action compiled. Every transport calls actions through it, so their rules are the same."""
+"""The operation: a compiled action. All transports call actions through it, so their rules are the same."""
 
 from __future__ import annotations
 
@@ -49,19 +49,19 @@ def _same(value: Any) -> Any:
 
 
 class Operation:
-    """One action, ready to be called. A transport calls, in this order:
+    """One compiled action. A transport calls its methods in this order:
 
     `authorize`, then one of `decode_json`, `decode_text`, `decode` and `decode_for`, then `run`, with `encode_json`,
-    `encode` or `check` as its last step. Each raises a `CallError` and nothing else.
+    `encode` or `check` as its last step. Each raises only `CallError`.
 
     Args:
         signature: The resolved signature.
-        runtimes: Where the service keeps threads, deadlines and resources.
-        injection: What fills the injected parameters.
+        runtimes: The threads, deadlines and resources of the service.
+        injection: Provides the injected parameters.
         engines: The codec engines of plugins.
-        errors: How exceptions are mapped for every action.
-        timeout: Seconds a call over a network may take by default.
-        limiter: Counts the calls over a network, where the action has a rate limit.
+        errors: The error mappings for all actions.
+        timeout: The default time limit of a network call, in seconds.
+        limiter: Counts network calls, if the action has a rate limit.
         service: The service that the action belongs to, for `servey.action.current.current_service`.
 
     Raises:
@@ -111,17 +111,17 @@ class Operation:
         asked_of_call = injection.asked_of_calls(self.execution.injected)
         callers = [item for item in asked_of_call if item.type is Authorization]
         self.takes_caller = bool(callers)
-        """Whether the function, its batch function or one of their resources gets the caller."""
+        """Whether the function, its batch function or one of their resources has a parameter for the caller."""
         self.needs_caller = not all(item.optional for item in callers)
-        """Whether one of them requires a caller."""
+        """Whether one of these parameters does not accept None."""
         self.is_open = action.access_control is ALLOW_ALL and not self.needs_caller
-        """Whether `authorize` lets everybody in who has not used up a rate limit."""
+        """Whether all callers may call the action, within its rate limit."""
         self.is_unguarded = self.is_open and limiter is None
         """Whether `authorize` need not be called."""
         self.is_private = not self.is_open or bool(asked_of_call)
-        """Whether results may differ between callers, so that none is ever given to another."""
+        """Whether results may differ between callers, so that callers never share a result."""
         self.depends_on_caller_alone = all(item.type is Authorization for item in asked_of_call)
-        """Whether the caller is all that the call itself injects: no `CallContext`, and nothing of a plugin."""
+        """Whether a call injects only its caller: no `CallContext`, and no value of a plugin."""
         self.limiter = limiter
         self.service = service
         self._network_timeout = _seconds(timeout if action.timeout is None else action.timeout)
@@ -150,23 +150,23 @@ class Operation:
         return await in_thread(lambda: self.decode_json(data, extra), self.name, context, runtime)
 
     def decode_for(self, owner: Any, builtins: Any) -> Any:
-        """Return the arguments of a nested action whose ``self`` is here already, and is not decoded.
+        """Return the arguments of a nested action whose ``self`` exists already and is not decoded.
 
         Args:
-            owner: The object whose method is called.
-            builtins: The other arguments as parsed JSON, read as `decode` reads them.
+            owner: The object of the method.
+            builtins: The other arguments as parsed JSON, as for `decode`.
 
         Raises:
-            MalformedError: They are nested too deeply.
-            InvalidError: Some argument is wrong, missing or unknown; has every problem.
+            MalformedError: The arguments are nested too deeply.
+            InvalidError: An argument is wrong, missing or unknown; the error has all problems.
         """
         return self._nested.decode(owner, builtins)
 
     def bind(_operation, /, *args: Any, **kwargs: Any) -> Any:
-        """Return the decoded arguments of a call as Python writes it, without injected ones.
+        """Return the decoded arguments of a Python call, without the injected ones.
 
         Args:
-            *args: The arguments by position; of a nested action, ``self`` first.
+            *args: The arguments by position; for a nested action, ``self`` first.
             **kwargs: The arguments by name.
 
         Raises:
@@ -177,25 +177,24 @@ class Operation:
         return bind(_operation.name, codec, by_position, args, kwargs)
 
     def _refuse_invented_callers(self) -> None:
-        """Refuse an `Authorization` or a `CallContext` as a part of what a caller sends."""
+        """Refuse an `Authorization` or a `CallContext` inside of an argument."""
         for cls in self.arguments.classes():
             if issubclass(cls, (Authorization, CallContext)):
                 raise DefinitionError(
-                    f"{self.name} takes a {cls.__name__} as a part of its arguments, where a caller could invent it",
+                    f"{self.name} takes a {cls.__name__} inside of an argument, where a caller could invent it",
                     where=self.action.where,
-                    fix="ask for it by a parameter of its own, annotated with Authorization, Authorization | None "
-                    "or CallContext",
+                    fix="use a separate parameter, annotated with Authorization, Authorization | None or CallContext",
                 )
 
     async def authorize(self, context: CallContext) -> None:
-        """Return when the caller of `context` may run the action.
+        """Check that the caller of `context` may call the action, and count the call.
 
         Raises:
-            UnauthorizedError: Nobody calls, and somebody has to.
-            ForbiddenError: The caller may not.
-            DeadlineError: An asynchronous access control took longer than the whole call may.
+            UnauthorizedError: The action needs a caller, and the call has none.
+            ForbiddenError: The caller may not call the action.
+            DeadlineError: An asynchronous access control took longer than the deadline of the call.
             TooManyRequestsError: The caller has used up the action's rate limit.
-            InternalError: The access control itself failed; nobody is let in by a defect.
+            InternalError: The access control failed; a defect never allows a call.
         """
         if context.origin is not Origin.SYSTEM:
             await self.check_access(context)
@@ -205,7 +204,7 @@ class Operation:
             raise UnauthorizedError
 
     def check_access(self, context: CallContext) -> Awaitable[None]:
-        """Return what to await for the access check of the caller of `context`, whatever its origin; counts nothing.
+        """Return an awaitable that checks the access of the caller, for any origin; the call is not counted.
 
         Raises:
             CallError: As for `authorize`.
@@ -220,19 +219,19 @@ class Operation:
         return in_time(awaitable, self.deadline(context, runtime), runtime.deadlines)
 
     async def run(self, arguments: Any, context: CallContext, finish: Finish = _same) -> Any:
-        """Call the function, within its deadline, off the event loop when it is a `def`.
+        """Call the function within its deadline; a `def` runs in a worker thread.
 
         Args:
-            arguments: What one of the decoders returned.
-            context: The call's surroundings; its `deadline` is set unless it has one.
-            finish: The last step, `encode_json`, `encode` or `check`; default: none. It runs while the call's
-                resources are open, so that a result that cannot be encoded undoes what they can undo.
+            arguments: The decoded arguments.
+            context: The call context; its `deadline` is set unless it has one.
+            finish: The last step, `encode_json`, `encode` or `check`; default: none. It runs while the call's resources
+                are open, so that transactions are rolled back if the result cannot be encoded.
 
         Returns:
-            What the function returned, or what `finish` made of it.
+            The result of `finish`.
 
         Raises:
-            CallError: The action's own, or `DeadlineError`, `OverloadedError`, `InternalError`.
+            CallError: An error of the action, or `DeadlineError`, `OverloadedError`, `InternalError`.
         """
         runtime = self._current_runtime()
         at = self.deadline(context, runtime)
@@ -263,11 +262,11 @@ class Operation:
 
     @property
     def runtime(self) -> Runtime:
-        """The threads and deadlines of the service in the running event loop."""
+        """The runtime of the service in the running event loop."""
         return self._current_runtime()
 
     def deadline(self, context: CallContext, runtime: Runtime) -> float | None:
-        """Return when a call is given up, in the event loop's time; sets it in its context the first time."""
+        """Return the deadline of a call in the event loop's time; the first time, set it in the context."""
         if context.deadline is None:
             seconds = self._network_timeout if context.origin is Origin.NETWORK else self._system_timeout
             if seconds is not None:
@@ -275,7 +274,7 @@ class Operation:
         return context.deadline
 
     def example_authorization(self, example: Example) -> Authorization | None:
-        """Return as whom an example calls: as it says, or as somebody whom the access control lets in."""
+        """Return the caller of an example: its own, or one that the access control allows."""
         if example.authorization is not None or example.error in ("unauthorized", "forbidden"):
             return example.authorization
         if isinstance(self.action.access_control, ExampleCaller):
@@ -284,7 +283,7 @@ class Operation:
 
     @cached_property
     def access_summary(self) -> AccessSummary:
-        """Who may call the action, in words and as scopes."""
+        """The access rules of the action, in words and as scopes."""
         return AccessSummary.of(self.action.access_control, needs_caller=self.needs_caller)
 
     def _encoder(self, encode: Finish) -> Finish:

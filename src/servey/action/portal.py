@@ -1,4 +1,4 @@
-"""Calls from programs without an event loop of their own: a worker process, a thread, a script."""
+"""Calls from code without an event loop: a worker process, a thread, a script."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ T = TypeVar("T")
 
 
 class Portal:
-    """An event loop in a thread, in which a service runs, for calls from other threads; anyio's `BlockingPortal`.
+    """Run a service in an event loop in a thread, for calls from other threads; like anyio's `BlockingPortal`.
 
-    Make it after a fork: neither threads nor event loops survive one.
+    Create it after a fork: threads and event loops do not survive a fork.
 
     Args:
-        entered: Makes the context manager that the event loop enters while the portal is open: ``service.running``.
+        entered: Returns the context manager that is entered while the portal is open: ``service.running``.
 
     Example:
         >>> from servey.action.action import action
@@ -43,7 +43,7 @@ class Portal:
         self._thread = threading.Thread(target=self._run, name="servey-portal", daemon=True)
 
     def __enter__(self) -> Portal:
-        """Start the event loop, and enter. Raises what entering raises."""
+        """Start the event loop, and enter the context manager; raise its errors."""
         self._thread.start()
         self._opened.result()
         return self
@@ -51,7 +51,7 @@ class Portal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Leave, which waits for calls under way, and end the event loop. Raises what leaving raises."""
+        """Leave the context manager, which waits for running calls, and end the event loop; raise its errors."""
         self._opened.result().call_soon_threadsafe(self._closing.set)
         self._thread.join()
         self._closed.result()
@@ -65,7 +65,7 @@ class Portal:
         return self.submit(function, *args, **kwargs).result()
 
     def submit(self, function: Callable[P, Coroutine[Any, Any, T]], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Run an `async def` in the event loop, as `call`, and return without waiting.
+        """Start an `async def` in the event loop, and return without waiting.
 
         Raises:
             RuntimeError: The portal is not open.

@@ -20,7 +20,7 @@ class MissingArgumentsError(ValueError):
 
 
 class Operations(Protocol):
-    """A `servey.service.Service`, as far as finding its operations goes."""
+    """The part of a `servey.service.Service` that finds operations."""
 
     @property
     def operations(self) -> Mapping[str, Operation]:
@@ -28,7 +28,7 @@ class Operations(Protocol):
         ...
 
     def operation(self, name: str) -> Operation:
-        """Return the operation of a name, which may be short; raises `KeyError`."""
+        """Return the operation of a name, which may be short; raise `KeyError` if there is none."""
         ...
 
 
@@ -51,7 +51,7 @@ def operation_of(service: Operations, action: Callable[..., Any] | str) -> Opera
             raise LookupError(f"the service has no action {action!r}{hint}") from None
     declared = getattr(action, "__servey_action__", None)
     if declared is None:
-        raise LookupError(f"{getattr(action, '__qualname__', repr(action))} is no action: put @action above it")
+        raise LookupError(f"{getattr(action, '__qualname__', repr(action))} is not an action: put @action above it")
     for operation in service.operations.values():
         if operation.action is declared:
             return operation
@@ -61,7 +61,7 @@ def operation_of(service: Operations, action: Callable[..., Any] | str) -> Opera
 def bind(
     name: str, codec: ArgumentsCodec, positional: Sequence[str], args: Sequence[Any], kwargs: Mapping[str, Any]
 ) -> Any:
-    """Return the arguments of a call, decoded as a transport decodes them.
+    """Return the decoded arguments of a Python call.
 
     Args:
         name: The action's name, for errors.
@@ -97,7 +97,7 @@ def bind(
 
 
 def _jsonable(value: Any) -> Any:
-    """Return the JSON values of an argument; a datetime without an offset stays without one, as callers send it."""
+    """Return the JSON value of an argument; a datetime without an offset stays without one."""
     kind = cast(Any, type(value))
     if kind is datetime.datetime:
         return to_jsonable(value) if value.tzinfo is not None else value.isoformat()

@@ -1,4 +1,4 @@
-"""A result with an HTTP status and headers of its own."""
+"""A result with its own HTTP status and headers."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ T = TypeVar("T")
 
 
 class Reply(msgspec.Struct, Generic[T], frozen=True):
-    """What an action declared ``-> Reply[Parcel]`` returns to choose status and headers.
+    """The result of an action declared ``-> Reply[Parcel]``, which chooses the status and the headers.
 
-    Transports without a status or headers show the value alone.
+    Transports without status and headers use only the value.
 
     Args:
         value: The result, of the declared type.
-        status: A success or redirect status, 200 to 399 (errors are raised); None: the action's own.
+        status: A success or redirect status, 200 to 399 (raise errors instead); None: the status of the action.
         headers: Further response headers (RFC 9110 §5.1, §5.5).
 
     Raises:

@@ -31,12 +31,12 @@ class RequestScope:
     """A context manager for the resources of scope ``"request"`` that several calls share.
 
     A transport enters one for a request with many calls, and puts it into the `CallContext` of each. A call without one
-    is a request of its own. A resource is opened when a call first needs it. Calls that need the same resource run one
+    is a separate request. A resource is opened when a call first needs it. Calls that need the same resource run one
     after another, in the order of their arrival; other calls are not affected.
 
-    On exit, one task closes everything that it has opened. At the ``yield`` of each resource, it raises the first error
-    of a call that used a resource, or else the error (or the cancellation) with which the scope was left. If nothing
-    has failed before and closing fails, the scope raises a `CallError`.
+    On exit, one task closes all resources. At the ``yield`` of each resource, it raises the first error of a call that
+    used a resource, or else the error (or the cancellation) with which the scope was left. If only the closing fails,
+    the scope raises a `CallError`.
 
     Args:
         all_or_none: Whether the scope also raises the first error of a call that used a resource. The call has reported
@@ -64,11 +64,11 @@ class RequestScope:
         """Wait until no other call uses the resources, open them if needed, and reserve them for this call.
 
         Args:
-            nodes: The resources, each after those that it asks for.
+            nodes: The resources, each after those that it needs.
             injection: Opens the resources.
             context: The context of the call, with the deadline of the wait.
             runtime: The runtime of the event loop.
-            call_error: That of the action. The scope uses the first one for errors of closing.
+            call_error: The function of the action. The scope uses the first one for errors of closing.
 
         Raises:
             DeadlineError: The deadline passed before the resources were free and open.
@@ -99,7 +99,7 @@ class Lease:
     """The exclusive use of open resources by one call, until it gives them back.
 
     Args:
-        keeper: Keeps them open.
+        keeper: The task that holds them open.
         nodes: The resources.
         context: The context of the call.
     """
@@ -116,7 +116,7 @@ class Lease:
         return self._keeper.values
 
     def fail(self, error: BaseException) -> BaseException:
-        """Report the failure of the call, and return the error to raise in its place."""
+        """Report the failure of the call, and return the error to raise instead."""
         return self._keeper.fail(error, self._context)
 
     def outlast(self) -> None:
@@ -134,8 +134,8 @@ class Lease:
 class _Keeper:
     """A task that opens and closes the resources of a scope.
 
-    The task of a call cannot do it: it may end, or be cancelled, before the scope is left. And some resources must be
-    opened and closed in the same task: those that contain an `asyncio.timeout` or a task group.
+    The task of a call cannot do this, because it may end before the scope is left. But a resource that contains an
+    `asyncio.timeout` or a task group must be opened and closed in the same task.
     """
 
     def __init__(self, injection: Injection, context: CallContext, runtime: Runtime, call_error: CallErrorOf) -> None:
@@ -200,13 +200,13 @@ class _Keeper:
         return meant
 
     async def close(self, error: BaseException | None, *, all_or_none: bool) -> None:
-        """Close everything; raise the error that the request has in place of its result, if any."""
+        """Close everything; raise the error that the request gets instead of its result, if any."""
         self._is_closing = True
         if self._failure is None:
             self._failure = error
         has_failed, answer = self._failure is not None, self._answer
         self._wanted.put_nowait(None)
-        if not self.outlasting:  # else it is closed when the thread ends, and the request does not wait for that
+        if not self.outlasting:  # otherwise, the resource is closed when the thread ends; the request does not wait
             closing = await self._closed(has_failed=has_failed)
             if closing is not None and not has_failed:
                 raise self._meaning(closing) from closing
@@ -222,8 +222,8 @@ class _Keeper:
             await in_time(asyncio.wait((self._task,)), at, self._runtime.deadlines)
         except (asyncio.CancelledError, DeadlineError) as error:
             if has_failed and isinstance(error, DeadlineError):
-                return None  # the rollback goes on without the request
-            if not self._using:  # else the task goes on, and closes what a call uses when that call ends
+                return None  # the rollback continues without the request
+            if not self._using:  # otherwise, the task closes the resources when the calls that use them end
                 self._task.cancel()
                 await asyncio.wait((self._task,))
             raise
@@ -242,7 +242,7 @@ class _Keeper:
             self._quiet.set()
 
     async def _open(self, node: ResourceNode, context: CallContext) -> None:
-        """Let the task open a resource; if it fails, later calls get the same error without another attempt."""
+        """Open a resource in the task; if this fails, later calls get the same error without another attempt."""
         if (known := self._unopened.get(node.type)) is not None:
             raise known
         slot = None if node.limiter is None else await node.limiter.acquire(context.deadline, self._runtime)

@@ -1,4 +1,4 @@
-"""Resources: what actions need and do not get from their caller, opened and closed around the calls."""
+"""Resources: values that actions need, such as a database session; servey opens and closes them around calls."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _SCOPES = ("service", "request", "call")
 
 
 class Resource(msgspec.Struct, frozen=True):
-    """A generator function that yields one value; actions ask for it by the value's type.
+    """A generator function that yields one value; actions get the value by its type.
 
     Args:
         fn: The generator function (async or sync).
         scope: ``"service"``: opened when the service starts, closed when it stops; ``"request"``: around all calls of a
             request; ``"call"``: around each call.
-        namespace: The names local to the place of the declaration, for its annotations.
-        limit: How many may be open at a time; None for any number.
+        namespace: The local names at the declaration, for its annotations.
+        limit: The largest number of open instances at a time; None for no limit.
     """
 
     fn: Callable[..., Any]
@@ -42,7 +42,7 @@ class Resource(msgspec.Struct, frozen=True):
         return where_of(self.fn)
 
     def outlives(self, scope: Scope) -> bool:
-        """Whether it lives longer than resources of `scope`, and therefore cannot ask for one."""
+        """Whether it lives longer than resources of `scope`, so that it cannot use them."""
         return _SCOPES.index(self.scope) < _SCOPES.index(scope)
 
     @property
@@ -58,7 +58,7 @@ class Resource(msgspec.Struct, frozen=True):
         """Return the type of the value, from the return annotation.
 
         Raises:
-            DefinitionError: The annotation is missing or is no iterator of a class.
+            DefinitionError: The annotation is missing, or is not an iterator of a class.
         """
         from servey.action.signature import asked_for  # here, because that module imports this one
 
@@ -69,13 +69,13 @@ class Resource(msgspec.Struct, frozen=True):
                 return provided
         kind = "AsyncIterator" if self.is_async else "Iterator"
         raise DefinitionError(
-            f"the resource {name_of(self.fn)} does not say what it yields",
+            f"the resource {name_of(self.fn)} does not declare the type that it yields",
             where=self.where,
             fix=f"annotate it: def {name_of(self.fn)}(…) -> {kind}[TheType]",
         )
 
     def manager(self) -> Callable[..., AbstractContextManager[Any] | AbstractAsyncContextManager[Any]]:
-        """Return the function as a factory of context managers, which swallow no error."""
+        """Return a function that makes context managers, which never suppress an error."""
         if self.is_async:
             open_async = asynccontextmanager(self.fn)
             return lambda *args, **kwargs: _AsyncOpen(open_async(*args, **kwargs))
@@ -84,7 +84,7 @@ class Resource(msgspec.Struct, frozen=True):
 
 
 class _Open(AbstractContextManager[Any]):
-    """An open resource. What it does not raise again is raised all the same: a rollback makes no failure a success."""
+    """An open resource. An error is raised even if the resource suppresses it: a rollback is still a failure."""
 
     __slots__ = ("_make", "_manager")
 
@@ -100,7 +100,7 @@ class _Open(AbstractContextManager[Any]):
 
 
 class _AsyncOpen(AbstractAsyncContextManager[Any]):
-    """The same of an asynchronous resource."""
+    """The same for an asynchronous resource."""
 
     __slots__ = ("_manager",)
 
@@ -119,23 +119,23 @@ def resource(fn: F, /) -> F: ...
 @overload
 def resource(*, scope: Scope = "call", limit: int | None = None) -> Callable[[F], F]: ...
 def resource(fn: Any = None, /, *, scope: Scope = "call", limit: int | None = None) -> Any:
-    """Declare a generator function a resource. It stays the plain function that it is.
+    """Declare a generator function as a resource. It stays a plain function.
 
-    An action with a parameter of the yielded type gets the value. A resource may itself ask for other resources, and,
-    unless its scope is ``"service"``, for the `Authorization` and the `CallContext`. When the call fails, its error is
-    raised at the ``yield``, so that a transaction can be rolled back. A result that cannot be encoded is a failure as
-    well. The caller gets the error even if the resource does not raise it again.
+    An action with a parameter of the yielded type gets the value. A resource may use other resources, and, unless its
+    scope is ``"service"``, the `Authorization` and the `CallContext`. If the call fails, its error is raised at the
+    ``yield``, so that the resource can roll back a transaction. A result that cannot be encoded is a failure, too. The
+    caller gets the error even if the resource suppresses it.
 
     Args:
-        fn: The generator function. A sync one runs in a worker thread: in that of the action, if the action is sync and
-            the call does not share the resource.
+        fn: The generator function. A sync one runs in a worker thread: in the thread of the action, if the action is
+            sync and the call does not share the resource.
         scope: ``"service"`` (a connection pool), ``"request"`` (a session that all calls of a request share, one after
             another) or ``"call"`` (a session for each call).
-        limit: How many may be open at a time in the process; further calls wait, until their deadlines.
+        limit: The largest number of open instances in the process; further calls wait until their deadlines.
 
     Raises:
-        DefinitionError: `fn` is not a generator function; `scope` is none of the three; `limit` is not an int of at
-            least 1, or the scope is ``"service"``.
+        DefinitionError: `fn` is not a generator function; `scope` is not valid; `limit` is not an int of at least 1, or
+            the scope is ``"service"``.
 
     Example:
         >>> from collections.abc import Iterator
@@ -149,9 +149,9 @@ def resource(fn: Any = None, /, *, scope: Scope = "call", limit: int | None = No
     def declare(function: F) -> F:
         if not _generator(function):
             raise DefinitionError(
-                f"the resource {getattr(function, '__name__', function)!r} is no generator function",
+                f"the resource {getattr(function, '__name__', function)!r} is not a generator function",
                 where=where_of(function),
-                fix="open, yield the value once, close",
+                fix="open the value, yield it once, close it",
             )
         declared = Resource(function, scope, namespace, limit)
         if scope not in _SCOPES:

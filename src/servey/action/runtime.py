@@ -1,4 +1,4 @@
-"""What an operation needs of the event loop it runs in: deadlines, worker threads and the open resources."""
+"""The state of a service in one event loop: deadlines, worker threads and open resources."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class Runtime:
 
     Args:
         loop: The loop.
-        threads: How many worker threads there are at most.
-        opened: Opens what calls need for as long as it is entered: resources and plugins' lifespans.
-        sources: Starts what begins calls by itself for as long as it is entered: triggers.
+        threads: The largest number of worker threads.
+        opened: A context manager that opens the resources and the lifespans of plugins.
+        sources: A context manager that starts the triggers.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, threads: int, opened: OpenIn, sources: OpenIn) -> None:
@@ -35,22 +35,22 @@ class Runtime:
         self.deadlines = Deadlines(loop)
         self.workers = WorkerThreads(loop, threads, self.deadlines)
         self.login_workers = WorkerThreads(loop, _cores(), self.deadlines)
-        """The threads of logins, so that calls do not wait for the hashing of passwords."""
+        """The threads for logins, so that calls do not wait for the hashing of passwords."""
         self._keeper = WorkerThreads(loop, 1, self.deadlines)
         self.values: dict[type, Any] = {}
         self.usable = False
         """Whether the service's resources are open, so that calls may run."""
         self.calls = 0
-        """The number of calls under way, of `def` and `async def` alike."""
+        """The number of running calls, of `def` and `async def`."""
         self.idle: asyncio.Event | None = None
-        """Set when no call is under way; None while nobody waits for that."""
+        """Set when no call runs; None unless a stop waits for it."""
         self.keepers: set[asyncio.Task[Any]] = set()
-        """The tasks that keep resources of requests open; each ends when it has closed them."""
+        """The tasks that hold resources of requests open; each ends when it has closed them."""
         self.lifecycle = Lifecycle(loop, lambda: self._forgetting(opened), lambda: sources(self), self._drain)
 
     @asynccontextmanager
     async def _forgetting(self, opened: OpenIn) -> AsyncGenerator[None]:
-        """Open what calls need; forget it when it is closed."""
+        """Open the service; forget its resources when they are closed."""
         try:
             async with opened(self):
                 yield
@@ -59,7 +59,7 @@ class Runtime:
             self.values.clear()
 
     async def _drain(self, seconds: float) -> None:
-        """Wait until no call is under way, for at most `seconds`."""
+        """Wait until no call runs, for at most `seconds`."""
         until = self.loop.time() + seconds
         await asyncio.gather(self.workers.drain(seconds), self.login_workers.drain(seconds), self._drain_calls(seconds))
         if self.keepers:
@@ -73,14 +73,14 @@ class Runtime:
             async with asyncio.timeout(seconds):
                 await self.idle.wait()
         except TimeoutError:
-            _log.warning("%d calls did not end within the time of the stop", self.calls)
+            _log.warning("%d calls did not end within the time limit of the stop", self.calls)
         finally:
             self.idle = None
 
     def on_loop(
         self, manager: AbstractContextManager[Any] | AbstractAsyncContextManager[Any], label: str, request_id: str
     ) -> AbstractAsyncContextManager[Any]:
-        """Return `manager` as the loop may enter it: a synchronous one is entered and left in worker threads."""
+        """Return an asynchronous context manager; a synchronous `manager` is entered and left in worker threads."""
         if isinstance(manager, AbstractAsyncContextManager):
             return manager
         return _InWorkers(manager, self.workers, label, request_id)
@@ -88,17 +88,17 @@ class Runtime:
     def kept(
         self, manager: AbstractContextManager[Any] | AbstractAsyncContextManager[Any], label: str
     ) -> AbstractAsyncContextManager[Any]:
-        """Return `manager` as the loop may enter it for as long as the service runs.
+        """Return an asynchronous context manager for the whole life of the service.
 
-        A synchronous one is entered and left in one thread of its own kind: calls that hang in every worker cannot
-        keep the service from closing what it opened.
+        A synchronous `manager` is entered and left in a separate thread. So the service can close it even if all worker
+        threads hang.
         """
         if isinstance(manager, AbstractAsyncContextManager):
             return manager
         return _InWorkers(manager, self._keeper, label, "")
 
     def close(self) -> None:
-        """Let the threads end; the loop is closed."""
+        """End the threads, after the loop is closed."""
         self.workers.close()
         self.login_workers.close()
         self._keeper.close()
@@ -112,8 +112,8 @@ def _cores() -> int:
 class _InWorkers(AbstractAsyncContextManager[Any]):
     """A synchronous context manager, entered and left in worker threads.
 
-    What was opened is closed, whatever becomes of the call: entering that outlives a cancelled call is undone by
-    the thread itself, and leaving is shielded.
+    It is always closed: if the call is cancelled during the opening, the thread closes it; a cancellation does not stop
+    the closing.
     """
 
     def __init__(
@@ -150,12 +150,12 @@ class _InWorkers(AbstractAsyncContextManager[Any]):
 
 
 class Runtimes:
-    """The runtimes of a service, one for each event loop it is used in.
+    """The runtimes of a service, one for each event loop.
 
     A server has one loop; tests and the command line may have many, one after another.
 
     Args:
-        threads: How many worker threads each has at most.
+        threads: The largest number of worker threads of each runtime.
         opened: As for `Runtime`.
         sources: As for `Runtime`.
     """
@@ -173,7 +173,7 @@ class Runtimes:
         last = self._last
         if last is not None and last.loop is loop:
             return last
-        with self._lock:  # other threads have loops of their own
+        with self._lock:  # other threads have other loops
             runtime = self._by_loop.get(loop)
             if runtime is None:
                 for closed in [other for other in self._by_loop if other.is_closed()]:

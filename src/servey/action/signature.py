@@ -1,4 +1,4 @@
-"""What an action's function takes and returns, resolved when the service is built."""
+"""The parameters and the result of an action's function, resolved when the service is built."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from servey.security.authorization import Authorization
 
 
 class Injected(msgspec.Struct, frozen=True):
-    """A parameter that is filled from the call's surroundings, never from its input.
+    """A parameter that servey fills, never the caller.
 
     Args:
         name: The parameter's name.
-        type: What is asked for: `Authorization`, `CallContext`, a resource's or an injector's type.
-        optional: Whether None is acceptable (``Optional[Authorization]``).
+        type: Its type: `Authorization`, `CallContext`, or the type of a resource or an injector.
+        optional: Whether None is valid (``Optional[Authorization]``).
     """
 
     name: str
@@ -40,9 +40,9 @@ class ActionSignature(msgspec.Struct, frozen=True, dict=True):
 
     Args:
         name: The action's name in its service.
-        parameters: What the caller gives, in order; for a nested action ``self`` first.
-        injected: What the call's surroundings give.
-        order: Every parameter's name in the order of the function, with whether it is keyword-only.
+        parameters: The parameters of the caller, in order; for a nested action ``self`` first.
+        injected: The injected parameters.
+        order: The names of all parameters in the order of the function, with whether each is keyword-only.
         result: The result's type, without `Reply`.
         replies: Whether the function returns a `Reply`.
         owner: The class that a nested action is defined in.
@@ -59,12 +59,12 @@ class ActionSignature(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def documentation(self) -> Documentation:
-        """What the action's docstring says; `@action(description=…)` replaces summary and description."""
-        told = Documentation.of(docstring_of(self.action.fn))
+        """The action's parsed docstring; `@action(description=…)` replaces its summary and description."""
+        documentation = Documentation.of(docstring_of(self.action.fn))
         if self.action.description is not None:
             lead, _, rest = markdown_of(self.action.description).partition("\n\n")
-            told = msgspec.structs.replace(told, lead=lead, description=rest.strip("\n"))
-        return told
+            documentation = msgspec.structs.replace(documentation, lead=lead, description=rest.strip("\n"))
+        return documentation
 
     @classmethod
     def of(cls, action: Action, injectable: Collection[type] = (), owner: type | None = None) -> ActionSignature:
@@ -72,12 +72,12 @@ class ActionSignature(msgspec.Struct, frozen=True, dict=True):
 
         Args:
             action: The action.
-            injectable: The types that are injected besides `Authorization` and `CallContext`.
+            injectable: Further injectable types, besides `Authorization` and `CallContext`.
             owner: The class that defines a nested action.
 
         Raises:
-            DefinitionError: An annotation is missing or cannot be resolved, or a parameter is of a kind that no
-                caller could fill. All of a function's problems are told at once.
+            DefinitionError: An annotation is missing or cannot be resolved, or a caller cannot fill a parameter of this
+                kind. The error has all problems of the function.
         """
         hints = hints_of(action.fn, action.namespace, owner, action.where)
         kinds = {Authorization, CallContext, *injectable}
@@ -114,10 +114,10 @@ class ActionSignature(msgspec.Struct, frozen=True, dict=True):
             if is_mark(default):
                 problems.append(
                     DefinitionError(
-                        f"the default of the parameter {name!r} of {action.function_name} is no value, but a "
+                        f"the default of the parameter {name!r} of {action.function_name} is not a value, but a "
                         f"{type(default).__name__}",
                         where=action.where,
-                        fix=f"write {name}: Annotated[…, Field(…)] = 1, or no default for what a @resource gives",
+                        fix=f"write {name}: Annotated[…, Field(…)] = 1, or no default for the value of a @resource",
                     )
                 )
                 continue
@@ -130,7 +130,7 @@ class ActionSignature(msgspec.Struct, frozen=True, dict=True):
         replies = typing.get_origin(result) is Reply
         if result is Reply:
             raise DefinitionError(
-                f"the Reply of {action.function_name} does not say of what", where=action.where, fix="-> Reply[str]"
+                f"the Reply of {action.function_name} has no type", where=action.where, fix="write -> Reply[str]"
             )
         return cls(
             action=action,
@@ -149,10 +149,10 @@ def _no_annotation(action: Action, what: str, fix: str) -> DefinitionError:
 
 
 def asked_for(hint: Any) -> tuple[Any, bool]:
-    """Return the type that a parameter asks for, and whether None will do.
+    """Return the type that a parameter asks for, and whether None is valid.
 
-    What stands around the type (`Annotated`, `Final`, a NewType, an alias) changes nothing: who writes a note to an
-    `Authorization` must not get one that the caller has made up.
+    `Annotated`, `Final`, a NewType or an alias around the type make no difference: a caller must not be able to send an
+    `Authorization` only because its annotation has a note.
     """
     optional = False
     while True:
@@ -166,7 +166,7 @@ def asked_for(hint: Any) -> tuple[Any, bool]:
         elif type(hint).__name__ == "TypeAliasType" and not hint.__type_params__:
             try:
                 hint = hint.__value__
-            except Exception:  # noqa: BLE001 - evaluated here for the first time; the codec tells what is wrong
+            except Exception:  # noqa: BLE001 - evaluated here for the first time; the codec reports the error
                 return hint, optional
         else:
             return hint, optional

@@ -13,7 +13,7 @@ from servey.action.defect import as_exception, is_stop
 
 
 def contain_tasks(loop: AbstractEventLoop) -> Callable[[], None]:
-    """Install a task factory: a task that is created in a call raises a `RuntimeError` in place of a `SystemExit`.
+    """Install a task factory: a task that is created in a call raises a `RuntimeError` instead of a `SystemExit`.
 
     asyncio would pass a `SystemExit` or `KeyboardInterrupt` out of the event loop, which ends the server. If the loop
     has a task factory already, nothing changes.

@@ -1,8 +1,8 @@
-"""One way into the worker threads, and back, for many small calls.
+"""Run many small calls in one worker thread.
 
-To hand a job to a thread and to wake the event loop with its result costs more than most of the calls themselves: a
-hundred fields of a GraphQL answer would pay it a hundred times. So calls that came together go one after another
-through one job; and since some may be slow, more threads help as soon as the first has had its time.
+Passing a job to a thread and waking the event loop cost more than most calls; a GraphQL answer with a hundred fields
+would pay this a hundred times. So calls that come together run one after another in one job. If some are slow, more
+threads help after `PATIENCE_SECONDS`.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from servey.action.workers import NO_THREAD, TOO_LONG, GivenUp, Job, JobQueue
 from servey.errors import CallError, OverloadedError
 
 PATIENCE_SECONDS = 0.01
-"""For how long the first thread works alone."""
+"""How long the first thread works alone."""
 
 MOST_THREADS = 8
-"""At most so many threads work for one batch: the others are for other requests."""
+"""The largest number of threads for one batch: the others are for other requests."""
 
 
 class ThreadBatch(JobQueue):
@@ -28,7 +28,7 @@ class ThreadBatch(JobQueue):
 
     Args:
         calls: The calls, each with its deadline in the event loop's time, or None.
-        runtime: Whose worker threads they are.
+        runtime: The runtime, with the worker threads.
     """
 
     def __init__(self, calls: Iterable[tuple[Job[Any], float | None]], runtime: Runtime) -> None:
@@ -50,7 +50,7 @@ class ThreadBatch(JobQueue):
         self._add_thread()
 
     def leave(self, job: Job[Any]) -> None:
-        """Let a call go that nobody waits for any more: one that has not begun never will."""
+        """Give up a call whose caller has left; it never begins if it has not begun yet."""
         self._give_up(job, GivenUp.CANCELLED)
         self._forget(job)
 
@@ -60,17 +60,17 @@ class ThreadBatch(JobQueue):
         task.add_done_callback(self._tasks.discard)
 
     async def _work(self) -> None:
-        """Have one worker thread make calls until none waits."""
+        """Make calls in one worker thread until none waits."""
         failure: tuple[type[CallError], str] | None = None
         try:
-            # without a deadline: each call has its own, and is told of in the log by its own name
+            # without a deadline: each call has its own deadline, and its own name in the log
             await self._runtime.workers.run(
                 self._make_calls, deadline=None, label=self._label, request_id=self._request_id
             )
         except OverloadedError as error:
             failure = OverloadedError, str(error)
         self._deliver()
-        if failure is not None and len(self._tasks) == 1:  # no other thread is going to make what waits
+        if failure is not None and len(self._tasks) == 1:  # no other thread will make the waiting calls
             for job in list(self._open):
                 if self._give_up(job, GivenUp.CANCELLED):
                     job.future.set_result(failure)
@@ -88,11 +88,11 @@ class ThreadBatch(JobQueue):
             with self._lock:
                 job.ended = True
             if job.given_up is not None:
-                job.tell(job.given_up)
-            del job  # it must not be kept alive by the next one
+                job.log_end(job.given_up)
+            del job  # it must not stay alive while the next one runs
 
     def _look(self) -> None:
-        """Give out what is done, and have more threads help if calls still wait."""
+        """Deliver results, and add threads if calls still wait."""
         waiting = len(self._waiting)
         if waiting:
             if self._begun:
@@ -102,7 +102,7 @@ class ThreadBatch(JobQueue):
         self._deliver()
 
     def _deliver(self) -> None:
-        """Wake those whose calls are made."""
+        """Wake the tasks whose calls are done."""
         for job in list(self._open):
             if job.ended or job.future.done():
                 if not job.future.done():
@@ -110,9 +110,9 @@ class ThreadBatch(JobQueue):
                 self._forget(job)
 
     def _forget(self, job: Job[Any]) -> None:
-        """Have nothing more to do with a call; with none left, ask for no thread any more.
+        """Forget a call; after the last one, cancel the wait for threads.
 
-        In the time of one, however many there are: all of them may be given up at the same moment.
+        It must take constant time, because all calls may be given up at the same moment.
         """
         self._open.pop(job, None)
         if not self._open:
@@ -122,7 +122,7 @@ class ThreadBatch(JobQueue):
                     task.cancel()
 
     def _expire(self, job: Job[Any]) -> None:
-        """Give a call up because its deadline has passed."""
+        """Give up a call after its deadline."""
         if job.future.done():
             return
         if self._give_up(job, GivenUp.DEADLINE) and not self._begun:

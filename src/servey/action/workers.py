@@ -1,8 +1,8 @@
-"""The threads that run plain `def` actions, so that they never hold the event loop.
+"""The threads that run plain `def` actions, so that they never block the event loop.
 
-`loop.run_in_executor` would do, but for what it cannot tell: whether a job still waits for a thread when its deadline
-passes (the service is overloaded, and the job can be withdrawn) or runs already (the action is slow, and goes on).
-Its threads also keep a process from exiting while a job hangs; these are daemons.
+`loop.run_in_executor` does not show whether a job still waits for a thread when its deadline passes (the service is
+overloaded, and the job can be withdrawn) or runs already (the action is slow, and continues). Also, its threads prevent
+the exit of the process while a job hangs; these threads are daemons.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class GivenUp(Enum):
 
 
 class Job(Generic[T]):
-    """One call, from the event loop to a thread and back; it runs in a copy of the context that it is made in."""
+    """One call, from the event loop to a thread and back; it runs in a copy of the current context."""
 
     __slots__ = (
         "call",
@@ -61,19 +61,19 @@ class Job(Generic[T]):
     def __init__(self, call: Callable[[], T], future: Future[_Failure | None], label: str, request_id: str) -> None:
         self.call = call
         self.context: Context = copy_context()
-        # Done with why there is no result, or None. No exception: a thread that hangs holds on to it, and would
-        # keep alive the traceback, and with it the frames of the call that was answered long ago.
+        # Its result is the reason for a missing result, or None. It is not an exception: a hanging thread would keep
+        # the traceback alive, and with it the frames of a call that was answered long ago.
         self.future = future
         self.label = label
         self.request_id = request_id
         self.error: BaseException | None = None
-        # these two with the lock of WorkerThreads held: whoever sets one first leaves the other alone
+        # only with the lock of the queue; after one of these two is set, the other one does not change
         self.ended = False
         self.given_up: GivenUp | None = None
         self.started_at = 0.0
 
     def run(self) -> None:
-        """Call the function, in a worker thread; no exception leaves."""
+        """Call the function in a worker thread; raises nothing."""
         self.started_at = time.monotonic()
         try:
             self.value = self.context.run(self.call)
@@ -83,10 +83,10 @@ class Job(Generic[T]):
             self.error = as_exception(error, f"{self.label}, in a worker thread,")
 
     def outcome(self, failure: _Failure | None) -> T:
-        """Return what the function returned, or raise what it raised, in the caller's task.
+        """Return the result of the function, or raise its error, in the caller's task.
 
         Args:
-            failure: What `future` was done with.
+            failure: The result of `future`.
         """
         if failure is not None:
             kind, detail = failure
@@ -98,12 +98,12 @@ class Job(Generic[T]):
         try:
             raise error
         finally:
-            del error  # its traceback has this frame: no cycle, please
+            del error  # avoids a reference cycle: its traceback has this frame
 
-    def tell(self, given_up: GivenUp) -> None:
-        """Tell the log that a call has ended which nobody waits for any more; in its worker thread."""
+    def log_end(self, given_up: GivenUp) -> None:
+        """Log the end of a call whose caller has given up; runs in the worker thread."""
         level, what = given_up.value
-        with suppress(Exception):  # a broken log filter must not cost the service a thread
+        with suppress(Exception):  # a broken log filter must not end the thread
             _LOG.log(
                 level,
                 "%s (request %s) %s in a worker thread after %.3f s, when %s",
@@ -118,7 +118,7 @@ class Job(Generic[T]):
 
 
 class _Worker(threading.Thread):
-    """One thread; sleeps until it is handed a job."""
+    """One thread; it sleeps until it gets a job."""
 
     def __init__(self, workers: WorkerThreads, number: int, job: Job[Any]) -> None:
         super().__init__(name=f"servey-worker-{number}", daemon=True)
@@ -128,24 +128,24 @@ class _Worker(threading.Thread):
         self.handed.acquire()
 
     def hand(self, job: Job[Any] | None) -> None:
-        """Wake this idle worker to run `job`, or to end for None."""
+        """Wake this idle worker to run `job`; None ends it."""
         self.job = job
         self.handed.release()
 
     def run(self) -> None:
-        """Run jobs until told to end."""
+        """Run jobs until there is none."""
         workers = self.workers
         while (job := self.job) is not None:
             self.job = None
             job.run()
             parked = workers._finish(self, job)  # pyright: ignore[reportPrivateUsage]
-            del job  # an idle thread keeps nobody's arguments alive
+            del job  # an idle thread must not keep arguments alive
             if parked:
                 self.handed.acquire()
 
 
 class JobQueue:
-    """Jobs that wait for a thread, first come, first served, and the lock that guards who runs what."""
+    """Jobs that wait for a thread, in the order of their arrival, and the lock for all state of jobs."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -153,11 +153,11 @@ class JobQueue:
 
     @property
     def waiting(self) -> int:
-        """How many jobs wait for a thread."""
+        """The number of jobs that wait for a thread."""
         return len(self._waiting)
 
     def _give_up(self, job: Job[Any], why: GivenUp) -> bool:
-        """Withdraw a job if it has no thread yet, and return whether; have the end of one that runs logged."""
+        """Withdraw a job that has no thread yet, and return True; mark a running job, so that its end is logged."""
         with self._lock:
             if job in self._waiting:
                 del self._waiting[job]
@@ -170,14 +170,14 @@ class JobQueue:
 class WorkerThreads(JobQueue):
     """Run functions in at most `threads` daemon threads, for one event loop.
 
-    Threads start one by one, as jobs come and none is idle, and are named ``servey-worker-1`` and so on. A job that
-    finds none waits, first come, first served. One lock guards who runs what; results travel in batches: however
-    many jobs end while the loop is busy, it is woken once.
+    A thread starts when a job comes and no thread is idle; its name is ``servey-worker-1`` and so on. Without a free
+    thread, jobs wait in the order of their arrival. Results are delivered in batches: if many jobs end while the loop
+    is busy, it is woken once.
 
     Args:
         loop: The event loop whose tasks call `run`.
-        threads: How many threads there are at most.
-        deadlines: The loop's deadlines; its own when None.
+        threads: The largest number of threads.
+        deadlines: The loop's deadlines; None for new ones.
     """
 
     def __init__(self, loop: AbstractEventLoop, threads: int, deadlines: Deadlines | None = None) -> None:
@@ -187,7 +187,7 @@ class WorkerThreads(JobQueue):
         self._limit = threads
         self._deadlines = Deadlines(loop) if deadlines is None else deadlines
         super().__init__()
-        # all of these are read and written with the lock held
+        # read and written only while holding the lock
         self._idle: list[_Worker] = []
         self._done: list[Job[Any]] = []
         self._threads = 0
@@ -198,35 +198,35 @@ class WorkerThreads(JobQueue):
 
     @property
     def running(self) -> int:
-        """How many jobs run, those that nobody waits for any more included."""
+        """The number of running jobs, including those whose callers have given up."""
         return self._running
 
     async def run(self, call: Callable[[], T], *, deadline: float | None, label: str, request_id: str) -> T:
-        """Call `call` in a worker thread, in a copy of the current context, and wait for it.
+        """Call `call` in a worker thread, in a copy of the current context, and wait for its result.
 
-        A thread cannot be stopped: a job that runs when its caller gives up goes on and keeps its thread. When it
-        ends, the logger ``servey.workers`` says so: a warning after a deadline, an info after a cancellation.
-        A result that is there by the time the deadline is noticed counts.
+        A thread cannot be stopped: if the caller gives up, a running job continues and occupies its thread. The logger
+        ``servey.workers`` reports its end: as a warning after a deadline, as an info after a cancellation. If the
+        result arrives before the deadline is noticed, it counts.
 
         Args:
             call: The function, without arguments.
-            deadline: When to give up, in the event loop's time (seconds); None for never. The wait for a thread
-                counts.
-            label: What the log calls the job: the action's name.
-            request_id: By what the log knows the call.
+            deadline: The deadline, in the event loop's time (seconds), including the wait for a thread; None for no
+                deadline.
+            label: The name of the job in the log: the action's name.
+            request_id: The id of the request in the log.
 
         Returns:
-            What `call` returns.
+            The result of `call`.
 
         Raises:
             OverloadedError: The deadline passed before a thread was free, and `call` will never run; or the workers
-                are closed; or the operating system has no thread to give.
+                are closed; or the operating system cannot start a thread.
             DeadlineError: The deadline passed while `call` ran.
             CancelledError: The task was cancelled. A job without a thread yet is withdrawn.
-            RuntimeError: `call` raised `StopIteration`, as in a coroutine (PEP 479), or a `BaseException` that is no
-                `Exception`: `sys.exit()` in a worker thread fails the call and ends neither the service nor the
+            RuntimeError: `call` raised `StopIteration`, as in a coroutine (PEP 479), or a `BaseException` that is not
+                an `Exception`: `sys.exit()` in a worker thread fails the call, and does not end the service or the
                 thread. The original is the ``__cause__``.
-            Exception: Whatever else `call` raises.
+            Exception: Any other error of `call`.
 
         Example:
             >>> async def main() -> int:
@@ -255,15 +255,13 @@ class WorkerThreads(JobQueue):
         return job.outcome(failure)
 
     async def drain(self, timeout: float) -> int:  # noqa: ASYNC109 - cancels nothing
-        """Wait until every job is done, those that wait for a thread included.
-
-        Jobs may still be submitted meanwhile, and are waited for too.
+        """Wait until all jobs are done, including those that wait for a thread or are submitted meanwhile.
 
         Args:
-            timeout: For how long at most, in seconds.
+            timeout: The time limit, in seconds.
 
         Returns:
-            How many jobs are not done, 0 when all are.
+            The number of jobs that are not done.
         """
         self._drained.clear()
         if self._unfinished():
@@ -273,9 +271,9 @@ class WorkerThreads(JobQueue):
         return self._unfinished()
 
     def close(self) -> None:
-        """Refuse further jobs and let the threads end, each as it becomes idle; waits for none.
+        """Refuse further jobs, and end each thread when it becomes idle, without waiting.
 
-        Jobs that are here still run. May be called from any thread, more than once, and after the loop was closed.
+        Submitted jobs still run. It may be called from any thread, more than once, and after the loop was closed.
         """
         with self._lock:
             self._closed = True
@@ -296,7 +294,7 @@ class WorkerThreads(JobQueue):
             self._threads += 1
             self._running += 1
             number = self._threads
-        # without the lock: start() waits for the thread, and the thread may want the lock
+        # without the lock: start() waits for the thread, which may need the lock
         try:
             _Worker(self, number, job).start()
         except RuntimeError as error:  # no more threads from the operating system, or the interpreter ends
@@ -308,10 +306,10 @@ class WorkerThreads(JobQueue):
             raise OverloadedError("the service has no thread to run this") from error
 
     def _hand_or_queue(self, job: Job[Any], limit: int) -> bool:
-        """With the lock held, give `job` to an idle thread or let it wait; return False for fewer than `limit`."""
+        """While holding the lock, pass `job` to an idle thread or queue it; return False below `limit` threads."""
         if self._idle:
             self._running += 1
-            self._idle.pop().hand(job)  # the last one idle: its stack and caches are warm
+            self._idle.pop().hand(job)  # the thread that became idle last: its stack and caches are warm
             return True
         if self._threads < limit:
             return False
@@ -319,18 +317,18 @@ class WorkerThreads(JobQueue):
         return True
 
     def _finish(self, worker: _Worker, job: Job[Any]) -> bool:
-        """Send a job's result, in its worker thread, and give the worker what comes next.
+        """Deliver a job's result, in its worker thread, and give the worker the next job.
 
         Returns:
-            Whether the worker is idle now and waits to be handed something.
+            Whether the worker is idle now.
         """
         with self._lock:
             job.ended = True
-        if job.given_up:  # told before it counts as done: who waited for that may end the process
-            job.tell(job.given_up)
+        if job.given_up:  # logged before the job counts as done: after a drain, the process may end
+            job.log_end(job.given_up)
         with self._lock:
-            # Append and look with the lock held, as `_deliver` takes all with the lock held: were the lock let go
-            # between, a result could be left behind that nobody is woken for.
+            # Append and check under one lock, as `_deliver` takes all results under the lock. Otherwise a result could
+            # be left behind without waking a task.
             self._done.append(job)
             wake = len(self._done) == 1
             if self._waiting:
@@ -344,7 +342,7 @@ class WorkerThreads(JobQueue):
         if wake:
             try:
                 self._loop.call_soon_threadsafe(self._deliver)
-            except RuntimeError:  # the loop is closed: nobody is left to care
+            except RuntimeError:  # the loop is closed: no task waits
                 with self._lock:
                     self._done.clear()
         return parked
@@ -353,7 +351,7 @@ class WorkerThreads(JobQueue):
         """Wake the tasks whose jobs are done, in the event loop."""
         with self._lock:
             done, self._done = self._done, []
-            quiet = not self._running  # then none waits either
+            quiet = not self._running  # then no job waits either
         for job in done:
             if not job.future.done():
                 job.future.set_result(None)
@@ -361,10 +359,10 @@ class WorkerThreads(JobQueue):
             self._drained.set()
 
     def _expire(self, job: Job[Any]) -> None:
-        """Give a job up because its deadline has passed."""
+        """Give up a job after its deadline."""
         if job.future.done():
             return
         if self._give_up(job, GivenUp.DEADLINE):
             job.future.set_result(NO_THREAD)
-        elif job.given_up is GivenUp.DEADLINE:  # else it has ended, and its result is on the way
+        elif job.given_up is GivenUp.DEADLINE:  # otherwise, it has ended, and its result is on the way
             job.future.set_result(TOO_LONG)

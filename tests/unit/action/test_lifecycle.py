@@ -152,7 +152,9 @@ def test_a_call_that_does_not_end_in_time_is_logged_and_waited_for_no_longer(cap
 
     with caplog.at_level(logging.WARNING, "servey.runtime"):
         run(main())
-    assert [record.getMessage() for record in caplog.records] == ["1 calls did not end within the time of the stop"]
+    assert [record.getMessage() for record in caplog.records] == [
+        "1 calls did not end within the time limit of the stop"
+    ]
 
 
 def test_a_trigger_that_does_not_end_is_cancelled_and_all_closes(caplog: pytest.LogCaptureFixture) -> None:

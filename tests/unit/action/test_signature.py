@@ -561,7 +561,7 @@ def test_a_reply_says_of_what():
     def f() -> Reply:
         return Reply(1)
 
-    assert told(refused(f)) == [("the Reply of f does not say of what", [line_of(f)], True)]
+    assert told(refused(f)) == [("the Reply of f has no type", [line_of(f)], True)]
 
 
 # --- documentation --------------------------------------------------------------------------------------------------

@@ -260,7 +260,7 @@ def test_nested_actions_have_a_self() -> None:
     ("which", "arguments", "error", "words"),
     [
         ("fnd", {}, LookupError, ["no action 'fnd'", "did you mean 'find'"]),
-        (dataclasses.field, {}, LookupError, ["field is no action", "@action"]),
+        (dataclasses.field, {}, LookupError, ["field is not an action", "@action"]),
         (uncached, {}, ValueError, ["uncached", "no cache_control"]),
         (mine, {"numbr": 1}, ValueError, ["mine has no parameter 'numbr'", "did you mean 'number'"]),
         (mine, {"caller": ME}, ValueError, ["mine has no parameter 'caller'"]),
