@@ -479,7 +479,7 @@ def test_a_switch_tells_what_it_takes():
     ],
 )
 def test_what_is_no_url_is_refused(variable, url):
-    with pytest.raises(SettingsError, match=f"^{variable} has .* which is no URL"):
+    with pytest.raises(SettingsError, match=f"^{variable} has .* which is not a URL"):
         Settings.from_environment({variable: url})
 
 

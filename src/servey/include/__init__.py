@@ -1,1 +1,1 @@
-"""Results of nested actions together with a result: ``?include=writer,chapters.length``."""
+"""Include results of nested actions in a result: ``?include=writer,chapters.length``."""

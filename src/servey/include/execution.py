@@ -1,8 +1,8 @@
-"""The calls that one request with ``?include=`` makes.
+"""The calls of one request with ``?include=``.
 
-What may be included of which action is found when the service is built. For one request, the names become a tree; the
-action is called, then the nested actions of all objects that the tree leads to, and then those of what these return.
-Each is a call of its own with its own access control, error and deadline; the calls of one level are made together.
+The includable actions are found when the service is built. The names of a request become a tree. First the action is
+called, then, level by level, the nested actions of the objects that the tree selects. Each call has its own access
+check, error and deadline; the calls of one level are made together.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ from servey.include.paths import Tree
 from servey.include.targets import INCLUDE, IncludeTargets
 
 MOST_CALLS = 10_000
-"""The most nested actions that are called for one request."""
+"""The largest number of nested calls for one request."""
 
 
 class CompoundDocument(msgspec.Struct, frozen=True):
-    """A result with what is included in it.
+    """A result with the included results of nested actions.
 
     Args:
         content: The JSON.
-        cache: How it may be used again.
-        private: Whether it is for its caller alone.
+        cache: How caches may reuse it.
+        private: Whether it is only for its caller.
         reply: The `Reply` of the action, without its value; its status and headers are those of the answer.
     """
 
@@ -53,11 +53,11 @@ class IncludeExecution:
     """The calls of one request.
 
     Args:
-        targets: What may be included.
+        targets: The includable actions.
         cached: The operations with a cache control, by name.
-        context: The call's surroundings.
-        max_age: How old kept results may be; see `CachedOperation.fetch`.
-        store: Whether new ones may be kept.
+        context: The call context.
+        max_age: The highest age of cached results; see `CachedOperation.fetch`.
+        store: Whether new results may be cached.
     """
 
     def __init__(
@@ -78,15 +78,15 @@ class IncludeExecution:
         self._reply: Reply[None] = Reply(None)
 
     async def run(self, operation: Operation, arguments: Any, tree: Tree) -> CompoundDocument:
-        """Call an action, and everything that is to be included in its result.
+        """Call an action, and the nested actions to include in its result.
 
         Args:
             operation: The action; `Operation.authorize` has accepted the caller.
-            arguments: Its arguments, decoded.
-            tree: What `IncludePaths.parse` returned.
+            arguments: The decoded arguments.
+            tree: The tree of `IncludePaths.parse`.
 
         Raises:
-            CallError: One of the calls failed, or its caller may not make it; none of the others goes on.
+            CallError: A call failed, or the caller may not make it; the other calls are cancelled.
         """
         context = self._context
         context.batch_loader, context.started = BatchLoader(), operation.runtime.loop.time()
@@ -100,7 +100,7 @@ class IncludeExecution:
     async def _result(
         self, operation: Operation, arguments: Any, context: CallContext, tree: Tree, *, is_whole: bool = False
     ) -> Any:
-        """Return the JSON values of a result, with what is to be included in it."""
+        """Return the JSON value of a result, with the results to include."""
         self._private = self._private or operation.is_private
         found: list[_Nested] = []
 
@@ -161,7 +161,7 @@ class IncludeExecution:
         await make_call(operation, context, lambda: operation.decode_for(item.owner, {}), execute)
 
     def _collect(self, node: Node, value: Any, wire: Any, tree: Tree, found: list[_Nested]) -> None:
-        """Collect the calls that a tree asks for of a value, whose JSON values are here, too."""
+        """Collect the calls of a tree for a value; `wire` is the JSON value of the same value."""
         if not tree or value is None or isinstance(wire, (str, int, float)):
             return
         if node.kind == "union":
@@ -186,7 +186,7 @@ class IncludeExecution:
 
 
 class _Nested(msgspec.Struct):
-    """One call: of which action, of which object, and where its result goes."""
+    """One call: its action, its object, and the JSON object for its result."""
 
     operation: Operation
     name: str
@@ -196,7 +196,7 @@ class _Nested(msgspec.Struct):
 
 
 async def _all_or_none(calls: Sequence[Coroutine[Any, Any, None]]) -> None:
-    """Return when all calls are made; raise what the first of them raised that failed, when the rest has ended."""
+    """Make all calls; if one fails, cancel the others, wait for their end, and raise the first error."""
     if len(calls) < 2:
         for call in calls:
             await call

@@ -1,4 +1,4 @@
-"""The paths of ``?include=``: read, checked against the limits, and listed for documents."""
+"""Parse the paths of ``?include=``, check them against the limits, and list them for documents."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from servey.http.settings import SelectionSettings
 from servey.include.targets import INCLUDE, IncludeTargets, objects_in
 
 Tree = dict[str, "Tree"]
-"""What is to be included: the names of members and nested actions, and below each what is to be included of it."""
+"""The names of members and nested actions, each with the tree below it."""
 
 
 class IncludePaths:
-    """Reads paths.
+    """Parses the paths of ``?include=``.
 
     Args:
-        targets: What a path can name.
+        targets: The members and nested actions that a path can name.
         limits: The limits of a request.
     """
 
@@ -28,7 +28,7 @@ class IncludePaths:
         self.targets, self._limits = targets, limits
 
     def all_of(self, operation: Operation, most: int) -> list[str] | None:
-        """Return every path that names something to include in an action's results; None for more than `most`."""
+        """Return all paths of an action's results; None if there are more than `most`."""
         found: dict[str, None] = {}
         waiting: list[tuple[str, Node]] = [("", operation.result.root)]
         while waiting:
@@ -44,14 +44,14 @@ class IncludePaths:
         return sorted(found)
 
     def parse(self, operation: Operation, given: Sequence[str]) -> Tree:
-        """Return what is to be included in the result of an action.
+        """Return the tree of nested actions to include in the result of an action.
 
         Args:
             operation: The action.
-            given: Paths, or several separated by commas; each names a nested action, after the names that lead to it.
+            given: Paths, separated by commas; each is the name of a nested action after the names of the members above.
 
         Raises:
-            InvalidError: A name is not known, or too much is asked for.
+            InvalidError: A name is unknown, or the request exceeds a limit.
         """
         tree: Tree = {}
         problems: list[Problem] = []
@@ -71,7 +71,7 @@ class IncludePaths:
         return tree
 
     def _add(self, root: Node, path: str, tree: Tree) -> str:
-        """Put a path into the tree, and return what is wrong with it; empty where nothing is."""
+        """Add a path to the tree, and return its problem; empty for none."""
         steps = path.split(".")
         if len(steps) > self._limits.max_depth:
             return f"a path of {len(steps)} names; the limit is {self._limits.max_depth}"
@@ -80,15 +80,15 @@ class IncludePaths:
             offers = [offered for node in nodes if (offered := self.targets.of(node))]
             found = [offered[step] for offered in offers if step in offered]
             if not found:
-                names = sorted({name for offered in offers for name, target in offered.items() if target.is_told})
+                names = sorted({name for offered in offers for name, target in offered.items() if target.is_shown})
                 return f"{shown(path)}: {unknown(step, names)}; you can include: {', '.join(names) or 'nothing'}"
             nodes = [node for target in found for node in target.nodes]
             is_nested = any(target.is_nested for target in found)
             tree = tree.setdefault(step, {})
-        return "" if is_nested else f"{shown(path)}: is in the answer anyway; name a nested action below it"
+        return "" if is_nested else f"{shown(path)}: is always in the answer; name a nested action below it"
 
     def _measured(self, root: Node, tree: Tree, factor: int) -> tuple[int, int]:
-        """Return how many names a tree has, and what it costs to include them."""
+        """Return the number of names in a tree, and their cost."""
         fields = cost = 0
         for name, below in tree.items():
             most = costliest = 0

@@ -1,4 +1,4 @@
-"""What may be included in the results of a service's actions; found when the service is built."""
+"""The nested actions that a request may include in the results of actions; found when the service is built."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ INCLUDE = "include"
 
 
 class IncludeTarget(msgspec.Struct):
-    """What one name in a path stands for.
+    """The members and nested actions of one name in a path.
 
     Args:
-        nodes: What it leads to: a member's type, or a nested action's result.
-        is_nested: Whether it is a nested action, so that a path may end with it.
-        is_told: Whether messages may name it: not an action that is left out of documents.
+        nodes: The types of the members, and of the nested actions' results.
+        is_nested: Whether there is a nested action, so that a path may end here.
+        is_shown: Whether messages may contain the name: not if the action is hidden in documents.
     """
 
     nodes: list[Node] = msgspec.field(default_factory=list[Node])
     is_nested: bool = False
-    is_told: bool = False
+    is_shown: bool = False
 
 
 class IncludeTargets:
@@ -47,13 +47,13 @@ class IncludeTargets:
         self._compiler = Compiler()
 
     def member_of(self, union: Node, value: Any) -> Node:
-        """Return the member of a union that a value is written as."""
+        """Return the member of a union for the encoding of a value."""
         return self._compiler.union(union).member_of(value)
 
     def of_class(self, node: Node) -> Mapping[str, Operation]:
-        """Return the nested actions of a node's class that can be included, by their names.
+        """Return the includable nested actions of a node's class, by name.
 
-        An action cannot be that takes arguments, for there is no place for them; nor one whose name a member has.
+        Actions with required arguments are not includable, nor are actions with the name of a member.
         """
         if node.kind not in ("object", "custom") or not isinstance(node.cls, type):
             return {}
@@ -69,11 +69,11 @@ class IncludeTargets:
         return self._of_classes[cls]
 
     def are_taken_by(self, operation: Operation) -> bool:
-        """Return whether callers of an action may ask for nested ones: there are some, and it has no such parameter."""
+        """Return whether an action has nested actions to include, and no own parameter ``include``."""
         return INCLUDE not in operation.arguments.parameters and bool(self.of(operation.result.root))
 
     def of(self, node: Node) -> Mapping[str, IncludeTarget]:
-        """Return what a path can name of the objects that a node is made of."""
+        """Return the names that may follow in a path after a node."""
         if id(node) not in self._targets:
             found: dict[str, IncludeTarget] = {}
             for item, _ in objects_in(node):
@@ -81,17 +81,17 @@ class IncludeTargets:
                     if self._leads_on(field.node):
                         target = found.setdefault(field.wire, IncludeTarget())
                         target.nodes.append(field.node)
-                        target.is_told = True
+                        target.is_shown = True
                 for name, nested in self.of_class(item).items():
                     target = found.setdefault(name, IncludeTarget())
                     target.nodes.append(nested.result.root)
                     target.is_nested = True
-                    target.is_told = target.is_told or nested.action.include_in_schema
+                    target.is_shown = target.is_shown or nested.action.include_in_schema
             self._targets[id(node)] = found
         return self._targets[id(node)]
 
     def reachable(self, operation: Operation) -> list[Node]:
-        """Return the classes of which something can be included in an action's results, as nodes."""
+        """Return the classes in an action's results that have includable actions, as nodes."""
         found: dict[object, Node] = {}
         waiting = [operation.result.root]
         while waiting:
@@ -103,7 +103,7 @@ class IncludeTargets:
         return [node for node in found.values() if self.of_class(node)]
 
     def _leads_on(self, root: Node) -> bool:
-        """Whether something can be included of what a node is, or of what is inside of it."""
+        """Whether a node, or a node inside of it, has includable actions."""
         if id(root) not in self._leading:
             seen: set[object] = set()
             waiting, found = [root], False
@@ -118,7 +118,7 @@ class IncludeTargets:
 
 
 def objects_in(node: Node, many: bool = False) -> Iterator[tuple[Node, bool]]:
-    """Yield the classes that a node is made of, and whether there are many objects of each."""
+    """Yield the classes in a node, and whether there are many objects of each."""
     if node.kind in ("object", "custom"):
         yield node, many
     elif node.kind == "list":

@@ -12,14 +12,14 @@ from servey.codec.schema_names import Names
 
 PREFIX = "#/components/schemas/"
 _SENT = "#/components/sent/"
-"""What the references of the input side start with until it is known which classes have two schemas."""
+"""The temporary prefix of input references, until it is known which classes have two schemas."""
 
 
 class Components:
     """Collects the schemas that a document refers to.
 
-    If input and output of a class differ (a default may be left out, a number replaces a string), the output schema has
-    the name of the class, and the input schema the name with ``Input``.
+    The input and the output of a class can differ: a default may be left out, a number may replace a string. Then the
+    output schema has the name of the class, and the input schema this name with ``Input``.
 
     Args:
         own: The document's own schemas, by name; a class with such a name gets another name.

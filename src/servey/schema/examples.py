@@ -26,7 +26,7 @@ def example_objects(values: Iterable[tuple[CheckedExample, Any]]) -> dict[str, A
 
 
 def filled(members: dict[str, Any]) -> dict[str, Any]:
-    """Return an object of the document without its empty members, schemas excepted."""
+    """Return an object of the document without its empty members, except schemas."""
     return {key: value for key, value in members.items() if value or key == "schema"}
 
 

@@ -56,7 +56,7 @@ def result_headers(operation: Operation, *, reads: bool, not_modified: bool = Fa
 
     Args:
         operation: The operation.
-        reads: Whether the method is GET; answers to others have no validators (RFC 9110 §8.8).
+        reads: Whether the method is GET; answers to other methods have no validators (RFC 9110 §8.8).
         not_modified: Whether the answer is a 304.
     """
     cached = _NOT_MODIFIED if not_modified else _CACHING if reads else _KEPT
@@ -81,11 +81,11 @@ def error_headers(operation: Operation, status: int, codes: Sequence[str]) -> He
     if status == ForbiddenError.status:
         named = operation.access_summary.scopes
         scopes = sorted((sorted(names) for names in named if names), key=lambda names: len(names))
-        told = "The scope that the token lacks (RFC 6750 §3.1), if a scope is missing."
-        return {"WWW-Authenticate": _header(told, _TEXT, _LACKS.format(" ".join(scopes[0])))} if scopes else {}
+        description = "The scope that the token lacks (RFC 6750 §3.1), if a scope is missing."
+        return {"WWW-Authenticate": _header(description, _TEXT, _LACKS.format(" ".join(scopes[0])))} if scopes else {}
     if status == TooManyRequestsError.status:
         always = list(codes) == [TooManyRequestsError.code]
-        told = "The seconds to wait before the next call."
+        description = "The seconds to wait before the next call."
         limit = _RATE_LIMIT if operation.action.rate_limit is not None else {}
-        return {"Retry-After": _header(told, _SECONDS, required=always), **limit}
+        return {"Retry-After": _header(description, _SECONDS, required=always), **limit}
     return _RATE_LIMIT_IF_COUNTED if operation.action.rate_limit is not None else {}

@@ -13,7 +13,7 @@ from servey.service import Service
 from servey.trigger.web_route import WebRoute
 
 _MOST_LISTED = 50
-"""So many paths are listed at most; nested actions that return their own class have no end of them."""
+"""The largest number of listed paths; nested actions that return their own class have endless paths."""
 
 
 class IncludeWriter:
@@ -47,7 +47,7 @@ class IncludeWriter:
 
     @property
     def operations(self) -> list[Operation]:
-        """The nested actions that can be included, once for each place."""
+        """The includable nested actions, once for each route."""
         return [operation for found in self._of.values() for operation in found]
 
     def of(self, route: WebRoute) -> Sequence[Operation]:
@@ -65,10 +65,10 @@ class IncludeWriter:
         root = route.operation.result.root
         names = ", ".join(f"`{name}`" for name in sorted(self._targets.of(root)))
         paths = self._paths.all_of(route.operation, _MOST_LISTED)
-        told = f"What to include in the answer: results of nested actions, as paths that begin with one of {names}."
+        description = f"The results of nested actions to include, as paths that begin with one of {names}."
         items = {"type": "string"} if paths is None else {"type": "string", "enum": paths}
         schema = {"type": "array", "items": items}
-        return [{"name": INCLUDE, "in": "query", "required": False, "description": told, "schema": schema}]
+        return [{"name": INCLUDE, "in": "query", "required": False, "description": description, "schema": schema}]
 
 
 def _member(name: str, operation: Operation) -> Field:

@@ -42,12 +42,12 @@ def openapi_document(
     root_path: str = "",
     visible: Container[str] | None = None,
 ) -> dict[str, Any]:
-    """Return the OpenAPI document of a service. The same service gives the same document.
+    """Return the OpenAPI document of a service. The document is the same for the same service.
 
     Args:
         service: The service; an action with ``include_in_schema=False`` is left out.
         version: The version of OpenAPI to write.
-        root_path: The path that the service is mounted at: the server's URL, unless ``SERVEY_API_SERVERS`` names some.
+        root_path: The path that the service is mounted at; it is the server's URL without ``SERVEY_API_SERVERS``.
         visible: The names of the actions to show; None for all.
 
     Example:
@@ -112,7 +112,7 @@ class _OperationWriter:
     """Writes the operation objects: one for each method of a path.
 
     Args:
-        components: Where the schemas of classes go.
+        components: Collects the schemas of classes.
         security: Writes the security requirements.
         included: Writes the parameter ``include`` and its members.
         settings: The settings of the service.
@@ -156,9 +156,9 @@ class _OperationWriter:
 
     def _input(self, route: WebRoute) -> tuple[list[dict[str, Any]], dict[str, Any]]:
         operation = route.operation
-        told = operation.signature.documentation.parameters
+        described = operation.signature.documentation.parameters
         fields = [
-            msgspec.structs.replace(field, description=told.get(field.name) or field.description)
+            msgspec.structs.replace(field, description=described.get(field.name) or field.description)
             for field in operation.arguments.root.fields
         ]
         examples = [item for item in shown_examples(operation) if item.example.error != InvalidError.code]
@@ -199,8 +199,8 @@ class _OperationWriter:
         if required:
             return filled({**found, "schema": schema, "examples": example_objects(values)})
         # tools fill in every example of a parameter, so filters would all apply at once
-        told = distinct([value for _, value in values])
-        return {**found, "schema": {**schema, "examples": told} if told else schema}
+        shown = distinct([value for _, value in values])
+        return {**found, "schema": {**schema, "examples": shown} if shown else schema}
 
     def _parameter_schema(self, field: Field, kind: TextKind, place: str) -> dict[str, Any]:
         """Return the schema of the texts that a path or a query string may have for a parameter."""
@@ -269,7 +269,7 @@ _BODILESS = {204: "Done.", 205: "Done."}
 
 
 def _as_text(schema: dict[str, Any]) -> dict[str, Any]:
-    """Return a schema for text, where a number is also a string: of a Decimal's two forms, only the string remains."""
+    """Return a schema for text, in which a number is also a string: a Decimal is only a string here."""
     found = dict(schema)
     parts: list[dict[str, Any]] = found.pop("anyOf", [])
     if any(part.get("format") == "decimal" for part in parts):

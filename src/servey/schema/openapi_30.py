@@ -1,7 +1,7 @@
-"""OpenAPI 3.0 for readers that do not know 3.1, whose schemas are JSON Schema of 2020.
+"""OpenAPI 3.0, for programs that do not know 3.1 with its JSON Schema of 2020.
 
-3.0 has its own dialect (https://spec.openapis.org/oas/v3.0.4.html, §4.7.24): null and exclusive bounds are flags, a
-reference has no siblings, and other keywords are left out.
+3.0 has its own dialect (https://spec.openapis.org/oas/v3.0.4.html, §4.7.24): null and exclusive bounds are flags, and
+a reference has no siblings. Unknown keywords are left out.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _SEVERAL = frozenset({"anyOf", "oneOf", "allOf", "prefixItems", "properties"})
 
 
 def as_openapi_30(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a document of OpenAPI 3.1 as one of 3.0."""
+    """Convert a document of OpenAPI 3.1 to 3.0."""
     return {**_walk(document), "openapi": "3.0.4"}
 
 

@@ -82,12 +82,12 @@ def problem_responses(
     takes_conditions: bool,
     included: Sequence[Operation] = (),
 ) -> dict[str, Any]:
-    """Return the response objects of an operation's errors, by status; the last is that of every other error.
+    """Return the response objects of an operation's errors, by status; the last one is for all other errors.
 
     Args:
         operation: The operation.
         types: The beginning of the ``type`` of a problem.
-        takes_tokens: Whether callers of the service have tokens; open actions refuse a bad one, too.
+        takes_tokens: Whether callers of the service have tokens; open actions refuse a bad token, too.
         takes_conditions: Whether requests may have conditions (RFC 9110 §13).
         included: The nested actions that callers may include; their errors are the operation's.
     """
@@ -102,8 +102,8 @@ def problem_responses(
             for item in shown_examples(operation)
             if item.example.error in errors
         ]
-        told = {item.example.error for item, _ in examples}
-        general = {code: {"value": error.problem(types)} for code, error in errors.items() if code not in told}
+        shown = {item.example.error for item, _ in examples}
+        general = {code: {"value": error.problem(types)} for code, error in errors.items() if code not in shown}
         headers = error_headers(operation, status, list(errors))
         found[str(status)] = _response("\n\n".join(lines), {**example_objects(examples), **general}, headers)
     unexpected = _Error.of(InternalError)
@@ -134,7 +134,7 @@ def _errors(
 
 
 def _answer(operation: Operation, item: CheckedExample, error: _Error, types: str) -> dict[str, Any]:
-    """Return the answer to an example of an error, as far as it is known without a call."""
+    """Return the answer to an example of an error, without a call."""
     if error.code == InvalidError.code:
         try:
             operation.decode(item.params)

@@ -1,6 +1,6 @@
 """Sample values for schemas without examples.
 
-Otherwise tools generate values from patterns, such as a price with sixty digits.
+Without samples, tools generate values from patterns, such as a price with sixty digits.
 """
 
 from __future__ import annotations

@@ -10,16 +10,15 @@ from servey.schema.examples import distinct
 from servey.service import Service
 
 LOGIN, BEARER, OPEN_ID = "login", "bearer", "openid"
-"""The names of the schemes; of several issuers of OpenID Connect, the second is ``openid_2``."""
-
+"""The names of the schemes; the second issuer of OpenID Connect is ``openid_2``."""
 _MOST_NAMED = 5
-"""So many actions are named in the description of a scope."""
+"""The largest number of actions in the description of a scope."""
 
 Requirements = list[dict[str, list[str]]]
 
 
 def takes_caller(operation: Operation) -> bool:
-    """Return whether a token matters: the action requires one, or gets the caller if there is one."""
+    """Return whether the action requires a token, or gets the caller if there is a token."""
     return not operation.is_open or operation.takes_caller
 
 
@@ -29,7 +28,7 @@ class SecurityWriter:
     Args:
         service: The service.
         operations: The operations of the whole document. If none of them takes a caller, there are no schemes.
-        visible: The names of the operations to show; scopes of others are left out.
+        visible: The names of the operations to show; the scopes of other operations are left out.
         names_roles: Whether every scheme may name scopes; in OpenAPI 3.0 only OAuth 2.0 may.
     """
 

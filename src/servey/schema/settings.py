@@ -44,13 +44,13 @@ class ApiSettings(SettingsPart, frozen=True, kw_only=True):
     ] = ""
 
     def problems(self, *, production: bool) -> Iterator[str]:
-        """Yield texts that are no URLs."""
+        """Yield texts that are not URLs."""
         types = (self.problem_types,) if self.problem_types else ()
         for name, urls in (("SERVEY_API_SERVERS", self.api_servers), ("SERVEY_PROBLEM_TYPES", types)):
             for url in urls:
                 if not re.fullmatch(_URL, url, re.IGNORECASE):
                     yield (
-                        f"{name} has {url!r}, which is no URL: write https://example.com/path, or a path; without "
+                        f"{name} has {url!r}, which is not a URL: write https://example.com/path, or a path, without "
                         "spaces, quotes and angle brackets"
                     )
 

@@ -1,7 +1,7 @@
-"""Coercion between GraphQL's values and JSON in the form of REST, by the model (GraphQL, September 2025, §3).
+"""Coerce between GraphQL's values and the JSON of REST, by the model (GraphQL, September 2025, §3).
 
-A GraphQL library that executes documents binds the function of each type. `Coercion` coerces the whole arguments or
-the whole result of a field, for a server that executes the document elsewhere (AppSync).
+A GraphQL library that executes documents binds the function of each type. `Coercion` coerces all arguments or the
+result of a field, if another server executes the document (AppSync).
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ Coerce = Callable[[Any], Any]
 
 
 def enum_input(enum: EnumType) -> Mapping[str, Any]:
-    """Return the JSON values of an enum by their names in GraphQL."""
+    """Return the JSON values of an enum by their GraphQL names."""
     return {item.name: item.json for item in enum.values}
 
 
 def enum_output(enum: EnumType) -> Callable[[Any], str]:
-    """Return a function from a value of an enum to its name; it takes Python's members, and JSON's values as well.
+    """Return a function from a value of an enum to its name; the value is a Python member or a JSON value.
 
     The function raises a ValueError for any other value.
     """
-    # with its type, as True equals 1
+    # the keys contain the type, because True equals 1
     names: dict[Any, str] = {(type(item.json), item.json): item.name for item in enum.values if _is_hashable(item.json)}
     names |= {(type(item.value), item.value): item.name for item in enum.values}
 
@@ -56,7 +56,7 @@ def _is_hashable(json: Any) -> bool:
 
 
 def typename_of(union: UnionType) -> Callable[[Any], str | None]:
-    """Return a function from a value of a union to the name of its type: the member as which REST would write it."""
+    """Return a function from a value of a union to the name of its type; REST would encode it as the same member."""
     names = {id(node): item.name for node, item in union.members}
     members = Compiler().union(union.node)
 
@@ -67,10 +67,10 @@ def typename_of(union: UnionType) -> Callable[[Any], str | None]:
 
 
 def members_input(named: InputType) -> Callable[[dict[str, Any]], Any]:
-    """Return a function from the members of an input object, under their names in JSON, to its JSON value.
+    """Return a function from the members of an input object, by their JSON names, to its JSON value.
 
-    Members that a caller does not give are absent: the operation has their defaults. The JSON value of a ``@oneOf`` is
-    a `Chosen`, that of a NamedTuple a list. The function raises a ValueError where a list would have a gap.
+    Members that the caller leaves out stay absent: the operation has their defaults. The value is a `Chosen` for a
+    ``@oneOf``, and a list for a NamedTuple. The function raises a ValueError if the list would have a gap.
     """
     if named.one_of:
         nodes = {field.json_name: node for field, node in zip(named.fields, named.one_of, strict=True)}
@@ -87,7 +87,7 @@ def members_input(named: InputType) -> Callable[[dict[str, Any]], Any]:
             last = max((place for place, (name, _) in enumerate(order, 1) if name in members), default=0)
             found = [members.get(name, default) for name, default in order[:last]]
             if any(item is NOTHING for item in found):
-                raise ValueError(f"{named.name}: a member is missing before one that is given")
+                raise ValueError(f"{named.name}: a member is missing before another one")
             return found
 
         return positioned
@@ -96,7 +96,7 @@ def members_input(named: InputType) -> Callable[[dict[str, Any]], Any]:
 
 
 def problem_in_graphql(problem: Problem, arguments: Sequence[InputField]) -> Problem:
-    """Return a problem of decoded arguments with the path that GraphQL's names make."""
+    """Return a problem of decoded arguments with a path of GraphQL names."""
     fields, names = arguments, list[str]()
     for part in problem.path.split("/")[1:]:
         field = next((item for item in fields if item.json_name == part), None)
@@ -115,10 +115,10 @@ class Coercion:
         self._outputs: dict[int, Coerce] = {}
 
     def arguments(self, fields: Sequence[InputField], values: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the arguments of a field as JSON under their names in JSON; an absent one stays absent.
+        """Return the arguments of a field as JSON, by their JSON names; absent arguments stay absent.
 
         Raises:
-            ValueError: A value is not one of its type.
+            ValueError: A value does not have its type.
         """
         return {item.json_name: self.input(item.ref, values[item.name]) for item in fields if item.name in values}
 
@@ -126,7 +126,7 @@ class Coercion:
         """Return the JSON value of an input value.
 
         Raises:
-            ValueError: It is not one of the type.
+            ValueError: The value does not have the type.
         """
         if value is None:
             return None
@@ -154,12 +154,13 @@ class Coercion:
         return lambda values: members(self.arguments(fields, values))
 
     def output(self, ref: Ref, value: Any) -> Any:
-        """Return the value of a result: objects by GraphQL's names, without nested actions, with ``__typename`` if
-        they are of a union.
+        """Return the value of a result, with GraphQL's names and without nested actions.
+
+        An object of a union has a ``__typename``.
 
         Raises:
-            ValueError: It is not one of the type.
-            IntRangeError: It has an int of more than 32 bits where the type is Int.
+            ValueError: The value does not have the type.
+            IntRangeError: The value of an Int has more than 32 bits.
         """
         if value is None:
             return None

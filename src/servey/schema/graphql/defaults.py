@@ -1,7 +1,7 @@
 """Convert defaults to GraphQL's form, for the schema and for examples.
 
-GraphQL cannot write every default of Python code: the keys of an object must be names, and a value must have its
-declared type. If it cannot write a default, the schema shows none, and the argument is optional.
+GraphQL cannot express every default of Python code: the keys of an object must be names, and a value must have its
+declared type. Without such a default, the schema shows an optional argument.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from servey.schema.graphql.names import has_form_of_name
 from servey.schema.graphql.scalars import scalar_coercion
 
 _DEEPEST = 50
-"""The maximum nesting of a default: readers of schemas have limits, too."""
+"""The maximum nesting of a default: programs that read schemas have limits, too."""
 
 
 def default_of(ref: Ref, json: Any) -> Any:

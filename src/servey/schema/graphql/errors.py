@@ -1,4 +1,4 @@
-"""The errors of GraphQL alone, and every error in the form of GraphQL."""
+"""The errors that only GraphQL has, and the form of all errors in GraphQL."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from servey.errors import CallError, InternalError, MalformedError
 from servey.problem_details import encodable_text, problem_details
 
 _OMITTED = frozenset({"type", "title", "detail"})
-"""The members of problem details that an error of GraphQL does not have, or has elsewhere."""
+"""The members of problem details that are not among the extensions of a GraphQL error."""
 
 
 class UnknownDocumentError(MalformedError):
-    """A persisted GraphQL document is named that is not known here, or one is sent where only those are executed."""
+    """The service does not know the persisted GraphQL document, or the request has a document and must name one."""
 
     code = "persisted_query_not_found"
 
 
 class IntRangeError(InternalError):
-    """A result is an int of more than the 32 bits of GraphQL's ``Int``: its action has to declare `servey.BigInt`."""
+    """A result is an int of more than the 32 bits of GraphQL's ``Int``; its action must declare `servey.BigInt`."""
 
     code = "int_range"
 
@@ -30,8 +30,8 @@ GRAPHQL_ERRORS: tuple[type[CallError], ...] = (UnknownDocumentError, IntRangeErr
 def error_of(error: CallError, request_id: str) -> dict[str, Any]:
     """Return a `CallError` as an error of a response (GraphQL, September 2025, §7.1.6).
 
-    Its ``extensions`` are the members of its problem details: ``code``, ``status``, ``errors``, ``request_id``, …; and
-    the ``headers`` that it has over HTTP, where an answer is of one call alone.
+    Its ``extensions`` are the members of its problem details (``code``, ``status``, ``errors``, ``request_id``, …) and
+    its HTTP ``headers``, because one answer contains the errors of several calls.
     """
     members = {name: value for name, value in problem_details(error, request_id).items() if name not in _OMITTED}
     if error.headers:

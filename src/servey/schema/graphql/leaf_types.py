@@ -82,7 +82,7 @@ def is_choice(node: Node) -> bool:
 
 
 def _is_big(tp: Any) -> bool:
-    """Whether a type is `BigInt`, by whatever name."""
+    """Whether a type is `BigInt` or another name for it."""
     while tp is not BigInt:
         if isinstance(tp, typing.NewType):
             tp = tp.__supertype__

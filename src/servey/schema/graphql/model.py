@@ -22,7 +22,7 @@ class _Nothing:
 
 
 NOTHING: Final = _Nothing()
-"""The default of an argument without one, or whose default GraphQL cannot express."""
+"""Marks an argument that has no default, or a default that GraphQL cannot express."""
 
 QUERY, MUTATION, SERVICE = "Query", "Mutation", "_Servey"
 """The names of the roots, and of the type of `SERVICE_FIELD`."""
@@ -38,7 +38,7 @@ class Scalar(msgspec.Struct, frozen=True):
 
 
 JSON: Final = Scalar("JSON")
-"""The scalar for values that no other type of GraphQL fits."""
+"""The scalar for values that fit no other GraphQL type."""
 
 
 class EnumValue(msgspec.Struct, frozen=True):
@@ -64,11 +64,11 @@ class EnumType(msgspec.Struct, eq=False):
 
 
 class ObjectType(msgspec.Struct, eq=False):
-    """An object type: of a class that actions return.
+    """An object type, for a class that actions return.
 
     Args:
         name: Its name.
-        description: From the class's docstring.
+        description: The prose of the class's docstring.
         cls: The class; None for the roots.
         fields: Its fields.
     """
@@ -84,8 +84,8 @@ class UnionType(msgspec.Struct, eq=False):
 
     Args:
         name: Its name.
-        description: What it is.
-        members: Each with the node of its class.
+        description: Its description.
+        members: The members, each with the node of its class.
         node: The node of the union.
     """
 
@@ -96,15 +96,15 @@ class UnionType(msgspec.Struct, eq=False):
 
 
 class InputType(msgspec.Struct, eq=False):
-    """An input object type: of a class that actions take, or ``@oneOf`` of a union of such.
+    """An input object type, for a class that actions take, or a ``@oneOf`` for a union of such classes.
 
     Args:
         name: Its name.
-        description: From the class's docstring.
+        description: The prose of the class's docstring.
         fields: Its fields.
         one_of: The nodes of a union's members, in the order of the fields; empty for a class.
-        positions: Whether JSON has its members in an array (a `NamedTuple`).
-        tags: Members that tell the classes of a union apart: JSON needs them, a caller of GraphQL may leave them out.
+        positions: Whether its JSON is an array (a `NamedTuple`).
+        tags: The members that distinguish the classes of a union; JSON needs them, a GraphQL client may leave them out.
     """
 
     name: str
@@ -135,7 +135,7 @@ class Ref(msgspec.Struct, frozen=True):
         return self.to.named if isinstance(self.to, Ref) else self.to
 
     def or_null(self) -> Ref:
-        """Return the same with null as one of its values."""
+        """Return the same reference with null as one of its values."""
         return self if self.nullable else Ref(self.to, True)
 
 
@@ -147,8 +147,8 @@ class InputField(msgspec.Struct, eq=False):
         json_name: Its name in JSON.
         ref: Its type.
         default: Its default in GraphQL's form, as JSON, or `NOTHING`.
-        description: What it is for.
-        json_default: The default in REST's form: the value of an enum, members by their names in JSON.
+        description: Its description.
+        json_default: The default in REST's form: the value of an enum, members by their JSON names.
     """
 
     name: str
@@ -164,15 +164,15 @@ class OutputField(msgspec.Struct, eq=False):
 
     Args:
         name: Its name.
-        json_name: Its name in JSON; that of its function for an action.
+        json_name: Its name in JSON; for an action, the name of its function.
         ref: Its type.
-        description: What it is.
+        description: Its description.
         read: Returns the value of a plain member of an object; it ignores a second argument. For an action, it converts
-            the result, where no scalar can.
+            the result if no scalar can.
         operation: The action that it calls; None for a plain member.
         nested: Whether it is a nested action.
-        arguments: What the action takes.
-        deprecated: Whether callers should stop using it.
+        arguments: The arguments of the action.
+        deprecated: Whether clients should stop using it.
     """
 
     name: str
@@ -192,7 +192,7 @@ class Model(msgspec.Struct, eq=False):
     Args:
         query: The root of queries.
         mutation: The root of mutations.
-        types: Every other type, in the order in which it was found.
+        types: All other types, in the order in which they were found.
     """
 
     query: ObjectType

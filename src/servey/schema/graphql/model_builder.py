@@ -43,18 +43,18 @@ _OF_SCHEMA = {"string": "String", "integer": "BigInt", "number": "Float", "boole
 
 
 def build_model(service: Service) -> Model:
-    """Return the model of what `service` serves by GraphQL.
+    """Return the GraphQL model of a service.
 
     Raises:
-        DefinitionError: GraphQL cannot express something; one error has all such problems.
+        DefinitionError: GraphQL cannot express an action; the error has all such problems.
     """
     return _ModelBuilder(service).build()
 
 
 def root_of(operation: Operation) -> Root | None:
-    """Return whether an action is a query or a mutation; None if GraphQL does not have it at its root.
+    """Return whether an action is a query or a mutation; None if it is not a root field.
 
-    The first web trigger decides. A nested action is a field of its class, whatever its triggers are.
+    The first web trigger decides. A nested action is always a field of its class.
     """
     if operation.signature.owner is not None or not operation.action.include_in_schema:
         return None
@@ -71,7 +71,7 @@ def _web_trigger(operation: Operation) -> WebTrigger | None:
 
 
 class _ModelBuilder:
-    """Builds the model of one service: an output type and an input type of each class, as far as they are used."""
+    """Builds the model of one service, with the output and input types that it uses."""
 
     def __init__(self, service: Service) -> None:
         self._operations = tuple(service.operations.values())
@@ -101,7 +101,7 @@ class _ModelBuilder:
         return Model(query, mutation, self._types)
 
     def _add_action(self, owner: ObjectType, operation: Operation, *, nested: bool) -> None:
-        """Add the field of an action, or its problem to the problems."""
+        """Add the field of an action, or collect its problem."""
         before, self._current = self._current, operation
         try:
             self._add(owner, self._action_field(operation, nested=nested))
@@ -125,7 +125,7 @@ class _ModelBuilder:
         owner.fields.append(field)
 
     def _check_unique(self, fields: Sequence[OutputField | InputField], problem: str) -> None:
-        """Check that the last field has another name than those before it."""
+        """Check that no other field has the name of the last one."""
         name = fields[-1].name
         if any(other.name == name for other in fields[:-1]):
             raise self._error(f"{problem} called {name!r}", "rename one")
@@ -134,7 +134,7 @@ class _ModelBuilder:
         """Return the name of a field or an argument."""
         found = camel_case(name)
         if not is_name(found):
-            raise self._error(f"{kind} is called {name!r}, and GraphQL has no such name", "rename it")
+            raise self._error(f"{kind} is called {name!r}, which is not a valid name in GraphQL", "rename it")
         return found
 
     # --- actions ----------------------------------------------------------------------------------------------
@@ -158,7 +158,7 @@ class _ModelBuilder:
         )
 
     def _arguments(self, operation: Operation, *, nested: bool) -> tuple[InputField, ...]:
-        """Return the arguments of an action, without the object of a nested one."""
+        """Return the arguments of an action, without the object of a nested action."""
         signature = operation.signature
         described = signature.documentation.parameters
         found: list[InputField] = []
@@ -302,7 +302,7 @@ class _ModelBuilder:
             self._inputs[key] = None
             self._types.remove(built)
         elif _needs_itself(built):
-            raise self._error(f"every {built.name} must contain another one, without end", "let that part be None")
+            raise self._error(f"every {built.name} must contain another one, without end", "allow None for that part")
         return self._inputs[key]
 
     def _input_field(self, member: Member, kind: str) -> InputField:
@@ -328,7 +328,7 @@ class _ModelBuilder:
 
 
 def _set_tags(one_of: InputType) -> None:
-    """Let JSON have the default by which an engine, such as pydantic, distinguishes the members of a union."""
+    """Add the defaults by which an engine, such as pydantic, distinguishes the members of a union, to the JSON."""
     for field, node in zip(one_of.fields, one_of.one_of, strict=True):
         member = field.ref.to
         if node.custom is not None and isinstance(member, InputType):
@@ -340,7 +340,7 @@ def _set_tags(one_of: InputType) -> None:
 
 
 def _needs_itself(built: InputType) -> bool:
-    """Whether every object of a type has another object of the type in it, without an end (GraphQL §3.10)."""
+    """Whether every object of a type must contain another one of the type, without end (GraphQL §3.10)."""
     waiting, seen = [built], set[int]()
     while waiting:
         for field in waiting.pop().fields:
@@ -356,7 +356,7 @@ def _needs_itself(built: InputType) -> bool:
 
 
 def _is_converted(node: Node, ref: Ref) -> bool:
-    """Whether the codec of a type writes its values, since no scalar knows the type."""
+    """Whether the codec of a type encodes its values, because no scalar knows the type."""
     return isinstance(ref.named, Scalar) and (ref.named == JSON or _has_custom_type(node))
 
 

@@ -1,4 +1,4 @@
-"""Names in GraphQL, made from Python's."""
+"""Make GraphQL names from Python names."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def pascal_case(name: str) -> str:
 
 
 def ascii_name(name: str) -> str:
-    """Return a name with the characters that GraphQL allows in names (September 2025, §2.1.9), as far as possible."""
+    """Replace the characters that GraphQL does not allow in names (September 2025, §2.1.9)."""
     if name.isascii() and is_name(name):
         return name
     letters = "".join(c for c in unicodedata.normalize("NFKD", name) if not unicodedata.combining(c))
@@ -46,7 +46,7 @@ def ascii_name(name: str) -> str:
 
 
 def is_name(name: str) -> bool:
-    """Whether a schema may have a name: GraphQL reserves those that begin with two underscores."""
+    """Whether a schema may use a name: GraphQL reserves names that begin with two underscores."""
     return has_form_of_name(name) and not name.startswith("__")
 
 
@@ -67,7 +67,7 @@ class TypeNames:
             self._names.of(("reserved", name), name)
 
     def of(self, key: object, name: str) -> str:
-        """Return the name of the type with a key: `name`, or a longer one if another type has that."""
+        """Return the name of the type with a key: `name`, or a longer name if another type has this one."""
         return self._names.of(key, name)
 
     def of_class(self, node: Node) -> str:
@@ -80,5 +80,5 @@ class TypeNames:
 
 
 def class_key(node: Node) -> object:
-    """Return what equal classes share: a generic class has a type for each of its arguments."""
+    """Return a key that equal classes share: a generic class has a type for each of its arguments."""
     return node.identity if node.kind == "object" or node.flavor == "namedtuple" else node.type

@@ -1,4 +1,4 @@
-"""The scalars of a schema, and how their values are coerced (GraphQL, September 2025, §3.5).
+"""The scalars of a schema, and the coercion of their values (GraphQL, September 2025, §3.5).
 
 Input coercion checks a JSON value and returns JSON: the operation decodes arguments, as in every transport. In that
 JSON, a number with a fraction or an exponent may be a `Decimal` with all its digits (`servey.codec.numbers`).
@@ -43,7 +43,7 @@ class ScalarCoercion(msgspec.Struct, frozen=True):
         name: Its name.
         description: What its values look like.
         output: Coerces a value of a result to JSON. Raises a ValueError, or an IntRangeError for a large int.
-        input: Coerces a JSON value of an argument. Raises a ValueError whose message is for the caller.
+        input: Coerces a JSON value of an argument. Raises a ValueError with a message for the caller.
         url: The URL of its specification (GraphQL §3.5.5).
     """
 
@@ -63,7 +63,7 @@ _CODED: Mapping[str, tuple[Any, str, str | None]] = {
     "Decimal": (decimal.Decimal, "A decimal number, written as a string; read from a number as well.", None),
     "Base64": (bytes, "Bytes in base64.", "https://www.rfc-editor.org/rfc/rfc4648"),
 }
-"""The scalars that a codec reads and writes: type, description, and URL of the specification."""
+"""The scalars with a codec: type, description, and URL of the specification."""
 
 SCALAR_NAMES: Mapping[type, str] = {
     **{str: "String", int: "Int", float: "Float", bool: "Boolean", type(None): "Void", bytearray: "Base64"},

@@ -110,7 +110,7 @@ def test_a_named_tuple_is_a_list_in_json_without_what_is_not_given_at_its_end():
     found = field_of(go).arguments
     assert Coercion().arguments(found, {"place": {"row": 1}}) == {"place": [1]}
     assert Coercion().arguments(found, {"place": {"row": 1, "note": "x"}}) == {"place": [1, 1, "x"]}
-    with pytest.raises(ValueError, match="a member is missing before one that is given"):
+    with pytest.raises(ValueError, match="a member is missing before another one"):
         Coercion().arguments(found, {"place": {"column": 2}})
 
 
