@@ -53,15 +53,15 @@ _CORS_SHOWN = (
     *("Age", "Cache-Status", "ETag", "Location", "RateLimit", "RateLimit-Policy", "Retry-After", "WWW-Authenticate"),
     "X-Request-ID",
 )
-"""The headers that pages of other origins may send and see; those that they always may are not among them."""
+"""The headers that pages of other origins may send and read, besides those that they always may."""
 
 
 @runtime_checkable
 class StarletteExtension(Protocol):
-    """What a plugin has besides `servey.plugin.Plugin` to add to the application."""
+    """A plugin that adds routes to the application."""
 
     def starlette_routes(self, service: Service) -> Sequence[BaseRoute]:
-        """Return routes of its own."""
+        """Return the routes of the plugin."""
         ...
 
 
@@ -98,7 +98,7 @@ class _RefusedPreflight(Response):
 
 
 class ServiceApplication(Starlette):
-    """A real `Starlette` whose actions are found before its routes; CORS is outside everything else."""
+    """A `Starlette` application. Requests for actions do not reach its routes; CORS is the outermost middleware."""
 
     def __init__(self, service: Service, table: ActionTable, problems: Problems, **arguments: Any) -> None:
         lifespan = arguments.pop("lifespan")
@@ -114,7 +114,7 @@ class ServiceApplication(Starlette):
         return [*(ActionRoute(path, self._table) for path in self._table.paths), *self.router.routes]
 
     def build_middleware_stack(self) -> ASGIApp:
-        """Return the stack: CORS, then the actions where no middleware stands before them, then Starlette's."""
+        """Return the stack: CORS, then the actions (if there is no user middleware), then the stack of Starlette."""
         own = self.user_middleware
         self.user_middleware = [item for each in own for item in (Middleware(Contained), each)]
         try:
@@ -126,7 +126,7 @@ class ServiceApplication(Starlette):
             stack = self._table.before(stack)  # without Starlette's error middleware: an endpoint answers every error
         settings = self.service.settings
         if settings.http.cors_origins:
-            # outermost, so that errors carry the headers too and a page can read them
+            # outermost, so that errors have the headers, too, and a page can read them
             stack = _Cors(
                 stack,
                 problems=self._problems,
@@ -148,29 +148,29 @@ def create_app(
     serves: bool = False,
     debug: bool = False,
 ) -> Starlette:
-    """Return the application that serves `service`: its actions, their documents, health checks, what plugins add.
+    """Return the application of a service: actions, their documents, health checks, and routes of plugins.
 
-    It works inside another application too, ``Mount("/api", create_app(service))``; as Starlette runs no lifespan
-    of a mounted application, enter ``service.serving()`` in the outer one's.
+    You can mount it in another application: ``Mount("/api", create_app(service))``. Starlette does not run the lifespan
+    of a mounted application, so enter ``service.serving()`` in the lifespan of the outer application.
 
     Args:
         service: The service.
         routes: Your routes. They come after actions with a fixed path and the server's routes; ``Mount("/", …)`` gets
             all other requests.
-        middleware: Middleware around everything but CORS; that of plugins is inside of it.
+        middleware: Middleware around everything except CORS; the middleware of plugins is inside of it.
         lifespan: Your lifespan, entered when the service runs.
-        serves: Whether the application's lifespan also starts triggers that begin calls by themselves, such as
-            schedules: `Service.serving`. A server passes True; an application for tests does not.
+        serves: Whether the application's lifespan also starts triggers that begin calls themselves, such as schedules
+            (`Service.serving`). A server passes True; an application for tests does not.
         debug: Starlette's `debug`, for your routes; actions never show a traceback.
 
     Raises:
         DefinitionError: An action or one of your routes has a path of the server, or both have the same path.
-        SettingsError: The keys that tokens are verified with are not good enough, or needed and not there.
-        MissingExtraError: Starlette is not installed, or what keeps the results of actions.
+        SettingsError: A key that verifies tokens is too weak or missing.
+        MissingExtraError: Starlette is not installed, or the package of the result store.
     """
 
     async def to_docs(request: Request) -> Response:
-        # a person who opens the address that the terminal shows; the last route, so that anything else goes first
+        # for a user who opens the address from the terminal; the last route, so that all others go first
         if "text/html" not in request.headers.get("accept", ""):
             raise HTTPException(404)
         return Response(status_code=307, headers={"Location": DOCS_PATH.removeprefix("/"), "Vary": "Accept"})
@@ -186,7 +186,7 @@ def create_app(
     service.authentication.check_keys()
     service.warn_of_resources()
     if any(cached.results is not None for cached in service.cached.values()):
-        _ = service.result_store  # what is not installed is told now, and not to the first caller
+        _ = service.result_store  # reports a missing package now, not at the first call
     described = [*document_routes(service), *docs_routes(service)] if service.settings.api.docs else []
     login = login_routes(service)
     own: list[BaseRoute] = [Route(LIVENESS_PATH, live), Route(READINESS_PATH, ready), *login, *described]
@@ -199,9 +199,9 @@ def create_app(
     check_claims(service, own_claims, further_claims)
     problems = Problems(service.settings)
 
-    def handler(told: Callable[[Any], CallError | Response]) -> Callable[[Request, Exception], Awaitable[Response]]:
+    def handler(convert: Callable[[Any], CallError | Response]) -> Callable[[Request, Exception], Awaitable[Response]]:
         async def answer(request: Request, exception: Exception) -> Response:
-            error = told(exception)
+            error = convert(exception)
             if isinstance(error, Response):
                 return error
             current = CURRENT_REQUEST.get()
@@ -248,7 +248,7 @@ _CODES = {error.status: error.code for error in reversed(CALL_ERRORS)}
 
 
 class _StatusError(CallError):
-    """An `HTTPException` of Starlette's as a problem."""
+    """An `HTTPException` of Starlette as a problem."""
 
     def __init__(self, exception: HTTPException) -> None:
         super().__init__()

@@ -43,7 +43,7 @@ def policy(directives: Mapping[str, Sequence[str]]) -> str:
     """Return the Content-Security-Policy of a page.
 
     Args:
-        directives: Directives that differ from those of every page, each with its sources.
+        directives: The directives that differ from the common ones, each with its sources.
     """
     named = {**_POLICY, **directives}
     return "; ".join(" ".join(dict.fromkeys((name, *sources))) for name, sources in named.items())
@@ -76,14 +76,14 @@ class BrowserPages:
             "X-Content-Type-Options": "nosniff",
         }
         if not self._assets.are_there:
-            _log.error("%s can only say: %s", path, MissingAssetsError())
+            _log.error("%s can only show: %s", path, MissingAssetsError())
 
     def page(self, name: str, assets: str, parts: Mapping[str, str]) -> Page:
         """Return a page.
 
         Args:
             name: The file of its template.
-            assets: Where its assets are, relative to the page.
+            assets: The path of its assets, relative to the page.
             parts: The variable parts of the template, as HTML.
 
         Raises:

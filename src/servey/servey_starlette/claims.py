@@ -16,7 +16,7 @@ class Claim(msgspec.Struct, frozen=True):
     """The paths that a route serves.
 
     Args:
-        path: The path; ``*`` at its end stands for all paths that begin so.
+        path: The path; a final ``*`` includes all paths with this prefix.
         methods: The methods; None for all.
         label: The route as text, for messages.
         where: The ``file:line`` of its endpoint; empty if unknown.
@@ -42,7 +42,7 @@ def claims_of(routes: Iterable[BaseRoute], prefix: str = "") -> tuple[Claim, ...
     """Return the paths that routes claim.
 
     A route without a fixed prefix (``Mount("/", app)``, ``Route("/{path:path}")``) claims nothing: it gets the requests
-    that nothing else serves. A websocket route claims nothing, because it serves no HTTP requests. The routes inside
+    that no other route serves. A websocket route claims nothing, because it serves no HTTP requests. The routes inside
     such a mount, or inside a `Host`, claim their paths as usual.
 
     Args:
@@ -82,10 +82,10 @@ def check_claims(service: Service, own: Sequence[Claim], further: Sequence[Claim
     Args:
         service: The service, with its actions.
         own: The claims of the server's routes.
-        further: The claims of the user's routes: those of plugins and of `create_app`.
+        further: The claims of the routes of plugins and of `create_app`.
 
     Raises:
-        DefinitionError: Some paths are claimed twice. It lists all of them.
+        DefinitionError: Paths are claimed twice; the error lists all of them.
     """
     problems = [
         DefinitionError(

@@ -37,7 +37,7 @@ def docs_routes(service: Service) -> list[BaseRoute]:
     return [
         Route(DOCS_PATH, docs.docs),
         Route(ERRORS_PATH, docs.errors),
-        # relative as all addresses are: the full path may be unknown here
+        # relative, because the full path may be unknown here
         Route(f"{DOCS_PATH}/", redirect("../docs")),
         Route(f"{ERRORS_PATH}/", redirect("../errors")),
         Route(f"{DOCS_PATH}/assets/{{id}}/{{name:path}}", docs.pages.asset),
@@ -87,9 +87,9 @@ class _Docs:
 
 
 def _origin(server: str) -> str:
-    """Return a server's origin in the form of a Content-Security-Policy; empty for a reference to this one.
+    """Return a server's origin in the form of a Content-Security-Policy; empty for a relative reference.
 
-    The policy has no form for IPv6 addresses, nor for placeholders in a server's URL.
+    The policy cannot express IPv6 addresses or placeholders in a URL.
     """
     from urllib.parse import urlsplit
 

@@ -17,7 +17,7 @@ BROKEN = (
 )
 
 SUFFIXES = {"br": ".br", "gzip": ".gz"}
-"""The encodings that a file is stored in besides its own, the smallest first."""
+"""The content encodings of stored files, the smallest first."""
 
 
 class MissingAssetsError(ServeyError):
@@ -28,7 +28,7 @@ class MissingAssetsError(ServeyError):
 
 
 class Stored(msgspec.Struct, frozen=True):
-    """A file as it is stored."""
+    """A stored file."""
 
     size: int
     sha256: str
@@ -38,14 +38,14 @@ class Asset(Stored, frozen=True):
     """A file that the pages load.
 
     Args:
-        size: Bytes, not encoded.
-        sha256: Its hash, not encoded.
+        size: The size in bytes, without encoding.
+        sha256: The hash, without encoding.
         name: The path below the directory of assets.
         type: The media type.
-        package: The npm package that it comes from, or servey.
-        version: That package's version.
-        license: That package's licence, an SPDX expression.
-        encodings: The same by content encoding.
+        package: The npm package of the file, or servey.
+        version: The version of the package.
+        license: The licence of the package, an SPDX expression.
+        encodings: The encoded files by content encoding.
     """
 
     name: str
@@ -57,7 +57,7 @@ class Asset(Stored, frozen=True):
 
 
 class Manifest(msgspec.Struct, frozen=True):
-    """All assets; `id` changes when one of them does."""
+    """All assets; `id` changes with any of them."""
 
     id: str
     assets: tuple[Asset, ...]
@@ -79,7 +79,7 @@ class Assets:
         """The manifest.
 
         Raises:
-            MissingAssetsError: There is none, or it cannot be read.
+            MissingAssetsError: The manifest cannot be read.
         """
         try:
             return msgspec.json.decode(self._read("manifest.json"), type=Manifest)
@@ -91,18 +91,18 @@ class Assets:
         return {asset.name: asset for asset in self.manifest.assets}
 
     def find(self, identifier: str, name: str) -> Asset | None:
-        """Return the asset of this name, if `identifier` is that of the installed assets."""
+        """Return the asset of a name, if `identifier` is the id of the installed assets."""
         return self._by_name.get(name) if identifier == self.manifest.id else None
 
     def path(self, asset: Asset, encoding: str) -> str:
-        """Return the file of an asset in an encoding; empty for the file without one."""
+        """Return the path of an asset in an encoding; an empty encoding is the plain file."""
         return self._path(asset.name + SUFFIXES.get(encoding, ""))
 
     def page(self, name: str) -> Template:
         """Return the template of a page.
 
         Raises:
-            MissingAssetsError: It cannot be read.
+            MissingAssetsError: The template cannot be read.
         """
         try:
             return Template(self._read(name).decode())

@@ -22,7 +22,7 @@ class Entry(msgspec.Struct, frozen=True):
         status: The HTTP status.
         exit_code: The exit code of the command line.
         meaning: The first paragraph of the class's docstring, as Markdown.
-        actions: The actions that declare it, by name.
+        actions: The names of the actions that declare it.
     """
 
     code: str
@@ -94,5 +94,5 @@ def _articles(entries: Iterable[Entry], taken: set[str], everywhere: int) -> Ite
 
 
 def _inline(text: str) -> str:
-    """Return a paragraph of Markdown as HTML: code spans as code, everything else as text."""
+    """Return a paragraph of Markdown as HTML, with code spans."""
     return "".join(f"<code>{escape(part)}</code>" if is_code else escape(part) for part, is_code in spans(text))

@@ -1,6 +1,6 @@
 """The OpenAPI document over HTTP: written once, compressed once, with a 304 for clients that have it.
 
-With a token, the document shows only the actions that the token's bearer may call.
+With a token, the document shows only the actions that the caller may call.
 """
 
 from __future__ import annotations
@@ -32,11 +32,10 @@ from servey.service import Service
 DOCUMENT_PATH = "/openapi.json"
 
 _KEPT = 16
-"""So many documents are kept of those that show all, one for each root path, which a proxy may make up; and so many of
-those that show what somebody may call."""
-
+"""The largest number of cached documents with all actions (one for each root path, which a proxy may choose), and of
+cached documents for callers with a token."""
 _Which = tuple[str, frozenset[str] | None]
-"""Which document: the root path, and the names of the actions that it shows; None for all."""
+"""The key of a document: the root path, and the names of the actions that it shows; None for all."""
 
 _WHOLE: _Which = ("", None)
 
@@ -49,8 +48,8 @@ class _Written(NamedTuple):
 class _Documents:
     """The last requested documents of one service.
 
-    Tokens with other scopes need other documents, so there may be many, and each takes time to write. One thread writes
-    them, one at a time; waiting requests occupy no thread.
+    Tokens with different scopes need different documents, so there may be many. One thread writes them, one at a time;
+    waiting requests occupy no thread.
 
     Args:
         service: The service.
@@ -66,10 +65,10 @@ class _Documents:
         self._turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
 
     async def etag(self, which: _Which) -> str:
-        """Return the entity tag of a document, without writing the document: it follows from that of the whole.
+        """Return the entity tag of a document, without writing it: the tag depends on the document with all actions.
 
         Raises:
-            OverloadedError: Too many others are to be written.
+            OverloadedError: Too many other documents wait.
         """
         if not self._tag:
             self._tag = hashlib.sha256((await self.get(_WHOLE)).plain).digest()
@@ -78,10 +77,10 @@ class _Documents:
         return hashlib.sha256(self._tag + msgspec.msgpack.encode((root_path, names))).hexdigest()[:32]
 
     async def get(self, which: _Which) -> _Written:
-        """Return a document. A thread writes it, so that a big one does not block other requests.
+        """Return a document. A thread writes it, so that a large document does not block other requests.
 
         Raises:
-            OverloadedError: Too many others are to be written.
+            OverloadedError: Too many other documents wait.
         """
         if (found := self._find(which)) is not None:
             return found
@@ -92,7 +91,7 @@ class _Documents:
             async with asyncio.timeout(self._service.settings.calls.timeout):
                 await turn.acquire()
         except TimeoutError as error:
-            raise OverloadedError("too many documents are asked for") from error
+            raise OverloadedError("too many requests wait for documents") from error
         try:
             return self._find(which) or await run_in_threadpool(self._write, which)
         finally:
@@ -158,11 +157,11 @@ async def _visible(service: Service, request: Request) -> frozenset[str]:
     """Return the names of the actions that the caller of a request may call.
 
     Raises:
-        UnauthorizedError: The token is not good.
+        UnauthorizedError: The token is not valid.
         DeadlineError: The authorizers or the access controls take too long.
     """
     request_id = request_id_of(dict(request.scope["headers"]))
-    # one deadline for all of them, as for one call
+    # one deadline for all access checks, as for one call
     context = CallContext(Origin.NETWORK, "rest", request_id)
     deadline = service.runtime.loop.time() + service.settings.calls.timeout
     context.authorization = await authenticated(request.scope, service, context, deadline)

@@ -1,4 +1,4 @@
-"""What REST adds to a service. Light: Starlette itself is imported by `app` when an application is made."""
+"""The plugin of REST. It does not import Starlette; `app` does when an application is created."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ def plugin_middleware(service: Service) -> list[Middleware]:
     """Return the middleware of all plugins, the outermost first.
 
     Raises:
-        DefinitionError: A plugin returns something else than a class or a function.
+        DefinitionError: A plugin returns an object that is not a class or a function.
     """
     found: list[Middleware] = []
     for plugin in service.plugins:

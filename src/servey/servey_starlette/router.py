@@ -1,4 +1,4 @@
-"""Starlette's routing with the actions in front of its routes."""
+"""Starlette's router, with the actions before its routes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from servey.http.routing_table import ActionPath, ActionTable
 class ActionRoute(BaseRoute):
     """One path of actions as a Starlette route, for instrumentations that read the routes of an application.
 
-    Routing itself uses only the `ActionTable`.
+    The routing itself uses only the `ActionTable`.
 
     Args:
         action_path: The path.
@@ -26,7 +26,7 @@ class ActionRoute(BaseRoute):
 
     Attributes:
         path: The path or path template.
-        path_format: The same; FastAPI's name for it.
+        path_format: The same, under the name that FastAPI uses.
         methods: The methods of the actions with this path.
     """
 
@@ -47,12 +47,12 @@ class ActionRoute(BaseRoute):
         return Match.FULL if scope["method"] in self.methods else Match.PARTIAL, found
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve what `matches` has matched."""
+        """Serve a request that `matches` has matched."""
         await scope["endpoint"](scope, receive, send)
 
 
 class Contained:
-    """ASGI middleware that turns a `SystemExit` of an application into an `Exception`, so that it can run in a task.
+    """ASGI middleware that turns a `SystemExit` of an application into an `Exception`, which does not end the server.
 
     Args:
         app: The application, a route or a middleware.
@@ -62,7 +62,7 @@ class Contained:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve; a `SystemExit` or `KeyboardInterrupt` becomes a `RuntimeError`, which the caller sees as a 500."""
+        """Serve; a `SystemExit` or `KeyboardInterrupt` becomes a `RuntimeError`, and the client gets a 500."""
         try:
             await self._app(scope, receive, send)
         except BaseException as error:
@@ -72,7 +72,7 @@ class Contained:
 
 
 class ActionRouter(Router):
-    """Starlette's router with the actions in front of its routes.
+    """Starlette's router, with the actions before its routes.
 
     Args:
         table: The actions.
@@ -84,10 +84,10 @@ class ActionRouter(Router):
         self._app = table.before(Contained(super().__call__))
 
     async def lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve the lifespan; an error of servey's own tells itself, without a traceback of the framework's."""
+        """Serve the lifespan; report errors of servey without a traceback of the framework."""
 
         async def send_brief(message: MutableMapping[str, Any]) -> None:
-            error = sys.exc_info()[1]  # Starlette sends while it handles what was raised
+            error = sys.exc_info()[1]  # Starlette sends while it handles the exception
             if message["type"] == "lifespan.startup.failed" and isinstance(error, ServeyError):
                 message = {**message, "message": str(error)}
             await send(message)

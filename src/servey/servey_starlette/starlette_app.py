@@ -1,4 +1,4 @@
-"""The application of the service that the environment describes, for any ASGI server.
+"""The application of a service that is configured by the environment, for any ASGI server.
 
 uvicorn servey.servey_starlette.starlette_app:app
 """

@@ -1,1 +1,1 @@
-"""GraphQL: the same actions as one schema, made by Strawberry, executed by graphql-core, served by Starlette."""
+"""GraphQL: the same actions as one schema. Strawberry makes it, graphql-core executes it, Starlette serves it."""

@@ -1,6 +1,6 @@
-"""The functions of a schema of graphql-core: how fields are resolved, and how values are coerced.
+"""Set the functions of a graphql-core schema: the resolvers of fields and the coercion of values.
 
-A function of one line reads a plain member: a resolver of Strawberry takes several times as long. A resolver of
+A one-line function reads a plain member: a resolver of Strawberry takes several times as long. A resolver of
 `servey_strawberry.calls` calls an action. Arguments stay JSON, which the operation decodes, as in every transport.
 """
 
@@ -42,7 +42,7 @@ from servey.servey_strawberry.scalars import sdl_text
 from servey.service import Service
 
 FIELD_KEY = "servey-field"
-"""The extension of a field of graphql-core that has its `OutputField`."""
+"""The key of the `OutputField` among the extensions of a graphql-core field."""
 
 
 def bind(schema: GraphQLSchema, model: Model, service: Service) -> None:
@@ -50,12 +50,12 @@ def bind(schema: GraphQLSchema, model: Model, service: Service) -> None:
 
     Args:
         schema: The schema.
-        model: The model that it is made from.
+        model: The model of the schema.
         service: The service of the model.
     """
     for named in (model.query, model.mutation, *model.types):
         bound: Any = schema.type_map.get(named.name)
-        if bound is None:  # only a part of something whose type is JSON has this type
+        if bound is None:  # the type is only used inside of JSON
             continue
         if isinstance(named, ObjectType):
             for field in named.fields:
@@ -76,7 +76,7 @@ def bind(schema: GraphQLSchema, model: Model, service: Service) -> None:
 def _bind_field(bound: GraphQLField, field: OutputField, service: Service) -> None:
     bound.extensions[FIELD_KEY] = field
     if field.operation is None:
-        bound.resolve = field.read  # without a function around it, which would cost as much again
+        bound.resolve = field.read  # without a wrapper, which would double the cost
     else:
         bound.resolve = action_resolver(field, service, _bind_inputs(bound.args, field.arguments))
 
@@ -88,11 +88,11 @@ def _constant(value: Any) -> Callable[..., Any]:
 def _bind_inputs(
     bound: Mapping[str, GraphQLInputField | GraphQLArgument], fields: Sequence[InputField]
 ) -> Callable[[dict[str, Any]], None] | None:
-    """Let values arrive under their names in JSON; return a function that removes the defaults of the schema.
+    """Set the JSON names of input values; return a function that removes the defaults of the schema.
 
-    graphql-core coerces each default once, and passes the coerced value on. Here the coerced value is a mark, and the
-    mark is removed: the default of the function applies, as in every transport, and it need not be a valid input (it
-    may be out of bounds, or a datetime without an offset).
+    graphql-core coerces each default once, and passes the coerced value on. Here the coerced value is a mark, which is
+    removed. So the default of the function applies, as in every transport. It need not be a valid input: it may be out
+    of bounds, or a datetime without an offset.
     """
     marks: list[tuple[str, object]] = []
     for field in fields:
@@ -123,7 +123,7 @@ def _set_default(item: GraphQLInputField | GraphQLArgument, default: Any) -> obj
 def _bind_enum(bound: GraphQLEnumType, enum: EnumType) -> None:
     for name, value in enum_input(enum).items():
         bound.values[name].value = value
-    # Strawberry's own enum type would make Python's members
+    # the enum type of Strawberry would return Python's members
     instance, plain = cast("Any", bound), cast("Any", GraphQLEnumType)
     instance.coerce_output_value = enum_output(enum)
     instance.coerce_input_value = plain.coerce_input_value.__get__(bound)

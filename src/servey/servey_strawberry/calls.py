@@ -65,7 +65,7 @@ def action_resolver(
                     await _after_success(partial(invalidate, arguments), graphql)
             return value if convert is None or value is None else convert(value)
 
-    # positional only, since an argument may be called `source` or `info`
+    # positional only, because an argument may be called `source` or `info`
     def resolve(source: Any, info: GraphQLResolveInfo[Any], /, **arguments: Any) -> Any:
         if remove_marks is not None:
             remove_marks(arguments)
@@ -75,7 +75,7 @@ def action_resolver(
 
 
 async def _after_success(change: Callable[[], Awaitable[None]], graphql: GraphQLContext) -> None:
-    """Do a change once the changes of the current scope are committed."""
+    """Run `change` after the current request scope is committed."""
     if graphql.request_scope is None:
         await change()
     else:

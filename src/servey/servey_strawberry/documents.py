@@ -1,4 +1,4 @@
-"""Documents, parsed, validated and measured once, in a cache of the last used ones."""
+"""Parse, validate and measure each document once, with a cache of the documents that were used last."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ from servey.servey_strawberry.settings import GraphQLSettings
 from servey.settings import Settings
 
 MOST_BYTES = 32 * 1024 * 1024
-"""The maximum memory of all cached documents, about; and of the texts that callers have registered."""
+"""The approximate maximum memory of all cached documents, and also of the texts that clients have registered."""
 
 _BYTES_PER_TOKEN = 800
-"""The memory of a document for each of its tokens: measured 460 to 820."""
+"""The memory of a document per token: measured 460 to 820."""
 
 CHARACTERS_PER_TOKEN = 50
-"""The maximum length of a document, for each token that the settings allow: a text or a comment of a million
-characters is one token, and takes half a second to read."""
+"""The maximum length of a document, per token that the settings allow: a string or a comment of a million characters is
+one token, and takes half a second to read."""
 
 MOST_COMPARED = 20_000
 """The maximum number of comparisons of fields with the same name, in graphql-core's units: two for a pair.
 
-Its own limit of 500,000 holds the event loop for most of a second. A document without repetition needs a few hundred,
-one of fifty fragments a few thousand.
+graphql-core's limit of 500,000 blocks the event loop for most of a second. A document without repetition needs a few
+hundred, a document with fifty fragments a few thousand.
 """
 
 
@@ -68,10 +68,10 @@ class Document(msgspec.Struct, frozen=True):
 
     Args:
         ast: The document.
-        size: Its memory in bytes, about.
+        size: Its approximate memory in bytes.
         operations: Its operations by name; an unnamed operation has an empty name.
         introspects: Whether it has an introspection field.
-        calls: The number of fields that call an action, in the operation with the most.
+        calls: The largest number of fields that call an action, in one operation.
     """
 
     ast: DocumentNode
@@ -81,7 +81,7 @@ class Document(msgspec.Struct, frozen=True):
     calls: int = 0
 
     def operation(self, operation_name: str | None) -> OperationDefinitionNode | None:
-        """Return the operation with a name, or the only one; None if there is no such operation, or several."""
+        """Return the operation of a name, or the only operation; None if this is not exactly one."""
         if operation_name is not None:
             return self.operations.get(operation_name)
         return next(iter(self.operations.values())) if len(self.operations) == 1 else None
@@ -117,7 +117,7 @@ class Documents:
             )
 
     def find(self, source: str | None, identifier: str | None) -> Document:
-        """Return the document that a request sends or names.
+        """Return the document of a request.
 
         Args:
             source: The text of the document.
@@ -131,7 +131,7 @@ class Documents:
         if trusted is not None:
             return trusted
         if self._limits.graphql_only_documents:
-            raise UnknownDocumentError("only persisted documents are executed here: send the id of one")
+            raise UnknownDocumentError("this service executes only persisted documents: send the id of a document")
         if source is None:
             with self._lock:
                 known = self._registered.get(_plain(identifier or ""))
@@ -140,7 +140,7 @@ class Documents:
             return self.read(known)
         document = self.read(source)
         if identifier is not None:
-            # after reading, so that only valid documents take room
+            # after the validation, so that only valid documents take memory
             if hashlib.sha256(source.encode()).hexdigest() != _plain(identifier):
                 raise DocumentError([GraphQLError("the SHA-256 of the document differs from the hash in the request")])
             with self._lock, suppress(ValueError):
@@ -148,7 +148,7 @@ class Documents:
         return document
 
     def knows(self, identifier: str | None) -> bool:
-        """Whether an identifier is that of a persisted document."""
+        """Whether an identifier belongs to a persisted document."""
         return identifier is not None and _plain(identifier) in self._trusted
 
     def read(self, source: str) -> Document:
@@ -216,7 +216,7 @@ _AT_ROOT = re.compile(r"Cannot query field '(\w+)' on type '(Query|Mutation)'")
 
 
 def _explained(error: GraphQLError, schema: GraphQLSchema, *, hide_suggestions: bool) -> GraphQLError:
-    """Return an error of validation, with a better message where servey has one."""
+    """Return an error of validation, with a better message if servey has one."""
     found = None if hide_suggestions else _AT_ROOT.match(error.message)
     if found is not None:
         name, root = found.groups()
@@ -252,6 +252,6 @@ def _persisted(path: str) -> Mapping[str, str]:
         raise SettingsError(f"SERVEY_GRAPHQL_DOCUMENTS is {path!r}: {error.strerror or error}") from error
     except msgspec.DecodeError as error:
         raise SettingsError(
-            f"SERVEY_GRAPHQL_DOCUMENTS is {path!r}, which is no JSON object of documents by their hashes: {error}"
+            f"SERVEY_GRAPHQL_DOCUMENTS is {path!r}, which is not a JSON object of documents by their hashes: {error}"
         ) from error
     return {_plain(identifier): source for identifier, source in found.items()}

@@ -99,7 +99,7 @@ class GraphQLEndpoint:
                 and scope["method"] == "GET"
                 and not scope["query_string"]
                 and any("text/html" in value for value in accepted)
-            ):  # a browser; the location is relative, as the full path may be unknown here
+            ):  # a browser; the location is relative, because the full path may be unknown here
                 await answer.send(b"", 307, [("location", "graphiql/")])
                 return
             await self._answer(scope, receive, headers, context, answer)
@@ -157,7 +157,7 @@ class GraphQLEndpoint:
     async def _body_of(
         self, request: GraphQLRequest, context: CallContext, scope: Scope, answer: _Answer
     ) -> dict[str, Any]:
-        """Return the response of one request of several. Its error does not hide the results of the others."""
+        """Return the response of one request of a batch; its error does not affect the other requests."""
         try:
             return (await self._execute(request, context, scope, answer, by_get=False))[0]
         except CallError as error:
@@ -201,7 +201,7 @@ class GraphQLEndpoint:
         executed = await self.execute(document, request.operation_name, request.variables, graphql)
         if executed.refused:
             for action in root_actions(self._schema, document.ast, operation):
-                await graphql.authorize(action)  # without access, a caller learns nothing of the variables
+                await graphql.authorize(action)  # without access, the caller gets no errors about the variables
             return {"errors": request_errors(executed.refused, context.request_id)}, refused, None
         body: dict[str, Any] = {"data": executed.data}
         if executed.errors:
@@ -231,7 +231,7 @@ class _MutationByGetError(MethodNotAllowedError):
 
 
 class _NotAcceptableError(CallError):
-    """The caller accepts no media type of GraphQL (RFC 9110 §15.5.7)."""
+    """The client does not accept a media type of GraphQL (RFC 9110 §15.5.7)."""
 
     code, status = "not_acceptable", 406
 
@@ -260,13 +260,13 @@ class _Answer:
         await self._send({"type": "http.response.body", "body": body})
 
     async def fail(self, error: CallError) -> None:
-        """Send an error of the request as a whole."""
+        """Send an error of the whole request."""
         content = _encoded({"errors": [error_of(error, self._request_id)]}, self._request_id)
         headers = {"cache-control": "no-store"} | {name.lower(): value for name, value in error.headers.items()}
         await self.send(content, error.status, headers.items())
 
     async def send_cached(self, content: bytes, graphql: GraphQLContext, headers: Mapping[bytes, bytes]) -> None:
-        """Send the response of a query with its caching headers; 304 if the caller has it already."""
+        """Send the response of a query with its caching headers; a 304 if the client already has it."""
         representation = Representation.of(content, graphql.cache, private=graphql.private)
         lines = [line for line in answer_headers(representation) if line[0] != "vary"]
         if is_conditional(headers):
@@ -280,17 +280,17 @@ class _Answer:
 
 def _no_operation(document: Document, name: str | None) -> GraphQLError:
     if name is not None:
-        return GraphQLError(f"there is no operation called {name[:100]!r} in the document")
+        return GraphQLError(f"the document has no operation called {name[:100]!r}")
     if not document.operations:
-        return GraphQLError("there is no operation in the document, only fragments")
+        return GraphQLError("the document has no operation, only fragments")
     return GraphQLError("the document has several operations: name one in operationName")
 
 
 def _plain(value: Any) -> Any:
-    """Return an object of a subclass of str, which graphql-core passes on, as a plain text."""
+    """Return an object of a subclass of str, which graphql-core passes on, as a plain str."""
     if isinstance(value, str):
         return str.__str__(value)
-    raise TypeError(f"a {type(value).__name__} is no JSON")
+    raise TypeError(f"JSON cannot contain a {type(value).__name__}")
 
 
 _encoder = msgspec.json.Encoder(enc_hook=_plain)
@@ -299,6 +299,6 @@ _encoder = msgspec.json.Encoder(enc_hook=_plain)
 def _encoded(body: Any, request_id: str) -> bytes:
     try:
         return _encoder.encode(body)
-    except (TypeError, ValueError, OverflowError, RecursionError):  # `data` of an error that JSON cannot hold
+    except (TypeError, ValueError, OverflowError, RecursionError):  # `data` of an error that JSON cannot contain
         _log.exception("the answer cannot be encoded (request %s)", request_id, extra={"request_id": request_id})
         raise InternalError from None

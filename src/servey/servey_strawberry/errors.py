@@ -1,4 +1,4 @@
-"""The errors of a GraphQL answer: those of `servey.errors` with their codes; of a defect, only the request id."""
+"""The errors of a GraphQL answer: errors of `servey.errors` with their codes; for a defect, only the request id."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MOST_ERRORS = 50
 """The maximum number of errors in an answer."""
 
 _MOST_CHARACTERS = 500
-"""The maximum length of a message of graphql-core, which repeats names of the caller."""
+"""The maximum length of a message of graphql-core, which repeats names from the request."""
 
 
 def request_errors(errors: Iterable[GraphQLError], request_id: str) -> list[dict[str, Any]]:
@@ -49,8 +49,8 @@ def execution_errors(errors: Sequence[GraphQLError] | None, request_id: str) -> 
     found: list[dict[str, Any]] = []
     for error in errors or ():
         listed = error_of(_call_error(error, request_id), request_id)
-        if len(found) < MOST_ERRORS * 20:  # a list of many may have many, each at its place
-            # an error without a path is one of the whole query
+        if len(found) < MOST_ERRORS * 20:  # a long list may have many errors, each with its path
+            # an error without a path belongs to the whole query
             place = {"locations": _places(error), "path": error.path} if error.path else {}
             found.append({"message": listed["message"], **place, **listed})
     return found
@@ -65,10 +65,10 @@ def _call_error(error: GraphQLError, request_id: str) -> CallError:
         _log.error("%s: %s (request %s)", where, cause, request_id, extra={"request_id": request_id})
     if isinstance(cause, CallError):
         return cause
-    if isinstance(cause, GraphQLError) and cause.nodes:  # an argument that only the execution could refuse
+    if isinstance(cause, GraphQLError) and cause.nodes:  # an argument that only the execution can check
         return InvalidError(cause.message)
     _log.error(
-        "%s: the result cannot be written: %s (request %s)",
+        "%s: the result cannot be encoded: %s (request %s)",
         where,
         cause,
         request_id,
@@ -86,7 +86,7 @@ _MEMBER = re.compile(r"Expected value of type '\w+' (?:not to include unknown|to
 def _variable_problem(error: GraphQLError) -> dict[str, str] | None:
     """Return the problem of a variable, with its JSON pointer into the variables; None for another error.
 
-    graphql-core has the path only in its message.
+    graphql-core reports the path only in the message.
     """
     cause = error.original_error
     if not isinstance(cause, GraphQLError):

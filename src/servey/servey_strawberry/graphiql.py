@@ -1,4 +1,4 @@
-"""GraphiQL, the page for writing and running GraphQL. It works offline, and at any prefix."""
+"""GraphiQL, the page to write and run GraphQL. It works offline, and at any prefix."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ GRAPHIQL_PATH = "/graphiql"
 
 POLICY = policy(
     {
-        # Monaco positions each line of text by an attribute, which can add neither a style sheet nor a script
+        # Monaco positions each line of text by an attribute, which cannot add a style sheet or a script
         "style-src-attr": ["'unsafe-inline'"],
         "worker-src": ["'self'"],
         "font-src": ["'self'"],
@@ -33,7 +33,7 @@ class Example(Protocol):
 
     @property
     def title(self) -> str:
-        """The title, for people."""
+        """The title for users."""
         ...
 
     @property
@@ -50,7 +50,7 @@ class Example(Protocol):
 def graphiql_routes(
     service: Service, examples: Callable[[Service], Sequence[Example]] = lambda service: ()
 ) -> list[BaseRoute]:
-    """Return the routes of GraphiQL. The page sends to ``../graphql``, and to ``../login`` if the service has a login.
+    """Return the routes of GraphiQL. The page calls ``../graphql``, and ``../login`` if the service has a login.
 
     Args:
         service: The service.

@@ -18,14 +18,14 @@ from servey.security.authorization import Authorization
 
 
 class GraphQLContext:
-    """The context value of an execution: the caller, and what the calls of the request share.
+    """The context value of an execution: the caller, and the state that the calls of the request share.
 
     Args:
         authorization: The verified caller.
         request_id: The id of the request for the caller and the log.
         client: The address of the caller.
         reads: Whether the operation is a query, so that calls may use cached results.
-        max_age: The maximum age of a cached result in seconds; 0 for a new one, None for any fresh one.
+        max_age: The maximum age of a cached result in seconds; 0 for a new result, None for any fresh result.
         store: Whether new results may be cached.
     """
 
@@ -46,10 +46,10 @@ class GraphQLContext:
         self.max_age, self.store = max_age, store
         self.batch_loader = BatchLoader()
         self.request_scope: RequestScope | None = None
-        """The scope of the current calls: those of a query, or of one root field of a mutation."""
+        """The scope of the current calls: of a query, or of one root field of a mutation."""
         self.started = asyncio.get_running_loop().time()
         self.private = authorization is not None
-        """Whether the answer is for this caller alone: with another token, it could differ."""
+        """Whether the answer is only for this caller: with another token, it could differ."""
         self._parts: list[CacheHeader] = []
 
     def call_context(self) -> CallContext:
@@ -69,14 +69,14 @@ class GraphQLContext:
         """Check that the caller may call an action.
 
         Raises:
-            CallError: The caller may not, as for `servey.action.operation.Operation.authorize`.
+            CallError: As for `servey.action.operation.Operation.authorize`.
         """
         if not operation.is_unguarded:
             await operation.authorize(self.call_context())
 
     @asynccontextmanager
     async def sharing(self, *, all_or_none: bool) -> AsyncGenerator[None]:
-        """Let the calls inside share resources of scope ``"request"``; see `RequestScope`."""
+        """Share resources of scope ``"request"`` between the calls inside; see `RequestScope`."""
         async with RequestScope(all_or_none=all_or_none) as self.request_scope:
             try:
                 yield
@@ -84,13 +84,13 @@ class GraphQLContext:
                 self.request_scope = None
 
     def add_part(self, cache: CacheHeader, *, private: bool) -> None:
-        """Add the caching of a result that the answer contains."""
+        """Add the `CacheHeader` of a result that the answer contains."""
         self._parts.append(cache)
         self.private = self.private or private
 
     @property
     def cache(self) -> CacheHeader:
-        """The caching of the whole answer: the shortest of all parts; public if all of them are."""
+        """The `CacheHeader` of the whole answer: the shortest age of all parts, and public if all are."""
         whole = CacheHeader.of_parts(self._parts)
         if self.private and whole.public:
             return CacheHeader(max_age=whole.max_age, last_modified=whole.last_modified, no_store=whole.no_store)

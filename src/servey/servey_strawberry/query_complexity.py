@@ -1,4 +1,4 @@
-"""The complexity of a document, measured before its execution: each fragment once, however often it is used."""
+"""Measure the complexity of a document before its execution; each fragment is measured once."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ from servey.settings import Settings
 
 
 class QueryComplexity(msgspec.Struct, frozen=True):
-    """The complexity of a selection, which counts every fragment as often as it is used.
+    """The complexity of a selection; each use of a fragment counts.
 
     Args:
         depth: The nesting of its fields.
         fields: The number of fields.
         aliases: The number of fields with an alias.
-        cost: 1 for a field, `CALL_COST` for one that calls an action, `LIST_FACTOR` times that inside of a list.
+        cost: 1 for a field, `CALL_COST` for a field that calls an action, `LIST_FACTOR` times that inside of a list.
         calls: The number of fields that call an action.
     """
 
@@ -63,10 +63,10 @@ _COMPOSITE = (GraphQLObjectType, GraphQLUnionType)
 
 
 class ComplexityMeasurer:
-    """Measures the operations of one document, in a time that grows with its length alone.
+    """Measures the operations of one document, in a time that is proportional to its length.
 
-    The document need not be valid: measuring takes a fraction of the time of validation, and a document over a limit is
-    never validated. An unknown field counts as a plain one, and a fragment inside of itself as nothing.
+    The document need not be valid: measuring is much faster than validation, and a document over a limit is never
+    validated. An unknown field counts as a plain field, and a recursive fragment as nothing.
 
     Args:
         schema: The schema.
@@ -116,7 +116,7 @@ class ComplexityMeasurer:
         field: OutputField | None = definition.extensions.get(FIELD_KEY) if definition is not None else None
         calls = field is not None and field.operation is not None
         own = CALL_COST if calls else 1
-        factor = LIST_FACTOR ** _lists(kind) if field is not None else 1  # introspection has one small answer
+        factor = LIST_FACTOR ** _lists(kind) if field is not None else 1  # introspection has a small answer
         return QueryComplexity(
             inner.depth + 1,
             inner.fields + 1,
@@ -151,7 +151,7 @@ def over_limits(
 
 
 def introspection_field(document: DocumentNode) -> FieldNode | None:
-    """Return the first introspection field of a document; None without one."""
+    """Return the first introspection field of a document; None if there is none."""
     waiting: list[SelectionSetNode | None] = [
         item.selection_set
         for item in document.definitions
@@ -170,7 +170,7 @@ def introspection_field(document: DocumentNode) -> FieldNode | None:
 def root_actions(
     schema: GraphQLSchema, document: DocumentNode, operation: OperationDefinitionNode
 ) -> Iterator[Operation]:
-    """Yield the actions that the root fields of an operation call, each once."""
+    """Yield the actions of the root fields of an operation, without repetitions."""
     fragments = {item.name.value: item for item in document.definitions if isinstance(item, FragmentDefinitionNode)}
     root = schema.get_root_type(operation.operation)
     waiting: list[SelectionSetNode] = [operation.selection_set]

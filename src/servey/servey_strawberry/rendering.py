@@ -1,7 +1,4 @@
-"""The model as types of Strawberry.
-
-Strawberry gets classes made for it: the user's classes are never touched.
-"""
+"""Convert the model to types of Strawberry. Strawberry gets new classes; it never changes the user's classes."""
 
 from __future__ import annotations
 
@@ -56,7 +53,7 @@ class Rendering:
         self._model = model
         self._markers: dict[str, type] = {}
         self.scalar_map: dict[object, ScalarDefinition] = {}
-        """The scalars, by the classes that stand for them."""
+        """The scalars, by the classes that represent them."""
         for name, scalar in scalars().items():
             self._markers[name] = marker = type(name, (), {})
             self.scalar_map[marker] = _scalar_definition(scalar)
@@ -132,7 +129,7 @@ def _declared(named: Named) -> Any:
             description=_prose(named.description),
         )
     if isinstance(named, (UnionType, Scalar)):
-        return named  # a union is rendered where it is used: its members have to exist
+        return named  # a union is rendered when it is used, because its members must exist
     is_input = isinstance(named, InputType)
     return _class(named.name, named.description, [], is_input=is_input, is_one_of=is_input and bool(named.one_of))
 

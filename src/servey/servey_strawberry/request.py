@@ -1,4 +1,4 @@
-"""The GraphQL request in an HTTP request (GraphQL over HTTP, working draft of 2025, §5)."""
+"""Read the GraphQL request of an HTTP request (GraphQL over HTTP, working draft of 2025, §5)."""
 
 from __future__ import annotations
 
@@ -13,15 +13,12 @@ from servey.http.request import query_pairs
 
 JSON, GRAPHQL = "application/json", "application/graphql-response+json"
 _WIDER = {GRAPHQL: (), JSON: ("application/*", "*/*")}
-"""The media types, the preferred one first, with the wider ranges that stand for each."""
-
+"""The media types, the preferred one first, with the wider ranges that include each."""
 CSRF_HEADERS = (b"graphql-preflight", b"apollo-require-preflight", b"x-requested-with")
-"""Each of these headers is enough for a GET: a page of another site cannot send it without a CORS preflight (Fetch
-§3.3.5)."""
-
+"""A GET needs one of these headers: a page of another site cannot send them without a CORS preflight (Fetch §3.3.5)."""
 PLENTY_OF_CALLS = 10
-"""A document with up to this many calls may have all values of the limit. With more calls, each of which may read all
-values, the limit falls in proportion."""
+"""The number of calls up to which a document may have all values of the limit. Each call may read all values, so the
+limit falls in proportion for more calls."""
 
 MOST_NESTED = 100
 """The maximum nesting of lists and objects in variables."""
@@ -44,10 +41,10 @@ class GraphQLRequest(msgspec.Struct, frozen=True):
 
 
 def of_body(body: bytes, most: int) -> list[GraphQLRequest] | GraphQLRequest:
-    """Return the request of a body; of an array, the requests.
+    """Return the request of a body, or the requests of an array.
 
     Args:
-        body: JSON.
+        body: The JSON.
         most: The maximum number of requests in an array; 1 allows no array.
 
     Raises:
@@ -57,13 +54,13 @@ def of_body(body: bytes, most: int) -> list[GraphQLRequest] | GraphQLRequest:
     try:
         found: Any = parse(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError) as error:
-        raise MalformedError(f"the body is no JSON: {error}") from None
+        raise MalformedError(f"the body is not JSON: {error}") from None
     if isinstance(found, list):
         requests = cast("list[Any]", found)
         if most == 1:
             raise MalformedError("the body is an array: send one request at a time (SERVEY_GRAPHQL_MAX_BATCH)")
         if not requests:
-            raise MalformedError("the body is an empty array: send a request in it")
+            raise MalformedError("the body is an empty array: put a request into it")
         if len(requests) > most:
             raise TooLargeError(f"the body has {len(requests)} requests; the limit is {most}")
         return [_of_parameters(item) for item in requests]
@@ -71,10 +68,10 @@ def of_body(body: bytes, most: int) -> list[GraphQLRequest] | GraphQLRequest:
 
 
 def of_query(query: bytes, max_size: int) -> GraphQLRequest:
-    """Return the request of a query string, whose ``variables`` and ``extensions`` are JSON.
+    """Return the request of a query string; its ``variables`` and ``extensions`` are JSON.
 
     Raises:
-        MalformedError: It is not such a request.
+        MalformedError: The query string is not a valid request.
         UriTooLongError: It exceeds the limit.
     """
     given: dict[str, Any] = {}
@@ -85,14 +82,14 @@ def of_query(query: bytes, max_size: int) -> GraphQLRequest:
             try:
                 given[name] = parse(text)
             except (msgspec.DecodeError, RecursionError, ValueError) as error:
-                raise MalformedError(f"the parameter {name} is no JSON: {error}") from None
+                raise MalformedError(f"the parameter {name} is not JSON: {error}") from None
         else:
             given[name] = text or None
     return _of_parameters(given)
 
 
 def check_values(variables: Mapping[str, Any], most: int, calls: int) -> None:
-    """Check the size of variables: graphql-core reads them in Python, which is slow.
+    """Check the size of variables, because graphql-core reads them slowly.
 
     Args:
         variables: The values by name, as JSON.
@@ -100,7 +97,7 @@ def check_values(variables: Mapping[str, Any], most: int, calls: int) -> None:
         calls: The number of actions that may read them.
 
     Raises:
-        MalformedError: They are nested too deeply.
+        MalformedError: The variables are nested too deeply.
         TooLargeError: There are too many values.
     """
     if calls > PLENTY_OF_CALLS:
@@ -124,21 +121,21 @@ def check_csrf(headers: Mapping[bytes, bytes]) -> None:
     """Check that a GET has a header that a page of another site cannot send without a preflight (CSRF).
 
     Raises:
-        ForbiddenError: It has no such header.
+        ForbiddenError: The request has no such header.
     """
     if any(name in headers for name in CSRF_HEADERS) or headers.get(b"content-type", b"").startswith(
         b"application/json"
     ):
         return
     raise ForbiddenError(
-        "send the query by POST; or send the header GraphQL-Preflight: 1 with the GET, or name a persisted document. "
+        "send the query by POST, send the header GraphQL-Preflight: 1 with the GET, or name a persisted document. "
         "Otherwise a page of another site could send queries in the name of its visitor"
     )
 
 
 def _of_parameters(given: Any) -> GraphQLRequest:
     if not isinstance(given, dict):
-        raise MalformedError("the body is no JSON object with a query")
+        raise MalformedError("the body is not a JSON object with a query")
     members = cast("dict[str, Any]", given)
     query = _text(members, "query")
     extensions = _map(members, "extensions")
@@ -147,7 +144,7 @@ def _of_parameters(given: Any) -> GraphQLRequest:
     if document_id is None and isinstance(persisted, dict):
         document_id = _text(cast("dict[str, Any]", persisted), "sha256Hash")
     if query is None and document_id is None:
-        raise MalformedError("there is no query: send one, or the documentId of a persisted one")
+        raise MalformedError("there is no query: send a query, or the documentId of a persisted document")
     return GraphQLRequest(query, document_id, _text(members, "operationName"), _map(members, "variables"))
 
 
@@ -155,7 +152,7 @@ def _text(members: Mapping[str, Any], name: str) -> str | None:
     value = members.get(name)
     if value is None or isinstance(value, str):
         return value
-    raise MalformedError(f"{name} is no text")
+    raise MalformedError(f"{name} is not a string")
 
 
 def _map(members: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -164,14 +161,14 @@ def _map(members: Mapping[str, Any], name: str) -> Mapping[str, Any]:
         return {}
     if isinstance(value, dict):
         return cast("dict[str, Any]", value)
-    raise MalformedError(f"{name} is no JSON object")
+    raise MalformedError(f"{name} is not a JSON object")
 
 
 def media_type(accept: Sequence[str]) -> str | None:
-    """Return the media type of the answer (RFC 9110 §12.5.1); None if the caller accepts none.
+    """Return the media type of the answer (RFC 9110 §12.5.1); None if the client accepts none.
 
     Args:
-        accept: The values of the Accept headers; without one, the answer is `application/json`.
+        accept: The values of the Accept headers; without this header, the answer is `application/json`.
     """
     ranges = [item for item in map(_media_range, ",".join(accept).split(",")) if item[1]]
     if not ranges:

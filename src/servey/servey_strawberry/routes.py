@@ -26,7 +26,7 @@ def graphql_routes(service: Service) -> list[BaseRoute]:
     """Return the routes of ``/graphql`` and of GraphiQL.
 
     Raises:
-        DefinitionError: GraphQL cannot express something that the service declares.
+        DefinitionError: GraphQL cannot express an action.
         SettingsError: The persisted documents are not valid.
         MissingExtraError: Strawberry is not installed.
     """
@@ -41,7 +41,7 @@ def graphql_routes(service: Service) -> list[BaseRoute]:
 
 
 class _LazyEndpoint:
-    """The endpoint, created at the first request: Strawberry takes longer to import than everything else."""
+    """The endpoint, created at the first request: the import of Strawberry takes longer than all other imports."""
 
     def __init__(self, service: Service, model: Model) -> None:
         self._service, self.model = service, model

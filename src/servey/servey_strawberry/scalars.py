@@ -1,4 +1,4 @@
-"""The scalars of a schema for graphql-core: `servey.schema.graphql.scalars`, and what literals are in JSON.
+"""The scalars of `servey.schema.graphql.scalars` for graphql-core, with the conversion of literals to JSON.
 
 Literals and variables have the same rules: a literal is converted to its JSON value, and then treated as a variable. In
 both, a number with a fraction or an exponent is a `Decimal` with all its digits (`servey.codec.numbers`).
@@ -38,15 +38,15 @@ _NAMES = (
 
 
 def scalars() -> Mapping[str, GraphQLScalarType]:
-    """Return new scalars by name. `Int` and `Float` replace those of graphql-core.
+    """Return new scalars by name. `Int` and `Float` replace the scalars of graphql-core.
 
-    The `String` and `Boolean` of graphql-core treat literals and variables alike already.
+    The `String` and `Boolean` of graphql-core already treat literals and variables alike.
     """
     return {name: _scalar(scalar_coercion(name)) for name in _NAMES}
 
 
 class _ReplacingScalar(GraphQLScalarType):
-    """A scalar that may replace one of graphql-core's in a schema, under the same name."""
+    """A scalar that may replace a scalar of graphql-core with the same name."""
 
     def __new__(cls, *_: Any, **__: Any) -> Any:
         return object.__new__(cls)
@@ -95,7 +95,7 @@ def _literal(node: ValueNode) -> Any:
     """Return the JSON value of a literal.
 
     Raises:
-        GraphQLError: It has a number that JSON could not have, or an enum value.
+        GraphQLError: The literal has a number that JSON cannot express, or an enum value.
     """
     if isinstance(node, NullValueNode):
         return None
@@ -115,7 +115,7 @@ def _literal(node: ValueNode) -> Any:
 def _whole(node: IntValueNode) -> int:
     try:
         return int(node.value)
-    except ValueError:  # of more digits than Python reads
+    except ValueError:  # more digits than Python reads
         raise GraphQLError("the number has too many digits", node) from None
 
 

@@ -22,17 +22,17 @@ from servey.servey_strawberry.rendering import Rendering
 
 
 def create_schema(service: Service, model: Model | None = None) -> ServeySchema:
-    """Return the schema of what `service` serves by GraphQL.
+    """Return the GraphQL schema of a service.
 
-    It is a Strawberry schema: Strawberry can execute it, too. Actions are then called without a token, unless the
-    context is a `servey.servey_strawberry.graphql_context.GraphQLContext`.
+    Strawberry can execute it, too. Then actions are called without a token, unless the context is a
+    `servey.servey_strawberry.graphql_context.GraphQLContext`.
 
     Args:
         service: The service.
         model: The model of the service; default: `build_model` builds it.
 
     Raises:
-        DefinitionError: GraphQL cannot express something.
+        DefinitionError: GraphQL cannot express an action.
         MissingExtraError: Strawberry is not installed.
     """
     model = build_model(service) if model is None else model
@@ -51,7 +51,7 @@ class ServeySchema(strawberry.Schema):
 
     @property
     def core(self) -> GraphQLSchema:
-        """The schema of graphql-core in it."""
+        """The schema of graphql-core."""
         return self._schema
 
     def as_str(self) -> str:
@@ -65,5 +65,5 @@ class ServeySchema(strawberry.Schema):
 
 
 def printed(schema: strawberry.Schema) -> str:
-    """Return a schema in GraphQL's definition language, with a newline at its end."""
+    """Return a schema in GraphQL's definition language, with a newline at the end."""
     return schema.as_str().rstrip() + "\n"

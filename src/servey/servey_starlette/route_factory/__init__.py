@@ -1,1 +1,1 @@
-"""Routes of the application that are no actions."""
+"""Routes of the application that are not actions."""

@@ -1,4 +1,4 @@
-"""The token endpoint ``/login``: a name and a password for a token (OAuth 2.0, RFC 6749 §4.3 and §5)."""
+"""The token endpoint ``/login``: returns a token for a name and a password (OAuth 2.0, RFC 6749 §4.3 and §5)."""
 
 from __future__ import annotations
 
@@ -52,11 +52,11 @@ class Login:
         self._service = service
         self._authenticator = authenticator
         self._issuer = issuer
-        # another ASGI server may be bound elsewhere than the settings say, so only SERVEY_ENV counts
-        is_said = service.settings.process.environment == "development"
+        # another ASGI server may use another address than that of the settings, so only SERVEY_ENV counts
+        is_development = service.settings.process.environment == "development"
         # an application that mounts the service has no banner, so the first login prints the password
-        self._untold = service.has_generated_secrets
-        self._is_for_here = isinstance(authenticator, DebugAuthenticator) and not is_said
+        self._must_print_password = service.has_generated_secrets
+        self._is_local = isinstance(authenticator, DebugAuthenticator) and not is_development
 
     @cached_property
     def _attempts(self) -> LoginAttempts:
@@ -68,9 +68,9 @@ class Login:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request (RFC 6749 §5.1, §5.2), without caching."""
         request_id = request_id_of(dict(scope["headers"]))
-        if self._is_for_here and not is_loopback(client_of(scope)):
+        if self._is_local and not is_loopback(client_of(scope)):
             _log.warning(
-                "a caller from another machine (%s) asked for the login for development, and got a 404: without "
+                "another machine (%s) requested the login for development and got a 404: without "
                 "SERVEY_ENV=development, only this machine can use it (request %s)",
                 client_of(scope) or "address unknown",
                 request_id,
@@ -78,8 +78,8 @@ class Login:
             raise HTTPException(404)
         headers = {"Cache-Control": "no-store", "Pragma": "no-cache", "X-Request-ID": request_id}
         status = 200
-        if self._untold:
-            self._untold = False
+        if self._must_print_password:
+            self._must_print_password = False
             warn_of_generated(self._service.settings, self._service.authentication.authenticator)
         try:
             answer = await self._answer(Request(scope, receive), request_id)
@@ -125,7 +125,7 @@ class Login:
         except CallError as error:
             raise self._defect(error, "the token issuer failed", request_id) from error
         answer = {"access_token": token, "token_type": "Bearer", "expires_in": expires_in}
-        if granted.scopes:  # a list of nothing cannot be written (RFC 6749 §3.3)
+        if granted.scopes:  # RFC 6749 §3.3 has no empty list
             answer["scope"] = " ".join(sorted(granted.scopes))
         return answer
 
@@ -133,7 +133,7 @@ class Login:
         def authenticate() -> Any:
             return self._authenticator.authenticate(wanted.username, wanted.password)
 
-        # hashing a password takes long, so it has its own threads
+        # hashing a password is slow, so it has its own threads
         workers = None if is_async(self._authenticator.authenticate) else self._service.runtime.login_workers
         try:
             found = await self._called(authenticate, "the authenticator", request_id, at, workers)
@@ -165,13 +165,13 @@ class Login:
 
     def _defect(self, error: BaseException | None, message: str, request_id: str) -> TokenError:
         defect(error, message, log=_log, request_id=request_id)
-        return TokenError("server_error", "the service has a defect; its log has more", status=500)
+        return TokenError("server_error", "the service has a defect; its log has the details", status=500)
 
 
 def _granted(authorization: Authorization, wanted: TokenRequest) -> Authorization:
-    """Return the authorization with the scopes that the request names (RFC 6749 §3.3)."""
+    """Return the authorization with the requested scopes (RFC 6749 §3.3)."""
     if wanted.scopes is None:
         return authorization
     if not wanted.scopes <= authorization.scopes:
-        raise TokenError("invalid_scope", "the user has not all of these scopes")
+        raise TokenError("invalid_scope", "the user does not have all of these scopes")
     return msgspec.structs.replace(authorization, scopes=wanted.scopes)

@@ -1,4 +1,4 @@
-"""Limits for failed logins, so that nobody finds a password by trying."""
+"""Limits for failed logins, so that a client cannot find a password by trying."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from servey.security.rate_limit.memory_storage import MemoryStorage, room_for
 _SECONDS = 60
 FAILURES_PER_ADDRESS = 10
 FAILURES_PER_SITE = 100
-"""A site is a /48 network of IPv6, which one customer may have whole: 65,536 addresses."""
+"""A site is a /48 network of IPv6 with 65,536 subnets; one customer may have a whole site."""
 FAILURES_PER_ACCOUNT = 20
-"""More than an address has, so that one address cannot lock a user out elsewhere."""
+"""More than the limit of an address, so that one address cannot lock out a user at other addresses."""
 
 _ROOM = 4 * 1024 * 1024
 """Bytes for the failures of addresses and sites."""
@@ -34,11 +34,11 @@ _ACCOUNTS = 2**14
 class LoginAttempts:
     """Limit the failed logins of each address, site and account within a minute, in this process.
 
-    A login counts as failed until it succeeds, so that concurrent attempts are limited, too. As many logins of one
-    address or account run at a time as may fail; further ones wait.
+    A login counts as failed until it succeeds, so concurrent attempts are limited, too. The limit of failures is also
+    the limit of concurrent logins of an address or account; further logins wait.
 
-    The accounts have a fixed number of counters: no number of invented names makes the failures of another one
-    forgotten. Names that share a counter share its limit, and an attacker cannot choose them without the secret.
+    The accounts have a fixed number of counters, so invented names cannot push out the failures of another name. Names
+    that share a counter share its limit; an attacker cannot choose them without the secret.
     """
 
     def __init__(self) -> None:
@@ -49,12 +49,12 @@ class LoginAttempts:
 
     @asynccontextmanager
     async def attempt(self, client: str, username: str, at: float) -> AsyncGenerator[Callable[[], None]]:
-        """Run one attempt; yields a function that says that it failed.
+        """Run one attempt; yields the function that reports its failure.
 
         Args:
             client: The address of the client. If it is unknown (empty), only the account counts.
             username: The name of the user, who may not exist.
-            at: Until when the attempt may wait for others, in the event loop's time.
+            at: The deadline of the wait for other attempts, in the event loop's time.
 
         Raises:
             TooManyRequestsError: Too many attempts have failed.
@@ -86,7 +86,7 @@ class LoginAttempts:
                         storage.release_all(windows)
 
     def _window_of(self, username: str) -> Window:
-        # an authenticator may take Root for root
+        # an authenticator may ignore case
         name = unicodedata.normalize("NFKC", username).strip().casefold().encode()
         digest = hashlib.blake2b(name, digest_size=8, key=self._secret).digest()
         return f"account {int.from_bytes(digest) % _ACCOUNTS}", FAILURES_PER_ACCOUNT, _SECONDS

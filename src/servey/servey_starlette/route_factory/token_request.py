@@ -37,13 +37,13 @@ TokenErrorCode = Literal[
 
 
 class TokenError(Exception):
-    """No token is issued.
+    """The refusal of a token request.
 
     Args:
         error: The code of RFC 6749 §5.2.
         description: The problem, for the developer of the client: ASCII without quotes and backslashes.
         status: The HTTP status.
-        headers: Headers that belong to the answer.
+        headers: Further headers of the answer.
     """
 
     def __init__(
@@ -77,9 +77,9 @@ async def read_token_request(request: Request, origins: Collection[str] = ()) ->
     if request.method != "POST":
         raise TokenError("invalid_request", "log in by POST", status=405, headers={"Allow": "POST"})
     if _is_of_another_site(request) and not {"*", request.headers.get("origin", "")} & set(origins):
-        raise TokenError("access_denied", "a page of another site may not log anybody in", status=403)
+        raise TokenError("access_denied", "a page of another site may not log in a user", status=403)
     if _names(request.scope["query_string"]) & _KNOWN:
-        raise TokenError("invalid_request", "the parameters belong into the body: addresses are logged")
+        raise TokenError("invalid_request", "send the parameters in the body: URLs are logged")
     _check_content_type(request)
     has_secret = _check_client(request.headers.getlist("authorization"))
     form = _form(await _body(request))
@@ -104,8 +104,8 @@ async def read_token_request(request: Request, origins: Collection[str] = ()) ->
 def _is_of_another_site(request: Request) -> bool:
     """Return whether a page of another site sends the request.
 
-    Browsers send forms of other sites without a preflight. Such pages could try passwords from their visitors'
-    addresses.
+    Browsers send forms of other sites without a preflight. Such pages could try passwords from the addresses of their
+    visitors.
     """
     site = request.headers.get("sec-fetch-site")  # W3C Fetch Metadata; browsers send it over TLS and to this machine
     if site is not None:
@@ -131,7 +131,7 @@ def _check_content_type(request: Request) -> None:
 
 
 def _check_client(given: list[str]) -> bool:
-    """Return whether a client authenticates by the header (RFC 6749 §2.3.1); every client is accepted."""
+    """Return whether the client authenticates by the header (RFC 6749 §2.3.1); all clients are accepted."""
     if len(given) > 1:
         raise TokenError("invalid_request", "there is more than one Authorization header")
     scheme, _, credentials = given[0].strip().partition(" ") if given else ("", "", "")
@@ -144,7 +144,7 @@ def _check_client(given: list[str]) -> bool:
     if not colon:
         raise TokenError(
             "invalid_client",
-            "the Authorization header is no Basic authentication",
+            "the Authorization header is not Basic authentication",
             status=401,
             headers={"WWW-Authenticate": 'Basic realm="login", charset="UTF-8"'},
         )
@@ -161,19 +161,19 @@ async def _body(request: Request) -> bytes:
 
 
 def _form(body: bytes) -> dict[str, str]:
-    """Return the known parameters that have a value, each at most once (RFC 6749 §3.2).
+    """Return the known parameters with a value, each at most once (RFC 6749 §3.2).
 
-    Other parameters are ignored and may be repeated, as ``resource`` (RFC 8707 §2).
+    Other parameters are ignored and may be repeated, like ``resource`` (RFC 8707 §2).
     """
     try:
         pairs = query_pairs(body, MAX_BODY)
     except MalformedError as error:
-        raise TokenError("invalid_request", f"the body is no {_FORM} in UTF-8") from error
+        raise TokenError("invalid_request", f"the body is not {_FORM} in UTF-8") from error
     form: dict[str, str] = {}
     for name, value in pairs:
         if not value or name not in _KNOWN:
             continue
         if name in form:
-            raise TokenError("invalid_request", f"{name} is there more than once")
+            raise TokenError("invalid_request", f"there is more than one {name}")
         form[name] = value
     return form
