@@ -1,4 +1,4 @@
-"""``python -m servey``: the ``servey`` program, which serves when it is told nothing else."""
+"""``python -m servey``: the ``servey`` program; the default command is ``serve``."""
 
 from servey.cli.main import main
 

@@ -1,7 +1,7 @@
-"""The composition root: the plugins that servey brings, in order.
+"""The composition root: the built-in plugins, in order.
 
-A plugin's module is light. What it serves may need an extra; that is imported when it is used, and `MissingExtraError`
-says then what to install. So actions with a web trigger can be called from a command line without Starlette.
+The import of a plugin's module needs no extra. A plugin imports its extra at the first use, and `MissingExtraError`
+names the package to install. So the command line can call actions with a web trigger without Starlette.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ BUILT_IN = (
 )
 
 PLUGIN_GROUP = "servey.plugins"
-"""The entry point group in which installed packages offer plugins."""
+"""The entry point group for plugins of installed packages."""
 
 
 def built_in_plugins() -> tuple[Plugin, ...]:
@@ -27,7 +27,7 @@ def built_in_plugins() -> tuple[Plugin, ...]:
 
 
 def further_plugins(named: Iterable[str]) -> tuple[str, ...]:
-    """Return the targets of the plugins that are not built in: of installed packages, then those that are named.
+    """Return the targets of other plugins: those of installed packages, then those of the settings.
 
     Args:
         named: The targets in the settings.
@@ -42,23 +42,23 @@ def load_plugin(target: str) -> Plugin:
     """Return a new instance of the plugin class at ``module:Name``.
 
     Raises:
-        DefinitionError: There is no such class. An error inside the module is raised as it is.
+        DefinitionError: There is no such class. An error inside the module is raised unchanged.
     """
     from importlib import import_module
 
     module_name, _, name = target.partition(":")
     if not module_name or not name:
-        raise DefinitionError(f"{target!r} names no plugin", fix="write 'package.module:ClassName'")
+        raise DefinitionError(f"{target!r} does not name a plugin", fix="write 'package.module:ClassName'")
     try:
         module = import_module(module_name)
     except ModuleNotFoundError as error:
         if not is_missing(module_name, error):
-            raise  # something that the plugin's module imports is missing
+            raise  # a module that the plugin's module imports is missing
         raise DefinitionError(
             f"there is no module {module_name!r} for the plugin {target!r}",
-            fix="install the package that has it, or correct the name",
+            fix="install its package, or correct the name",
         ) from error
     plugin = getattr(module, name, None)
     if not (isinstance(plugin, type) and issubclass(plugin, Plugin)):
-        raise DefinitionError(f"{target!r} is no plugin", fix="name a subclass of servey.plugin.Plugin")
+        raise DefinitionError(f"{target!r} is not a plugin", fix="name a subclass of servey.plugin.Plugin")
     return plugin()

@@ -1,15 +1,15 @@
-"""Every error servey raises, and the one table that says what each means in every transport.
+"""The errors of servey, and one table with their meaning in every transport.
 
     ServeyError
     ├── DefinitionError            a declaration is wrong; raised at start, names file:line and the fix
     ├── SettingsError              a setting (environment variable) is wrong or contradicts another
     ├── ResourceError              a resource of the service cannot be opened; the service does not start
-    ├── MissingExtraError          an optional dependency is not installed; holds the pip command
-    ├── NoServiceError             what belongs to a running service is used where none runs
+    ├── MissingExtraError          an optional dependency is not installed; has the pip command
+    ├── NoServiceError             code needs a running service, and none runs
     └── CallError                  one call failed; has `code`, `status`, `exit_code`, `close_code`
         ├── MalformedError         400  the request cannot be read at all (syntax, encoding)
-        ├── UnauthorizedError      401  no token, or a bad one
-        ├── ForbiddenError         403  the caller is known and not allowed
+        ├── UnauthorizedError      401  no token, or a bad token
+        ├── ForbiddenError         403  the caller is known, but not allowed
         ├── NotFoundError          404
         ├── MethodNotAllowedError  405
         ├── ConflictError          409
@@ -18,14 +18,14 @@
         ├── TooLargeError          413
         ├── UriTooLongError        414
         ├── UnsupportedMediaError  415
-        ├── InvalidError           422  well-formed, but not what the action takes; lists every problem
+        ├── InvalidError           422  well-formed, but not valid for the action; lists all problems
         ├── TooManyRequestsError   429
-        ├── InternalError          500  a defect of the service; the caller learns nothing of it
+        ├── InternalError          500  a defect of the service; the caller gets no details
         ├── OverloadedError        503
         └── DeadlineError          504  the call's deadline passed
 
-A user raises any `CallError`, or an exception of their own that an action or a plugin declares
-(`ErrorMapping`); anything else is an `InternalError` to the caller and a traceback in the log.
+An action may raise any `CallError`, or an exception that the action or a plugin declares (`ErrorMapping`). Any other
+exception is an `InternalError` for the caller, with a traceback in the log.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ import msgspec
 
 
 class ServeyError(Exception):
-    """The root of every error that servey raises."""
+    """The base class of all errors of servey."""
 
 
 class DefinitionError(ServeyError):
-    """A declaration that cannot be served, found when the service is built.
+    """A wrong declaration, found when the service is built.
 
     Args:
         message: What is wrong and why.
@@ -51,7 +51,7 @@ class DefinitionError(ServeyError):
         fix: What to write instead.
 
     Attributes:
-        joined: The single errors that `join` made this one of.
+        joined: The single errors, if `join` made this one.
     """
 
     joined: tuple[DefinitionError, ...] = ()
@@ -68,7 +68,7 @@ class DefinitionError(ServeyError):
 
     @classmethod
     def join(cls, errors: Sequence[DefinitionError]) -> DefinitionError:
-        """Return one error that tells all of `errors`, so that a user mends them in one go."""
+        """Return one error with all of `errors`, so that a user can fix them together."""
         if len(errors) == 1:
             return errors[0]
         each = [single for error in errors for single in error.joined or (error,)]
@@ -79,16 +79,16 @@ class DefinitionError(ServeyError):
 
 
 class SettingsError(ServeyError):
-    """A setting is wrong; the message names the environment variable and what it takes."""
+    """A setting is wrong; the message names the environment variable and its valid values."""
 
 
 class ResourceError(ServeyError):
-    """A resource that lives as long as the service cannot be opened; what happened is its ``__cause__``.
+    """A resource of scope ``"service"`` cannot be opened; the original error is the ``__cause__``.
 
     Args:
-        name: The resource's function.
+        name: The name of the resource's function.
         where: Its ``file:line``, and the place in that file where it failed.
-        cause: What was raised.
+        cause: The original error.
     """
 
     def __init__(self, name: str, where: Sequence[str], cause: BaseException) -> None:
@@ -101,8 +101,8 @@ class MissingExtraError(ServeyError, ImportError):
     """A package that an optional part of servey needs is not installed.
 
     Args:
-        package: The distribution that is missing.
-        extra: The extra of servey that brings it.
+        package: The missing distribution.
+        extra: The extra of servey that installs it.
     """
 
     def __init__(self, package: str, extra: str) -> None:
@@ -112,12 +112,12 @@ class MissingExtraError(ServeyError, ImportError):
 
     @staticmethod
     def command(extra: str) -> str:
-        """Return the command that installs what an extra brings."""
+        """Return the command that installs an extra."""
         return f"pip install 'servey[{extra}]'"
 
 
 class NoServiceError(ServeyError):
-    """Something that belongs to a running service, such as `servey.cache`, is used where none is running."""
+    """Code that needs a running service, such as `servey.cache`, is called while none runs."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -127,7 +127,7 @@ class NoServiceError(ServeyError):
 
 
 class Problem(NamedTuple):
-    """One thing wrong with an input: where (a JSON pointer, RFC 6901) and what."""
+    """One problem of an input: its path (a JSON pointer, RFC 6901) and a message."""
 
     path: str
     message: str
@@ -135,23 +135,23 @@ class Problem(NamedTuple):
 
 _EX_USAGE, _EX_DATAERR, _EX_NOINPUT, _EX_UNAVAILABLE = 64, 65, 66, 69
 _EX_SOFTWARE, _EX_CANTCREAT, _EX_TEMPFAIL, _EX_NOPERM = 70, 73, 75, 77
-"""Exit codes of ``sysexits.h``; `os.EX_*` has them on POSIX only."""
+"""Exit codes of ``sysexits.h``; `os.EX_*` exists only on POSIX."""
 
 
 _PHRASES = {413: "Content Too Large", 414: "URI Too Long", 416: "Range Not Satisfiable", 422: "Unprocessable Content"}
-"""The phrases of RFC 9110 that `http.HTTPStatus` has by their older names before Python 3.13."""
+"""The phrases of RFC 9110 for which `http.HTTPStatus` has older names before Python 3.13."""
 
 
-# patterns are compiled when first used: compiling all of them takes longer than the rest of the import
+# compiled at first use: this takes longer than the rest of the import
 _CODE = r"[a-z][a-z0-9_]*\Z"
 _CLOSE_CODES = frozenset((1001, 1002, 1003, *range(1007, 1015), *range(3000, 5000)))
 
 
 def _check_row(name: str, row: Any, *, registered: bool) -> None:
-    """Return when `row`, a `CallError` class or an `ErrorMapping`, can be an error's row of the one table.
+    """Check the table row of an error: the attributes of a `CallError` class or an `ErrorMapping`.
 
     Raises:
-        DefinitionError: It cannot.
+        DefinitionError: An attribute is not valid.
     """
     status, statuses = row.status, "a registered status" if registered else "a status"
     is_status = isinstance(status, int) and 400 <= status <= 599 and (not registered or phrase(status) != "")
@@ -159,14 +159,14 @@ def _check_row(name: str, row: Any, *, registered: bool) -> None:
         ("status", is_status, f"use {statuses} from 400 to 599"),
         ("code", isinstance(row.code, str) and re.match(_CODE, row.code), "use snake case, as in 'parcel_lost'"),
         ("exit_code", row.exit_code in range(1, 126), "use 1 to 125; sysexits.h has the usual ones"),
-        ("close_code", row.close_code in _CLOSE_CODES, "use 1008, or 4000 to 4999 for one of your own"),
+        ("close_code", row.close_code in _CLOSE_CODES, "use 1008, or your own code from 4000 to 4999"),
     ):
         if not valid:
             raise DefinitionError(f"the error {name} cannot have the {part} {getattr(row, part)!r}", fix=fix)
 
 
 class ErrorParts(TypedDict, total=False):
-    """The keyword arguments that every `CallError` takes."""
+    """The keyword arguments of every `CallError`."""
 
     errors: Sequence[Problem]
     headers: Mapping[str, str] | None
@@ -174,21 +174,21 @@ class ErrorParts(TypedDict, total=False):
 
 
 class CallError(ServeyError):
-    """One call failed for a reason the caller may know.
+    """One call failed, and the caller may know the reason.
 
-    A subclass states its meaning in every transport by its class attributes: `code` (stable, snake case),
-    `status` (HTTP, RFC 9110), `exit_code` (sysexits) and `close_code` (websocket, RFC 6455).
+    The class attributes of a subclass are its meaning in every transport: `code` (stable, snake case), `status` (HTTP,
+    RFC 9110), `exit_code` (sysexits) and `close_code` (websocket, RFC 6455).
 
     Args:
-        detail: What happened, in words for the caller.
-        errors: Every single problem, where there are several.
+        detail: The reason, in words for the caller.
+        errors: The single problems, if there are several.
         headers: HTTP headers of the answer. Characters of a value that are not in Latin-1 become ``?``.
         data: Further members for the caller (a problem's extension members, RFC 9457 §3.2).
 
     Raises:
         ValueError: A header is not valid.
-        TypeError: One of `errors` is no pair of texts.
-        DefinitionError: For a subclass: a class attribute is none that an error can have, see `ErrorMapping`.
+        TypeError: An item of `errors` is not a pair of texts.
+        DefinitionError: A class attribute of a subclass is not valid; see `ErrorMapping`.
     """
 
     code: ClassVar[str] = "error"
@@ -208,7 +208,7 @@ class CallError(ServeyError):
         headers: Mapping[str, str] | None = None,
         data: Mapping[str, Any] | None = None,
     ) -> None:
-        given: Any = detail  # people write `NotFoundError(error)`, too
+        given: Any = detail  # users write `NotFoundError(error)`, too
         self.detail = "" if given is None else str(given)
         self.errors = tuple(map(_problem, errors))
         if self.status == 401:  # RFC 9110 §15.5.2: a 401 needs a challenge
@@ -219,15 +219,15 @@ class CallError(ServeyError):
 
     @property
     def title(self) -> str:
-        """The status's standard phrase (RFC 9110 §15); "Error" for a status that nobody registered."""
+        """The standard phrase of the status (RFC 9110 §15); "Error" for an unregistered status."""
         return phrase(self.status) or "Error"
 
     def problem(self, request_id: str = "", types: str = "") -> dict[str, Any]:
-        """Return the RFC 9457 problem details of this error, as every transport shows it.
+        """Return the problem details of this error (RFC 9457), which all transports show.
 
         Args:
-            request_id: What the caller and the log know the call by.
-            types: What the ``type`` begins with, before the code; empty for ``about:blank``.
+            request_id: The id of the request.
+            types: The prefix of ``type``, before the code; empty for ``about:blank``.
         """
         members: dict[str, Any] = {
             **self.data,
@@ -245,12 +245,12 @@ class CallError(ServeyError):
         return members
 
 
-def _problem(told: Any) -> Problem:
-    match told:
+def _problem(given: Any) -> Problem:
+    match given:
         case (str(path), str(message)):
             return Problem(path, message)
         case _:
-            raise TypeError(f"{told!r} is no Problem: a JSON pointer and what is wrong there")
+            raise TypeError(f"{given!r} is not a Problem: a JSON pointer and a message")
 
 
 class MalformedError(CallError):
@@ -260,10 +260,10 @@ class MalformedError(CallError):
 
 
 class UnauthorizedError(CallError):
-    """The action needs a caller, and there is none, or the token is bad.
+    """The request has no token, but the action needs a caller; or its token is not valid.
 
     Args:
-        error: The RFC 6750 §3.1 error code; empty when no token was sent.
+        error: The error code of RFC 6750 §3.1; empty if the request has no token.
     """
 
     code, status, exit_code, close_code = "unauthorized", 401, _EX_NOPERM, 4401
@@ -279,10 +279,10 @@ class UnauthorizedError(CallError):
 
 
 class ForbiddenError(CallError):
-    """The caller is known and may not do this.
+    """The caller is known, but may not do this.
 
     Args:
-        scope: The scope the token lacks, space separated (RFC 6750 §3.1); makes the error `insufficient_scope`.
+        scope: The scopes that the token lacks, separated by spaces (RFC 6750 §3.1); the error is `insufficient_scope`.
     """
 
     code, status, exit_code, close_code = "forbidden", 403, _EX_NOPERM, 4403
@@ -295,13 +295,13 @@ class ForbiddenError(CallError):
 
 
 class NotFoundError(CallError):
-    """What the caller asks for does not exist."""
+    """The requested object does not exist."""
 
     code, status, exit_code, close_code = "not_found", 404, _EX_NOINPUT, 4404
 
 
 class MethodNotAllowedError(CallError):
-    """The path exists, and not for this method; `allow` lists those it has (RFC 9110 §15.5.6)."""
+    """The path does not support this method; `allow` lists its methods (RFC 9110 §15.5.6)."""
 
     code, status, exit_code, close_code = "method_not_allowed", 405, _EX_USAGE, 1008
 
@@ -312,13 +312,13 @@ class MethodNotAllowedError(CallError):
 
 
 class ConflictError(CallError):
-    """The call contradicts the present state."""
+    """The call conflicts with the current state."""
 
     code, status, exit_code, close_code = "conflict", 409, _EX_CANTCREAT, 4409
 
 
 class GoneError(CallError):
-    """What the caller asks for existed and exists no more."""
+    """The requested object existed, but does not exist any more."""
 
     code, status, exit_code, close_code = "gone", 410, _EX_NOINPUT, 4410
 
@@ -330,31 +330,31 @@ class PreconditionError(CallError):
 
 
 class TooLargeError(CallError):
-    """The request's body is larger than the service takes."""
+    """The body of the request is larger than the limit."""
 
     code, status, exit_code, close_code = "too_large", 413, _EX_DATAERR, 1009
 
 
 class UriTooLongError(CallError):
-    """The request's query string is longer than the service takes."""
+    """The query string of the request is longer than the limit."""
 
     code, status, exit_code, close_code = "uri_too_long", 414, _EX_DATAERR, 1009
 
 
 class UnsupportedMediaError(CallError):
-    """The request's body is of a type that the service does not read."""
+    """The body of the request has a content type that the service does not read."""
 
     code, status, exit_code, close_code = "unsupported_media_type", 415, _EX_DATAERR, 1003
 
 
 class InvalidError(CallError):
-    """The input is well-formed and not what the action takes; `errors` names every problem."""
+    """The input is well-formed, but not valid for the action; `errors` lists all problems."""
 
     code, status, exit_code, close_code = "invalid", 422, _EX_DATAERR, 1007
 
 
 class TooManyRequestsError(CallError):
-    """The caller has used up what it may do for now.
+    """The caller has made too many calls for now.
 
     Args:
         retry_after: Whole seconds after which a retry makes sense (RFC 9110 §10.2.3).
@@ -368,7 +368,7 @@ class TooManyRequestsError(CallError):
 
 
 class InternalError(CallError):
-    """The service has a defect. The log has it whole; the caller sees the request id only."""
+    """The service has a defect. The log has the details; the caller gets only the request id."""
 
     code, status, exit_code, close_code = "internal_error", 500, _EX_SOFTWARE, 1011
 
@@ -388,7 +388,7 @@ class OverloadedError(CallError):
 
 
 class DeadlineError(CallError):
-    """The call's deadline passed before it was done."""
+    """The deadline of the call passed before its end."""
 
     code, status, exit_code, close_code = "timeout", 504, _EX_TEMPFAIL, 1013
 
@@ -398,27 +398,27 @@ CALL_ERRORS: tuple[type[CallError], ...] = (
     *(ConflictError, GoneError, PreconditionError, TooLargeError, UriTooLongError, UnsupportedMediaError),
     *(InvalidError, TooManyRequestsError, InternalError, OverloadedError, DeadlineError),
 )
-"""All errors of the table above, except `CallError` itself. Of two with the same status, the more general one is first.
+"""All errors of the table above, except `CallError`; the more general one of two with the same status is first.
 
-`CallError.__subclasses__()` would depend on imports: it also has the users' classes that are imported.
+`CallError.__subclasses__()` would also contain imported classes of users.
 """
 
 
 class ErrorMapping(msgspec.Struct, frozen=True):
-    """How an exception class of the user's own is shown to callers.
+    """The error for callers that stands for an exception class of the user.
 
-    `@action(errors=(MyError,))` makes one from the class: its `code` and `status` attributes where it has
-    them, otherwise the class name in snake case (without ``Error``) and 400.
+    `@action(errors=(MyError,))` makes one from the class, with its attributes `code` and `status`; the defaults are the
+    class name in snake case (without ``Error``) and 400.
 
     Args:
-        type: The exception class; subclasses match too.
+        type: The exception class; subclasses match, too.
         status: The HTTP status, 400 to 599.
         code: The stable code, snake case.
         exit_code: The exit code of the command line, 1 to 125.
-        close_code: The websocket close code: one that may be sent (RFC 6455 §7.4) and is an error's, or 3000 to 4999.
+        close_code: The websocket close code: an error code that may be sent (RFC 6455 §7.4), or 3000 to 4999.
 
     Raises:
-        DefinitionError: One of them is not valid.
+        DefinitionError: An argument is not valid.
     """
 
     type: type[Exception]
@@ -429,7 +429,7 @@ class ErrorMapping(msgspec.Struct, frozen=True):
 
     def __post_init__(self) -> None:
         if not (isinstance(self.type, type) and issubclass(self.type, Exception)):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise DefinitionError(f"{self.type!r} is no exception class", fix="name a subclass of Exception")
+            raise DefinitionError(f"{self.type!r} is not an exception class", fix="name a subclass of Exception")
         if not self.code:
             msgspec.structs.force_setattr(self, "code", snake_case(self.type.__name__.removesuffix("Error") or "error"))
         _check_row(self.type.__name__, self, registered=True)
@@ -439,7 +439,7 @@ class ErrorMapping(msgspec.Struct, frozen=True):
         """Return the mapping of an exception class, or the mapping itself."""
         if isinstance(error, ErrorMapping):
             return error
-        # where the class has an attribute of the name for another purpose, the checks tell it
+        # if an attribute of the class has another purpose, the checks report it
         return cls(
             error,
             status=getattr(error, "status", 400),
@@ -449,11 +449,11 @@ class ErrorMapping(msgspec.Struct, frozen=True):
         )
 
     def call_error(self, exception: Exception) -> CallError:
-        """Return the `CallError` that stands for `exception`; its detail is the exception's message."""
+        """Return the `CallError` for `exception`; its detail is the message of the exception."""
         if isinstance(exception, CallError):
             return exception
         error = CallError(str(exception), headers={"WWW-Authenticate": "Bearer"} if self.status == 401 else None)
-        # the class attributes are the table; a mapped exception has a row of its own
+        # the class attributes are the table; a mapped exception has its own row
         for name in ("code", "status", "exit_code", "close_code"):
             object.__setattr__(error, name, getattr(self, name))
         return error
@@ -470,19 +470,19 @@ def checked_headers(headers: Mapping[str, str]) -> dict[str, str]:
     """Return a copy of `headers`.
 
     Raises:
-        ValueError: A name or a value is none (RFC 9110 §5.1, §5.5): a line break would begin a header of its own. Or
-            it is one that the server sends itself, and a second one would contradict.
+        ValueError: A name or a value is not valid (RFC 9110 §5.1, §5.5): a line break would begin another header. Or
+            the server sends this header itself.
     """
     for name, value in headers.items():
         if name.lower() in _OWN_HEADERS:
-            raise ValueError(f"the header {name} is the server's own to send")
+            raise ValueError(f"the server sends the header {name} itself")
         if not re.match(_FIELD_NAME, name) or not re.match(_FIELD_VALUE, value):
-            raise ValueError(f"{name!r}: {value!r} is no header field")
+            raise ValueError(f"{name!r}: {value!r} is not a valid header field")
     return dict(headers)
 
 
 def phrase(status: int) -> str:
-    """Return the standard phrase of a registered status, otherwise an empty text."""
+    """Return the standard phrase of a registered status; empty for another one."""
     from http import HTTPStatus
 
     if status not in HTTPStatus._value2member_map_:
@@ -491,7 +491,7 @@ def phrase(status: int) -> str:
 
 
 def located(path: str, line: int) -> str:
-    """Return ``file:line``, relative to the working directory where that is shorter."""
+    """Return ``file:line``; relative if the file is below the working directory."""
     try:
         relative = os.path.relpath(path)
     except ValueError:  # another drive, on Windows
@@ -500,7 +500,7 @@ def located(path: str, line: int) -> str:
 
 
 def raised_in(error: BaseException, file: str) -> str:
-    """Return the innermost place in a file that an error went through, as ``file:line``; empty when none is."""
+    """Return the innermost line of a file in the traceback of an error, as ``file:line``; empty if there is none."""
     place = ""
     trace = error.__traceback__
     while trace is not None:
@@ -516,40 +516,40 @@ def count_of(number: int, noun: str) -> str:
 
 
 def nearest(name: object, names: Iterable[str]) -> str:
-    """Return the one of `names` that is most like `name`, or an empty text when none is."""
-    import difflib  # needed for mistakes only
+    """Return the most similar of `names`; empty if none is similar."""
+    import difflib  # needed only for mistakes
 
     return next(iter(difflib.get_close_matches(str(name)[:200], list(names), 1)), "")
 
 
 def is_missing(module: str, error: ModuleNotFoundError) -> bool:
-    """Return whether importing `module` failed because it does not exist, rather than something that it imports."""
+    """Return whether the import failed because `module` does not exist, not because of one of its own imports."""
     return error.name is not None and (module == error.name or module.startswith(error.name + "."))
 
 
 def snake_case(name: str) -> str:
-    """Return a class's name as ``snake_case``."""
+    """Return the name of a class in ``snake_case``."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
 
 
 def _with_default(headers: Mapping[str, str] | None, name: str, value: str) -> dict[str, str]:
-    """Return headers with one added, unless they have it already."""
+    """Return headers with a header added, unless they have it already."""
     given = dict(headers or {})
     return given if any(other.lower() == name.lower() for other in given) else {**given, name: value}
 
 
 def _latin_1(text: str) -> str:
-    """Return a text with ``?`` for whatever the value of a header cannot hold (RFC 9110 §5.5)."""
+    """Return a text with ``?`` for characters that a header value cannot contain (RFC 9110 §5.5)."""
     return re.sub(r"[^\t\x20-\x7e\x80-\xff]", "?", text)
 
 
 def _quoted(text: str) -> str:
-    """Return `text` for an RFC 9110 quoted-string: ``'`` replaces quotes, backslashes and all but printable ASCII."""
+    """Return `text` for a quoted-string (RFC 9110 §5.6.4), with ``'`` for quotes, backslashes and unprintable text."""
     return re.sub(r"[^\x20-\x7e]|[\"\\]", "'", text)
 
 
 def summary(error: CallError) -> str:
-    """Return every problem of an error in one line."""
+    """Return all problems of an error in one line."""
     if error.errors:
         return "; ".join(f"{path or 'the whole'}: {message}" for path, message in error.errors)
     return str(error)

@@ -1,4 +1,4 @@
-"""Log the secrets that the settings have generated, as users need the password."""
+"""Log the generated secrets of the settings, because users need the password."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _log = logging.getLogger("servey.server")
 
 
 def warn_of_generated(settings: Settings, authenticator: Authenticator | None) -> None:
-    """Log the generated password where no banner shows it, and the secrets that other processes do not share."""
+    """Log the generated password if no banner shows it, and warn if other processes generate other secrets."""
     for hint in login_hints(settings, authenticator):
         _log.warning("POST /login: %s", hint)
     if settings.process.workers > 1 or parent_process() is not None:  # a worker of another server, or of its reloader
@@ -26,7 +26,7 @@ def warn_of_generated(settings: Settings, authenticator: Authenticator | None) -
 
 
 def login_hints(settings: Settings, authenticator: Authenticator | None) -> list[str]:
-    """Return how to log in: the name, and the password if it was generated. Empty if nobody can log in."""
+    """Return instructions to log in: the name, and the password if it was generated. Empty without a login."""
     if authenticator is None:
         return []
     if not isinstance(authenticator, DebugAuthenticator):

@@ -1,4 +1,4 @@
-"""Problem details (RFC 9457) of a call error that can always be encoded, whatever texts and data the error has."""
+"""Problem details (RFC 9457) of a call error, which can always be encoded."""
 
 from __future__ import annotations
 

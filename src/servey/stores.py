@@ -16,10 +16,10 @@ T = TypeVar("T")
 def store_opener(
     variable: str, url: str, supports: Iterable[StoreSupport[T]], settings: Settings
 ) -> Callable[[], T] | None:
-    """Return a function that opens the store at a URL; None for ``memory`` and ``off``, which are no URLs.
+    """Return a function that opens the store at a URL; None for ``memory`` and ``off``, which are not URLs.
 
     Raises:
-        SettingsError: No plugin opens such a URL. The message does not repeat the URL, which may have a password.
+        SettingsError: No plugin opens such a URL. The message does not show the URL, which may have a password.
     """
     if url in ("memory", "off"):
         return None
@@ -29,4 +29,4 @@ def store_opener(
         if scheme in support.schemes:
             return partial(support.open, url, settings)
         schemes += support.schemes
-    raise SettingsError(f"{variable} is no URL of a store that a plugin opens: {'://, '.join(schemes)}://")
+    raise SettingsError(f"{variable} is not the URL of a store that a plugin opens: {'://, '.join(schemes)}://")

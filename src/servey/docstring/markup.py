@@ -1,7 +1,7 @@
 """Convert the markup of docstrings: to Markdown for descriptions (OpenAPI 3.1 §4.8, GraphQL §3.2), or to plain text.
 
-Docstrings are written in Markdown or in reStructuredText. `markdown` translates the constructs of reStructuredText and
-leaves Markdown unchanged, so a docstring need not declare its markup.
+Docstrings are written in Markdown or in reStructuredText. `markdown` translates reStructuredText and leaves Markdown
+unchanged, so a docstring need not declare its markup.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _INLINE = re.compile(
     r"|(?<!`)(?P<ticks>`+)(?!`).+?(?<!`)(?P=ticks)(?!`)",
     re.DOTALL,
 )
-"""A role, a literal or a link; or a code span of Markdown, which stays unchanged."""
+"""A role, a literal, a link, or a code span of Markdown, which stays unchanged."""
 _LEADING_ROLE = re.compile(r"^( *)(:[A-Za-z][\w.+:-]*:`[^`]+`(?:\\ )?)", re.MULTILINE)
 _TITLED = re.compile(r"(.+?)\s*<[^<>]+>", re.DOTALL)
 _PROSE_ROLES = frozenset({"abbr", "dfn", "doc", "emphasis", "numref", "ref", "strong", "sub", "sup", "term", "title"})
@@ -57,8 +57,8 @@ def markdown(text: str) -> str:
     """Translate a text of a docstring to Markdown.
 
     Args:
-        text: Markdown or reStructuredText. Of the latter, literals, roles, links, literal blocks, doctests, code and
-            admonitions are translated.
+        text: Markdown or reStructuredText. The translation includes literals, roles, links, literal blocks, doctests,
+            code and admonitions.
 
     Example:
         >>> markdown("Needs the scope ``root``, see :func:`~app.login`.")

@@ -1,4 +1,4 @@
-"""Finding what the user declared, in their modules and on the types their actions return."""
+"""Find actions and resources in the user's modules, and nested actions on the types that actions return."""
 
 from servey.finder.module_finder import Declarations, find_declarations
 from servey.finder.nested_finder import nested_actions

@@ -12,7 +12,7 @@ def find_application(target: str) -> Any:
     """Return the ASGI application at ``module:name``.
 
     Raises:
-        DefinitionError: There is no such application. An error inside the module is raised as it is.
+        DefinitionError: There is no such application. An error inside the module is raised unchanged.
     """
     module_name, _, path = target.partition(":")
     if not module_name or not path:

@@ -17,7 +17,7 @@ from servey.action.resource import Resource
 from servey.errors import DefinitionError, is_missing, located, nearest
 
 _HOME = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
-"""Where servey's own modules are."""
+"""The directory of servey's own modules."""
 
 
 class Declarations(msgspec.Struct, frozen=True):
@@ -25,7 +25,7 @@ class Declarations(msgspec.Struct, frozen=True):
 
     Args:
         actions: The actions; an action in several modules counts once.
-        resources: The resources, likewise.
+        resources: The resources; a resource in several modules counts once.
         nested: The actions on methods of classes; they are served if an action returns the class.
     """
 
@@ -65,20 +65,20 @@ class Declarations(msgspec.Struct, frozen=True):
 
 
 def find_declarations(path: str) -> Declarations:
-    """Import the modules named by `path`, with all their submodules, and return what they declare.
+    """Import the modules of `path`, with all submodules, and return their declarations.
 
     Args:
         path: Names of modules or packages, separated by commas.
 
     Raises:
-        DefinitionError: There is no such module. An error inside a module is raised as it is.
+        DefinitionError: There is no such module. An error inside a module is raised unchanged.
     """
     values: list[Any] = []
     for name in filter(None, (part.strip() for part in path.split(","))):
         if not all(part.isidentifier() for part in name.split(".")) or name.endswith(".py"):
             module = name.removesuffix(".py").strip("./").replace("/", ".")
             raise DefinitionError(
-                f"SERVEY_ACTION_PATH names {name!r}, which is no module", fix=f"write its name, as in {module!r}"
+                f"SERVEY_ACTION_PATH has {name!r}, which is not the name of a module", fix=f"write {module!r}"
             )
         for module in _modules(name):
             values.extend(vars(module).values())
@@ -93,7 +93,7 @@ def _modules(name: str) -> Iterator[ModuleType]:
             raise  # an import of the user's module is missing
         raise DefinitionError(f"there is no module {name!r} to find actions in", fix=_fix_for_missing(name)) from error
     yield module
-    import pkgutil  # a service built of functions needs no search
+    import pkgutil  # not needed for a service that is built from functions
 
     for info in pkgutil.walk_packages(getattr(module, "__path__", ()), name + ".", onerror=_raise):
         if info.name.rpartition(".")[2] != "__main__":
@@ -101,7 +101,7 @@ def _modules(name: str) -> Iterator[ModuleType]:
 
 
 def _imported(name: str) -> ModuleType:
-    """Import a module; a definition error without a place gets the place of the user's line."""
+    """Import a module; add the user's file and line to a definition error that has none."""
     try:
         return import_module(name)
     except DefinitionError as error:

@@ -12,14 +12,14 @@ from servey.errors import DefinitionError
 
 
 def nested_actions(classes: Iterable[type]) -> Iterator[tuple[type, Action]]:
-    """Yield every nested action of `classes` with its owner, the class that defines it.
+    """Yield the nested actions of `classes`, each with the class that defines it.
 
     Example:
         >>> list(nested_actions([int]))
         []
 
     Raises:
-        DefinitionError: Another decorator stands above ``@action``, or the function takes no ``self``.
+        DefinitionError: Another decorator stands above ``@action``, or the function has no ``self``.
     """
     for cls in classes:
         taken: set[str] = set()
@@ -29,7 +29,7 @@ def nested_actions(classes: Iterable[type]) -> Iterator[tuple[type, Action]]:
                 if action is not None and name not in taken:
                     _check(action, value)
                     yield owner, action
-                taken.add(name)  # a subclass's attribute of the name hides the base's
+                taken.add(name)  # an attribute of a subclass hides that of its base
 
 
 def _inner(value: Any) -> Any:
@@ -51,5 +51,5 @@ def _check(action: Action, value: Any) -> None:
     first = next(iter(parameters_of(action.fn).values()), None)
     if first is None or first.kind not in (first.POSITIONAL_ONLY, first.POSITIONAL_OR_KEYWORD):
         raise DefinitionError(
-            f"{qualified_name_of(action.fn)} takes no self", where=action.where, fix="write it as a method"
+            f"{qualified_name_of(action.fn)} has no self", where=action.where, fix="write it as a method"
         )

@@ -1,1 +1,1 @@
-"""The host without a network: actions are called in this process, by the operating system's leave."""
+"""The direct transport: calls actions in this process, without a network."""

@@ -1,6 +1,6 @@
-"""Calling actions in this process: for the command line, for direct invocations of a Lambda, and for tests.
+"""Call actions in this process: for the command line, direct invocations of a Lambda, and tests.
 
-It has no rule of its own: what may be called, what it takes and what it answers is the operation's matter.
+All rules are those of the operation.
 """
 
 from __future__ import annotations
@@ -57,25 +57,24 @@ async def call(
     cached: bool = False,
     as_system: bool = False,
 ) -> Any:
-    """Call an action; JSON is answered with JSON, a mapping with what JSON holds (dicts, lists, scalars).
+    """Call an action; the result is JSON if the arguments are JSON, and JSON values (dicts, lists, scalars) otherwise.
 
-    The service is open during the call; whoever calls often enters `service.running()` around all of it.
-
-    A call from a route of a plugin or from an action has the caller of the current request, who needs the same rights
-    as over the network. `as_system` calls without access control. Outside of requests, the system calls.
+    The service is open during the call; if you make many calls, enter `service.running()` around them. A call from an
+    action or from a route of a plugin has the caller of the current request, with the same access control as over the
+    network. Outside of requests, the caller is the system.
 
     Args:
         service: The service.
-        name: The action; a nested action's bare function name where that is unique.
+        name: The name of the action; for a nested action, the name of its function if that is unique.
         event: The arguments by name: a JSON object, or a mapping of parsed JSON.
-        texts: Further arguments as text, as flags give them; not together with a mapping.
-        context: The context of the call; by default that of the current request.
-        cached: Whether a result that the service keeps will do; by default the action always runs.
-        as_system: Whether the call is one of the system, without access control and rate limit; not together with
+        texts: Further arguments as text, such as flags; not together with a mapping.
+        context: The context of the call; default: the context of the current request.
+        cached: Whether a cached result is allowed; by default the action always runs.
+        as_system: Whether the system makes the call, without access control and rate limit; not together with
             `context`.
 
     Returns:
-        The result, without the `Reply` around it.
+        The result, without its `Reply`.
 
     Raises:
         CallError: The call failed, there is no such action, or the token of the request is not valid.
@@ -104,9 +103,9 @@ async def call(
 
 
 def run(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run `coroutine` in a new event loop until it is done, or until the operating system asks to stop.
+    """Run `coroutine` in a new event loop until it is done, or until a signal stops it.
 
-    The first Ctrl-C or SIGTERM cancels it, so that it closes what it opened; the second ends it at once.
+    The first Ctrl-C or SIGTERM cancels it, so that it can clean up; the second one ends it at once.
 
     Raises:
         KeyboardInterrupt: Ctrl-C.
@@ -129,10 +128,10 @@ async def _terminable(coroutine: Coroutine[Any, Any, T], received: list[int]) ->
 
 @contextmanager
 def _cancelled_by_sigterm(received: list[int]) -> Generator[None]:
-    """Do for SIGTERM what `asyncio.Runner` does for SIGINT, unless somebody handles it already.
+    """Handle SIGTERM as `asyncio.Runner` handles SIGINT, unless there is a handler already.
 
     Args:
-        received: Is added the signals that came.
+        received: The list to which received signals are added.
     """
     if (
         threading.current_thread() is not threading.main_thread()

@@ -1,1 +1,1 @@
-"""Testing services: their examples as tests, and an in-process client."""
+"""Test services: run their examples as tests, and send requests by an in-process client."""

@@ -1,4 +1,4 @@
-"""An in-process client: requests to an ASGI application without a server, a socket or another package."""
+"""An in-process client: sends requests to an ASGI application without a server or a socket."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from servey.trigger.web_route import WebRoute
 
 @dataclass(frozen=True)
 class Response:
-    """What came back.
+    """The response to a request.
 
     Args:
         status: The HTTP status.
-        headers: The headers, names in lower case; the last of a repeated one.
+        headers: The headers by name in lower case; the last one of repeated headers.
         content: The body.
     """
 
@@ -41,7 +41,7 @@ class Client:
 
     Args:
         app: The application.
-        root_path: The prefix that the application is said to be mounted at.
+        root_path: The path that the application is mounted at.
 
     Example:
         >>> from servey.service import Service
@@ -72,12 +72,12 @@ class Client:
 
         Args:
             method: The HTTP method.
-            path: The path, percent-encoded where it has to be; it may end with a query string.
+            path: The path, percent-encoded if necessary; it may end with a query string.
             query: The query string, or its names and values.
-            json: What the body holds, as Python values; sets the content type.
-            content: The body as it is; several pieces are sent as several ASGI messages.
+            json: The body as Python values; sets the content type.
+            content: The body in bytes; several pieces are sent as several ASGI messages.
             headers: Further headers.
-            authorization: As whom; given to the application as a middleware in front would give it.
+            authorization: The caller, as if a middleware had verified it.
         """
         pieces = [content] if isinstance(content, bytes) else list(content or [b""])
         pairs: list[tuple[str, str]] = [*(headers.items() if isinstance(headers, Mapping) else headers)]
@@ -107,7 +107,7 @@ class Client:
     async def call(
         self, route: WebRoute, params: Mapping[str, Any], authorization: Authorization | None = None
     ) -> Response:
-        """Send the request that calls a route with `params`, JSON values by parameter."""
+        """Call a route with `params`, the JSON values of the parameters."""
         path, rest = route.path, dict(params)
         for name in route.trigger.path_parameters:
             path = path.replace(f"{{{name}}}", quote(_text(rest.pop(name, None)), safe=""))
@@ -126,7 +126,7 @@ class Client:
             nonlocal left
             left -= 1
             if left < 0:
-                await answered.wait()  # until then, a disconnect would say that nobody waits for the answer
+                await answered.wait()  # an earlier disconnect would mean that the client does not wait for the answer
                 return {"type": "http.disconnect"}
             return {"type": "http.request", "body": next(sent), "more_body": left > 0}
 
@@ -146,10 +146,10 @@ class Client:
 
 @asynccontextmanager
 async def client_of(app: Any, root_path: str = "") -> AsyncGenerator[Client]:
-    """Start `app` (its ASGI lifespan), yield a client of it, stop it.
+    """Start an application (its ASGI lifespan), yield a client of it, and stop it.
 
     Raises:
-        RuntimeError: The application did not start; its message says why.
+        RuntimeError: The application did not start; the message has the reason.
     """
     inbox: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
     outbox: asyncio.Queue[MutableMapping[str, Any]] = asyncio.Queue()
@@ -178,7 +178,7 @@ async def _first(running: asyncio.Future[Any], outbox: asyncio.Queue[MutableMapp
 
 
 def can_say(route: WebRoute, params: Mapping[str, Any]) -> bool:
-    """Return whether a request to `route` can say `params`: a path has no place for nothing, a query few words."""
+    """Return whether a request to `route` can express `params`: a path has no null, a query string no empty list."""
     if any(params.get(name) in (None, "") for name in route.trigger.path_parameters):
         return False
     if not route.trigger.takes_query:
@@ -198,7 +198,7 @@ def _query(route: WebRoute, params: Mapping[str, Any]) -> Iterable[tuple[str, st
     for name, value in params.items():
         kind = arguments.text_kind(name) if name in arguments.parameters else "scalar"
         if value is None and name in arguments.parameters and arguments.parameters[name][0].default is None:
-            continue  # the text "null" of a str is a text
+            continue  # for a str, "null" is a text
         if kind == "json":
             yield name, msgspec.json.encode(value).decode()
         elif kind == "list" and isinstance(value, list):

@@ -1,4 +1,4 @@
-"""Running the examples of a service: each directly, and over REST where its action has a web trigger."""
+"""Run the examples of a service: directly, and over REST if the action has a web trigger."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class ExampleRun:
         service: The service.
         operation: The example's operation.
         checked: The example.
-        route: The web route to call; None to call directly.
-        number: Which of the runs that would have the same name.
+        route: The web route to call; None for a direct call.
+        number: A number that makes the name unique.
     """
 
     service: Service
@@ -40,16 +40,16 @@ class ExampleRun:
 
     @property
     def name(self) -> str:
-        """A name fit for a test: action, example, transport."""
+        """A valid name for a test: action, example, transport."""
         transport = "direct" if self.route is None else f"rest_{self.route.method.lower()}"
         example = "".join(char if char.isalnum() else "_" for char in self.checked.example.name)
         return f"{self.operation.name}__{example}__{transport}" + (f"_{self.number}" if self.number > 1 else "")
 
     def run(self) -> None:
-        """Run the example in an event loop of its own, the service running around it.
+        """Start the service in a new event loop, and run the example.
 
         Raises:
-            AssertionError: Something else came out; expected and actual side by side.
+            AssertionError: The result is not the expected one; the message shows both side by side.
         """
         actual = asyncio.run(self._outcome())
         example = self.checked.example
@@ -67,7 +67,7 @@ class ExampleRun:
         return self.checked.result is NOT_GIVEN
 
     async def _outcome(self) -> dict[str, Any]:
-        """Return ``{"result": …}`` or ``{"error": code}`` (with the problem, where none was expected)."""
+        """Return ``{"result": …}`` or ``{"error": code}``; an unexpected error has all details."""
         if self.route is None:
             async with self.service.running():
                 try:
@@ -103,9 +103,9 @@ class ExampleRun:
 
 
 def example_runs(service: Service) -> Iterator[ExampleRun]:
-    """Yield every run of every example that is to be tested, each with a name of its own.
+    """Yield the runs of all examples to test, with unique names.
 
-    An example runs over every route that can say its parameters: ``/users/{id}`` cannot leave the id out.
+    An example runs over all routes that can express its parameters: ``/users/{id}`` cannot leave out the id.
     """
     taken: set[str] = set()
     for run in _example_runs(service):
@@ -124,14 +124,14 @@ def _example_runs(service: Service) -> Iterator[ExampleRun]:
                 continue
             yield ExampleRun(service, operation, checked)
             if operation.action.access_control is ALLOW_NONE and checked.example.error is None:
-                continue  # nobody can call it over a network
+                continue  # not callable over a network
             for route in service.web_routes:
                 if route.operation is operation and can_say(route, checked.params):
                     yield ExampleRun(service, operation, checked, route)
 
 
 def side_by_side(expected: Any, actual: Any) -> str:
-    """Return two JSON values in two columns, the lines that differ marked.
+    """Return two JSON values in two columns, with a mark at each line that differs.
 
     Example:
         >>> print(side_by_side("Hello", "Hallo"))

@@ -1,6 +1,7 @@
 """The pytest plugin: ``pytest --servey-examples`` runs the examples of the service as tests.
 
-Every pytest run of an environment with servey loads this module, so it loads no more of it until it is asked to.
+Every pytest run in an environment with servey imports this module, so it imports the rest of servey only with that
+option.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Append a test for every example, where that is asked for."""
+    """Append a test for every example, if the option is set."""
     if not config.getoption("--servey-examples"):
         return
     import sys
@@ -37,11 +38,11 @@ def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config
         sys.path.insert(0, root)
     try:
         service = Service.from_settings()
-    except ServeyError as error:  # it tells file and line; a traceback of pytest's and servey's own adds nothing
+    except ServeyError as error:  # the message has file and line, so the traceback is useless
         raise pytest.UsageError(str(error)) from error
     except Exception as error:
-        told = "".join(traceback.format_exception(error)).rstrip()
-        raise pytest.UsageError(f"{told}\nthe modules of actions cannot be loaded; see above") from error
+        trace = "".join(traceback.format_exception(error)).rstrip()
+        raise pytest.UsageError(f"{trace}\nthe modules of actions cannot be loaded; see above") from error
     for run in example_runs(service):
         items.append(ExampleItem.from_parent(session, name=run.name, run=run))  # pyright: ignore[reportUnknownMemberType]
 
@@ -54,16 +55,16 @@ class ExampleItem(pytest.Item):
         self._run = run
 
     def runtest(self) -> None:
-        """Run it."""
+        """Run the example."""
         self._run.run()
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
-        """Show expected and actual, without servey's own frames."""
+        """Show the expected and the actual result, without frames of servey."""
         if isinstance(excinfo.value, AssertionError):
             return str(excinfo.value)
         return super().repr_failure(excinfo, style)
 
     def reportinfo(self) -> tuple[Any, int | None, str]:
-        """Point at the action."""
+        """Return the place of the action."""
         file, _, line = self._run.operation.action.where.rpartition(":")
         return file, int(line) - 1, self.name

@@ -1,4 +1,4 @@
-"""The examples of a service as a test class, for unittest and pytest alike.
+"""The examples of a service as a test class, for unittest and pytest.
 
 from servey.servey_test.test_servey_actions import define_test_class
 
@@ -19,10 +19,10 @@ def define_test_class(service: Service | None = None) -> type[TestCase]:
     """Return a `TestCase` with a test for every example of every action, directly and over REST.
 
     Args:
-        service: Default: what the environment describes, so the actions of the module `actions`.
+        service: The service; default: the service that is configured by the environment.
 
     Raises:
-        DefinitionError: A declaration is wrong; an example that does not match its signature, for one.
+        DefinitionError: A declaration is wrong, for example an example that does not match its signature.
     """
     service = service or Service.from_settings()
     methods: dict[str, Any] = {}

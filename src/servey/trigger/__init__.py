@@ -1,1 +1,1 @@
-"""Triggers: data that says when or how an action is called. Plugins serve them (`servey.plugin.TriggerSupport`)."""
+"""Triggers: data that describes when or how an action is called. Plugins serve it (`servey.plugin.TriggerSupport`)."""

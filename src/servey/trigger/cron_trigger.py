@@ -12,7 +12,7 @@ class CronTrigger(msgspec.Struct, frozen=True):
 
     Args:
         expression: Five fields as in crontab(5): minute, hour, day of month, month, day of week.
-        timezone: An IANA time zone. Around a change of clocks Debian's cron decides: a run at a skipped
+        timezone: An IANA time zone. At a change of clocks the rules are those of Debian's cron: a run at a skipped
             time happens right after it, a run at a repeated time happens once.
 
     Raises:
@@ -27,7 +27,7 @@ class CronTrigger(msgspec.Struct, frozen=True):
     timezone: str = "UTC"
 
     def __post_init__(self) -> None:
-        # 20 ms that only schedules should cost
+        # imported here, because it takes 20 ms
         from datetime import datetime
         from zoneinfo import ZoneInfo
 
@@ -37,15 +37,15 @@ class CronTrigger(msgspec.Struct, frozen=True):
             zone = ZoneInfo(self.timezone)
         except (TypeError, ValueError, OSError, KeyError) as error:  # ZoneInfoNotFoundError is a KeyError
             raise DefinitionError(
-                f"{self.timezone!r} is no time zone of this machine", fix="use an IANA name such as 'Europe/Berlin'"
+                f"{self.timezone!r} is not a time zone of this machine", fix="use an IANA name such as 'Europe/Berlin'"
             ) from error
         try:
-            if len(self.expression.split()) != 5:  # CronSim takes a sixth for seconds, which no scheduler here keeps
-                raise CronSimError("it has not five fields")
+            if len(self.expression.split()) != 5:  # CronSim accepts a sixth field for seconds; schedulers do not
+                raise CronSimError("it does not have five fields")
             CronSim(self.expression, datetime.now(zone))
         except (AttributeError, CronSimError) as error:
             raise DefinitionError(
-                f"{self.expression!r} is no cron expression: {error}",
+                f"{self.expression!r} is not a cron expression: {error}",
                 fix="write five fields, as in '0 7 * * MON-FRI'",
             ) from error
 

@@ -13,10 +13,10 @@ class FixedRateTrigger(msgspec.Struct, frozen=True):
     """Run an action without required arguments at a fixed interval.
 
     Args:
-        interval: The time between the starts of two runs; a number is seconds. At least one second.
+        interval: The time between the starts of two runs, in seconds or as a `timedelta`; at least one second.
 
     Raises:
-        DefinitionError: The interval is no duration, or is shorter than a second.
+        DefinitionError: The interval is not a duration, or is shorter than a second.
 
     Example:
         >>> str(FixedRateTrigger(90))
@@ -28,8 +28,8 @@ class FixedRateTrigger(msgspec.Struct, frozen=True):
     def __post_init__(self) -> None:
         try:
             interval = self.interval if isinstance(self.interval, timedelta) else timedelta(seconds=self.interval)
-        except (TypeError, ValueError, OverflowError) as error:  # text; not a number; more than timedelta holds
-            raise DefinitionError(f"{self.interval!r} is no interval", fix="give seconds or a timedelta") from error
+        except (TypeError, ValueError, OverflowError) as error:  # text; not a number; too large for timedelta
+            raise DefinitionError(f"{self.interval!r} is not an interval", fix="give seconds or a timedelta") from error
         if interval < timedelta(seconds=1):
             raise DefinitionError(f"an interval of {interval} is too short", fix="give at least one second")
         msgspec.structs.force_setattr(self, "interval", interval)

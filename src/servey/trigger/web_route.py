@@ -21,10 +21,10 @@ class WebRoute(msgspec.Struct, frozen=True):
     """One method and path of a service.
 
     Args:
-        trigger: Its trigger.
-        path: The path template, given or by default.
-        operation: Its action.
-        read: For another method than GET, the route that serves GET at the same path, if there is one.
+        trigger: The web trigger.
+        path: The path template, from the trigger or the default.
+        operation: The operation of the action.
+        read: The route that serves GET at the same path; None for a GET, or if there is none.
     """
 
     trigger: WebTrigger
@@ -41,8 +41,8 @@ class WebRoute(msgspec.Struct, frozen=True):
     def current(self) -> WebRoute | None:
         """The route of the current representation, for the conditions of a write to this route.
 
-        It is the route itself if its action's cache control has a method `current_etag`. Otherwise it is the GET at the
-        same path, if its action has a cache control and needs no other arguments. None if there is neither.
+        It is this route if its action's cache control has a method `current_etag`. Otherwise it is the GET route at the
+        same path, if its action has a cache control and needs no other arguments. None if there is no such route.
         """
         if self.method != "GET" and isinstance(self.operation.action.cache_control, RevalidatingCacheControl):
             return self
@@ -56,7 +56,7 @@ def web_routes(operations: Iterable[Operation]) -> tuple[WebRoute, ...]:
     """Return the routes of `operations`.
 
     Raises:
-        DefinitionError: Two share a method and a path, or a path names no parameter of its action.
+        DefinitionError: Two routes have the same method and path, or a path names an unknown parameter.
     """
     routes: dict[tuple[str, str], WebRoute] = {}
     problems: list[DefinitionError] = []
@@ -93,7 +93,7 @@ def _clash(other: Operation, route: WebRoute) -> DefinitionError:
         return DefinitionError(
             f"{operation.name} has two triggers for {served}",
             where=operation.action.where,
-            fix="take one of them away",
+            fix="remove one of them",
         )
     return DefinitionError(
         f"{other.name} and {operation.name} both serve {served}",
@@ -107,13 +107,13 @@ def _path_problems(route: WebRoute) -> Iterable[DefinitionError]:
     for name in route.trigger.path_parameters:
         if name not in operation.arguments.parameters:
             yield DefinitionError(
-                f"the path {route.path} has {{{name}}}, which is no parameter of {operation.name}",
+                f"the path {route.path} has {{{name}}}, which is not a parameter of {operation.name}",
                 where=operation.action.where,
                 fix=f"name one of: {', '.join(operation.arguments.parameters) or '(it has none)'}",
             )
         elif operation.arguments.text_kind(name) == "list":
             yield DefinitionError(
-                f"the path {route.path} has {{{name}}}, which is a list; a path holds one value",
+                f"the path {route.path} has {{{name}}}, which is a list; a path parameter is one value",
                 where=operation.action.where,
                 fix="take it from the query string or the body",
             )

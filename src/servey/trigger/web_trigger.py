@@ -29,15 +29,15 @@ class WebTrigger(msgspec.Struct, frozen=True):
     """Serve an action over HTTP.
 
     Args:
-        method: The HTTP method. GET and DELETE take the action's parameters from the query string, the
-            others from a JSON object in the body; parameters in the path appear in neither.
-        path: The path, absolute (``/`` is one), with parameters as whole segments in braces: ``/users/{id}``.
-            Default: ``/actions/`` and the action's name with dashes.
-        graphql: What the action is in GraphQL: ``"query"``, ``"mutation"`` or None (not served).
-            Default: a query for GET, otherwise a mutation.
+        method: The HTTP method. GET and DELETE read the action's parameters from the query string, the other methods
+            from a JSON object in the body; path parameters are in neither.
+        path: The absolute path, with parameters as whole segments in braces: ``/users/{id}``. Default: ``/actions/``
+            and the action's name with dashes.
+        graphql: The kind of field in GraphQL: ``"query"``, ``"mutation"`` or None (not served). Default: a query for
+            GET, otherwise a mutation.
 
     Raises:
-        DefinitionError: The path is not a valid template, or another argument is not one of those above.
+        DefinitionError: The path is not a valid template, or another argument is not valid.
 
     Example:
         >>> WebTrigger(WebTriggerMethod.GET, "/parcels/{id}").path_parameters
@@ -51,7 +51,7 @@ class WebTrigger(msgspec.Struct, frozen=True):
     def __post_init__(self) -> None:
         if not isinstance(self.method, WebTriggerMethod):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise DefinitionError(
-                f"{self.method!r} is no method", fix="write WebTrigger(WebTriggerMethod.GET, '/users/{id}')"
+                f"{self.method!r} is not a method", fix="write WebTrigger(WebTriggerMethod.GET, '/users/{id}')"
             )
         if self.graphql not in ("query", "mutation", "by method", None):
             raise DefinitionError(
@@ -59,8 +59,8 @@ class WebTrigger(msgspec.Struct, frozen=True):
             )
         if self.path is not None and not _PATH.fullmatch(self.path):
             raise DefinitionError(
-                f"{self.path!r} is no path template",
-                fix="begin with a slash, no segment is empty, . or .., a parameter is a whole segment: '/users/{id}'",
+                f"{self.path!r} is not a path template",
+                fix="begin with a slash; no segment is empty, . or ..; a parameter is a whole segment: '/users/{id}'",
             )
         names = self.path_parameters
         if len(set(names)) < len(names):
@@ -68,12 +68,12 @@ class WebTrigger(msgspec.Struct, frozen=True):
 
     @property
     def path_parameters(self) -> tuple[str, ...]:
-        """The parameters that the path template names, in order."""
+        """The parameters of the path template, in order."""
         return tuple(re.findall(r"\{(\w+)\}", self.path or ""))
 
     @property
     def takes_query(self) -> bool:
-        """Whether the parameters come from the query string (else from a JSON body)."""
+        """Whether the parameters come from the query string (otherwise from a JSON body)."""
         return self.method in (WebTriggerMethod.GET, WebTriggerMethod.DELETE)
 
 

@@ -213,7 +213,7 @@ def test_the_smallest_action_is_described_whole():
                 "invalid",
                 422,
                 "Unprocessable Content",
-                "`invalid`: The input is well-formed and not what the action takes; `errors` names every problem.",
+                "`invalid`: The input is well-formed, but not valid for the action; `errors` lists all problems.",
             ),
             ("default", "internal_error", 500, "Internal Server Error", "Any other error."),
         )

@@ -117,8 +117,8 @@ async def test_a_query_is_registered_by_its_hash_and_then_named(tmp_path: Path) 
     ("content", "told"),
     [
         (None, "No such file"),
-        ("[1]", "no JSON object"),
-        ("{", "no JSON object"),
+        ("[1]", "not a JSON object"),
+        ("{", "not a JSON object"),
         ('{"a": "{ nothing }"}', "a: Cannot query field"),
         ('{"a": "{"}', "a: Syntax Error"),
     ],
