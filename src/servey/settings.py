@@ -187,9 +187,8 @@ class Settings:
         for part in parts:
             own = {name: values[name] for name in part.__struct_fields__ if name in values}
             replaced.append(msgspec.structs.replace(part, **own) if own else part)
-        attributes: dict[str, Any] = {"parts": tuple(replaced), "generated": generated, "_environ": environ or {}}
-        for name, value in zip(_core(), replaced, strict=False):
-            attributes[name] = value
+        core = zip(_core(), replaced, strict=False)  # the parts of the core are the first ones
+        attributes = {"parts": tuple(replaced), "generated": generated, "_environ": environ or {}, **dict(core)}
         for name, value in attributes.items():
             object.__setattr__(self, name, value)
         problems = [*problems, *(text for part in replaced for text in part.problems(production=self.production))]
@@ -258,7 +257,7 @@ class Settings:
             DefinitionError: Two parts have the same field or variable.
         """
         known = list(map(type, self.parts))
-        missing = [type_() for type_ in _parts_of(plugins) if type_ not in known]
+        missing = [type_() for type_ in dict.fromkeys(_parts_of(plugins)) if type_ not in known]
         if not missing:
             return self
         parts = (*self.parts, *missing)

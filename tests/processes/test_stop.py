@@ -81,6 +81,15 @@ def both(server: ServerProcess, port: int) -> list[int]:
     return server.children()
 
 
+def test_workers_do_not_repeat_the_warning_of_an_unknown_variable(start: Callable[..., ServerProcess]) -> None:
+    plugin = "\n\nfrom servey.plugin import Plugin\n\n\nclass Shop(Plugin): ...\n"
+    server = start(ACTIONS + plugin, "--workers", "2", SERVEY_PLUGINS="actions:Shop", SERVEY_TIMEOUTS="3")
+    both(server, server.port)
+    assert [record["msg"] for record in server.log("servey.settings")] == [
+        "SERVEY_TIMEOUTS is no setting of servey; did you mean SERVEY_TIMEOUT?"
+    ]
+
+
 @KINDS
 def test_a_call_under_way_is_answered_and_its_connection_closed(
     start: Callable[..., ServerProcess], tmp_path: Path, words: tuple[str, ...]

@@ -760,3 +760,11 @@ def test_a_part_that_cannot_be_read_is_an_error(part, message):
 
 def test_no_part_has_more_than_25_fields():
     assert max(len(type(part).__struct_fields__) for part in Settings().parts) <= 25
+
+
+def test_two_plugins_with_the_same_part_have_it_once():
+    class Twice(ShopPlugin):
+        pass
+
+    settings = Settings.from_environment({"SERVEY_SHOP_TILLS": "3"}).with_plugins([ShopPlugin(), Twice()])
+    assert settings.parts.count(ShopSettings(shop_tills=3)) == 1
