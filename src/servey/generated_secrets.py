@@ -33,4 +33,4 @@ def login_hints(settings: Settings, authenticator: Authenticator | None) -> list
         return ["log in for a token"]
     if settings.variables()["debug_authenticator_password"].name not in settings.generated:
         return [f"log in as {authenticator.username}, with the password in the settings"]
-    return [f"log in as {authenticator.username}, with the password {settings.login.debug_authenticator_password}"]
+    return [f"log in as {authenticator.username}, with the password {settings.tokens.debug_authenticator_password}"]

@@ -120,7 +120,6 @@ class Service:
         self.web_routes: tuple[WebRoute, ...] = web_routes(self.operations.values())
         self.authentication = Authentication(
             self.settings.tokens,
-            self.settings.login,
             production=self.settings.production,
             is_generated="JWT_SECRET_KEY" in self.settings.generated,
             own_authorizers=_flat(plugin.authorizers() for plugin in self.plugins),

@@ -18,10 +18,10 @@ from servey.action.settings import CallSettings
 from servey.builtin import built_in_plugins, further_plugins
 from servey.cache_control.settings import StoreSettings
 from servey.errors import DefinitionError, SettingsError
-from servey.http.settings import HttpSettings, SelectionSettings
+from servey.http.settings import HttpSettings
 from servey.plugin import Plugin
 from servey.schema.settings import ApiSettings
-from servey.security.settings import LoginSettings, TokenSettings
+from servey.security.settings import TokenSettings
 from servey.security.urls import is_loopback
 from servey.settings_part import SettingsField, SettingsPart, Variable, checked, did_you_mean, fields_of, read, text_of
 
@@ -160,10 +160,8 @@ class Settings:
     process: ProcessSettings
     calls: CallSettings
     http: HttpSettings
-    selection: SelectionSettings
     api: ApiSettings
     tokens: TokenSettings
-    login: LoginSettings
     stores: StoreSettings
     _environ: Mapping[str, str] = field(compare=False)
 
@@ -278,7 +276,7 @@ class Settings:
         made: dict[str, str] = {}
         if not self.tokens.has_keys:
             made["jwt_secret_key"] = secrets.token_hex(32)
-        if not self.login.debug_authenticator_password and self.login.debug_authenticator is not False:
+        if not self.tokens.debug_authenticator_password and self.tokens.debug_authenticator is not False:
             made["debug_authenticator_password"] = secrets.token_urlsafe(12)
         names = tuple(self._fields[name].variable.name for name in made)
         return self._with(made, generated=(*self.generated, *names)) if made else self

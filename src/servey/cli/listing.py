@@ -1,4 +1,4 @@
-"""``servey list``: the actions of the service, their triggers and access."""
+"""``servey list`` and ``servey config``: the actions of the service, and its settings."""
 
 from __future__ import annotations
 
@@ -56,3 +56,18 @@ def _row(service: Service, operation: Operation) -> dict[str, Any]:
 
 def _items(value: str | list[str]) -> list[str]:
     return [value] if isinstance(value, str) else value
+
+
+@click.command("config")
+@click.option("--json", "as_json", is_flag=True, help="Write a JSON array, for programs.")
+@click.pass_context
+def show_config(context: click.Context, as_json: bool) -> None:
+    """Show the effective settings, what sets each, and what it does. Secrets are masked."""
+    rows = project_of(context).all_settings.with_generated_secrets().table()
+    if as_json:
+        write_json(msgspec.json.encode([row._asdict() for row in rows]))
+        return
+    write_table(
+        ["VARIABLE", "VALUE", "SET BY", "WHAT IT DOES"],
+        [[[row.variable], [row.value], [row.source], [row.doc]] for row in rows],
+    )

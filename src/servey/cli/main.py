@@ -25,7 +25,7 @@ COMMANDS = (
     Command("list", "servey.cli.listing:list_actions", "List the actions with their triggers and access."),
     Command("openapi", "servey.cli.documents:openapi", "Write the OpenAPI document to a file."),
     Command("graphql-schema", "servey.cli.documents:graphql_schema", "Write the GraphQL schema to a file."),
-    Command("config", "servey.cli.config:show_config", "Show the effective settings."),
+    Command("config", "servey.cli.listing:show_config", "Show the effective settings."),
     Command("token", "servey.cli.token:print_token", "Print a token for trying things out."),
     Command("new", "servey.cli.new:new", "Make a project that runs."),
     Command("completion", "servey.cli.completion:print_completion", "Print a shell's completion script."),

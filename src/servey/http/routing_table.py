@@ -90,7 +90,7 @@ class ActionTable:
         self._plain: dict[str, _Methods] = {}
         self._root = _Segment()
         self._has_templates = False
-        include = IncludePaths(IncludeTargets(service.operations.values()), service.settings.selection)
+        include = IncludePaths(IncludeTargets(service.operations.values()), service.settings.http)
         for route in service.web_routes:
             endpoint = action_endpoint(route, service, problems, include)
             shown = self._paths.setdefault(route.path, ActionPath(route.path))

@@ -13,7 +13,7 @@ _ORIGIN = r"[a-z][a-z0-9+.-]*://[a-z0-9._:\[\]-]+"
 
 
 class HttpSettings(SettingsPart, frozen=True, kw_only=True):
-    """The limits of requests, and CORS."""
+    """The limits of requests and of what they select, by ``?include=`` and in a GraphQL document, and CORS."""
 
     max_body_size: Annotated[
         Positive, Variable("SERVEY_MAX_BODY_SIZE", "The size limit of a request body in bytes.")
@@ -44,25 +44,6 @@ class HttpSettings(SettingsPart, frozen=True, kw_only=True):
             ("SERVEY_CORS_ALLOW_CREDENTIALS",),
         ),
     ] = False
-
-    def problems(self, *, production: bool) -> Iterator[str]:
-        """Yield origins that no browser sends, and credentials for all origins."""
-        for origin in self.cors_origins:
-            if origin != "*" and not re.fullmatch(_ORIGIN, origin):
-                yield (
-                    f"CORS_ALLOWED_ORIGINS has {origin!r}, which is not an origin: write scheme and host in lower "
-                    "case, as in https://example.com, without a path and without a pattern"
-                )
-        if "*" in self.cors_origins and self.cors_credentials:
-            yield (
-                "CORS_ALLOWED_ORIGINS is * and CORS_ALLOW_CREDENTIALS is on: every web page could act for your users. "
-                "List the origins, or switch credentials off."
-            )
-
-
-class SelectionSettings(SettingsPart, frozen=True, kw_only=True):
-    """The limits of a selection: of ``?include=``, and of a GraphQL document."""
-
     max_depth: Annotated[
         Positive,
         Variable("SERVEY_MAX_DEPTH", "The depth limit of nested fields in a request.", ("SERVEY_GRAPHQL_MAX_DEPTH",)),
@@ -84,3 +65,17 @@ class SelectionSettings(SettingsPart, frozen=True, kw_only=True):
             ("SERVEY_GRAPHQL_MAX_COST",),
         ),
     ] = 20_000
+
+    def problems(self, *, production: bool) -> Iterator[str]:
+        """Yield origins that no browser sends, and credentials for all origins."""
+        for origin in self.cors_origins:
+            if origin != "*" and not re.fullmatch(_ORIGIN, origin):
+                yield (
+                    f"CORS_ALLOWED_ORIGINS has {origin!r}, which is not an origin: write scheme and host in lower "
+                    "case, as in https://example.com, without a path and without a pattern"
+                )
+        if "*" in self.cors_origins and self.cors_credentials:
+            yield (
+                "CORS_ALLOWED_ORIGINS is * and CORS_ALLOW_CREDENTIALS is on: every web page could act for your users. "
+                "List the origins, or switch credentials off."
+            )

@@ -9,7 +9,7 @@ from servey.action.operation import Operation
 from servey.codec.node import Node
 from servey.codec.problems import PROBLEM_LIMIT, shown, unknown
 from servey.errors import InvalidError, Problem
-from servey.http.settings import SelectionSettings
+from servey.http.settings import HttpSettings
 from servey.include.targets import INCLUDE, IncludeTargets, objects_in
 
 Tree = dict[str, "Tree"]
@@ -24,7 +24,7 @@ class IncludePaths:
         limits: The limits of a request.
     """
 
-    def __init__(self, targets: IncludeTargets, limits: SelectionSettings) -> None:
+    def __init__(self, targets: IncludeTargets, limits: HttpSettings) -> None:
         self.targets, self._limits = targets, limits
 
     def all_of(self, operation: Operation, most: int) -> list[str] | None:

@@ -32,7 +32,7 @@ class IncludeWriter:
             if operation.action.include_in_schema and operation.name in visible
         )
         self._targets = IncludeTargets(shown)
-        self._paths = IncludePaths(self._targets, service.settings.selection)
+        self._paths = IncludePaths(self._targets, service.settings.http)
         self._of: dict[str, list[Operation]] = {}
         classes: dict[Any, list[Field]] = {}
         for route in routes:

@@ -17,7 +17,7 @@ from servey.errors import CallError, SettingsError, UnauthorizedError
 from servey.ports import Authenticator, Authorizer, TokenIssuer
 from servey.security.access_control import ALLOW_NONE
 from servey.security.authorization import Authorization, checked_authorization
-from servey.security.settings import HOW_TO_MAKE_A_SECRET, LoginSettings, TokenSettings
+from servey.security.settings import HOW_TO_MAKE_A_SECRET, TokenSettings
 
 if TYPE_CHECKING:
     from servey.action.operation import Operation
@@ -36,7 +36,6 @@ class Authentication:
     """
 
     tokens: TokenSettings
-    login: LoginSettings
     production: bool
     is_generated: bool
     """Whether the secret of tokens is generated."""
@@ -73,16 +72,16 @@ class Authentication:
             return None
         if self.authenticators:
             return self.authenticators[0]
-        if self.production or self.login.debug_authenticator is False:
+        if self.production or self.tokens.debug_authenticator is False:
             return None
-        if self.login.debug_authenticator is None and any(route.path == "/login" for route in self.routes):
+        if self.tokens.debug_authenticator is None and any(route.path == "/login" for route in self.routes):
             return None
         from servey.security.authenticator.debug_authenticator import DebugAuthenticator, named_scopes
 
         controls = (operation.action.access_control for operation in self.operations.values())
         return DebugAuthenticator(
-            self.login.debug_authenticator_username,
-            self.login.debug_authenticator_password,
+            self.tokens.debug_authenticator_username,
+            self.tokens.debug_authenticator_password,
             named_scopes(controls) | {"root"},
         )
 
@@ -157,7 +156,7 @@ class Authentication:
                 short, or an action needs a caller and no key verifies tokens.
         """
         self._check_secret()
-        if self.token_issuer is None and (self.authenticators or self.login.debug_authenticator):
+        if self.token_issuer is None and (self.authenticators or self.tokens.debug_authenticator):
             raise SettingsError(
                 "there is a login, and nothing signs its tokens: set JWT_SECRET_KEY "
                 f"({HOW_TO_MAKE_A_SECRET}) or SERVEY_JWT_PRIVATE_KEY"

@@ -14,7 +14,7 @@ HOW_TO_MAKE_A_SECRET = "`openssl rand -base64 32` makes one"
 
 
 class TokenSettings(SettingsPart, frozen=True, kw_only=True):
-    """The keys and the claims of tokens."""
+    """The keys and the claims of tokens, and the login for development."""
 
     jwt_secret_key: Annotated[
         str,
@@ -87,38 +87,6 @@ class TokenSettings(SettingsPart, frozen=True, kw_only=True):
             has_urls=True,
         ),
     ] = ()
-
-    @property
-    def has_keys(self) -> bool:
-        """Whether any key is set that can verify tokens."""
-        return self._has_other_keys or bool(self.jwks_urls)
-
-    @property
-    def _has_other_keys(self) -> bool:
-        return bool(self.jwt_secret_key or self.jwt_private_key or self.jwt_public_key or self.oidc_issuers)
-
-    def problems(self, *, production: bool) -> Iterator[str]:
-        """Yield key files that cannot be read, key sets without an issuer, and URLs that cannot be trusted."""
-        yield from _file_problem("SERVEY_JWT_PRIVATE_KEY", self.jwt_private_key)
-        yield from _file_problem("SERVEY_JWT_PUBLIC_KEY", self.jwt_public_key)
-        if self.jwks_issuers and len(self.jwks_issuers) != len(self.jwks_urls):
-            yield (
-                f"SERVEY_JWKS_ISSUER has {len(self.jwks_issuers)} and SERVEY_JWKS_URL {len(self.jwks_urls)}: write one "
-                "issuer for each URL, in the same order"
-            )
-        is_ambiguous = self._has_other_keys or len(set(self.jwks_urls)) > 1
-        if self.jwks_urls and not self.jwks_issuers and is_ambiguous:
-            yield (
-                "SERVEY_JWKS_ISSUER is not set, and there are several sources of keys: one issuer could sign tokens "
-                "for the callers of another. Write the issuer of each URL"
-            )
-        yield from _url_problems("SERVEY_JWKS_URL", self.jwks_urls)
-        yield from _url_problems("SERVEY_OIDC_ISSUER", self.oidc_issuers)
-
-
-class LoginSettings(SettingsPart, frozen=True, kw_only=True):
-    """The login for development."""
-
     debug_authenticator: Annotated[
         bool | None,
         Variable(
@@ -144,8 +112,32 @@ class LoginSettings(SettingsPart, frozen=True, kw_only=True):
         ),
     ] = ""
 
+    @property
+    def has_keys(self) -> bool:
+        """Whether any key is set that can verify tokens."""
+        return self._has_other_keys or bool(self.jwks_urls)
+
+    @property
+    def _has_other_keys(self) -> bool:
+        return bool(self.jwt_secret_key or self.jwt_private_key or self.jwt_public_key or self.oidc_issuers)
+
     def problems(self, *, production: bool) -> Iterator[str]:
-        """Yield the login for development in production."""
+        """Yield wrong key files and URLs, key sets without an issuer, and the login for development in production."""
+        yield from _file_problem("SERVEY_JWT_PRIVATE_KEY", self.jwt_private_key)
+        yield from _file_problem("SERVEY_JWT_PUBLIC_KEY", self.jwt_public_key)
+        if self.jwks_issuers and len(self.jwks_issuers) != len(self.jwks_urls):
+            yield (
+                f"SERVEY_JWKS_ISSUER has {len(self.jwks_issuers)} and SERVEY_JWKS_URL {len(self.jwks_urls)}: write one "
+                "issuer for each URL, in the same order"
+            )
+        is_ambiguous = self._has_other_keys or len(set(self.jwks_urls)) > 1
+        if self.jwks_urls and not self.jwks_issuers and is_ambiguous:
+            yield (
+                "SERVEY_JWKS_ISSUER is not set, and there are several sources of keys: one issuer could sign tokens "
+                "for the callers of another. Write the issuer of each URL"
+            )
+        yield from _url_problems("SERVEY_JWKS_URL", self.jwks_urls)
+        yield from _url_problems("SERVEY_OIDC_ISSUER", self.oidc_issuers)
         if self.debug_authenticator and production:
             yield (
                 "SERVEY_DEBUG_AUTHENTICATOR is on, and this is production, where there is no login for development: "

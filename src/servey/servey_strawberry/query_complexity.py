@@ -140,10 +140,10 @@ def over_limits(
 ) -> Iterator[GraphQLError]:
     """Yield an error for each limit that an operation exceeds."""
     for problem, asked, most, unit in (
-        ("is nested deeper", complexity.depth, settings.selection.max_depth, "levels"),
-        ("has more fields", complexity.fields, settings.selection.max_fields, "fields"),
+        ("is nested deeper", complexity.depth, settings.http.max_depth, "levels"),
+        ("has more fields", complexity.fields, settings.http.max_fields, "fields"),
         ("has more aliases", complexity.aliases, settings.part(GraphQLSettings).graphql_max_aliases, "aliases"),
-        ("costs more", complexity.cost, settings.selection.max_cost, "points"),
+        ("costs more", complexity.cost, settings.http.max_cost, "points"),
     ):
         if asked > most:
             shown = str(asked) if asked < 10**9 else "over a billion"

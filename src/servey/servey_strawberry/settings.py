@@ -1,4 +1,4 @@
-"""The settings of GraphQL; `servey.http.settings.SelectionSettings` are the limits that ``?include=`` has, too."""
+"""The settings of GraphQL; `servey.http.settings` has the limits that ``?include=`` has, too."""
 
 from __future__ import annotations
 

@@ -31,10 +31,10 @@ def told(*plugins, **settings):
 
 def test_a_password_that_was_made_up_is_told():
     (line,), service = told()
-    password = service.settings.login.debug_authenticator_password
+    password = service.settings.tokens.debug_authenticator_password
     assert len(password) >= 16
     assert line == f"  POST   http://localhost:8000/login  log in as root, with the password {password}"
-    assert told()[1].settings.login.debug_authenticator_password != password
+    assert told()[1].settings.tokens.debug_authenticator_password != password
 
 
 def test_a_password_of_the_settings_is_not_told():
@@ -46,7 +46,7 @@ def test_a_password_of_the_settings_is_not_told():
 def test_with_users_of_ones_own_there_is_no_password_to_tell():
     (line,), service = told(Users())
     assert line == "  POST   http://localhost:8000/login  log in for a token"
-    assert service.settings.login.debug_authenticator_password not in line
+    assert service.settings.tokens.debug_authenticator_password not in line
 
 
 @pytest.mark.parametrize("settings", [{"debug_authenticator": False}, {"environment": "production"}])
@@ -71,7 +71,7 @@ def started(tmp_path, code, **variables):
 def test_another_server_than_ours_tells_it_too(tmp_path, variables, lines):
     code = (
         "import servey.servey_starlette.starlette_app as m\n"
-        "print(m.app.service.settings.login.debug_authenticator_password)"
+        "print(m.app.service.settings.tokens.debug_authenticator_password)"
     )
     done = started(tmp_path, code, **variables)
     found = re.findall(r"POST /login: log in as root, with the password (\S+)", done.stderr)
@@ -113,7 +113,7 @@ async def test_an_application_to_be_mounted_tells_the_password_once_to_whoever_a
         assert caplog.text == ""
         for _ in range(2):
             assert (await client.request("POST", "/login")).status == 400
-    assert caplog.text.count(service.settings.login.debug_authenticator_password) == 1
+    assert caplog.text.count(service.settings.tokens.debug_authenticator_password) == 1
     caplog.clear()
     async with client_of(create_app(Service([], settings=Settings().with_generated_secrets()))) as client:
         assert (await client.request("POST", "/login")).status == 400
