@@ -569,12 +569,12 @@ def test_a_key_that_is_not_there_is_not_told():
 def test_development_goes_without_a_key_and_a_password():
     made = Settings().with_generated_secrets()
     assert len(made.tokens.jwt_secret_key.encode()) >= 32
-    assert len(made.login.debug_authenticator_password) == 16
+    assert len(made.tokens.debug_authenticator_password) == 16
     assert made.generated == ("JWT_SECRET_KEY", "SERVEY_DEBUG_AUTHENTICATOR_PASSWORD")
     assert made.with_generated_secrets() is made
     other = Settings().with_generated_secrets()
     assert made.tokens.jwt_secret_key != other.tokens.jwt_secret_key
-    assert made.login.debug_authenticator_password != other.login.debug_authenticator_password
+    assert made.tokens.debug_authenticator_password != other.tokens.debug_authenticator_password
 
 
 def test_what_is_made_up_is_masked_and_told_to_be_so():
