@@ -158,7 +158,7 @@ class CachedOperation:
 
         It cannot if members of a union may have the same JSON, or if a class in the result can only be encoded.
         """
-        from servey.codec.ambiguity import is_ambiguous  # only GraphQL and `?include=` need the objects
+        from servey.codec.union import is_ambiguous  # only GraphQL and `?include=` need the objects
 
         result = self.operation.result
         return result.unreadable is None and not is_ambiguous(result.root)

@@ -13,8 +13,7 @@ from servey.codec.defaults import fresh
 from servey.codec.engine import Engine, SchemaMode
 from servey.codec.node import MISSING, Field, Node, Parameter
 from servey.codec.node_codec import REFUSALS, NodeCodec, parsed, parsed_again
-from servey.codec.pointer import step
-from servey.codec.problems import PROBLEM_LIMIT, ResultError, unknown
+from servey.codec.problems import PROBLEM_LIMIT, ResultError, step, unknown
 from servey.codec.structs import is_built, reachable
 from servey.codec.text import Read, TextError, TextKind, list_reader, reader, single_reader, text_kind
 from servey.codec.type_adapter import Compiler
@@ -125,16 +124,12 @@ class ArgumentsCodec(NodeCodec[Any]):
         extra: Mapping[str, str] | None = None,
         ignore_unknown: bool = False,
     ) -> Any:
-        """Return the arguments given as text.
+        """Return the arguments given as text, with the errors of `decode`.
 
         Args:
             pairs: Names and texts, in order; a list's name is repeated.
             extra: Arguments given elsewhere (the path); `pairs` must not name them again.
             ignore_unknown: Whether unknown names are ignored.
-
-        Raises:
-            MalformedError: Some JSON value is nested too deeply.
-            InvalidError: Some argument is wrong, missing or unknown; has every problem.
         """
         found: dict[str, Any] = {}
         problems: list[Problem] = []
@@ -209,7 +204,7 @@ class ArgumentsCodec(NodeCodec[Any]):
     @functools.cached_property
     def _is_faithful(self) -> bool:
         """Whether the types alone guarantee that equal arguments are read: no engine, no unions of look-alikes."""
-        from servey.codec.ambiguity import is_ambiguous  # for arguments that are written
+        from servey.codec.union import is_ambiguous  # for arguments that are written
 
         return not is_ambiguous(self.root) and all(node.flavor != "custom" for node in reachable(self.root))
 
@@ -296,11 +291,7 @@ class ArgumentsCodec(NodeCodec[Any]):
 
 
 def _field(parameter: Parameter, node: Node) -> Field:
-    """Return a parameter as a member of the arguments.
-
-    Raises:
-        ValueError: Its default is mutable and cannot be copied.
-    """
+    """Return a parameter as a member of the arguments; raise a `ValueError` for a default that cannot be copied."""
     default = parameter.default
     factory = fresh(default)
     if factory is None and is_built(node) and default is not MISSING and default is not UNSET:

@@ -11,8 +11,7 @@ from msgspec import UNSET
 
 from servey.codec.hash_flooding import collection, is_collected
 from servey.codec.node import Field, Node, NodeVisitor
-from servey.codec.pointer import below, step
-from servey.codec.problems import CustomTypeError, first_line
+from servey.codec.problems import CustomTypeError, below, first_line, step
 from servey.codec.structs import Structs, checking, guarded_run
 from servey.errors import Problem
 
@@ -24,9 +23,6 @@ class Builder(NodeVisitor[Build | None]):
 
     A visit returns a function that makes a node's value of its input struct, or None where they are the same. The
     function returns any other object, such as a default of the class, unchanged.
-
-    Args:
-        structs: What made the input structs.
     """
 
     def __init__(self, structs: Structs) -> None:
@@ -79,7 +75,7 @@ class Builder(NodeVisitor[Build | None]):
         self._memo[node.identity] = build
         for index, field in enumerate(node.fields):
             wire = str(index) if node.flavor == "namedtuple" else field.wire
-            steps.append((field, argument_of(node, field.name), wire, self.visit(field.node)))
+            steps.append((field, field.argument, wire, self.visit(field.node)))
         return build
 
     def visit_list(self, node: Node) -> Build | None:
@@ -147,13 +143,6 @@ def read_key(structs: Structs, keys: Node) -> Build:
             raise CustomTypeError([Problem("", f"key: {error.errors[0].message}")]) from None
 
     return read
-
-
-def argument_of(node: Node, name: str) -> str:
-    """Return the name of the member in the class's constructor: attrs strips underscores."""
-    if node.flavor != "attrs":
-        return name
-    return next(field.alias for field in node.cls.__attrs_attrs__ if field.name == name)
 
 
 def _at(part: Build, key: object, value: Any) -> Any:

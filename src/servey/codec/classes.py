@@ -21,17 +21,11 @@ if TYPE_CHECKING:
 Hint = tuple[Any, Mapping[Any, Any]]
 """An annotation and what its type variables stand for."""
 
-_NO_INIT = ("init=False: the constructor does not take this field, so callers must not send it", "make it a property")
+_CHECKS = ("__post_init__", "__attrs_post_init__")
 
 
 def describe_class(reader: TypeReader, node: Node, args: tuple[Any, ...], at: str) -> None:
     """Fill in the members of the class of `node`, in place, because a class may contain itself.
-
-    Args:
-        reader: The reader that found the class.
-        node: Its node.
-        args: The arguments of a generic class.
-        at: The place of the class, for messages.
 
     Raises:
         DefinitionError: It is no class of a known kind, or a member cannot be served.
@@ -50,6 +44,7 @@ def describe_class(reader: TypeReader, node: Node, args: tuple[Any, ...], at: st
     if flavor == "namedtuple":
         node.kind = "tuple"
     _READERS[flavor](reader, node, _hints(reader, cls, args, at))
+    node.checked = node.checked or any(hasattr(cls, name) for name in _CHECKS)
     node.plain = node.plain and all(field.node.plain for field in node.fields)
     wires = [field.wire for field in node.fields]
     if twice := next((wire for wire in wires if wires.count(wire) > 1), None):
@@ -70,27 +65,22 @@ def _flavor_of(cls: Any) -> Flavor:
 
 def _dataclass(reader: TypeReader, node: Node, hints: dict[str, Hint]) -> None:
     cls, at = node.cls, node.location
-    _no_own_init(reader, cls, at)
+    _check_init(reader, node, dataclasses.fields(cls))
     for field in cls.__dataclass_fields__.values():
         # the annotation may be a text; only these private names show its meaning
         if field._field_type is dataclasses._FIELD_INITVAR:  # type: ignore[attr-defined]
             reader.refuse_reading(f"{at}.{field.name}", "an InitVar is not kept in the object", "make it a field")
     for field in dataclasses.fields(cls):
-        place = f"{at}.{field.name}"
-        if not field.init:
-            reader.refuse_reading(place, *_NO_INIT)
-        library = type(field.default).__module__.partition(".")[0]
         if is_mark(field.default):
             raise reader.error(
-                place,
+                f"{at}.{field.name}",
                 f"{type(field.default).__name__} as the default of a dataclass of the standard library is its value",
                 "write Annotated[..., Field(...)], or use pydantic.dataclasses.dataclass",
             )
         # a mark of SQLAlchemy's stands for the column's own default
-        default = MISSING if field.default is dataclasses.MISSING or library == "sqlalchemy" else field.default
-        factory = None if field.default_factory is dataclasses.MISSING else field.default_factory
-        _add(reader, node, field.name, field.name, hints, default, factory)
-    node.checked = hasattr(cls, "__post_init__")
+        is_marked = type(field.default).__module__.partition(".")[0] == "sqlalchemy"
+        default = MISSING if is_marked else field.default
+        _add(reader, node, hints, field.name, default=default, factory=field.default_factory)
 
 
 def _struct(reader: TypeReader, node: Node, hints: dict[str, Hint]) -> None:
@@ -101,16 +91,13 @@ def _struct(reader: TypeReader, node: Node, hints: dict[str, Hint]) -> None:
     if config.tag is not None:
         node.tag = (config.tag_field, config.tag)
     for field in msgspec.structs.fields(cls):
-        default = MISSING if field.default is msgspec.NODEFAULT else field.default
-        factory = None if field.default_factory is msgspec.NODEFAULT else field.default_factory
-        _add(reader, node, field.name, field.encode_name, hints, default, factory)
-    node.checked = hasattr(cls, "__post_init__")
+        _add(reader, node, hints, field.name, field.encode_name, field.default, field.default_factory)
 
 
 def _typeddict(reader: TypeReader, node: Node, hints: dict[str, Hint]) -> None:
     required = node.cls.__required_keys__
     for name in hints:
-        _add(reader, node, name, name, hints)
+        _add(reader, node, hints, name)
         field = node.fields[-1]
         # the class's own set is wrong under `from __future__ import annotations`; the qualifier itself is right
         qualifiers = _qualifiers(hints[name][0])
@@ -125,32 +112,29 @@ def _namedtuple(reader: TypeReader, node: Node, hints: dict[str, Hint]) -> None:
     defaults = node.cls._field_defaults
     for name in node.cls._fields:
         hints.setdefault(name, (Any, {}))
-        _add(reader, node, name, name, hints, defaults.get(name, MISSING))
+        _add(reader, node, hints, name, default=defaults.get(name, MISSING))
     node.items = [field.node for field in node.fields]
     node.plain = all(field.default_factory is None for field in node.fields)
 
 
 def _attrs(reader: TypeReader, node: Node, hints: dict[str, Hint]) -> None:
-    cls, at = node.cls, node.location
     attr = sys.modules["attr"]
-    _no_own_init(reader, cls, at)
-    for field in cls.__attrs_attrs__:
-        place = f"{at}.{field.name}"
-        if not field.init:
-            reader.refuse_reading(place, *_NO_INIT)
+    fields = node.cls.__attrs_attrs__
+    _check_init(reader, node, fields)
+    for field in fields:
         if field.name not in hints:
-            raise reader.error(place, "has no type", "annotate it")
-        given = field.default is not attr.NOTHING
-        made = given and isinstance(field.default, attr.Factory)
-        factory = field.default.factory if made and not field.default.takes_self else None
-        default = field.default if given and not made else MISSING
-        _add(reader, node, field.name, field.name, hints, default, factory)
-        node.fields[-1].required = not given
-        node.plain = node.plain and not (made and field.default.takes_self)
+            raise reader.error(f"{node.location}.{field.name}", "has no type", "annotate it")
+        is_made = isinstance(field.default, attr.Factory)
+        takes_self = is_made and field.default.takes_self
+        default = MISSING if is_made or field.default is attr.NOTHING else field.default
+        _add(reader, node, hints, field.name, default=default, factory=is_made and field.default.factory)
+        node.fields[-1].alias = field.alias
+        if takes_self:  # only the class makes the default
+            node.fields[-1].default_factory = None
+            node.plain = False
     # only the class's own __init__ runs converters and validators in attrs' own order
-    special = any(f.converter or f.validator or f.alias != f.name for f in cls.__attrs_attrs__)
-    node.checked = special or hasattr(cls, "__attrs_post_init__")
-    node.plain = node.plain and not special
+    node.checked = any(f.converter or f.validator or f.alias != f.name for f in fields)
+    node.plain = node.plain and not node.checked
 
 
 _READERS: dict[str, Callable[[TypeReader, Node, dict[str, Hint]], None]] = {
@@ -165,34 +149,38 @@ _READERS: dict[str, Callable[[TypeReader, Node, dict[str, Hint]], None]] = {
 def _add(
     reader: TypeReader,
     node: Node,
-    name: str,
-    wire: str,
     hints: dict[str, Hint],
+    name: str,
+    wire: str = "",
     default: Any = MISSING,
     factory: Any = None,
 ) -> None:
+    place = f"{node.location}.{name}"
     if not name.isidentifier() or name.startswith("__"):
-        raise reader.error(
-            f"{node.location}.{name}", "a member cannot have this name", "rename it, or use a dict[str, …]"
-        )
+        raise reader.error(place, "a member cannot have this name", "rename it, or use a dict[str, …]")
     hint, env = hints[name]
-    member = reader.node(hint, f"{node.location}.{name}", env)
+    member = reader.node(hint, place, env)
+    if default is dataclasses.MISSING or default is msgspec.NODEFAULT:
+        default = MISSING
+    factory = factory if callable(factory) else None  # libraries have marks for none
     required = default is MISSING and factory is None
     try:
         factory = factory or fresh(default)
     except ValueError as error:
-        reader.refuse_reading(f"{node.location}.{name}", str(error), "use a default_factory")
-    node.fields.append(Field(name, wire, member, required, default, factory, member.description))
+        reader.refuse_reading(place, str(error), "use a default_factory")
+    node.fields.append(Field(name, wire or name, member, required, default, factory, member.description))
 
 
-def _no_own_init(reader: TypeReader, cls: type, at: str) -> None:
-    code = getattr(cls.__init__, "__code__", None)
+def _check_init(reader: TypeReader, node: Node, fields: Iterable[Any]) -> None:
+    """Refuse to read a class whose constructor does not take exactly its fields."""
+    code = getattr(node.cls.__init__, "__code__", None)
     if code is None or not code.co_filename.startswith(("<string>", "<attrs generated")):
-        reader.refuse_reading(
-            at,
-            "has its own __init__, which no decoder calls",
-            "use __post_init__, or a classmethod as constructor",
-        )
+        fix = "use __post_init__, or a classmethod as constructor"
+        reader.refuse_reading(node.location, "has its own __init__, which no decoder calls", fix)
+    for field in fields:
+        if not field.init:
+            why = "init=False: the constructor does not take this field, so callers must not send it"
+            reader.refuse_reading(f"{node.location}.{field.name}", why, "make it a property")
 
 
 def _hints(reader: TypeReader, cls: type, args: tuple[Any, ...], at: str) -> dict[str, Hint]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import typing
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -10,13 +11,11 @@ import msgspec
 
 from servey.codec.engine import Engine, SchemaMode
 from servey.codec.node import Node, T
-from servey.codec.node_codec import REFUSED, NodeCodec, is_finite
+from servey.codec.node_codec import REFUSED, NodeCodec
 from servey.codec.type_adapter import Compiler
 from servey.codec.type_facts import shown_type
 from servey.codec.type_reader import TypeReader
 from servey.errors import DefinitionError, InvalidError
-
-_encode = msgspec.json.Encoder().encode
 
 
 class Codec(NodeCodec[T]):
@@ -55,27 +54,17 @@ class Codec(NodeCodec[T]):
         return self._classes
 
     def check(self, value: T) -> T:
-        """Return a value itself, if `encode_json` would write it.
+        """Return a value itself, if `encode_json` would write it; raise a `ResultError` if not.
 
-        GraphQL needs it, which reads the members of a result itself. An engine makes the object that a row stands for.
-        An iterator becomes a list if the type is an iterable or a list. The items of an iterator further inside are not
-        checked, because they can be read only once.
-
-        Args:
-            value: What the user's code returned.
-
-        Raises:
-            ResultError: It is not of the type.
+        GraphQL reads the members of a result itself. An engine makes the object that a row stands for. An iterator
+        becomes a list if the type is an iterable or a list. The items of an iterator further inside are not checked,
+        because they can be read only once.
         """
         checked: Any = self._unrolled(value)
-        try:
+        with contextlib.suppress(InvalidError, *REFUSED):
             checked = objects_of_rows(self.root, checked)
-            # encoded as well: only the encoder refuses a lone surrogate
-            data = _encode(self._text_adapter.to_output(checked))
-            if not self._skipped.has_decimals or is_finite(data):
-                return checked
-        except (InvalidError, *REFUSED):
-            pass
+            self._encoded(checked)  # only the encoder refuses a lone surrogate
+            return checked
         self._projected(checked, lazy=True)
         return checked
 

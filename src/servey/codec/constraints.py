@@ -42,12 +42,7 @@ class UnknownConstraintError(Exception):
 
 
 class MisplacedError(Exception):
-    """Metadata that would be ignored where it stands.
-
-    Args:
-        message: What is wrong.
-        fix: What to do.
-    """
+    """Metadata that would be ignored where it stands."""
 
     def __init__(self, message: str, fix: str) -> None:
         super().__init__(message)
@@ -151,11 +146,14 @@ def _merge(found: dict[str, Any], name: str, value: Any) -> None:
     found[name] = value
 
 
+def _library(item: Any) -> str:
+    return type(item).__module__.partition(".")[0]
+
+
 def _description(item: Any) -> str:
-    library = type(item).__module__.partition(".")[0]
-    if library in ("msgspec", "pydantic"):
+    if _library(item) in ("msgspec", "pydantic"):
         return markdown_of(getattr(item, "description", None))
-    if library in ("typing_extensions", "annotated_doc") and type(item).__name__ == "Doc":
+    if _library(item) in ("typing_extensions", "annotated_doc") and type(item).__name__ == "Doc":
         return markdown_of(item.documentation)
     return ""
 
@@ -164,16 +162,12 @@ def extra(metadata: tuple[Any, ...]) -> dict[str, Any]:
     """Return what an `Annotated` has for the schema besides constraints and its description, as far as JSON has it."""
     found: dict[str, Any] = {}
     for item in metadata:
-        library = type(item).__module__.partition(".")[0]
-        if library not in ("msgspec", "pydantic"):
+        if _library(item) not in ("msgspec", "pydantic"):
             continue
-        found_here: dict[str, Any] = {
-            "title": getattr(item, "title", None),
-            "examples": getattr(item, "examples", None),
-        }
+        given: dict[str, Any] = {name: getattr(item, name, None) for name in ("title", "examples")}
         more = getattr(item, "extra_json_schema", None) or getattr(item, "json_schema_extra", None)
-        found_here |= more if isinstance(more, dict) else {}
-        for name, value in found_here.items():
+        given |= more if isinstance(more, dict) else {}
+        for name, value in given.items():
             with contextlib.suppress(ValueError):
                 wire = to_document(value)
                 found |= {} if wire is None else {name: wire}
@@ -200,37 +194,33 @@ def _constraints(item: Any) -> list[tuple[str, Any]]:
             f"{type(item).__name__} of FastAPI means nothing here",
             "write constraints as pydantic.Field or msgspec.Meta; what Depends gives is a @resource, found by its type",
         )
-    library, name = type(item).__module__.partition(".")[0], type(item).__name__
+    library, name = _library(item), type(item).__name__
+    if library == "pydantic" and name == "FieldInfo":
+        return _field_info(item)
+    if name in ("Interval", "Len", "StringConstraints") and library in ("pydantic", "annotated_types"):
+        return [found for part in item for found in _constraints(part)]
     if library == "annotated_types":
         return _annotated_types(item)
-    if library == "pydantic" and name in _OF_PYDANTIC:
-        return _OF_PYDANTIC[name](item)
     if library in ("pydantic", "pydantic_core") or hasattr(item, "__get_pydantic_core_schema__"):
         return _general_metadata(item)
     return []
 
 
-_ATTRIBUTES: dict[str, tuple[str, ...]] = {
-    **{name: (name.lower(),) for name in ("Gt", "Ge", "Lt", "Le")},
-    "Interval": ("gt", "ge", "lt", "le"),
-    "MultipleOf": ("multiple_of",),
-    "MinLen": ("min_length",),
-    "MaxLen": ("max_length",),
-    "Len": ("min_length", "max_length"),
-    "Unit": (),
-    "DocInfo": (),
+_LIMITS = {
+    **{name: name.lower() for name in ("Gt", "Ge", "Lt", "Le")},
+    **{"MultipleOf": "multiple_of", "MinLen": "min_length", "MaxLen": "max_length"},
 }
 """The limits in the classes of annotated_types."""
 
 
 def _annotated_types(item: Any) -> list[tuple[str, Any]]:
     name = type(item).__name__
-    if name == "Len" and not item.min_length:
-        name = "MaxLen"
-    if name in _ATTRIBUTES:
-        return _plain(item, _ATTRIBUTES[name])
+    if name in _LIMITS:
+        return _plain(item, (_LIMITS[name],))
     if name == "Timezone" and item.tz in (None, ...):
         return [("tz", item.tz is ...)]
+    if name in ("Unit", "DocInfo"):
+        return []
     raise UnknownConstraintError(repr(item))
 
 
@@ -250,20 +240,12 @@ def _field_info(item: Any) -> list[tuple[str, Any]]:
     return found
 
 
-def _string_constraints(item: Any) -> list[tuple[str, Any]]:
-    if item.strip_whitespace or item.to_upper or item.to_lower or getattr(item, "ascii_only", None):
-        raise UnknownConstraintError(repr(item))
-    return _plain(item, ("min_length", "max_length", "pattern"))
-
-
-_OF_PYDANTIC = {"FieldInfo": _field_info, "StringConstraints": _string_constraints}
-
-
 def _general_metadata(item: Any) -> list[tuple[str, Any]]:
     """Return the limits in pydantic's own small holder of constraints (``Field(pattern=…)``)."""
     if type(item).__name__ == "Strict" and item.strict:
         return []
-    values = getattr(item, "__dict__", {})
+    given: dict[str, Any] = getattr(item, "__dict__", {})
+    values = {name: value for name, value in given.items() if value is not None and value is not False}
     if not type(item).__name__.endswith("GeneralMetadata") or not set(values) <= {*_NAMES, "strict"}:
         raise UnknownConstraintError(repr(item))
     return _plain(item, tuple(name for name in values if name != "strict"))

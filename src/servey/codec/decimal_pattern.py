@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from servey.codec.node import Constraints
 
@@ -41,100 +41,82 @@ def decimal_pattern(
 
 
 def _positive(low: Decimal, high: Decimal, open_low: bool, open_high: bool) -> list[str]:
-    """Return the patterns of the numbers from `low`, which is not negative."""
+    """Return the patterns of the numbers from `low`, which is not negative, by the width of their whole part."""
     whole, fraction = _parts(low)
-    if high.is_infinite():
-        return [*_from(whole, fraction, open_low), *_whole_above(whole)]
-    last, rest = _parts(high)
-    if whole == last:
-        return [f"{whole}{part}" for part in _fractions(fraction, rest, open_low, open_high)]
-    between = [f"{part}{_FRACTION}" for part in _wholes(int(whole) + 1, int(last) - 1)]
-    upper = [f"{last}{part}" for part in _fractions("", rest, False, open_high)]
-    return [*_from(whole, fraction, open_low), *between, *upper]
+    last, rest = (whole, None) if high.is_infinite() else _parts(high)
+    parts: list[str] = []
+    for width in range(len(whole), len(last) + 1):
+        is_first, is_last = width == len(whole), width == len(last) and rest is not None
+        start = _Bound(whole, fraction, open_low) if is_first else _Bound("1" + "0" * (width - 1))
+        parts += _numbers(start, _Bound(last, rest or "", open_high) if is_last else None)
+    return parts if rest is not None else [*parts, f"[1-9][0-9]{{{len(whole)},}}{_FRACTION}"]
+
+
+class _Bound(NamedTuple):
+    """The digits of a bound before and after the point, without zeros that mean nothing."""
+
+    whole: str
+    fraction: str = ""
+    is_open: bool = False
 
 
 def _parts(number: Decimal) -> tuple[str, str]:
-    """Return the digits before and after the point, without zeros that mean nothing."""
     whole, _, fraction = f"{number:f}".partition(".")
     return whole, fraction.rstrip("0")
 
 
-def _from(whole: str, fraction: str, is_open: bool) -> list[str]:
-    """Return the patterns of the numbers with these digits before the point, and no less after it."""
-    if not fraction:
-        return [f"{whole}\\.0*[1-9][0-9]*" if is_open else f"{whole}{_FRACTION}"]
-    return [f"{whole}{part}" for part in _fractions(fraction, None, is_open, False)]
-
-
-def _fractions(low: str, high: str | None, open_low: bool, open_high: bool) -> list[str]:
-    """Return the patterns of what follows the whole part, between such digits: a point and digits, or nothing."""
-    width = max(len(low), len(high or ""))
-    least = low.ljust(width, "0")
-    # a number with more digits than the bounds is between two numbers of their length
-    first = int(f"0{least}")
-    last = 10**width if high is None else int("0" + high.ljust(width, "0"))
-    if first >= last:
-        return _equal(low, open_low or open_high)
-    parts = [*_equal(low, open_low), f"\\.{least}0*[1-9][0-9]*"]
-    parts += [f"\\.{item}[0-9]*" for item in _same_width(first + 1, last - 1, width)]
-    if high is not None:
-        parts += _equal(high, open_high)
-    # fewer digits than the bounds have: the missing ones are zeros
-    for count in range(1, width):
-        scale = 10 ** (width - count)
-        begin = -(-(first + 1) // scale)
-        parts += [f"\\.{item}" for item in _same_width(begin, (last - 1) // scale, count)]
-    return list(dict.fromkeys(parts))
-
-
-def _equal(digits: str, is_open: bool) -> list[str]:
-    """Return the patterns of exactly these digits after the point; zeros may follow."""
-    if is_open:
-        return []
-    return [f"\\.{digits}0*"] if digits else [r"(\.0+)?"]
-
-
-def _whole_above(whole: str) -> list[str]:
-    """Return the patterns of the numbers whose whole part is greater than `whole`."""
-    width = len(whole)
-    parts = [*_wholes(int(whole) + 1, 10**width - 1), f"[1-9][0-9]{{{width},}}"]
-    return [f"{part}{_FRACTION}" for part in parts]
-
-
-def _wholes(low: int, high: int) -> list[str]:
-    """Return the patterns of the whole numbers from `low` to `high`, without leading zeros."""
+def _numbers(low: _Bound, high: _Bound | None) -> list[str]:
+    """Return the patterns of the numbers with as many digits before the point as the bounds; None is no bound."""
+    if not low.whole:
+        return _fractions(low, high)
+    first, last = int(low.whole[0]), 10 if high is None else int(high.whole[0])
+    low, high = low._replace(whole=low.whole[1:]), high and high._replace(whole=high.whole[1:])
+    count = len(low.whole)
     parts: list[str] = []
-    for width in range(len(str(low)), len(str(high)) + 1):
-        least = max(low, 10 ** (width - 1) if width > 1 else 0)
-        parts += _same_width(least, min(high, 10**width - 1), width)
+    if first == last or low.whole.strip("0") or low.fraction or low.is_open:
+        parts = [f"{first}{part}" for part in _numbers(low, high if first == last else None)]
+        first += 1
+    if first < last:
+        rest = f"[0-9]{{{count}}}" if count > 1 else "[0-9]" * count
+        parts.append(f"{_digit(first, last - 1)}{rest}{_FRACTION}")
+    if first <= last < 10:
+        parts += [f"{last}{part}" for part in _numbers(_Bound("0" * count), high)]
     return parts
 
 
-def _same_width(low: int, high: int, width: int) -> list[str]:
-    """Return the patterns of the digit strings of one width from `low` to `high`."""
-    if low > high:
-        return []
-    return _between(str(low).rjust(width, "0"), str(high).rjust(width, "0"))
+def _fractions(low: _Bound, high: _Bound | None) -> list[str]:
+    """Return the patterns of what follows the whole part: a point and digits, or nothing."""
+    if low.fraction or low.is_open or (high is not None and (high.fraction or high.is_open)):
+        return [f"\\.{digits}" if digits else "" for digits in _after_point(low, high)]
+    return [_FRACTION if high is None else r"(\.0+)?"]
 
 
-def _between(low: str, high: str, prefix: str = "") -> list[str]:
-    if not low:
-        return [prefix]
-    if low[0] == high[0]:
-        return _between(low[1:], high[1:], prefix + low[0])
-    count = len(low) - 1
-    zeros, nines = "0" * count, "9" * count
-    first, last = int(low[0]), int(high[0])
-    parts: list[str] = []
-    if low[1:] != zeros:
-        parts += _between(low[1:], nines, prefix + low[0])
+def _after_point(low: _Bound, high: _Bound | None) -> list[str]:
+    """Return the patterns of the digits after the point; no digits, where zeros are within the bounds."""
+    if not low.fraction and high is None:
+        return ["0*[1-9][0-9]*" if low.is_open else "[0-9]*"]
+    if not low.fraction and high is not None and not high.fraction:
+        return [] if low.is_open or high.is_open else ["0*"]
+    first, last = int(low.fraction[:1] or 0), 10 if high is None else int(high.fraction[:1] or 0)
+    parts = [] if low.fraction or low.is_open else [""]
+    low, high = low._replace(fraction=low.fraction[1:]), high and high._replace(fraction=high.fraction[1:])
+    if first == last or low.fraction or low.is_open:
+        parts += _after(first, _after_point(low, high if first == last else None))
         first += 1
-    above = [] if high[1:] == nines else _between(zeros, high[1:], prefix + high[0])
-    last -= bool(above)
-    if first <= last:
-        digit = str(first) if first == last else f"[{first}-{last}]"
-        parts.append(prefix + digit + (f"[0-9]{{{count}}}" if count > 1 else "[0-9]" * count))
-    return parts + above
+    if first < last:
+        parts.append(f"{_digit(first, last - 1)}[0-9]*")
+    if first <= last < 10:
+        parts += _after(last, _after_point(_Bound(""), high))
+    return parts
+
+
+def _digit(low: int, high: int) -> str:
+    return str(low) if low == high else f"[{low}-{high}]"
+
+
+def _after(digit: int, parts: list[str]) -> list[str]:
+    """Return the patterns of such parts after a digit."""
+    return [f"{digit}({'|'.join(parts)})"] if len(parts) > 1 else [f"{digit}{part}" for part in parts]
 
 
 _DIGITS = 20

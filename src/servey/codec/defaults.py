@@ -22,9 +22,6 @@ def fresh(default: Any) -> Callable[[], Any] | None:
 
     The default is also copied once here, because other code may change the original.
 
-    Args:
-        default: Any object, as in Python.
-
     Raises:
         ValueError: It is mutable and cannot be copied.
     """

@@ -73,9 +73,5 @@ class Engine(Protocol):
     """Knows a family of custom types."""
 
     def claim(self, tp: Any, /) -> CustomType | None:
-        """Return the custom type of `tp`, or None if this engine does not know it.
-
-        Args:
-            tp: A class, or an `Annotated` whose metadata servey does not understand.
-        """
+        """Return the custom type of a class or an `Annotated`, or None if this engine does not know it."""
         ...

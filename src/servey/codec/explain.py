@@ -8,17 +8,16 @@ is linear in the size of the value. Only the explainer reads an int that is writ
 from __future__ import annotations
 
 import typing
-from typing import Any, Self
+from typing import Any
 
 import msgspec
 
-from servey.codec.builder import argument_of, read_key
+from servey.codec.builder import read_key
 from servey.codec.hash_flooding import SLOW_KEYS, collection
 from servey.codec.node import MISSING, Node
 from servey.codec.numbers import takes_int, whole_number
-from servey.codec.pointer import below, step
 from servey.codec.problem_visitor import BAD, ProblemVisitor
-from servey.codec.problems import PROBLEM_LIMIT, CustomTypeError, shown, unknown
+from servey.codec.problems import PROBLEM_LIMIT, CustomTypeError, below, shown, step, unknown
 from servey.codec.structs import checking, is_decimal, needs_trials, refusal
 from servey.codec.type_adapter import Compiler
 from servey.errors import Problem
@@ -37,12 +36,6 @@ class Explainer(ProblemVisitor):
         self._unions: dict[tuple[int, int], tuple[Any, bool, list[Problem], Any]] = {}
         self._suggested = [0]
         """How often the nearest name was searched, in all trials: their problems may be dropped."""
-
-    def nested(self) -> Self:
-        """Return a visitor for one trial, which shares the results of unions."""
-        visitor = super().nested()
-        visitor._unions, visitor._suggested = self._unions, self._suggested
-        return visitor
 
     def visit_other(self, node: Node, value: Any, at: str) -> Any:
         """Read a custom type, or an `Any`."""
@@ -145,11 +138,11 @@ class Explainer(ProblemVisitor):
         for field in node.fields:
             if field.wire in members:
                 made = self.visit(field.node, members[field.wire], step(at, field.wire))
-                arguments[argument_of(node, field.name)] = made
+                arguments[field.argument] = made
             elif field.required:
-                arguments[field.name] = self.add(Problem(step(at, field.wire), "required"))
+                arguments[field.argument] = self.add(Problem(step(at, field.wire), "required"))
             elif field.default is not MISSING and field.default_factory is not None:
-                arguments[argument_of(node, field.name)] = field.default_factory()
+                arguments[field.argument] = field.default_factory()
         if _has_bad([self._checked_names(node, members, at), *arguments.values()]):
             return BAD
         return self.run(lambda given: node.cls(**given), arguments, at)

@@ -23,10 +23,7 @@ _STRINGS = (("pathlib", "PurePath"), ("ipaddress", "_BaseAddress"), ("ipaddress"
 
 
 def to_jsonable(value: Any) -> Any:
-    """Return the JSON values of any Python value.
-
-    Args:
-        value: A scalar, an enum, a dataclass, a model, a container of such.
+    """Return the JSON values of any Python value: a scalar, an enum, a dataclass, a model, a container of such.
 
     Raises:
         ValueError: NaN, an infinity, an object that has no JSON form, or two keys that are one there.

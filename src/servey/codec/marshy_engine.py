@@ -7,8 +7,7 @@ from typing import Any
 
 from servey.codec.engine import CustomType, SchemaMode
 from servey.codec.jsonable import to_jsonable
-from servey.codec.pointer import step
-from servey.codec.problems import shown
+from servey.codec.problems import shown, step
 from servey.errors import DefinitionError, InvalidError, MissingExtraError, Problem
 
 

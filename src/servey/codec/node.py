@@ -62,7 +62,7 @@ _UNLIMITED = Constraints()
 
 
 class Field(msgspec.Struct, eq=False):
-    """One member of a class: its attribute (or key), and its name in JSON.
+    """One member of a class: its attribute (or key), its name in JSON, and in the constructor if that is another one.
 
     `default_factory` makes the default, where a function does or a copy is needed (`servey.codec.defaults`).
     """
@@ -74,6 +74,12 @@ class Field(msgspec.Struct, eq=False):
     default: Any = MISSING
     default_factory: Callable[[], Any] | None = None
     description: str = ""
+    alias: str = ""
+
+    @property
+    def argument(self) -> str:
+        """The name in the constructor: attrs strips underscores."""
+        return self.alias or self.name
 
 
 class Node(msgspec.Struct, eq=False):

@@ -5,7 +5,9 @@ msgspec does it in one step. What it refuses is read or written again part by pa
 
 from __future__ import annotations
 
+import contextlib
 import functools
+from collections.abc import Callable
 from typing import Any, Generic
 
 import msgspec
@@ -32,13 +34,7 @@ _encode_sorted = msgspec.json.Encoder(order="deterministic").encode
 
 
 class NodeCodec(Generic[T]):
-    """Reads and writes the values of one node.
-
-    Args:
-        label: What the values are, for errors.
-        root: The node.
-        compiler: The codec's compiler.
-    """
+    """Reads and writes the values of one node. The label says what they are, for errors."""
 
     unreadable: DefinitionError | None = None
     """Why servey cannot read the type, only write it; None if it can read it."""
@@ -51,7 +47,7 @@ class NodeCodec(Generic[T]):
         self._adapter: TypeAdapter = compiler.adapter(root)
         self._text_adapter: TypeAdapter = compiler.adapter(root, self._skipped.skips_checks)
         is_simple = root.kind == "leaf" and not root.constraints and root.cls in _IDENTICAL
-        self._identical: type = root.cls if is_simple else _Nothing
+        self._identical: type | None = root.cls if is_simple else None
 
     @functools.cached_property
     def _decoder(self) -> Any:
@@ -61,10 +57,7 @@ class NodeCodec(Generic[T]):
         return msgspec.json.Decoder(self._text_adapter.input_type, dec_hook=hook, float_hook=self._skipped.float_hook)
 
     def decode_json(self, data: bytes) -> T:
-        """Return the value of a JSON text.
-
-        Args:
-            data: The text, in UTF-8.
+        """Return the value of a JSON text in UTF-8.
 
         Raises:
             MalformedError: It is no JSON, not UTF-8, or nested too deeply.
@@ -79,11 +72,7 @@ class NodeCodec(Generic[T]):
             return self.decode(parsed_again(data, error))
 
     def decode(self, builtins: Any) -> T:
-        """Return the value of parsed JSON, by the same rules and with the same errors.
-
-        Args:
-            builtins: dict, list, str, int, float, `Decimal`, bool or None.
-        """
+        """Return the value of parsed JSON, in which numbers may be `Decimal`, by the same rules."""
         if self.unreadable is not None:
             raise self.unreadable
         try:
@@ -110,9 +99,6 @@ class NodeCodec(Generic[T]):
     def encode_json(self, value: T) -> bytes:
         """Return the JSON text of a value, projected on the declared type.
 
-        Args:
-            value: What the user's code returned.
-
         Raises:
             ResultError: It is not of the type.
         """
@@ -126,25 +112,20 @@ class NodeCodec(Generic[T]):
 
     def encode_sorted(self, value: T) -> bytes:
         """Return the JSON text of a value, as `encode_json` does, with the members of objects and sets sorted."""
-        try:
-            if not self._has_simple_sets:
-                raise TypeError
-            data = _encode_sorted(self._text_adapter.to_output(value))
-            if not self._skipped.has_decimals or is_finite(data):
-                return data
-        except REFUSED:
-            pass
+        if self._has_simple_sets:
+            with contextlib.suppress(*REFUSED):
+                return self._encoded(value, _encode_sorted)
         return self._written(self._projected(value), _encode_sorted)
 
+    def _encoded(self, value: Any, encode: Callable[[Any], bytes] = _encode) -> bytes:
+        """Return the text that msgspec writes; raise one of `REFUSED` if the value does not match its type."""
+        data = encode(self._text_adapter.to_output(value))
+        if self._skipped.has_decimals and not is_finite(data):
+            raise ValueError
+        return data
+
     def encode(self, value: T) -> Any:
-        """Return the JSON values of a value, projected on the declared type.
-
-        Args:
-            value: What the user's code returned.
-
-        Raises:
-            ResultError: It is not of the type.
-        """
+        """Return the JSON values of a value, by the same rules."""
         if type(value) is self._identical and (not isinstance(value, str) or value.isascii()):
             return value
         try:
@@ -181,10 +162,6 @@ class NodeCodec(Generic[T]):
         return builtins
 
 
-class _Nothing:
-    """No value is of this type."""
-
-
 def is_finite(data: bytes) -> bool:
     """Whether a text has no NaN nor Infinity, which an adapter that skips checks writes for a `Decimal`."""
     return b"NaN" not in data and b"Infinity" not in data
@@ -215,11 +192,7 @@ def parsed(data: bytes) -> Any:
 
 
 def parsed_again(data: bytes, error: Exception) -> Any:
-    """Return the values of a refused JSON text, for a slower reading that finds every problem.
-
-    Args:
-        data: The text.
-        error: Why it was refused, one of `REFUSALS`.
+    """Return the values of a text that was refused with an error, for a slower reading that finds every problem.
 
     Raises:
         MalformedError: It is no JSON, not UTF-8, or nested too deeply.

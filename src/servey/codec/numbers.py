@@ -33,11 +33,7 @@ _SCALARS = frozenset({str, int, float, bool, type(None)})
 
 
 def digits(text: str) -> Decimal | float:
-    """Return the number that a JSON text writes; the `float_hook` of decoders that keep digits.
-
-    Raises:
-        ValidationError: No number of this size can be held.
-    """
+    """Return the number that a JSON text writes; the `float_hook` of decoders that keep digits."""
     try:
         return Decimal(text)
     except InvalidOperation:  # an exponent of twenty digits

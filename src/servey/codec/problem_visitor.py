@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 from servey.codec.constraints import violated
 from servey.codec.node import Node, NodeVisitor
-from servey.codec.pointer import below
-from servey.codec.problems import PROBLEM_LIMIT, CustomTypeError
+from servey.codec.problems import PROBLEM_LIMIT, CustomTypeError, below
 from servey.codec.structs import guarded_run
 from servey.codec.type_adapter import Compiler
 from servey.errors import Problem
@@ -23,11 +23,7 @@ class LimitError(Exception):
 
 
 class ProblemVisitor(NodeVisitor[Any]):
-    """Walks one value. A visit returns its other form (the object of JSON values, or the reverse), or `BAD`.
-
-    Args:
-        compiler: The codec's compiler.
-    """
+    """Walks one value. A visit returns its other form (the object of JSON values, or the reverse), or `BAD`."""
 
     def __init__(self, compiler: Compiler) -> None:
         self.compiler = compiler
@@ -42,11 +38,7 @@ class ProblemVisitor(NodeVisitor[Any]):
         return BAD
 
     def add(self, *problems: Problem) -> Any:
-        """Add problems, and return `BAD`.
-
-        Raises:
-            LimitError: The limit is reached.
-        """
+        """Add problems, and return `BAD`; raise a `LimitError` if the limit is reached."""
         self.problems += problems
         if len(self.problems) >= PROBLEM_LIMIT:
             del self.problems[PROBLEM_LIMIT:]
@@ -66,8 +58,11 @@ class ProblemVisitor(NodeVisitor[Any]):
         return self.add(Problem(at, f"{wrong}, got {len(made)}")) if wrong else made
 
     def nested(self) -> Self:
-        """Return a visitor for one trial, whose problems may be dropped."""
-        return type(self)(self.compiler)
+        """Return a visitor for one trial, whose problems may be dropped; it shares everything else."""
+        visitor = copy.copy(self)
+        visitor.problems = []
+        visitor.is_rounded = False
+        return visitor
 
     def trials(self, members: Sequence[Node], value: Any) -> tuple[Any, bool, list[list[Problem]]]:
         """Return what the first fitting member makes of a value and whether it rounds; else the problems of every one.

@@ -1,4 +1,4 @@
-"""Problems of a value in words, with JSON pointers."""
+"""Problems of a value in words, with JSON pointers (RFC 6901)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Any
 
-from servey.codec.pointer import below, step
 from servey.errors import Problem, ServeyError, nearest
 from servey.problem_details import encodable_text
 
@@ -15,15 +14,14 @@ PROBLEM_LIMIT = 100
 """An error lists at most this many problems."""
 
 _SHOWN = 60
+_STEP_SHOWN = 200
 _STEP = r"\.([^.\[\]]+)|\[(\d+)\]"
 
 
 class ResultError(ServeyError):
     """A value that an action returned is not of the type the action declares: a defect of the service.
 
-    Args:
-        label: What the value is, as ``the result of say_hello``.
-        errors: Every problem, with its JSON pointer into the value.
+    The label says what the value is, as ``the result of say_hello``. The pointers of `errors` lead into the value.
     """
 
     def __init__(self, label: str, errors: Sequence[Problem]) -> None:
@@ -39,6 +37,22 @@ class CustomTypeError(ValueError):
     def __init__(self, errors: Sequence[Problem]) -> None:
         self.errors = tuple(errors)
         super().__init__(errors[0].message if errors else "not acceptable")
+
+
+def step(path: str, key: object) -> str:
+    """Return the JSON pointer of the member `key` under `path` (RFC 6901); long keys are cut.
+
+    Each of a hundred problems repeats it, and a key may be as long as the body.
+    """
+    text = str(key)
+    if len(text) > _STEP_SHOWN:
+        text = f"{text[: _STEP_SHOWN - 3]}..."
+    return f"{path}/{text.replace('~', '~0').replace('/', '~1')}"
+
+
+def below(path: str, errors: Iterable[Problem]) -> list[Problem]:
+    """Return `errors` with their paths put under `path`."""
+    return [Problem(path + error.path, error.message) for error in errors]
 
 
 def shown(value: Any) -> str:

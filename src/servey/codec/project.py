@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
-from typing import Any, Self
+from typing import Any
 
 import msgspec
 from msgspec import UNSET
@@ -17,9 +17,8 @@ from msgspec import UNSET
 from servey.codec import rows
 from servey.codec.jsonable import exact_offset, localized
 from servey.codec.node import Node
-from servey.codec.pointer import below, step
 from servey.codec.problem_visitor import BAD, ProblemVisitor
-from servey.codec.problems import shown
+from servey.codec.problems import below, shown, step
 from servey.codec.rows import ABSENT, has_names, is_row
 from servey.codec.scalars import is_enum
 from servey.codec.structs import checking, is_decimal, needs_check, refusal
@@ -31,12 +30,6 @@ class Projector(ProblemVisitor):
 
     lazy = False
     """Whether iterators are left as they are: their items are neither read nor projected."""
-
-    def nested(self) -> Self:
-        """Return a visitor for one trial."""
-        visitor = super().nested()
-        visitor.lazy = self.lazy
-        return visitor
 
     def visit_other(self, node: Node, value: Any, at: str) -> Any:
         """Write a custom type, or an `Any`."""

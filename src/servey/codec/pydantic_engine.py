@@ -73,11 +73,11 @@ def pydantic_type(tp: Any) -> CustomType:
     classes = classes_of(tp)
     cls: Any = typing.get_origin(tp) or tp
     is_class = isinstance(cls, type) and bool(getattr(cls, "__pydantic_fields__", None))
-    found = [*parts(core, core.get("config") or {})]
-    check_parts(name, found, "output")
-    nodes = CoreSchema(core, found)
+    core_parts = [*parts(core, core.get("config") or {})]
+    check_parts(name, core_parts, "output")
+    nodes = CoreSchema(core, core_parts)
 
-    def read(builtins: Any) -> Any:
+    def decode(builtins: Any, is_again: bool = False) -> Any:
         text = b"" if nodes.has_decimals else _encode(builtins)
         if nodes.has_decimals or _MAY_BE_INFINITE.search(text):  # infinity, which pydantic takes
             text = _encode(nodes.exact(nodes.root, builtins))
@@ -87,22 +87,14 @@ def pydantic_type(tp: Any) -> CustomType:
             errors = errors_of(error)
             if errors[0]["type"] == "json_invalid" and errors[0]["input"] is text:  # JSON, but nested too deeply
                 raise RecursionError from None
-            raise _Refused(errors, parse(text)) from None
-
-    def decode(builtins: Any) -> Any:
-        try:
-            try:
-                return read(builtins)
-            except _Refused as refused:
-                if (whole := set_whole_numbers(refused.errors, refused.value, nodes)) is None:
-                    raise
-            return read(whole)
-        except _Refused as refused:
-            raise InvalidError(errors=problems(refused.errors, refused.value, nodes)) from None
+            found = parse(text)
+            if not is_again and (whole := set_whole_numbers(errors, found, nodes)) is not None:
+                return decode(whole, is_again=True)
+            raise InvalidError(errors=problems(errors, found, nodes)) from None
 
     def write(value: Any, is_input: bool) -> Any:
         if value is None:  # which pydantic writes for any type
-            read(None)
+            decode(None)
         dump = functools.partial(adapter.dump_python, value, by_alias=True, round_trip=is_input)
         wire = dump(mode="json", warnings="error", fallback=to_jsonable)
         return wire if same else _merged(dump(warnings=False), wire, is_input or nodes.keeps_naive)
@@ -112,8 +104,6 @@ def pydantic_type(tp: Any) -> CustomType:
             return write(from_row(value) if is_class else value, is_input)
         except pydantic_core.PydanticSerializationError as error:
             raise ValueError(_first(error)) from None
-        except _Refused as refused:
-            raise InvalidError(errors=problems(refused.errors, refused.value, nodes)) from None
 
     def from_row(value: Any) -> Any:
         if isinstance(value, cls):
@@ -134,20 +124,20 @@ def pydantic_type(tp: Any) -> CustomType:
 
     @functools.cache
     def schema(mode: SchemaMode) -> dict[str, Any]:
-        check_parts(name, found, mode)
+        check_parts(name, core_parts, mode)
         side = "validation" if mode == "input" else "serialization"
         try:
             written = adapter.json_schema(by_alias=True, mode=side, schema_generator=schema_generator())
         except (NoFormError, PydanticInvalidForJsonSchema) as error:
             node = getattr(error, "node", None)
-            at = next((part.at for part in found if part.node is node), "")
+            at = next((part.at for part in core_parts if part.node is node), "")
             raise DefinitionError(
                 f"{name}{at}: {_first(error)} has no JSON form",
                 fix="remove it, or define its JSON with PlainValidator, PlainSerializer and WithJsonSchema",
             ) from None
         return closed(written, mode)
 
-    same = is_same_in_json(found)
+    same = is_same_in_json(core_parts)
     return CustomType(
         decode,
         encode,
@@ -162,14 +152,6 @@ def pydantic_type(tp: Any) -> CustomType:
         takes_decimals=True,
         encode_input=functools.partial(encode, is_input=True),
     )
-
-
-class _Refused(Exception):
-    """A value that pydantic refused, with pydantic's errors."""
-
-    def __init__(self, errors: list[Any], value: Any) -> None:
-        self.errors = errors
-        self.value = value
 
 
 def _first(error: BaseException) -> str:
@@ -210,9 +192,7 @@ def _merged(value: Any, found: Any, naive: bool) -> Any:
 def scalar_of(schema: dict[str, Any], formats: dict[str, Any]) -> Any:
     """Return the type that has the JSON form of a schema: of a scalar, or a union of scalars; None for any other.
 
-    Args:
-        schema: The schema.
-        formats: The types of strings by their formats; none where a function writes them, which may mask a secret.
+    There are no formats of strings where a function writes them, which may mask a secret.
     """
     kinds: list[Any] = []
     waiting: list[dict[str, Any]] = [schema]

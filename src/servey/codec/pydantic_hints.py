@@ -84,11 +84,7 @@ def _refuse_ignored(at: str, hint: Any) -> None:
 
 
 def with_constraints(tp: Any) -> Any:
-    """Return an annotation with its constraints of msgspec's as pydantic's.
-
-    Raises:
-        UnknownConstraintError: A constraint is unknown.
-    """
+    """Return an annotation with its constraints of msgspec's as pydantic's."""
     origin, arguments = typing.get_origin(tp), typing.get_args(tp)
     if origin is None or origin is typing.Literal:
         return tp

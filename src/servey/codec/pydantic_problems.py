@@ -6,8 +6,7 @@ import typing
 from typing import Any
 
 from servey.codec.numbers import whole_number
-from servey.codec.pointer import step
-from servey.codec.problems import PROBLEM_LIMIT, shown
+from servey.codec.problems import PROBLEM_LIMIT, shown, step
 from servey.codec.pydantic_schema import CoreSchema
 from servey.errors import InvalidError, Problem
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from servey.codec.jsonable import to_jsonable
 from servey.codec.patterns import base64_keywords, portable
-from servey.codec.pointer import step
+from servey.codec.problems import step
 from servey.codec.references import changed
 from servey.docstring.documentation import Documentation
 from servey.errors import DefinitionError, InvalidError, Problem

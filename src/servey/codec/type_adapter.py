@@ -19,8 +19,7 @@ from servey.codec.jsonable import to_jsonable
 from servey.codec.node import Node
 from servey.codec.numbers import digits, is_deep, plain
 from servey.codec.offsets import offset_finder
-from servey.codec.pointer import below, step
-from servey.codec.problems import CustomTypeError
+from servey.codec.problems import CustomTypeError, below, step
 from servey.codec.structs import (
     Structs,
     hook,
@@ -133,8 +132,7 @@ class TypeAdapter:
 class Compiler:
     """Makes the adapters of one codec, sharing the generated classes.
 
-    Args:
-        writes_input: Whether values are written to be read again: a datetime without an offset stays without one.
+    If it `writes_input`, values are written to be read again: a datetime without an offset stays without one.
     """
 
     def __init__(self, writes_input: bool = False) -> None:

@@ -121,11 +121,7 @@ class TypeReader:
         return self._concrete(tp, origin, args, at)
 
     def refuse_reading(self, at: str, why: str, fix: str) -> None:
-        """Note that a class cannot be read, only written.
-
-        Raises:
-            DefinitionError: The types are to be read.
-        """
+        """Note that a class can only be written; raise a `DefinitionError` if the types are to be read."""
         error = self.error(at, why, fix)
         if self._side != "output":
             raise error

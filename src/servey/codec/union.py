@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import decimal
 import functools
+import itertools
 import threading
 import typing
 from collections.abc import Iterable, Sequence
@@ -14,7 +15,7 @@ import msgspec
 from servey.codec.engine import CustomType
 from servey.codec.node import Node
 from servey.codec.problems import CustomTypeError
-from servey.codec.scalars import wire_values
+from servey.codec.scalars import json_kinds, wire_values
 
 if TYPE_CHECKING:
     from servey.codec.type_adapter import Compiler, TypeAdapter
@@ -96,11 +97,7 @@ class Union:
         return required <= row.keys() <= known
 
     def decode(self, builtins: Any) -> Any:
-        """Return the value that the first fitting member makes of parsed JSON.
-
-        Raises:
-            ValueError: No member accepts it.
-        """
+        """Return the value that the first fitting member makes of parsed JSON; raise a `ValueError` if none fits."""
         ways = self._scalars.get(type(builtins))
         if ways is not None:
             found = _first(ways, builtins)
@@ -132,11 +129,7 @@ class Union:
         return found
 
     def encode(self, value: Any) -> Any:
-        """Return the parsed JSON that the value's own member writes.
-
-        Raises:
-            ValueError: It is of no member.
-        """
+        """Return the parsed JSON that the value's own member writes; raise a `ValueError` if there is none."""
         return self._written(self.outgoing(value), value)[1]
 
     def member_of(self, value: Any) -> Node:
@@ -225,3 +218,44 @@ def ordered(node: Node) -> list[Node]:
 def flat(node: Node) -> list[Node]:
     """Return the members of a union, those of unions inside of it in their places."""
     return [leaf for item in node.items for leaf in (flat(item) if item.kind == "union" else [item])]
+
+
+def is_ambiguous(root: Node) -> bool:
+    """Return whether servey may read another value from the JSON of a value: a ``Dog`` as a ``Cat`` with its members.
+
+    It compares types only, with caution: of two classes, the names of members and the tags.
+
+    Example:
+        >>> from servey.codec import Codec
+        >>> [is_ambiguous(Codec(tp).root) for tp in (int | str, int | None, list[str] | set[str])]
+        [False, False, True]
+    """
+    seen: set[object] = set()
+    waiting = [root]
+    while waiting:
+        node = waiting.pop()
+        if node.kind == "object":
+            if node.identity in seen:
+                continue
+            seen.add(node.identity)
+        if node.kind == "union" and any(itertools.starmap(_look_alike, itertools.combinations(ordered(node), 2))):
+            return True
+        waiting += [*node.items, *(field.node for field in node.fields)]
+    return False
+
+
+def _look_alike(first: Node, second: Node) -> bool:
+    """Return whether two members of a union may be written alike."""
+    if first.kind == second.kind == "object":
+        return _classes_look_alike(first, second)
+    kinds = json_kinds(first), json_kinds(second)
+    return not all(kinds) or bool(kinds[0] & kinds[1])
+
+
+def _classes_look_alike(first: Node, second: Node) -> bool:
+    if first.tag is not None and second.tag is not None and first.tag[0] == second.tag[0]:
+        return first.tag[1] == second.tag[1]
+    (known, required), (others, other_required) = member_names(first), member_names(second)
+    if any(node.tag is not None and node.tag[0] not in known & others for node in (first, second)):
+        return False
+    return required <= others and other_required <= known  # JSON may omit members with defaults

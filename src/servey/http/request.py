@@ -8,8 +8,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from servey.action.context import new_request_id
-from servey.codec.pointer import step
-from servey.codec.problems import PROBLEM_LIMIT
+from servey.codec.problems import PROBLEM_LIMIT, step
 from servey.errors import (
     InvalidError,
     MalformedError,

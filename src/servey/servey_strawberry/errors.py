@@ -9,7 +9,7 @@ from typing import Any
 
 from graphql import GraphQLError, GraphQLSyntaxError
 
-from servey.codec.pointer import step
+from servey.codec.problems import step
 from servey.errors import CallError, InternalError, InvalidError, MalformedError
 from servey.schema.graphql.errors import IntRangeError, error_of
 

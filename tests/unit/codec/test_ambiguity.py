@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from servey.codec import Codec
-from servey.codec.ambiguity import is_ambiguous
+from servey.codec.union import is_ambiguous
 
 
 @dataclass
