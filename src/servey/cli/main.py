@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib import import_module
 from itertools import takewhile
 from typing import Any, NoReturn
@@ -207,17 +207,14 @@ def _taken(rest: list[str], option: str) -> str:
 
 def _commands(ctx: click.Context) -> dict[str, Command]:
     """Return every command by name. For completion, a plugin that cannot be loaded is left out, quietly."""
-    added: tuple[Command, ...] = ()
     project = project_of(ctx)
     try:
-        if ctx.resilient_parsing:
-            with quiet():
-                added = project.commands
-        else:
+        with quiet() if ctx.resilient_parsing else nullcontext():
             added = project.commands
     except Exception:
         if not ctx.resilient_parsing:
             raise
+        added = ()
     commands = {command.name: command for command in COMMANDS}
     for command in added:
         commands.setdefault(command.name, command)
