@@ -6,7 +6,6 @@
 import fcntl
 import os
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,17 +13,8 @@ from pathlib import Path
 import pytest
 
 import servey
-from pages.distribution import Dist, empty_environment, run
+from pages.distribution import Dist, empty_environment, run, uv
 from pages.installation import ROOT, Installation
-
-SEARCH = [Path(sys.executable).parent / "uv", Path.home() / ".local" / "bin" / "uv"]
-
-
-def uv() -> str:
-    """Return the path of uv, which `make` installs into .venv."""
-    found = next((str(path) for path in SEARCH if path.exists()), None) or shutil.which("uv")
-    assert found is not None, "there is no uv; `make test` installs it"
-    return found
 
 
 @pytest.fixture(scope="session")
@@ -83,6 +73,7 @@ def variables(dist, shared) -> dict[str, str]:
         "PIP_CONSTRAINT": str(shared("pip", write) / "constraints.txt"),
         "PIP_FIND_LINKS": " ".join(links),
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        "PIP_NO_COMPILE": "false",  # means that it does not compile
         "npm_config_registry": "http://127.0.0.1:9/",  # nobody answers there
     }
 

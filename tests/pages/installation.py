@@ -44,7 +44,7 @@ class Installation:
         return {
             **kept,
             "PATH": os.pathsep.join([*map(str, tools), str(self.python.parent), *others]),
-            "PYTHONDONTWRITEBYTECODE": "1",  # a file that is replaced within a second would be taken for the old one
+            "PYTHONDONTWRITEBYTECODE": "" if self.installs else "1",
             "PYTHONNOUSERSITE": "1",
             **self.variables,
         }

@@ -26,8 +26,11 @@ from servey.codec import ArgumentsCodec, Codec, Parameter
 from servey.codec.explain import Explainer
 from servey.codec.numbers import parse
 from servey.errors import InvalidError, MalformedError
+from support.length import length
 
-LAWS = settings(max_examples=25, suppress_health_check=list(HealthCheck))
+pytestmark = pytest.mark.long
+
+LAWS = settings(max_examples=length(15, 200), suppress_health_check=list(HealthCheck))
 
 
 class Color(enum.Enum):
@@ -319,7 +322,7 @@ def test_arguments_that_are_written_are_read_back(name: str, data: st.DataObject
         st.tuples(st.sampled_from([*ARGUMENTS.parameters, "nope"]), TEXTS | JSON.map(json.dumps)), max_size=5
     )
 )
-@settings(LAWS, max_examples=400)
+@settings(LAWS, max_examples=length(100, 1000))
 def test_any_text_is_read_or_refused(pairs: list[tuple[str, str]]) -> None:
     with contextlib.suppress(InvalidError):
         ARGUMENTS.decode_text(pairs)

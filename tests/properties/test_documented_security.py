@@ -20,6 +20,7 @@ from servey.security.access_control import ALLOW_ALL, ALLOW_NONE, AllOf, AnyOf, 
 from servey.servey_starlette.app import create_app
 from servey.servey_test.client import Client, Response
 from servey.service import Service
+from support.length import length
 
 
 class Tokens(Plugin):
@@ -143,7 +144,8 @@ controls = st.recursive(
 )
 
 
-@settings(max_examples=60)
+@pytest.mark.long
+@settings(max_examples=length(20, 200))
 @given(control=controls, scopes=st.sets(st.sampled_from(SCOPES)))
 def test_a_token_with_what_one_requirement_names_is_let_in_and_no_other(control, scopes):
     service = Service([make("probe", control, None)], plugins=[Tokens()])

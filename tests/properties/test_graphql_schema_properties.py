@@ -12,6 +12,7 @@ from dataclasses import dataclass, make_dataclass
 from dataclasses import field as member
 from typing import Any, Literal
 
+import pytest
 from graphql import GraphQLSchema, build_schema, introspection_from_schema, validate_schema
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,6 +21,9 @@ from servey import WEB_POST, BigInt
 from servey.action.action import action
 from servey.servey_strawberry.schema import create_schema
 from servey.service import Service
+from support.length import length
+
+pytestmark = pytest.mark.long
 
 
 class Colour(enum.Enum):
@@ -105,13 +109,13 @@ def check(actions: list[Any]) -> dict[str, Any]:
 
 
 @given(PARAMETERS)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=length(10, 100))
 def test_a_schema_with_any_defaults_can_be_written_and_read(parameters: list[tuple[Any, Any]]) -> None:
     check([taking(parameters)])
 
 
 @given(TEXT, TEXT)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=length(10, 100))
 def test_a_schema_with_any_texts_can_be_written_and_read(text: str, other: str) -> None:
     @dataclass
     class Book:
@@ -136,7 +140,7 @@ def test_a_schema_with_any_texts_can_be_written_and_read(text: str, other: str) 
         lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abc"), inner),
     )
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=length(10, 100))
 def test_a_default_that_graphql_can_write_is_told(default: Any) -> None:
     def search(by: Any = default) -> int:
         return 1

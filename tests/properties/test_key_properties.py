@@ -22,8 +22,11 @@ from hypothesis import strategies as st
 from servey.cache_control.argument_key import UnkeyableError, argument_key, faithful, is_simple
 from servey.codec import ArgumentsCodec, Parameter
 from servey.errors import CallError
+from support.length import length
 
-LAWS = settings(max_examples=60, suppress_health_check=list(HealthCheck))
+pytestmark = pytest.mark.long
+
+LAWS = settings(max_examples=length(20, 200), suppress_health_check=list(HealthCheck))
 
 
 class Color(enum.Enum):

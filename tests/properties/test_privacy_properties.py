@@ -21,9 +21,12 @@ from servey.servey_starlette.app import create_app
 from servey.servey_test.client import Client, client_of
 from servey.service import Service
 from servey.settings import Settings
+from support.length import length
 
-LAWS = settings(max_examples=100, suppress_health_check=list(HealthCheck))
+LAWS = settings(max_examples=length(25, 200), suppress_health_check=list(HealthCheck))
 BOUND = 60.0
+
+pytestmark = pytest.mark.long
 
 READ = frozenset({"read"})
 CALLERS: Sequence[Authorization | None] = [

@@ -15,12 +15,13 @@ import jsonschema
 import msgspec
 import pydantic
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from servey.codec import ArgumentsCodec, Codec, Parameter
 from servey.codec.schema_names import class_name
 from servey.errors import DefinitionError, InvalidError
+from support.length import length
 
 T = TypeVar("T")
 
@@ -305,6 +306,8 @@ class Level(enum.IntEnum):
     HIGH = 5
 
 
+@pytest.mark.long
+@settings(max_examples=length(25, 200))
 @given(st.data())
 @pytest.mark.parametrize(
     "tp",

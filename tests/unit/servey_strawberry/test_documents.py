@@ -291,7 +291,7 @@ def test_the_documents_that_are_kept_are_those_of_all_event_loops(monkeypatch: p
 
     def read(thread: int) -> None:
         barrier.wait()
-        for n in range(300):
+        for n in range(100):
             source = f"{{ a{n} : sayHello b{thread % 2}: sayHello }}"
             kept.find(source, hashlib.sha256(source.encode()).hexdigest())
 
