@@ -1,6 +1,6 @@
-"""Configure logging for the programs: lines for a person on a terminal, one JSON object per line anywhere else.
+"""Configure logging for the programs: readable lines on a terminal, otherwise one JSON object per line.
 
-An import configures nothing: a program that uses servey as a library keeps its own logging.
+The import configures nothing, so a program that uses servey as a library has its own logging.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from servey.action.context import CURRENT_CALL
 from servey.action.current import CURRENT_REQUEST
 
 _STANDARD = {*vars(logging.makeLogRecord({})), "members", "message", "asctime", "taskName", "color_message"}
-"""The attributes of a record that are no extras; `color_message` is uvicorn's message for its own formatter."""
+"""The attributes of a record that are not extras; `color_message` is uvicorn's message for its own formatter."""
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
@@ -50,8 +50,8 @@ class CallFilter(logging.Filter):
 class HumanFormatter(logging.Formatter):
     """``INFO servey.operation: message``, with the request id, and the traceback below.
 
-    Control characters are written as escapes: a message may quote a caller's text, and a terminal would obey it. Lone
-    surrogates are escaped, too, because most streams cannot write them.
+    Control characters are escaped, because a message may quote the text of a caller. Lone surrogates are escaped, too,
+    because most streams cannot write them.
     """
 
     def __init__(self, *, has_time: bool = False) -> None:
@@ -106,10 +106,10 @@ class JsonFormatter(logging.Formatter):
 
 
 class AccessRecord(logging.LogRecord):
-    """One request of the access log: what people read, and the members that programs read.
+    """One request of the access log: a readable line, and members for programs.
 
-    Making an ordinary record takes longer than answering a small request. This one leaves out the place in the source,
-    the thread and the process.
+    An ordinary record costs more than a small request. This record leaves out the place in the source, the thread and
+    the process.
     """
 
     members: dict[str, Any]
@@ -138,7 +138,7 @@ class Handler(logging.StreamHandler[TextIO]):
 
 
 def configure(level: str = "INFO", stream: TextIO | None = None) -> None:
-    """Log everything from `level` on to `stream`; again, to change either.
+    """Log messages from `level` on to `stream`; a second call changes both.
 
     Args:
         level: ``DEBUG``, ``INFO``, ``WARNING``, ``ERROR`` or ``CRITICAL``.
@@ -199,7 +199,7 @@ def _json(members: dict[str, Any]) -> str:
 
 
 def _text(value: Any) -> str:
-    """Return `value` as text that can be encoded, whatever it is."""
+    """Return any value as text that can be encoded."""
     try:
         text = str(value)
     except Exception:  # noqa: BLE001 - logging must not fail for a value's own defect

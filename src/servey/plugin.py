@@ -1,8 +1,8 @@
 """The extension points: a plugin is a class whose methods return data.
 
-A plugin overrides what it adds to; every method has an empty default. What concerns one adapter only (routes,
-for one) is in that adapter's own Protocol. Plugins are listed, never registered: a user's first (the entry point
-group ``servey.plugins``, then ``SERVEY_PLUGINS=module:Name,…``), then those of `servey.builtin`.
+A plugin overrides only some methods; every method has an empty default. Extension points of one adapter, such as
+routes, are in a Protocol of that adapter. The plugins of users come first (the entry point group ``servey.plugins``,
+then ``SERVEY_PLUGINS=module:Name,…``), then those of `servey.builtin`.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ T = TypeVar("T")
 
 
 class Injector(msgspec.Struct, frozen=True):
-    """Fill every parameter of a type from the call's context.
+    """Fill parameters of a type from the call's context.
 
     Args:
-        type: The type that actions ask for.
-        provide: Makes the value; quick, and without input or output.
+        type: The type of the parameters.
+        provide: Returns the value; it must be fast, without I/O.
     """
 
     type: type
@@ -52,12 +52,11 @@ class TriggerSupport(msgspec.Struct, frozen=True):
     """Serve a type of trigger.
 
     Args:
-        type: The trigger's class, or a runtime-checkable Protocol that it has; subclasses are served too.
-        start: Begins calls of the operations that have such a trigger, for as long as the context is entered. It takes
-            the service, and each such trigger with its operation. It begins no more calls after
-            `Service.until_stopping` returns, and when it is left, it waits for those that it began. None when
-            something else begins the calls (a route, a cloud's scheduler).
-        check: Raises `DefinitionError` when an operation cannot have the trigger.
+        type: The class of the trigger, or a runtime-checkable Protocol of it; subclasses are served, too.
+        start: A context manager that begins calls while it is entered. It takes the service, and all such triggers with
+            their operations. It begins no more calls after `Service.until_stopping` returns, and waits for its calls
+            when it is left. None if another program begins the calls (a route, a scheduler of a cloud).
+        check: Raises `DefinitionError` if an operation cannot have the trigger.
     """
 
     type: type
@@ -90,8 +89,8 @@ class Command(msgspec.Struct, frozen=True):
     """A command of the ``servey`` program.
 
     Args:
-        name: What the user types.
-        target: Where the `click.Command` is, as ``module:name``; loaded when it is used.
+        name: The name on the command line.
+        target: The place of the `click.Command`, as ``module:name``; loaded at its use.
         summary: One line for ``servey --help``.
     """
 
@@ -102,7 +101,7 @@ class Command(msgspec.Struct, frozen=True):
     def __post_init__(self) -> None:
         module, colon, name = self.target.partition(":")
         if not (module and colon and name):
-            raise DefinitionError(f"{self.target!r} is no target", fix="write 'package.module:name'")
+            raise DefinitionError(f"{self.target!r} is not a target", fix="write 'package.module:name'")
 
 
 AsgiApp = Callable[..., Awaitable[None]]

@@ -1,6 +1,6 @@
-"""Every port of the core on one page: what a plugin or a user may implement, as Protocols.
+"""The ports of the core: the Protocols that a plugin or a user may implement.
 
-The engines of the codec (`servey.codec.Engine`) are a port too; it stands with the types it speaks of.
+The port for engines of the codec is `servey.codec.Engine`.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class AccessControl(Protocol):
-    """Decide whether a caller may run an action; may be asynchronous."""
+    """Decide whether a caller may call an action; may be asynchronous."""
 
     def check(self, authorization: Authorization | None, /) -> Awaitable[None] | None:
-        """Return (or resolve) when the caller may go on.
+        """Return (or resolve) if the caller may call.
 
         Args:
-            authorization: The verified caller; None when no token was sent.
+            authorization: The verified caller; None if the request has no token.
 
         Raises:
-            UnauthorizedError: There is no caller, and one is needed.
-            ForbiddenError: The caller may not.
+            UnauthorizedError: There is no caller, but the action needs one.
+            ForbiddenError: The caller may not call the action.
         """
         ...
 
 
 @runtime_checkable
 class ScopeBased(Protocol):
-    """An access control whose rule is a matter of scopes. Documents and errors name them."""
+    """An access control that checks scopes. Documents and errors name them."""
 
     def required_scopes(self) -> Sequence[frozenset[str]]:
         """Return the alternatives: sets of scopes, each of which is enough."""
@@ -47,38 +47,34 @@ class ScopeBased(Protocol):
 
 @runtime_checkable
 class ExampleCaller(Protocol):
-    """An access control that knows a caller whom it accepts: examples without an `Authorization` call as this one."""
+    """An access control that can make a caller for examples without an `Authorization`."""
 
     def example_authorization(self) -> Authorization:
-        """Return such a caller."""
+        """Return a caller that the access control accepts."""
         ...
 
 
 class Authorizer(Protocol):
-    """Verify a bearer token (RFC 6750).
-
-    One that holds what tokens are signed with is a `TokenIssuer` as well.
-    """
+    """Verify a bearer token (RFC 6750). An authorizer with a signing key is a `TokenIssuer`, too."""
 
     async def authorize(self, token: str, /) -> Authorization | None:
         """Return the caller of a token; None for an unknown kind of token, so that servey asks the next authorizer.
 
         Raises:
-            UnauthorizedError: The token is not good; with ``error="invalid_token"``.
+            UnauthorizedError: The token is not valid; with ``error="invalid_token"``.
         """
         ...
 
 
 @runtime_checkable
 class TokenIssuer(Protocol):
-    """Sign tokens that an authorizer of this service takes."""
+    """Sign tokens that an authorizer of this service accepts."""
 
     def issue(self, authorization: Authorization, /) -> str:
         """Return a new token for the caller in `authorization`.
 
         Args:
-            authorization: Its subject, scopes and further claims go into the token; its `expires_at` and
-                `not_before`, too, where they are set.
+            authorization: The token gets its subject, scopes and claims, and its `expires_at` and `not_before` if set.
         """
         ...
 
@@ -97,17 +93,17 @@ class Authenticator(Protocol):
 
 @runtime_checkable
 class CacheControl(Protocol):
-    """Say for how long, and by what, a result may be used again.
+    """Determine how caches may reuse a result.
 
     It may also be a `RevalidatingCacheControl`, a `FreshnessCacheControl` or a `PublicCacheControl`.
     """
 
     def cache_header(self, result: Any, content: bytes, /) -> CacheHeader:
-        """Return what is known of a result.
+        """Return the caching of a result.
 
         Args:
-            result: What the action returned, without a `Reply` around it.
-            content: The same as JSON.
+            result: The result of the action, without its `Reply`.
+            content: The JSON of the result.
         """
         ...
 
@@ -116,26 +112,26 @@ class RateLimiter(Protocol):
     """Count the calls of one action, per caller."""
 
     async def acquire(self, context: CallContext, /) -> None:
-        """Count a call, and leave in its context what is left.
+        """Count a call, and set the state of the limit in its context.
 
         Raises:
-            TooManyRequestsError: Nothing is left.
+            TooManyRequestsError: The limit is used up.
         """
         ...
 
 
 @runtime_checkable
 class RevalidatingCacheControl(Protocol):
-    """The cache control of a write, which knows the current entity tag of what the write changes."""
+    """The cache control of a write, which knows the current entity tag of the written resource."""
 
     def current_etag(self, arguments: Mapping[str, Any], /) -> Awaitable[str | None] | str | None:
-        """Return (or resolve to) the tag without quotes; None if nothing exists yet."""
+        """Return (or resolve to) the tag without quotes; None if the resource does not exist."""
         ...
 
 
 @runtime_checkable
 class FreshnessCacheControl(Protocol):
-    """A cache control that says in advance whether results can be fresh."""
+    """A cache control with a flag whether results can be fresh."""
 
     may_be_fresh: bool
     """False if no result ever has a `max_age` above 0, so that the server does not look for cached results."""
@@ -143,7 +139,7 @@ class FreshnessCacheControl(Protocol):
 
 @runtime_checkable
 class PublicCacheControl(Protocol):
-    """A cache control that says in advance whether shared caches may keep results of requests with a token."""
+    """A cache control with a flag whether shared caches may store results of requests with a token."""
 
     public: bool
 
@@ -158,7 +154,7 @@ class RateLimitStorage(Protocol):
     """Count calls for several processes, in one event loop."""
 
     errors: tuple[type[Exception], ...]
-    """What `acquire_all` raises if the storage fails, besides `OSError` and `TimeoutError`."""
+    """The errors of `acquire_all` if the storage fails, besides `OSError` and `TimeoutError`."""
     turn: asyncio.Semaphore
     """Callers acquire it before `acquire_all`, so that a few connections suffice."""
 
@@ -172,26 +168,26 @@ class RateLimitStorage(Protocol):
 
 
 class ResultStore(Protocol):
-    """Keep results of actions for as long as they are fresh; none of its methods raises.
+    """Store results of actions while they are fresh; its methods never raise.
 
-    A call gets a lease from `get`, makes its result, and passes both to `put`, which does not keep the result if it was
-    invalidated in between.
+    A call gets a lease from `get`, makes its result, and passes both to `put`. `put` does not store a result that was
+    invalidated meanwhile.
     """
 
     is_shared: bool
-    """Whether other processes use what is kept; then the other methods may resolve later."""
+    """Whether other processes share the store; then `get` and `put` return awaitables."""
 
     def get(self, key: ResultKey, /) -> Awaitable[Lookup] | Lookup:
-        """Return (or resolve to) what is kept under a key."""
+        """Return (or resolve to) the result of a key."""
         ...
 
     def put(self, key: ResultKey, representation: Representation, lease: Lease, /) -> Awaitable[bool] | bool:
-        """Keep a result for as long as it is fresh, and return (or resolve to) whether it is kept.
+        """Store a result while it is fresh, and return (or resolve to) whether it is stored.
 
         Args:
             key: As for `get`.
             representation: The result; its `max_age` is set.
-            lease: What `get` gave before the result was made.
+            lease: The lease of `get` before the run.
         """
         ...
 
@@ -200,21 +196,21 @@ class ResultStore(Protocol):
         ...
 
     def invalidate(self, scope: str, arguments: bytes | None, /) -> None:
-        """Forget results, those of runs under way included; may be called from any thread.
+        """Invalidate results, also of runs in progress; may be called from any thread.
 
-        In an event loop it returns at once, and what is shared may be forgotten a moment later; elsewhere it is done
-        when it returns.
+        In an event loop it returns at once, and updates a shared store in the background. Elsewhere it returns when it
+        is done.
 
         Args:
-            scope: The first part of their keys.
-            arguments: The second; None for all there are.
+            scope: The first part of the keys.
+            arguments: The second part; None for all.
         """
         ...
 
     async def ainvalidate(self, scope: str, arguments: bytes | None, /) -> bool:
-        """Forget results, as `invalidate` does, and return whether it is done."""
+        """Invalidate results, and return whether the store has confirmed it."""
         ...
 
     async def close(self) -> None:
-        """Close what was opened in the running event loop."""
+        """Close the connections of the running event loop."""
         ...

@@ -1,4 +1,4 @@
-"""The service: actions, plugins and settings, resolved once, immutable. Every adapter is a function of it."""
+"""The service: actions, plugins and settings, resolved once and immutable. All adapters are built from it."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Service:
         settings: The settings; default: their defaults, not the environment's.
 
     Raises:
-        DefinitionError: Something declared cannot be served; all such problems in one error.
+        DefinitionError: A declaration is wrong; the error has all such problems.
 
     Example:
         >>> from servey.action.action import action
@@ -116,7 +116,7 @@ class Service:
         )
         self.operations: Mapping[str, Operation] = MappingProxyType(builder.build(declared.actions))
         self.cached: Mapping[str, CachedOperation] = MappingProxyType(builder.cached)
-        """The operations with a cache control, by the names of the operations."""
+        """The operations with a cache control, by name."""
         self.web_routes: tuple[WebRoute, ...] = web_routes(self.operations.values())
         self.authentication = Authentication(
             self.settings.tokens,
@@ -132,7 +132,7 @@ class Service:
 
     @classmethod
     def from_settings(cls, settings: Settings | None = None) -> Service:
-        """Find the actions and plugins that the settings name, and resolve them.
+        """Find and resolve the actions and plugins of the settings.
 
         It becomes the service of this process: see `servey.action.current.current_service`.
 
@@ -141,7 +141,7 @@ class Service:
 
         Raises:
             SettingsError: A setting is wrong.
-            DefinitionError: A declaration is wrong. An error inside the user's modules is raised as it is.
+            DefinitionError: A declaration is wrong. An error inside the user's modules is raised unchanged.
         """
         settings = settings or Settings.from_environment()
         targets = further_plugins(settings.process.plugins)
@@ -173,7 +173,7 @@ class Service:
 
     @cached_property
     def invalidations(self) -> Mapping[str, Invalidate]:
-        """What to call after a successful write, by the name of its operation; see `invalidations`."""
+        """The functions to call after a successful write, by the name of its operation; see `invalidations`."""
         if not self.cached:
             return MappingProxyType({})
         from servey.cache_control.invalidation import invalidations
@@ -207,19 +207,19 @@ class Service:
 
     @property
     def runtime(self) -> Runtime:
-        """The threads, deadlines and open resources of the service in the running event loop."""
+        """The runtime of the service in the running event loop: threads, deadlines and open resources."""
         return self._runtimes.current()
 
     @cached_property
     def call_counter(self) -> CallCounter:
-        """Where calls are counted, as the settings say: those of actions with a rate limit, and logins."""
+        """The counter of the settings for calls of actions with a rate limit."""
         from servey.security.rate_limit.call_counter import CallCounter
 
         return CallCounter(self._open_rate_limits, self.settings.stores.store_timeout)
 
     @cached_property
     def result_store(self) -> ResultStore:
-        """Where results of actions with a cache control are kept, as the settings say."""
+        """The store of the settings for results of actions with a cache control."""
         if self._open_results is not None:
             return self._open_results()
         from servey.cache_control.memory_result_store import MemoryResultStore  # not needed by most processes
@@ -229,9 +229,9 @@ class Service:
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[Service]:
-        """Open what calls need (resources, lifespans of plugins); close it at the end, when calls under way have ended.
+        """Open the resources and the lifespans of plugins; at the end, wait for running calls and close them.
 
-        Every host enters this: the server, the command line, tests. It may be entered again while it is open.
+        The server, the command line and tests enter this. It may be entered again while it is open.
 
         Raises:
             ResourceError: A resource cannot be opened.
@@ -246,9 +246,9 @@ class Service:
 
     @asynccontextmanager
     async def serving(self) -> AsyncGenerator[Service]:
-        """Open what calls need, as `running`, and start the triggers that begin calls by themselves.
+        """Open the service like `running`, and start the triggers that begin calls themselves, such as schedules.
 
-        Only servers and workers enter this. A command, a test or a Lambda starts no schedule.
+        Only servers and workers enter this, not commands, tests or Lambda functions.
 
         Raises:
             ResourceError: A resource cannot be opened.
@@ -273,16 +273,16 @@ class Service:
 
     @property
     def ready(self) -> bool:
-        """Whether the service is open in this event loop and not about to stop."""
+        """Whether the service is open in this event loop, and no stop has begun."""
         return self.runtime.lifecycle.is_ready
 
     @property
     def stopping(self) -> bool:
-        """Whether the service is about to stop in this event loop."""
+        """Whether a stop of the service has begun in this event loop."""
         return self.runtime.lifecycle.is_stopping
 
     async def until_stopping(self) -> None:
-        """Return when the service begins to stop in this event loop, for code that holds connections open."""
+        """Wait until the service begins to stop in this event loop, for code with open connections."""
         await self.runtime.lifecycle.until_stopping()
 
     def stop_within(self, seconds: float) -> None:
@@ -292,15 +292,15 @@ class Service:
         calls.
 
         Args:
-            seconds: How long the stop may take in all, from now.
+            seconds: The time limit of the whole stop, from now.
         """
         self.runtime.lifecycle.begin_stop(seconds)
 
     def operation(self, name: str) -> Operation:
-        """Return the operation called `name`; a nested action's bare function name will do where it is unique.
+        """Return the operation of a name, or of the function name of a nested action if that is unique.
 
         Raises:
-            KeyError: There is none; or several nested actions share the bare name.
+            KeyError: There is no such operation, or several nested actions have this function name.
         """
         if name in self.operations:
             return self.operations[name]
@@ -330,7 +330,7 @@ class Service:
             cached: Whether a cached result may be returned; otherwise the action runs.
 
         Returns:
-            The result without the `Reply` around it: JSON if `event` is, or else the values that JSON can hold.
+            The result without its `Reply`: JSON if `event` is JSON, otherwise JSON values.
 
         Raises:
             CallError: The call failed, or there is no such action.

@@ -1,4 +1,4 @@
-"""Compile the actions of a service, and check that they can be served together."""
+"""Compile the actions of a service, and check that a service can have all of them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class ServiceBuilder:
     """The operations with a cache control, by name."""
 
     def build(self, actions: Sequence[Action]) -> dict[str, Operation]:
-        """Compile actions, the nested ones on what they return, and so on; raise all problems in one error."""
+        """Compile actions, and the nested actions of their results; raise all problems in one error."""
         operations: dict[str, Operation] = {}
         problems: list[DefinitionError] = []
         waiting: list[tuple[Action, type | None]] = [(item, None) for item in actions]
@@ -154,7 +154,7 @@ def _nested_problems(nested: Operation, operations: Iterable[Operation]) -> Iter
                 f"{nested.name} is open, and any caller can send it a {owner.__name__}; "
                 f"{operation.name} returns one to some callers only",
                 where=[action.where, operation.action.where],
-                fix=f"give {action.function_name} an access_control of its own, or take its web trigger away",
+                fix=f"give {action.function_name} its own access_control, or remove its web trigger",
             )
 
 
@@ -163,12 +163,12 @@ def _on_the_web(operation: Operation) -> bool:
 
 
 def _yielding(owner: type, operations: Iterable[Operation]) -> Iterable[Operation]:
-    """Return the operations that give their callers objects of a class."""
+    """Return the operations that return objects of a class."""
     return [item for item in operations if any(issubclass(cls, owner) for cls in item.result.classes())]
 
 
 def _open_to_all(operation: Operation, operations: Sequence[Operation], seen: set[str]) -> bool:
-    """Return whether everybody may get what `operation` yields; a nested one is reached through its owner."""
+    """Return whether all callers may get the results of `operation`; for a nested action, also those of its owner."""
     if not operation.is_open:
         return False
     owner = operation.signature.owner

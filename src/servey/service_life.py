@@ -1,4 +1,4 @@
-"""The resources that are open while a service runs, and the triggers that begin calls while it serves."""
+"""Open the resources of a running service, and start the triggers of a serving one."""
 
 from __future__ import annotations
 

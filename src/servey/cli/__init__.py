@@ -1,1 +1,1 @@
-"""The ``servey`` program, which ``python -m servey`` is too."""
+"""The ``servey`` program; ``python -m servey`` is the same program."""

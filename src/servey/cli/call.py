@@ -33,7 +33,7 @@ class ActionGroup(click.Group):
     """The group whose commands are the project's actions."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names of the actions; none, quietly, when a shell asks and the project cannot be loaded."""
+        """Return the names of the actions; for a completion, none if the project cannot be loaded."""
         if ctx.resilient_parsing:
             project = _completed(ctx)
             return [] if project is None else list(project.service.operations)
@@ -80,10 +80,7 @@ class ActionGroup(click.Group):
 
 
 class ActionCommand(click.Command):
-    """The command of one action.
-
-    Its documentation is read when it is shown: a call does without the docstring's parser.
-    """
+    """The command of one action. It parses the docstring only for its help."""
 
     def __init__(self, operation: Operation) -> None:
         self.operation = operation
@@ -242,7 +239,7 @@ def _unwrapped(text: str) -> str:
 
 
 def _completed(ctx: click.Context) -> Project | None:
-    """Return the project with its service loaded, or None when it cannot be; nothing is written."""
+    """Return the project with its loaded service, or None if it cannot be loaded, without output."""
     project = project_of(ctx)
     try:
         with quiet():
@@ -253,7 +250,7 @@ def _completed(ctx: click.Context) -> Project | None:
 
 
 def _read(event: str) -> bytes:
-    """Return the JSON text that ``--event`` stands for."""
+    """Return the JSON text of ``--event``."""
     if event == "-":
         if sys.stdin is None:  # pyright: ignore[reportUnnecessaryComparison]
             raise CommandError("cannot read standard input: it is closed", EX_NOINPUT)
@@ -269,7 +266,7 @@ def _read(event: str) -> bytes:
 
 
 def _token(given: str) -> str:
-    """Return the token that ``--token`` stands for."""
+    """Return the token of ``--token``."""
     return _read(given).decode("utf-8", "replace").strip() if given.startswith("@") else given.strip()
 
 

@@ -1,4 +1,4 @@
-"""The flags of ``servey call``, made from an action's signature, and the command lines that its examples are."""
+"""Make the flags of ``servey call`` from an action's signature, and command lines from its examples."""
 
 from __future__ import annotations
 
@@ -41,15 +41,15 @@ _LIMITS = {
 
 @dataclass(frozen=True)
 class Flag:
-    """How one parameter is given on the command line.
+    """The flag of one parameter.
 
     Args:
         parameter: The parameter.
         node: Its type.
-        kind: How the type is written as text: plainly, repeated, or as one JSON value.
+        kind: The form of the type as text: plain, repeated, or one JSON value.
         on: The flag: ``--name``.
-        off: The flag that makes a boolean false, ``--no-name``; empty for any other type.
-        owner: The class of a nested action, where the parameter is its ``self``.
+        off: The flag that makes a boolean false, ``--no-name``; empty for other types.
+        owner: The class of a nested action, if the parameter is its ``self``.
     """
 
     parameter: Parameter
@@ -99,7 +99,7 @@ class Flag:
         return f"{' '.join(description.split())}  [{'; '.join(notes)}]".strip() if notes else description
 
     def words(self, wire: Any) -> list[str] | None:
-        """Return the words of a command line that give a JSON value, None where only ``--event`` can."""
+        """Return the words of a command line for a JSON value; None if only ``--event`` can express it."""
         if self.off and isinstance(wire, bool):
             return [self.on if wire else self.off]
         if self.kind == "json":
@@ -134,7 +134,7 @@ class Flag:
 
 
 class _Text(click.ParamType[str]):
-    """Any text, as the codec checks it with all the others. The choices are for completion only."""
+    """Any text, because the codec checks all arguments together. The choices are only for completion."""
 
     name = "text"
 

@@ -1,4 +1,4 @@
-"""The program: its commands, and how ``python -m servey --run=…`` names them."""
+"""The program: its commands, and their long forms ``python -m servey --run=…``."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ COMMANDS = (
     Command("new", "servey.cli.new:new", "Make a project that runs."),
     Command("completion", "servey.cli.completion:print_completion", "Print a shell's completion script."),
 )
-"""The program's own commands. A plugin adds to them and replaces none."""
+"""The program's own commands. A plugin can add commands, but not replace these."""
 
 RUNS = {"server": "serve", "action": "call"}
-"""The commands that ``--run=NAME`` calls by another name than their own."""
+"""The commands with another name in ``--run=NAME``."""
 
 _ALIASES = {command: name for name, command in RUNS.items()}
 

@@ -84,7 +84,7 @@ def checked(name: str) -> Path:
             raise CommandError(f"{name} is not empty, it has {found[0]!r}; name a new directory", EX_CANTCREAT)
         return directory
     if name and os.path.lexists(directory):
-        raise CommandError(f"{name} is there, and is no directory; name another", EX_CANTCREAT)
+        raise CommandError(f"{name} is not a directory; name another", EX_CANTCREAT)
     if not _NAME.fullmatch(given.name):
         raise click.BadParameter(
             f"{given.name!r} is no name for a project: write ASCII letters, digits, '.', '_' and '-', "
@@ -126,7 +126,7 @@ def write(directory: Path, name: str) -> None:
 
 
 def package_name(name: str) -> str:
-    """Return a project's name as package indexes and image registries write it.
+    """Return a project's name in the form of package indexes and image registries.
 
     Example:
         >>> package_name("My.Parcel_service"), package_name("größe")

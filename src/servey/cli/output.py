@@ -1,4 +1,4 @@
-"""Standard output: results and tables, for a person on a terminal or for the next program."""
+"""Write results and tables to standard output, for a terminal or for the next program."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from servey.problem_details import encodable_text
 
 _GAP = "  "
 _NARROWEST = 24
-"""The last column is wrapped to no less than this many characters, however narrow the terminal is."""
+"""The minimum width of the last column, in characters."""
 
 
 def write_json(data: bytes) -> None:
@@ -49,7 +49,7 @@ def flush() -> None:
 
 
 def is_terminal() -> bool:
-    """Whether standard output is a terminal; one that is closed is none."""
+    """Whether standard output is an open terminal."""
     return sys.stdout is not None and sys.stdout.isatty()  # pyright: ignore[reportUnnecessaryComparison]
 
 
@@ -70,8 +70,8 @@ def _writing() -> Generator[None]:
 def write_table(headings: Sequence[str], rows: Sequence[Sequence[Sequence[str]]]) -> None:
     """Write rows of cells, each a sequence of items.
 
-    On a terminal the items of a cell stand below each other and the last column is wrapped to fit. Elsewhere a row
-    is one line, whole. A column that is empty in every row is left out.
+    On a terminal, the items of a cell are below each other, and the last column is wrapped. Elsewhere a row is one full
+    line. Empty columns are left out.
     """
     wanted = [index for index in range(len(headings)) if any(any(row[index]) for row in rows)]
     terminal = is_terminal()

@@ -19,11 +19,11 @@ from servey.settings import Settings
 
 _HOME = os.path.dirname(os.path.abspath(servey.__file__))
 _LOADERS = (os.path.join(_HOME, "finder") + os.sep, os.path.join(_HOME, "builtin.py"))
-"""Where servey imports modules of the user's."""
+"""The file in which servey imports modules of the user."""
 
 
 class Project:
-    """The settings and the service that the commands work on; by default, those of the environment, when first used."""
+    """The settings and the service of the commands; default: those of the environment, loaded at their first use."""
 
     def __init__(self, *, settings: Settings | None = None, service: Service | None = None) -> None:
         if service is not None:
@@ -42,7 +42,7 @@ class Project:
 
     @cached_property
     def service(self) -> Service:
-        """The service of the user's modules. What they print goes to standard error: standard output is for results."""
+        """The service of the user's modules. Their prints go to standard error: standard output is for results."""
         return self._loaded(self.settings)
 
     @cached_property
@@ -72,13 +72,13 @@ def project_of(context: click.Context) -> Project:
 
 @contextmanager
 def quiet() -> Generator[None]:
-    """Let nothing be written, for the time that a shell asks for completions."""
+    """Suppress all output during a completion."""
     with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
         yield
 
 
 def raised_on_import(error: BaseException) -> bool:
-    """Return whether `error` comes from importing a module of the user's; its traceback begins there, then."""
+    """Return whether the import of a user's module raised `error`; then its traceback begins in that module."""
     trace = error.__traceback__
     importing = False
     while trace is not None:

@@ -1,4 +1,4 @@
-"""``servey token``: a token for trying things out, signed with the configured key."""
+"""``servey token``: a token for trials, signed with the configured key."""
 
 from __future__ import annotations
 

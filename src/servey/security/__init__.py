@@ -1,1 +1,1 @@
-"""Who the caller is (`authorization`) and what callers may do (`access_control`)."""
+"""Security: the verified caller (`authorization`), access control and rate limits."""

@@ -86,25 +86,25 @@ class Authentication:
         )
 
     async def authenticate(self, token: str, context: CallContext, deadline: float | None) -> Authorization:
-        """Return the caller that a bearer token names, by the first authorizer that accepts the token.
+        """Return the caller of a bearer token, from the first authorizer that accepts the token.
 
-        An authorizer that returns None does not know the token; one that raises a `CallError` refuses it. Then servey
-        asks the next authorizer. If none accepts the token, the error comes from the authorizer that recognised most of
-        it. An error about a token with a right signature counts most. Then comes an error that is not about the token
-        (the keys are not fetched yet, the caller is blocked), and then one about a known key. Of equals, the first.
+        An authorizer that does not accept the token returns None or raises a `CallError`; then servey asks the next
+        one. If none accepts the token, the error comes from the authorizer that recognised most of it. First come
+        errors about a token with a right signature, then errors that are not about the token (the keys are not fetched
+        yet, the caller is blocked), then errors about a known key.
 
         Args:
             token: The token.
             context: The call that sends it, or the calls of one request. Authorizers run inside of it, so that their
                 own calls have its origin and its request id.
-            deadline: Until when, in the event loop's time; None for no limit.
+            deadline: The deadline, in the event loop's time; None for no limit.
 
         Raises:
             UnauthorizedError: No authorizer accepts the token.
             OverloadedError: The keys of an authorizer are not fetched yet.
             DeadlineError: The deadline passed first.
             CallError: Another refusal of a plugin's authorizer.
-            TypeError: A plugin's authorizer returned no `Authorization`.
+            TypeError: The result of a plugin's authorizer is not an `Authorization`.
         """
         known = self.remembered(token)
         if known is not None:
@@ -124,8 +124,7 @@ class Authentication:
     def _caching(self) -> tuple[JwtAuthorizer, ...]:
         """The first authorizers, if they remember the tokens that they have verified.
 
-        A plugin's authorizer has to be asked before those behind it: it may accept the token, or refuse one that it has
-        accepted before.
+        Servey asks an authorizer of a plugin each time: it may refuse a token that it has accepted before.
         """
         from servey.security.authorizer.jwt_authorizer import JwtAuthorizer
 
@@ -145,7 +144,7 @@ class Authentication:
             if found is not None:
                 return checked_authorization(found, type(authorizer).__name__)
         if not refusals:
-            raise UnauthorizedError("the service has nothing to verify the token with", error="invalid_token")
+            raise UnauthorizedError("the service has no key to verify the token", error="invalid_token")
         raise max(refusals, key=_recognition)
 
     def check_keys(self) -> None:

@@ -1,4 +1,4 @@
-"""The verified caller, as an action sees it."""
+"""The verified caller of an action."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import msgspec
 _SCOPE = re.compile(r"[!#-\[\]-~]+")
 _OF_ONE_TOKEN = frozenset({"exp", "iat", "nbf", "jti"})
 _FIELDS = frozenset({"sub", "scope", "scp", "iss", "nbf", "exp"})
-"""The claims that have a field of their own."""
+"""The claims with their own field."""
 
 _MOST_DEPTH = 64
 """Claims that are nested more deeply are refused."""
@@ -47,7 +47,7 @@ class Authorization(msgspec.Struct, frozen=True):
 
     @classmethod
     def of_claims(cls, claims: Mapping[str, Any]) -> Authorization:
-        """Return the authorization of a verified token's claims (RFC 7519 §4.1), whatever the time.
+        """Return the authorization of a verified token's claims (RFC 7519 §4.1), without a check of its times.
 
         The scopes are those of ``scope`` (RFC 8693 §4.2), a text with spaces, and of ``scp``, as some issuers name it.
         Both may be lists.
@@ -70,9 +70,9 @@ class Authorization(msgspec.Struct, frozen=True):
 
     @property
     def identity(self) -> bytes:
-        """The identity of the caller, in 32 bytes: the hash of every verified claim but those of one token.
+        """The identity of the caller, in 32 bytes: the hash of all verified claims except those of a single token.
 
-        Those are ``exp``, ``iat``, ``nbf`` and ``jti``. Private results are cached by identity. The fields of a
+        These are ``exp``, ``iat``, ``nbf`` and ``jti``. Private results are cached by identity. The fields of a
         subclass are part of it.
 
         Raises:
@@ -115,7 +115,7 @@ def checked_authorization(value: object, giver: str) -> Authorization:
         giver: The name of the plugin or the middleware, for the log.
 
     Raises:
-        TypeError: The value is no `Authorization`, or a field has the wrong type.
+        TypeError: The value is not an `Authorization`, or a field has the wrong type.
     """
     if not isinstance(value, Authorization):
         raise TypeError(f"{giver} gave a {type(value).__name__}, and no Authorization")

@@ -1,4 +1,4 @@
-"""Connections to a Redis or Valkey server, checked at start. Only this module guards against a missing redis-py."""
+"""Connections to a Redis or Valkey server, checked at start. Only this module handles a missing redis-py."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ _OURS = frozenset({"decode_responses", "encoding", "encoding_errors"})
 
 
 def checked_url(url: str, setting: str) -> str:
-    """Return a store's URL as redis-py takes it, without connecting.
+    """Return a store's URL in the form of redis-py, without connecting.
 
     Args:
         url: The URL.
         setting: The beginning of the error: the variable that has the URL, and what else it takes.
 
     Raises:
-        SettingsError: It is no URL of a store, or has an unknown option or one that servey sets itself. The message
-            does not repeat the URL, which may have a password.
+        SettingsError: It is not the URL of a store, or has an unknown option or one that servey sets itself. The
+            message does not show the URL, which may have a password.
     """
     scheme, colon, rest = url.partition(":")
     url = f"{_ALIASES.get(scheme, scheme)}{colon}{rest}"

@@ -1,4 +1,4 @@
-"""The stores that a Redis or Valkey server gives to a service. Light: redis-py is imported when a store is opened."""
+"""The stores in a Redis or Valkey server. redis-py is imported when a store is opened."""
 
 from __future__ import annotations
 

@@ -42,8 +42,8 @@ return states
 """
 """Looks at all windows, and counts if all admit.
 
-A server runs a script as one step, and by its own clock: no other call comes between, and it does not matter by how
-much the clocks of processes differ. Each list has the newest call first.
+A server runs a script as one step with its own clock: no other call comes between, and the clocks of processes may
+differ. Each list has the newest call first.
 """
 
 

@@ -1,7 +1,7 @@
 """The state of uvicorn's connections and of listening sockets, for a stop that answers every request.
 
-A listening socket that closes takes along the connections that the kernel has accepted and the server has not, and a
-connection that looks idle may have a request that the event loop has not read. The server looks here before it closes.
+When a listening socket closes, it also closes connections that only the kernel has accepted. An idle connection may
+have a request that the event loop has not read. The server checks both before it closes them.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _DROP_NEW = (
 
 
 def refuse_new(listening: socket.socket) -> None:
-    """Have Linux drop the first packet of new connections to a listening socket, in every process that shares it.
+    """Let Linux drop the first packet of new connections to a listening socket, in all processes that share it.
 
-    A client that comes now tries again after a second, when the socket is closed, and is refused. Without this, a
-    process that is interrupted between its last look at the socket and the closing resets the connections of that time.
+    A new client tries again after a second; then the socket is closed, and refuses it. Without this, connections that
+    arrive between the last check and the closing would be reset.
     """
     if sys.platform != "linux" or listening.family not in (socket.AF_INET, socket.AF_INET6):
         return

@@ -38,7 +38,7 @@ EX_UNAVAILABLE = 69
 """The exit code (sysexits.h) of an application that cannot start, because a resource cannot be opened."""
 
 SAME_SECONDS = 0.5
-"""For how long a child may receive one Ctrl-C twice: from the terminal and from its parent."""
+"""The time in which a child may receive one Ctrl-C twice: from the terminal and from its parent."""
 
 
 HANDSHAKE_SECONDS = 0.1
@@ -49,10 +49,10 @@ class Stop(msgspec.Struct, frozen=True):
     """How a server stops; times are in seconds.
 
     Args:
-        delay: How long it goes on serving after it has stopped being ready.
-        grace: How long requests under way may take after that.
-        lingering: For how much of that a kept-alive connection may still send a request.
-        closing: How long the lifespan may take to close. Then the process ends by force.
+        delay: How long it still serves requests after it is not ready any more.
+        grace: How long running requests may take after that.
+        lingering: The part of that time in which an open connection may still send a request.
+        closing: The time limit for closing the lifespan. Then the process ends by force.
         accepts_waiting: Whether it accepts the connections that wait in the listening socket. If not, another process
             accepts them.
     """
@@ -70,7 +70,7 @@ class Stop(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, settings: Settings) -> Stop:
-        """Return the stop that the settings describe."""
+        """Return the stop of the settings."""
         grace = settings.calls.shutdown_timeout
         return cls(delay=settings.process.shutdown_delay, grace=grace, lingering=min(0.5, grace / 4))
 
@@ -91,7 +91,7 @@ class _Lifespan(LifespanOn):
             raise NotOpenedError from self._failure
 
     async def send(self, message: Any) -> None:
-        """Take a message of the application."""
+        """Receive a message of the application."""
         if message["type"] == "lifespan.startup.failed":
             # frameworks send this while they handle the exception
             self._failure = sys.exc_info()[1] or RuntimeError(message.get("message") or "the lifespan cannot start")
@@ -105,7 +105,7 @@ class Server(uvicorn.Server):
     Args:
         app: The application.
         settings: The settings. uvicorn reads nothing from the environment.
-        stop: How it stops; default: as the settings say.
+        stop: The kind of stop; default: that of the settings.
         is_child: Whether it runs in a process of another server, which has the signals and the listening socket.
         access_log: Whether to log requests.
         started: Called when the server can take requests.
@@ -195,7 +195,7 @@ class Server(uvicorn.Server):
                 await asyncio.wait_for(self._woken.wait(), 1.0)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop being ready, serve for the delay, stop accepting, wait for requests under way, close the lifespan."""
+        """Set not ready, serve for the delay, stop accepting, wait for running requests, close the lifespan."""
         loop, stop = asyncio.get_running_loop(), self._stop
         end = loop.time() + stop.delay + stop.grace
         self._stop_services(stop.delay + stop.grace)
@@ -234,7 +234,7 @@ class Server(uvicorn.Server):
             listening.close()
 
     def _stop_services(self, seconds: float) -> None:
-        """Tell the services that they stop, and how long that may take from now."""
+        """Begin the stop of the services, with its time limit from now."""
         for service in self._services:
             service.stop_within(seconds)
 
@@ -252,7 +252,7 @@ class Server(uvicorn.Server):
             connection.shutdown()
 
     async def _serve_on(self, seconds: float) -> None:
-        """Go on serving, unless a second Ctrl-C comes."""
+        """Serve for the delay, unless a second Ctrl-C comes."""
         loop = asyncio.get_running_loop()
         until = loop.time() + seconds
         while loop.time() < until and not self.force_exit:
@@ -274,7 +274,7 @@ def _end_after(seconds: float, number: int) -> None:
 
 
 def _end(number: int) -> None:
-    """End the process, whatever hangs in it."""
+    """End the process by force."""
     message = "a call or a resource did not end in time; the process ends by force"
     # writing blocks if no process reads standard error
     writing = threading.Thread(target=_log.critical, args=(message,), daemon=True)

@@ -1,4 +1,4 @@
-"""The listening socket, and its address as people read it."""
+"""The listening socket, and its readable address."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from servey.settings import Settings
 _log = logging.getLogger("servey.server")
 
 BACKLOG = 2048
-"""How many connections may wait to be accepted."""
+"""The largest number of connections that wait to be accepted."""
 
 
 def bind(settings: Settings) -> socket.socket:
-    """Return a socket bound to the address in the settings. If that is not possible, say why, and what to set."""
+    """Return a socket bound to the address in the settings, or raise a `SettingsError` with reason and fix."""
     host, port = settings.process.server_host, settings.process.server_port
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
@@ -57,7 +57,7 @@ def log_address(listening: socket.socket) -> None:
 
 
 def host_in_url(host: str) -> str:
-    """Return a host as a URL has it.
+    """Return a host in the form of a URL.
 
     Example:
         >>> [host_in_url(host) for host in ("127.0.0.1", "::", "example.com")]

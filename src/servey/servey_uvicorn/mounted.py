@@ -1,4 +1,4 @@
-"""Find the services in an application: the application may be a service's own, or contain some."""
+"""Find the services in an application: it may be the application of a service, or mount some."""
 
 from __future__ import annotations
 

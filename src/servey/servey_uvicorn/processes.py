@@ -56,7 +56,7 @@ class Child:
         return self.process.is_alive()
 
     def hear(self) -> None:
-        """Take its reports."""
+        """Receive its reports."""
         with suppress(EOFError, OSError):
             while self.channel.poll():
                 self.report = self.channel.recv()
@@ -94,7 +94,7 @@ class Child:
 
 
 def _live(life: Life, channel: Connection, listening: socket.socket, log_level: str, seconds: float) -> None:
-    """Be a child."""
+    """Run as a child process."""
     with suppress(OSError):
         sys.stdin = open(0, closefd=False)  # noqa: SIM115 - for debuggers; multiprocessing has replaced it
     _end_with_parent(seconds)

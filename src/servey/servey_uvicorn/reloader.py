@@ -1,7 +1,7 @@
 """The development server: one process watches the files; another serves, and is replaced when they change.
 
 The first process never imports the user's code. It holds the listening socket, so requests wait while the new code
-loads. A third process stands by: it has imported everything but the user's code, which makes a reload quick.
+loads. A third process stands by: it has imported all modules except the user's code, which makes a reload fast.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from servey.settings import Settings
 _log = logging.getLogger("servey.server")
 
 QUICK = Stop(delay=0.0, grace=1.5, lingering=0.1, closing=0.5, accepts_waiting=False)
-"""A stop for a reload: short, as it ends calls under way; connections that wait are for the new code."""
+"""The stop of a reload: short, so it ends running calls; the new code serves waiting connections."""
 
 DEATHS, DEATHS_SECONDS = 3, 10.0
 """How many processes may die in how many seconds until the server shows the error instead of starting another."""
@@ -107,7 +107,7 @@ class Reloader:
         self._stopping.set()
 
     def _look_after(self, paths: set[Path]) -> None:
-        """Replace the process if files have changed or if it has died; have another one stand by."""
+        """Replace the process if files have changed or if it has died; start another one as a stand-by."""
         child = self._child
         child.hear()
         is_settled = child.heard < math.inf

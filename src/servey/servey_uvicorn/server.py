@@ -15,7 +15,7 @@ def serve(settings: Settings, load: Load, *, reload: bool = False, modules: str 
     Without `reload`, the application is loaded first: a wrong declaration raises before any port is bound.
 
     Args:
-        settings: The address to bind, the number of processes, and all the rest.
+        settings: The settings, such as the address to bind and the number of processes.
         load: Loads the application.
         reload: Whether to load the application again when a file of Python code changes. For development: callers see
             errors.
@@ -24,7 +24,7 @@ def serve(settings: Settings, load: Load, *, reload: bool = False, modules: str 
 
     Raises:
         DefinitionError: A declaration is wrong.
-        SettingsError: The address cannot be bound, or the keys of tokens are not good enough.
+        SettingsError: The address cannot be bound, or a key of tokens is too weak or missing.
         SystemExit: A resource cannot be opened.
     """
     settings = settings.with_generated_secrets()  # before there are several processes, which share them

@@ -1,7 +1,7 @@
 """The production server of several processes: workers share the listening socket, and a supervisor restarts them.
 
-The first worker shows that the application can start; only then the others start. From then on, the supervisor replaces
-a worker that dies, at longer and longer intervals if workers go on failing, while the others serve.
+The first worker shows that the application can start; only then the others start. Then the supervisor replaces a worker
+that dies, while the others serve; if workers fail again, it waits longer each time.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
 """How long the supervisor waits before it starts another worker after a second failure, in seconds; then twice that."""
 
 STABLE_SECONDS = 10.0
-"""A worker that has lived for so long has not failed to start."""
+"""A worker that dies after this time has started successfully."""
 
 
 def serve_with_workers(settings: Settings, load: Load, listening: socket.socket) -> None:
@@ -63,7 +63,7 @@ class WorkerSupervisor:
         self._failed_at, self._start_at = -math.inf, 0.0
 
     def run(self) -> None:
-        """Look after the workers until a signal comes; end as the signal would have ended this process."""
+        """Supervise the workers until a signal comes; then end this process by the same signal."""
         self.handle_signals()
         try:
             self.workers.append(self._spawn())
@@ -130,7 +130,7 @@ class WorkerSupervisor:
         self._wake.send_bytes(b"1")
 
     def _stop_workers(self) -> None:
-        """Have all workers stop, and end by force those that do not."""
+        """Stop all workers; end by force those that do not stop."""
         for worker in self.workers:
             worker.process.terminate()
         self._join(self._stop.delay)

@@ -1,4 +1,4 @@
-"""Implementations of `servey.ports.AccessControl`: who may run an action."""
+"""Implementations of `servey.ports.AccessControl`."""
 
 from servey.security.access_control.check import described
 from servey.security.access_control.combined_access_control import AllOf, AnyOf

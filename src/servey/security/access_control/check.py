@@ -20,7 +20,7 @@ _OWN = "servey.security.access_control."
 
 
 class AccessSummary(msgspec.Struct, frozen=True):
-    """Who may call an action, for documents, lists and the banner.
+    """The access rule of an action, for documents, lists and the banner.
 
     Args:
         text: The rule in words: ``scope root`` or ``any token``, for example.
@@ -34,7 +34,7 @@ class AccessSummary(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, control: AccessControl, *, needs_caller: bool) -> AccessSummary:
-        """Return the summary of an access control; of an open one, the function may need a caller all the same."""
+        """Return the summary of an access control; even if it is open, the function may need a caller."""
         is_open = control is ALLOW_ALL
         text = "any token" if is_open and needs_caller else described(control)
         return cls(text, scopes_of(control), is_open and not needs_caller)

@@ -78,7 +78,7 @@ class AllOf(_Combined):
     The members are asked in order, up to the first refusal. An asynchronous member makes the combination asynchronous.
 
     Raises:
-        DefinitionError: There is no member, or a member is no access control.
+        DefinitionError: There is no member, or a member is not an access control.
 
     Example:
         >>> from servey.security.access_control import ScopeAccessControl
@@ -125,7 +125,7 @@ class AnyOf(_Combined):
     asynchronous. If a member fails by a defect, the combination refuses.
 
     Raises:
-        DefinitionError: There is no member, or a member is no access control.
+        DefinitionError: There is no member, or a member is not an access control.
 
     Example:
         >>> from servey.security.access_control import ScopeAccessControl
@@ -181,9 +181,9 @@ async def _finished(steps: Steps, waiting: Awaitable[Any]) -> None:
 
 
 def _refusal(control: AllOf | AnyOf, authorization: Authorization | None, first: CallError) -> CallError:
-    """Return the most helpful error: it names the alternative of which the token lacks the fewest scopes.
+    """Return the most helpful error: it names the alternative with the fewest missing scopes.
 
-    A member's refusal for another reason is passed on.
+    If a member refuses for another reason, its error is returned.
     """
     if authorization is None:
         return first if isinstance(first, UnauthorizedError) else UnauthorizedError()

@@ -1,4 +1,4 @@
-"""The access controls that accept everybody or nobody."""
+"""The access controls that accept all callers or none."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from servey.security.authorization import Authorization
 
 
 class AllowAll:
-    """Accept everybody. The operation skips the check."""
+    """Accept all callers. The operation skips the check."""
 
     def check(self, authorization: Authorization | None) -> None:
         """Return."""
@@ -28,7 +28,7 @@ class AllowNone:
         raise ForbiddenError("nobody may call this over a network")
 
     def required_scopes(self) -> tuple[frozenset[str], ...]:
-        """Return no alternative: no scope is enough."""
+        """Return no alternatives: no scope is enough."""
         return ()
 
     def __repr__(self) -> str:

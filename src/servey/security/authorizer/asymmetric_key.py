@@ -1,6 +1,6 @@
 """Public and private keys of RSA, of elliptic curves and of Ed25519, by PyJWT and cryptography.
 
-Imports both; nothing imports this before a token or such a key is there.
+The import is slow, so servey imports this module only with the first token or such a key.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _OF_RSA = frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"})
 _OF_CURVE = {"secp256r1": "ES256", "secp384r1": "ES384", "secp521r1": "ES512"}
 _OF_TYPE = {"RSA": "RS256", "EC": "ES256", "OKP": "EdDSA"}
 _REQUIRED = {"RSA": ("e", "kty", "n"), "EC": ("crv", "kty", "x", "y"), "OKP": ("crv", "kty", "x")}
-"""The members that a thumbprint is of (RFC 7638 §3.2, RFC 8037 §2)."""
+"""The members in a thumbprint (RFC 7638 §3.2, RFC 8037 §2)."""
 
 _LEAST_BITS, _MOST_BITS = 2048, 16384
 

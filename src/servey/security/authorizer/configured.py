@@ -21,7 +21,7 @@ from servey.security.urls import shown_url
 def configured_authorizers(tokens: TokenSettings, *, is_generated: bool = False) -> tuple[JwtAuthorizer, ...]:
     """Return the authorizers of the settings: published keys first, then key pairs, then the secret.
 
-    No key is read or fetched yet. A key without an issuer accepts no token of an issuer that has a key of its own.
+    No key is read or fetched yet. A key without an issuer accepts no token of an issuer that has its own key.
     """
     private, public, secret = tokens.jwt_private_key, tokens.jwt_public_key, tokens.jwt_secret_key
     authorizer = partial(JwtAuthorizer, audience=tokens.jwt_audience, leeway=tokens.jwt_leeway)

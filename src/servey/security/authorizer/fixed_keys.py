@@ -1,4 +1,4 @@
-"""Keys that the settings have: a secret, or key pairs in PEM."""
+"""Keys in the settings: a secret, or key pairs in PEM."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def _secret(secret: str):
 
 
 def _is_public(secret: str) -> bool:
-    """Return whether a secret is a public key or a certificate: PEM of which the first and the last line are gone."""
+    """Return whether a secret is a public key or a certificate: PEM without its first and last line."""
     text = "".join(secret.split()).translate(_STANDARD_ALPHABET).rstrip("=")
     if not _OF_A_SEQUENCE.fullmatch(text):
         return False

@@ -26,7 +26,7 @@ MAX_BYTES = 512 * 1024
 
 
 class FetchError(Exception):
-    """A document cannot be fetched; the message says why."""
+    """A document cannot be fetched; the message has the reason."""
 
 
 class Document(NamedTuple):
@@ -135,7 +135,7 @@ def fetch_json(url: str, timeout: float) -> Document:
             addresses may take longer.
 
     Raises:
-        FetchError: It cannot be fetched, is too large, or is no JSON object.
+        FetchError: The document cannot be fetched, is too large, or is not a JSON object.
     """
     if not is_trusted_url(url):
         raise FetchError(f"{shown_url(url)!r} is no https:// URL")

@@ -31,7 +31,7 @@ class JwtAuthorizer:
         audience: The names of this service, one of which must be in ``aud``. Empty: tokens with an ``aud`` are refused.
         leeway: Seconds by which the clock of the issuer may differ.
         origin: The name of the keys and of their setting, for the log.
-        not_of: Issuers with an authorizer of their own; these keys never verify their tokens.
+        not_of: Issuers with their own authorizer; these keys never verify their tokens.
     """
 
     def __init__(
@@ -58,11 +58,11 @@ class JwtAuthorizer:
         return None if ring is None else self._verified.get(token, ring)
 
     async def authorize(self, token: str) -> Authorization:
-        """Return the caller that `token` names.
+        """Return the caller of `token`.
 
         Raises:
-            UnauthorizedError: The token is not good: a `RefusedTokenError`.
-            OverloadedError: The keys are not there yet.
+            UnauthorizedError: The token is not valid: a `RefusedTokenError`.
+            OverloadedError: The keys are not fetched yet.
         """
         if (known := self.verified(token)) is not None:
             return known
@@ -159,15 +159,14 @@ class JwtIssuer(JwtAuthorizer):
         return self._sign_with()
 
     def issue(self, authorization: Authorization) -> str:
-        """Return a new token for the caller that `authorization` names.
+        """Return a new token for the caller in `authorization`.
 
         Args:
-            authorization: Its subject, scopes and further claims go into the token; its `expires_at` and `not_before`,
-                too, where they are set. The issuer and the audience are this service's own.
+            authorization: The token gets its subject, scopes and claims, and its `expires_at` and `not_before` if set.
+                The issuer and the audience are those of this service.
 
         Raises:
-            ValueError: It cannot be written: a scope is none (RFC 6749 §3.3), a claim is no JSON, or the whole is too
-                long.
+            ValueError: A scope is not valid (RFC 6749 §3.3), a claim is not JSON, or the token is too long.
         """
         now = int(time.time())
         expires_at, not_before = authorization.expires_at, authorization.not_before

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 import msgspec
 
 ALSO_CALLED = {"Ed25519": "EdDSA"}
-"""The newer name of an algorithm (RFC 9864 §2.2), where the keys here are for no other of the older name."""
+"""The newer names of algorithms (RFC 9864 §2.2), if the keys here use only one algorithm of the older name."""
 
 PUBLIC_KEY_ALGORITHMS = frozenset(
     {"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}

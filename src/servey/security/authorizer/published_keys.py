@@ -1,4 +1,4 @@
-"""Keys that an issuer publishes as a JSON Web Key Set (RFC 7517 §5), fetched again and again."""
+"""Keys that an issuer publishes as a JSON Web Key Set (RFC 7517 §5), fetched repeatedly."""
 
 from __future__ import annotations
 
@@ -55,9 +55,9 @@ class PublishedKeys:
     """The keys of an issuer. If they cannot be fetched, the known ones stay valid.
 
     Args:
-        url: Where the key set is; empty when it is discovered.
-        issuer: The issuer, where the key set is discovered (OpenID Connect Discovery 1.0 §4).
-        interval: Seconds after which the keys are fetched again, unless their host says otherwise.
+        url: The URL of the key set; empty if it is discovered.
+        issuer: The issuer, if the key set is discovered (OpenID Connect Discovery 1.0 §4).
+        interval: Seconds after which the keys are fetched again, unless the answer has a ``max-age``.
         pause: The least time between two fetches for tokens with an unknown key, in seconds.
         timeout: Seconds that a fetch may take.
     """
@@ -172,7 +172,7 @@ class PublishedKeys:
         return min(_FIRST_RETRY * 2 ** min(self._failures - 1, 10), self._usual_interval, LEAST_INTERVAL)
 
     def _taken(self, ring: KeyRing, max_age: int | None) -> float:
-        """Take the keys that have come; return the seconds until the next fetch."""
+        """Use fetched keys; return the seconds until the next fetch."""
         if self._failures:
             _log.info("the keys of %s can be fetched again", self)
         self._failures = 0

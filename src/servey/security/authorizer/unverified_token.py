@@ -42,11 +42,11 @@ class RefusedTokenError(UnauthorizedError):
 
 
 class UnverifiedToken(msgspec.Struct, frozen=True):
-    """The content of a token, which anybody may have written.
+    """The content of a token before its verification: any client may have written it.
 
     Args:
         algorithm: The ``alg`` of its header, which the sender chooses.
-        kid: The ``kid``, to look up the key only.
+        kid: The ``kid``, only to look up the key.
         claims: Its claims.
         signed: The signed bytes.
         signature: The signature.
@@ -63,7 +63,7 @@ class UnverifiedToken(msgspec.Struct, frozen=True):
         """Return the content of a token.
 
         Raises:
-            RefusedTokenError: It is no signed token, is too long, or brings its own key (RFC 8725 §3.10).
+            RefusedTokenError: It is not a signed token, is too long, or has its own key (RFC 8725 §3.10).
         """
         if len(token) > MAX_TOKEN:
             raise RefusedTokenError(f"the token is longer than {MAX_TOKEN} characters")

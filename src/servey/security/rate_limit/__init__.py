@@ -1,1 +1,1 @@
-"""Rate limits: how often each caller may call an action over a network, and the headers of it."""
+"""Rate limits: how often each caller may call an action over a network, and their headers."""

@@ -1,7 +1,7 @@
 """The times of calls in memory, within bounds.
 
-The storages for memory of the `limits` library look at every caller at each call, or keep a thread for that, and grow
-with every new caller. Here a call costs the same however many callers there are, and the room is limited.
+The memory storages of the `limits` library check all callers in each call, or use a thread for that, and grow with
+every new caller. Here the cost of a call does not depend on the number of callers, and the memory is limited.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ def _size(times: Times) -> int:
 class _Callers:
     """The callers that have called within one length of time.
 
-    Callers that have used up their limit have a cache of their own: calls from ever more addresses push out callers
-    with calls left, and never reset a used-up limit.
+    Callers that have used up their limit are in a separate cache. So calls from many addresses can push out callers
+    with remaining calls, but never reset a used-up limit.
     """
 
     def __init__(self, seconds: float, room: int, clock: Callable[[], float]) -> None:
@@ -69,8 +69,8 @@ class _Callers:
 class MemoryStorage:
     """Keep the times of calls in moving windows; safe in several tasks, event loops and threads.
 
-    If room is needed, the storage forgets the callers that have not called for the longest time: those with calls left
-    for others with calls left, and those that have used up their limit only for others that have.
+    If the memory is full, the storage forgets the callers that have not called for the longest time. Callers with
+    remaining calls never push out callers that have used up their limit.
     """
 
     def __init__(self, room: int = ROOM, clock: Callable[[], float] = time.monotonic) -> None:
