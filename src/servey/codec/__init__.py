@@ -1,7 +1,6 @@
-"""Types and JSON: read, write and describe the declared types, equally in every transport.
+"""Types and JSON: read, write and describe the declared types, by the same rules in every transport.
 
-`Codec` is one type's, `ArgumentsCodec` that of an action's parameters; ``docs/types.md`` has the one table of
-what each type looks like as JSON, as text and in a schema.
+`Codec` is for one type, `ArgumentsCodec` for the parameters of an action; ``docs/types.md`` has the table of types.
 """
 
 from servey.codec.arguments import ArgumentsCodec

@@ -26,9 +26,9 @@ class ArgumentsCodec(NodeCodec[Any]):
 
     Args:
         parameters: The action's parameters, without injected ones.
-        where: Where the action is declared, as ``file:line``, for errors.
-        label: Whose arguments they are, for errors.
-        engines: A plugin's own, asked before servey's.
+        where: The ``file:line`` of the action, for errors.
+        label: The name of the arguments, for errors.
+        engines: The engines of plugins, asked before servey's.
 
     Raises:
         DefinitionError: A parameter's type cannot be served.
@@ -94,7 +94,7 @@ class ArgumentsCodec(NodeCodec[Any]):
             self._readers[name] = single_reader(read)
 
     def classes(self) -> tuple[type, ...]:
-        """Return every class met in the parameters' types, in order of meeting."""
+        """Return all classes in the parameters' types, in order."""
         return self._classes
 
     def text_kind(self, name: str) -> TextKind:
@@ -106,8 +106,8 @@ class ArgumentsCodec(NodeCodec[Any]):
 
         Args:
             data: The JSON text.
-            extra: Arguments given as text elsewhere (the path, flags), a repeated one as a sequence; the object must
-                not name them again.
+            extra: Further arguments as text (from the path or flags), a repeated one as a sequence; the object must
+                not have them, too.
         """
         if extra:
             return self._merged(parsed(data), extra)
@@ -128,7 +128,7 @@ class ArgumentsCodec(NodeCodec[Any]):
 
         Args:
             pairs: Names and texts, in order; a list's name is repeated.
-            extra: Arguments given elsewhere (the path); `pairs` must not name them again.
+            extra: Further arguments (from the path); `pairs` must not have them, too.
             ignore_unknown: Whether unknown names are ignored.
         """
         found: dict[str, Any] = {}
@@ -185,8 +185,8 @@ class ArgumentsCodec(NodeCodec[Any]):
             is_sorted: Whether the members of objects and sets are sorted, so that equal arguments have one text.
 
         Raises:
-            ResultError: An argument is not of its type, or another value would be read: a secret that pydantic masks,
-                an object of the second of two classes that look alike.
+            ResultError: An argument does not have its type, or `decode` would read another value: for a secret that
+                pydantic masks, or for a class whose JSON looks like that of another class.
         """
         writable = self._without_unwritable(value)
         data = self.encode_sorted(writable) if is_sorted else super().encode_json(writable)
@@ -233,7 +233,7 @@ class ArgumentsCodec(NodeCodec[Any]):
         return msgspec.structs.replace(arguments, **left_out) if left_out else arguments
 
     def _compare(self, arguments: Any, read: Callable[[], Any]) -> None:
-        """Raise a `ResultError` unless the same arguments are read again."""
+        """Raise a `ResultError` if other arguments would be read."""
         try:
             found = read()
         except (InvalidError, MalformedError) as error:

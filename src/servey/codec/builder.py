@@ -1,4 +1,4 @@
-"""Build the user's objects from input structs in Python, where msgspec cannot or refuses to."""
+"""Build the user's objects from input structs in Python, if msgspec cannot."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Build = Callable[[Any], Any]
 
 
 class Builder(NodeVisitor[Build | None]):
-    """Builds the user's objects from input structs in Python, where msgspec cannot.
+    """Builds the user's objects from input structs in Python, if msgspec cannot.
 
     A visit returns a function that makes a node's value of its input struct, or None where they are the same. The
     function returns any other object, such as a default of the class, unchanged.

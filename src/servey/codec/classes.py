@@ -28,7 +28,7 @@ def describe_class(reader: TypeReader, node: Node, args: tuple[Any, ...], at: st
     """Fill in the members of the class of `node`, in place, because a class may contain itself.
 
     Raises:
-        DefinitionError: It is no class of a known kind, or a member cannot be served.
+        DefinitionError: The kind of the class is unknown, or a member cannot be served.
     """
     cls: Any = node.cls
     flavor = _flavor_of(cls)
@@ -206,7 +206,7 @@ def _hints(reader: TypeReader, cls: type, args: tuple[Any, ...], at: str) -> dic
 
 
 def _environments(cls: type, args: tuple[Any, ...]) -> dict[Any, dict[Any, Any]]:
-    """Return what the type variables stand for, for a generic class and each of its bases."""
+    """Return the values of the type variables, for a generic class and each of its bases."""
     found: dict[Any, dict[Any, Any]] = {}
 
     def visit(owner: Any, given: tuple[Any, ...]) -> None:

@@ -25,9 +25,9 @@ class Codec(NodeCodec[T]):
 
     Args:
         tp: The type.
-        where: Where it is declared, as ``file:line``, for errors.
-        label: What its values are, as ``the result of say_hello``, for errors.
-        engines: A plugin's own, asked before servey's.
+        where: The ``file:line`` of its declaration, for errors.
+        label: The name of its values, such as ``the result of say_hello``, for errors.
+        engines: The engines of plugins, asked before servey's.
 
     Raises:
         DefinitionError: A part of the type cannot be served. The message has the part, the reason and the fix.

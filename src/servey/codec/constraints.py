@@ -53,8 +53,8 @@ def translate(metadata: tuple[Any, ...]) -> tuple[Constraints, str]:
     """Return the constraints in an `Annotated`'s metadata, and its description.
 
     Raises:
-        UnknownConstraintError: One of them is a constraint that servey does not understand.
-        MisplacedError: One of them would be ignored here.
+        UnknownConstraintError: Servey does not understand a constraint.
+        MisplacedError: A constraint would have no effect here.
     """
     found: dict[str, Any] = {}
     description = ""
@@ -74,7 +74,7 @@ def joined(outer: Constraints, inner: Constraints) -> Constraints:
 
 
 def misfit(constraints: Constraints, cls: Any, kind: str) -> str:
-    """Return the name of a constraint that makes no sense for the type; empty when all do."""
+    """Return the name of a constraint that does not fit the type; empty if all fit."""
     allowed = _LENGTHS if kind in ("list", "dict") else frozenset[str]()
     if kind == "leaf":
         allowed = _FITTING.get(getattr(cls, "__name__", ""), allowed)
@@ -82,7 +82,7 @@ def misfit(constraints: Constraints, cls: Any, kind: str) -> str:
 
 
 def is_naive(bound: Any) -> bool:
-    """Return whether a bound is a datetime without an offset, which no datetime that is written compares with."""
+    """Return whether a bound is a datetime without an offset, which cannot be compared with encoded datetimes."""
     return isinstance(bound, datetime.datetime) and bound.tzinfo is None
 
 
@@ -96,13 +96,13 @@ def _compares(cls: Any, limit: Any) -> bool:
 
 
 def exact(constraints: Constraints) -> Constraints:
-    """Return a Decimal's constraints with its floats as they are written: ``0.1`` is a tenth there."""
+    """Return a Decimal's constraints with floats as decimal numbers: ``0.1`` is exactly a tenth."""
     floats = {name: value for name, value in constraints.items() if isinstance(value, float)}
     return msgspec.structs.replace(constraints, **{name: Decimal(repr(float(f))) for name, f in floats.items()})
 
 
 def _is_number(bound: Any) -> bool:
-    """Return whether something is a number that others compare with; a NaN is none."""
+    """Return whether a value is a comparable number, so not NaN."""
     if isinstance(bound, bool):
         return False
     return isinstance(bound, (numbers.Real, Decimal)) and "nan" not in str(bound).lower()
@@ -175,7 +175,7 @@ def extra(metadata: tuple[Any, ...]) -> dict[str, Any]:
 
 
 def is_mark(value: Any) -> bool:
-    """Return whether a default is no value: pydantic's ``Field(…)``, or FastAPI's ``Query(…)`` or ``Depends(…)``."""
+    """Return whether a default is a mark: pydantic's ``Field(…)``, or FastAPI's ``Query(…)`` or ``Depends(…)``."""
     return _is_fastapis(value) or any(
         cls.__name__ in ("FieldInfo", "PydanticUndefinedType") and cls.__module__.startswith("pydantic")
         for cls in type(value).__mro__

@@ -1,7 +1,7 @@
 """The regular expression of the decimal numbers between two bounds.
 
-A `Decimal` travels as a string, and JSON Schema has bounds for numbers only: what a string may be, a pattern has to
-say. The dialect is the part of ECMA-262's and Python's that every reader of a schema knows; no lookaheads.
+A `Decimal` is a string in JSON, and JSON Schema has bounds only for numbers. So the bounds of a string need a pattern.
+Its dialect is the common part of ECMA-262 and Python, without lookaheads.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def decimal_pattern(
 ) -> str:
     """Return the pattern of the numbers from `low` to `high` in plain notation, without an exponent.
 
-    None is no bound. Where a side is open, the bound itself is left out.
+    None means no bound. An open side excludes the bound itself.
 
     Example:
         >>> decimal_pattern(Decimal(0), Decimal(12), open_low=True)
@@ -120,10 +120,10 @@ def _after(digit: int, parts: list[str]) -> list[str]:
 
 
 _DIGITS = 20
-"""A Decimal's bound of more digits, before or after the point, is not said in a pattern."""
+"""The largest number of digits, before or after the point, of a bound in a pattern."""
 
 _LONGEST = 2000
-"""A pattern of more characters is not written."""
+"""The largest number of characters in a pattern."""
 
 
 def pattern_of_bounds(constraints: Constraints) -> str:
@@ -148,7 +148,7 @@ def _finite(bound: Any) -> bool:
 
 
 def _digits(number: Decimal) -> int:
-    """Return how many digits stand before or after the point, whichever are more."""
+    """Return the larger number of digits: before or after the point."""
     _, digits, exponent = number.as_tuple()
     assert isinstance(exponent, int)
     return max(len(digits) + exponent, -exponent)

@@ -1,7 +1,7 @@
-"""The port for types that servey does not know: a plugin's own, pydantic's, marshy's.
+"""The port for types that servey does not know: types of plugins, of pydantic, of marshy.
 
-An engine is asked once per type, when the service is built; what it claims becomes a *custom type*, as msgspec
-calls it: msgspec reads and writes the fields around it.
+Servey asks an engine once per type, when the service is built. A claimed type becomes a *custom type* (msgspec's term);
+msgspec reads and writes the fields around it.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from typing import Any, Literal, Protocol
 import msgspec
 
 SchemaMode = Literal["input", "output"]
-"""Which side a JSON schema describes: what callers send, or what they get."""
+"""The side that a JSON schema describes: input from callers, or output to callers."""
 
 
 class CustomMember(msgspec.Struct, frozen=True):
-    """One member of a custom class, for what describes classes by their members, as GraphQL does.
+    """One member of a custom class, for schemas with members, such as GraphQL's.
 
     Args:
         name: The attribute.
         type: Its type, as annotated.
         input_name: Its name in JSON input; None if it is not read.
         output_name: Its name in JSON output; None if it is not written.
-        default: Its default; `UNSET` without one, or where a function makes it.
-        own_engine: The metadata that makes the engine claim the type, if servey does not know it; None if it knows.
+        default: Its default; `UNSET` if there is none, or if a function makes it.
+        own_engine: The metadata that makes the engine claim the type; None if servey knows the type.
     """
 
     name: str
@@ -50,10 +50,10 @@ class CustomType(msgspec.Struct, frozen=True):
         text: Whether the JSON form is a string, number or boolean, so that a query string has it without quotes.
         members: Returns the members of a class whose JSON form is an object of exactly these; None for other types.
         takes_decimals: Whether `decode` takes numbers with their digits: a `Decimal` for ``1.10``.
-        like: Returns the type that has the same JSON form, where that is a scalar, for reading text and naming it.
+        like: Returns the scalar type with the same JSON form, if there is one, to read and name its text.
         from_row: Makes an object of the class from a row (see `servey.codec.rows`), for code that reads its members.
         are_instances: Whether its values are instances of the class, if it is a class.
-        encode_input: Makes parsed JSON that `decode` reads as the same value, where `encode` may not.
+        encode_input: Makes parsed JSON that `decode` reads as the same value, if `encode` may not.
     """
 
     decode: Callable[[Any], Any]

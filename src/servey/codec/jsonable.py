@@ -26,7 +26,7 @@ def to_jsonable(value: Any) -> Any:
     """Return the JSON values of any Python value: a scalar, an enum, a dataclass, a model, a container of such.
 
     Raises:
-        ValueError: NaN, an infinity, an object that has no JSON form, or two keys that are one there.
+        ValueError: NaN, an infinity, an object without a JSON form, or two keys with the same JSON.
     """
     kind: Any = value.__class__
     if kind in _SAME:
@@ -47,10 +47,10 @@ _SCALARS: tuple[Any, ...] = (enum.Enum, str, int, float, *_BYTES, datetime.date,
 
 
 def to_document(value: Any) -> Any:
-    """Return the JSON values of any Python value, as a document can have them.
+    """Return the JSON values of any Python value, for a document.
 
     Raises:
-        ValueError: JSON cannot hold it: as `to_jsonable`, a lone surrogate, a number of thousands of digits, any depth.
+        ValueError: As for `to_jsonable`; also for a lone surrogate, thousands of digits, or too many levels.
     """
     try:
         wire = to_jsonable(value)

@@ -19,7 +19,7 @@ Kind = Literal["any", "leaf", "list", "tuple", "dict", "object", "union", "custo
 T = TypeVar("T")
 
 Flavor = Literal["dataclass", "attrs", "struct", "typeddict", "namedtuple", "custom", "arguments", ""]
-"""The library or form of a class, which decides how instances are built and read."""
+"""The library or form of a class, which determines how instances are built and read."""
 
 
 class _Missing:
@@ -138,7 +138,7 @@ class Node(msgspec.Struct, eq=False):
 
     @property
     def not_null(self) -> list[Node]:
-        """The parts of the type but for null."""
+        """The parts of the type except null."""
         return [item for item in self.items if item.cls is not type(None)]
 
     def is_tagged_in(self, members: Mapping[Any, Any]) -> bool:
@@ -174,5 +174,5 @@ class NodeVisitor(Generic[T]):
         cls._methods = {kind: getattr(cls, f"visit_{kind}", other) for kind in get_args(Kind)}
 
     def visit(self, node: Node, *given: Any) -> T:
-        """Return what the method for the node's kind returns."""
+        """Return the result of the method for the node's kind."""
         return self._methods[node.kind](self, node, *given)

@@ -1,6 +1,6 @@
-"""Read and write the values of one type as JSON; for `Codec` and `ArgumentsCodec` alike.
+"""Read and write the values of one type as JSON, for `Codec` and `ArgumentsCodec`.
 
-msgspec does it in one step. What it refuses is read or written again part by part, by modules that are imported then.
+msgspec does it in one step. If it refuses a value, other modules read or write the value again part by part.
 """
 
 from __future__ import annotations
@@ -60,9 +60,9 @@ class NodeCodec(Generic[T]):
         """Return the value of a JSON text in UTF-8.
 
         Raises:
-            MalformedError: It is no JSON, not UTF-8, or nested too deeply.
-            InvalidError: It is not of the type. The error has every problem with its JSON pointer.
-            DefinitionError: The type has a class that can only be written, as a dataclass with ``init=False``.
+            MalformedError: The text is not JSON, not UTF-8, or nested too deeply.
+            InvalidError: The value does not have the type. The error has all problems with their JSON pointers.
+            DefinitionError: The type has a class that can only be written, like a dataclass with ``init=False``.
         """
         if self._skipped.skips_checks and self._skipped.needs_checks(data):
             return self.decode(parsed(data))
@@ -83,7 +83,7 @@ class NodeCodec(Generic[T]):
             return self._read_slowly(builtins, error)
 
     def _read_slowly(self, builtins: Any, error: Exception) -> T:
-        """Return the value of what msgspec refuses; raise an `InvalidError` for all its problems."""
+        """Return the value of JSON that msgspec refuses; raise an `InvalidError` with all its problems."""
         from servey.codec.explain import Explainer  # for values that are refused
 
         explainer = Explainer(self._compiler)
@@ -100,7 +100,7 @@ class NodeCodec(Generic[T]):
         """Return the JSON text of a value, projected on the declared type.
 
         Raises:
-            ResultError: It is not of the type.
+            ResultError: The value does not have the type.
         """
         try:
             data = _encode(value if type(value) is self._identical else self._text_adapter.to_output(value))
@@ -138,7 +138,7 @@ class NodeCodec(Generic[T]):
 
     @functools.cached_property
     def _has_simple_sets(self) -> bool:
-        """Whether msgspec can sort each set: it sorts by ``<``, which is no total order of sets."""
+        """Whether msgspec can sort each set: it sorts by ``<``, which does not order sets."""
         sets = (node for node in reachable(self.root) if node.cls in (set, frozenset))
         return all(node.items[0].kind == "leaf" for node in sets if node.kind == "list")
 
@@ -163,7 +163,7 @@ class NodeCodec(Generic[T]):
 
 
 def is_finite(data: bytes) -> bool:
-    """Whether a text has no NaN nor Infinity, which an adapter that skips checks writes for a `Decimal`."""
+    """Whether a text has no NaN and no Infinity, which an adapter without checks writes for a `Decimal`."""
     return b"NaN" not in data and b"Infinity" not in data
 
 
@@ -180,8 +180,8 @@ def parsed(data: bytes) -> Any:
     """Return the values of a JSON text.
 
     Raises:
-        MalformedError: It is no JSON, not UTF-8, or nested too deeply.
-        InvalidError: It has a number that nothing can hold.
+        MalformedError: The text is not JSON, not UTF-8, or nested too deeply.
+        InvalidError: A number is out of range.
     """
     try:
         return parse(data)
@@ -195,8 +195,8 @@ def parsed_again(data: bytes, error: Exception) -> Any:
     """Return the values of a text that was refused with an error, for a slower reading that finds every problem.
 
     Raises:
-        MalformedError: It is no JSON, not UTF-8, or nested too deeply.
-        InvalidError: It is longer than `EXPLAIN_LIMIT`; has the first problem.
+        MalformedError: The text is not JSON, not UTF-8, or nested too deeply.
+        InvalidError: The text is longer than `EXPLAIN_LIMIT`; the error has the first problem.
     """
     if not isinstance(error, (msgspec.ValidationError, CustomTypeError)):
         raise _malformed(error) from None

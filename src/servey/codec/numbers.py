@@ -1,8 +1,8 @@
-"""Keep all digits of JSON numbers until the declared type decides (RFC 8259 §6 limits no number's precision).
+"""Keep all digits of JSON numbers until the declared type decides (RFC 8259 §6 does not limit the precision).
 
 `parse` reads a text into values in which a number with a fraction or an exponent is a `Decimal`. A `Decimal` parameter
-takes it as it is, a `float` the nearest double, an `int` a whole one (``5.0`` is an integer, JSON Schema 2020-12
-§6.1.1), and `Any` gets plain floats.
+gets it unchanged, a `float` the nearest double, an `int` a whole number (``5.0`` is an integer, JSON Schema 2020-12
+§6.1.1), and `Any` plain floats.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ EXACT = 2**53 - 1
 """Up to this integer, every integer has its own double."""
 
 MAX_DEPTH = 100
-"""An `Any` has at most this many levels of arrays and objects."""
+"""The largest number of levels of arrays and objects in an `Any`."""
 
 _MOST_DIGITS = 309
-"""A whole number with a fraction or an exponent has at most this many digits, as a double has; ``1e9999`` is short."""
+"""The largest number of digits of a whole number with a fraction or an exponent; ``1e9999`` is a short text."""
 
 _NO_MARKS = bytes(set(range(256)) - set(b'[]{}"\\'))
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
@@ -50,7 +50,7 @@ def parse(text: bytes | str) -> Any:
     """Return the values of a JSON text: ``1.10`` is ``Decimal("1.10")``, ``5`` is an int.
 
     Raises:
-        msgspec.DecodeError: It is no JSON.
+        msgspec.DecodeError: It is not JSON.
         UnicodeDecodeError: It is not UTF-8.
         RecursionError: It is nested too deeply.
     """
@@ -81,7 +81,7 @@ def plain(value: Any, depth: int = MAX_DEPTH) -> Any:
 
 
 def is_deep(text: bytes) -> bool:
-    """Return whether a JSON text (or some text that is no JSON) has over `MAX_DEPTH` levels of arrays and objects.
+    """Return whether a text, which need not be JSON, has over `MAX_DEPTH` levels of arrays and objects.
 
     Example:
         >>> is_deep(b"[[1], {}]"), is_deep(b"[" * 101 + b"]" * 101), is_deep(b'"%s"' % (b"[" * 101))
@@ -120,8 +120,8 @@ def takes_int(node: Node) -> bool:
 def is_multiple(value: Any, divisor: Any) -> bool:
     """Return whether `value` / `divisor` is an integer (JSON Schema validation §6.2.1).
 
-    Floats are the decimal numbers that they are written as: 19.99 is a multiple of 0.01. What a calculation gives for
-    a multiple (``0.1 + 0.2``) is one as well.
+    Floats count as the decimal numbers of their text: 19.99 is a multiple of 0.01. The result of a calculation, such as
+    ``0.1 + 0.2``, is a multiple, too.
 
     Example:
         >>> is_multiple(19.99, 0.01), is_multiple(0.295, 0.01), is_multiple(Decimal("1.10"), Decimal("0.05"))
@@ -144,7 +144,7 @@ def _scaled(number: Any) -> tuple[int, int]:
 
 
 def _divides(divisor: tuple[int, int], value: tuple[int, int]) -> bool:
-    """Return whether one number divides the other, without writing either of them out."""
+    """Return whether one number divides the other, without computing their digits."""
     (by, by_exponent), (number, exponent) = divisor, value
     if not by or not number:
         return bool(by)

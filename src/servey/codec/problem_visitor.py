@@ -1,4 +1,4 @@
-"""Walk a value that was refused and collect every problem: the part that reading and writing have in common."""
+"""Walk a refused value and collect all problems: the common part of reading and writing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from servey.codec.type_adapter import Compiler
 from servey.errors import Problem
 
 BAD: Any = object()
-"""A visit returns it for a value with problems."""
+"""The result of a visit for a value with problems."""
 
 
 class LimitError(Exception):
@@ -46,7 +46,7 @@ class ProblemVisitor(NodeVisitor[Any]):
         return BAD
 
     def run(self, function: Callable[[Any], Any], value: Any, at: str) -> Any:
-        """Return what a function makes of a value; add the problems that it raises."""
+        """Return the result of a function for a value; add the problems that it raises."""
         try:
             return guarded_run(function)(value)
         except CustomTypeError as error:

@@ -11,7 +11,7 @@ from servey.errors import Problem, ServeyError, nearest
 from servey.problem_details import encodable_text
 
 PROBLEM_LIMIT = 100
-"""An error lists at most this many problems."""
+"""The largest number of problems in an error."""
 
 _SHOWN = 60
 _STEP_SHOWN = 200
@@ -19,7 +19,7 @@ _STEP = r"\.([^.\[\]]+)|\[(\d+)\]"
 
 
 class ResultError(ServeyError):
-    """A value that an action returned is not of the type the action declares: a defect of the service.
+    """A result does not have the declared type of its action: a defect of the service.
 
     The label says what the value is, as ``the result of say_hello``. The pointers of `errors` lead into the value.
     """
@@ -77,7 +77,7 @@ def unknown(name: object, names: Iterable[str]) -> str:
 
 
 def reworded(message: str, value: Any) -> str:
-    """Return a message of msgspec in servey's words, with the value."""
+    """Return servey's message for a message of msgspec, with the value."""
     text = message.partition(" - at ")[0]
     if text.startswith("Expected"):
         text = text.partition(", got")[0].replace("`", "")

@@ -1,7 +1,7 @@
 """Write a value that the output struct refused.
 
-It converts values of the declared type that msgspec does not accept (a naive datetime, a subclass of `str`, a
-bool where an int is declared, a generator where an iterable is), and collects every other problem with its path.
+It converts values that msgspec does not accept for the declared type (a naive datetime, a subclass of `str`, a bool for
+an int, a generator for an iterable), and collects all other problems with their paths.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Projector(ProblemVisitor):
     """Projects one value on its declared type. A visit returns its JSON values, or `BAD`."""
 
     lazy = False
-    """Whether iterators are left as they are: their items are neither read nor projected."""
+    """Whether iterators stay unchanged, without reading their items."""
 
     def visit_other(self, node: Node, value: Any, at: str) -> Any:
         """Write a custom type, or an `Any`."""
@@ -105,7 +105,7 @@ class Projector(ProblemVisitor):
         return [self.visit(node.items[index], item, f"{at}/{index}") for index, item in enumerate(values)]
 
     def visit_object(self, node: Node, value: Any, at: str) -> Any:
-        """Write an object of a class, or a row that stands for one."""
+        """Write an object of a class, or a row for it."""
         if not is_row(value):
             return self.add(Problem(at, f"expected {node.cls.__name__}, got {_named(value)}"))
         members: dict[str, Any] = {}

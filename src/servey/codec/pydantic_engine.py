@@ -1,6 +1,6 @@
 """Types that only pydantic understands: its models and dataclasses, its own types, and annotations with its validators.
 
-pydantic is imported when a user's type needs it; such a type has imported it already.
+servey imports pydantic only for such a type; its module has already imported pydantic.
 """
 
 from __future__ import annotations
@@ -161,7 +161,7 @@ def _first(error: BaseException) -> str:
 
 
 def _merged(value: Any, found: Any, naive: bool) -> Any:
-    """Return the output of pydantic's JSON mode, with servey's forms in place of pydantic's own forms.
+    """Return the output of pydantic's JSON mode, with servey's forms instead of pydantic's own forms.
 
     Args:
         value: The output of the Python mode. Where a serializer or a setting of the user has written, `found` differs.

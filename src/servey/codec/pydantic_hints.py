@@ -19,7 +19,7 @@ from servey.errors import DefinitionError
 
 
 class _AskPydantic:
-    """Marks a type that is pydantic's alone to know."""
+    """Marks a type that only pydantic knows."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
         return handler(source)
@@ -69,7 +69,7 @@ def _hints(cls: type) -> dict[str, Any]:
 
 
 def _is_ignored(item: Any) -> bool:
-    """Whether a constraint is one that servey knows, and pydantic does not look at."""
+    """Whether servey knows a constraint, but pydantic ignores it."""
     return (isinstance(item, msgspec.Meta) and bool(translate((item,))[0])) or type(item).__name__ == "Timezone"
 
 

@@ -1,4 +1,4 @@
-"""Define rows: the objects and mappings that an action can return in place of an object of a class.
+"""Define rows: the objects and mappings that an action can return instead of an object of a class.
 
 A row is an object with the class's attributes, or one that is read by keys: a mapping, a row of sqlite3, SQLAlchemy or
 asyncpg. Its keys are the names in JSON or the names of the class's attributes.
@@ -15,7 +15,7 @@ ABSENT: Any = object()
 
 
 def is_row(value: Any) -> bool:
-    """Whether a value may stand for an object of a class."""
+    """Whether a value may be a row for a class."""
     return value is not None and (has_names(value.__class__) or not isinstance(value, _NO_ROWS))
 
 
@@ -26,7 +26,7 @@ def has_names(cls: Any) -> bool:
 
 
 def member(value: Any, name: str, wire: str) -> Any:
-    """Return the member of a row, `ABSENT` where it has none. With keys, the name in JSON takes precedence."""
+    """Return the member of a row; `ABSENT` if it has none. With keys, the name in JSON takes precedence."""
     if not has_names(value.__class__):
         return getattr(value, name, ABSENT)
     for key in (wire, name):

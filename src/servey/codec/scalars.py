@@ -24,7 +24,7 @@ _ADDRESSES = {
 
 
 def custom_scalar(cls: type) -> CustomType | None:
-    """Return how a scalar class that is written as a string travels, None for other classes."""
+    """Return the custom type of a scalar class with a string form; None for other classes."""
     package, name = cls.__module__.partition(".")[0], cls.__qualname__
     if package == "pathlib" and name in _PATHS:
         return _string(cls, "path", "")
@@ -64,7 +64,7 @@ def wires_of(values: Iterable[Any]) -> list[Any]:
 
 
 def json_kinds(node: Node) -> frozenset[str]:
-    """Return the kinds of JSON values that a node is written as; none where only its engine knows.
+    """Return the kinds of JSON values of a node; none if only its engine knows them.
 
     They are those of JSON Schema, with `int` apart from `number`.
     """
@@ -84,7 +84,7 @@ _KINDS: dict[Any, str] = {int: "int", float: "number", bool: "boolean", type(Non
 
 
 def choice(tp: Any, values: tuple[Any, ...]) -> CustomType:
-    """Return how one of a few values travels: an enum of mixed values, or a Literal with a bool or an Enum member."""
+    """Return the custom type of an enum of mixed values, or of a Literal with a bool or an Enum member."""
     wires = wires_of(values)
     # 1 == True in Python, and not in JSON
     table: dict[tuple[type, Any], Any] = {(type(wire), wire): value for wire, value in zip(wires, values, strict=True)}

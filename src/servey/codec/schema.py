@@ -1,7 +1,7 @@
 """JSON Schema 2020-12 of a type, for OpenAPI and for tools that call actions.
 
-Classes go to ``$defs`` under their own names; the second class of a name has a number, in the order in
-which they are met, so that the names are stable.
+Classes are in ``$defs`` under their own names. The second class with a name gets a number, in the order of their
+occurrence, so that the names are stable.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class SchemaWriter(NodeVisitor[dict[str, Any]]):
     Args:
         mode: Whether input or output is described.
         prefix: The beginning of references.
-        names: Names the definitions; shared by the writers of both sides, where a document has both.
+        names: Names the definitions; the writers of both sides of a document share it.
 
     Attributes:
         more: Returns further members of a class's objects.
@@ -235,7 +235,7 @@ class SchemaWriter(NodeVisitor[dict[str, Any]]):
             self._define(name, self.definitions[name])
 
     def _custom_name(self, name: str, sides: Sequence[Mapping[str, Any]]) -> str:
-        """Return the name of a definition of an engine: the same one wherever its content on both sides is the same."""
+        """Return the name of a definition of an engine: equal definitions on both sides share a name."""
         content = [_reachable(name, definitions) for definitions in sides]
         if self.mode == "output":
             content.reverse()
@@ -253,7 +253,7 @@ _OTHER: dict[SchemaMode, SchemaMode] = {"input": "output", "output": "input"}
 
 
 def _other_side(custom: CustomType, mode: SchemaMode) -> dict[str, Any]:
-    """Return the schema of the other side; empty for a type that has none, as one that is only written."""
+    """Return the schema of the other side; empty if there is none, as for a type that can only be written."""
     try:
         return custom.schema(_OTHER[mode])
     except DefinitionError:
@@ -289,7 +289,7 @@ def _positions(items: list[Any], least: int) -> dict[str, Any]:
 
 
 def keywords(constraints: Constraints, kind: str) -> dict[str, Any]:
-    """Return the JSON-schema keywords of constraints; those JSON Schema cannot say are left out."""
+    """Return the JSON-schema keywords of constraints, without those that JSON Schema cannot express."""
     found: dict[str, Any] = {}
     for name, value in constraints.items():
         if name in ("min_length", "max_length"):
@@ -306,7 +306,7 @@ def keywords(constraints: Constraints, kind: str) -> dict[str, Any]:
 
 
 def _number(bound: Any) -> int | float | None:
-    """Return a bound as a number that JSON has; None when it has none."""
+    """Return a bound as a JSON number; None if JSON cannot express it."""
     if isinstance(bound, Decimal):
         bound = int(bound) if bound == bound.to_integral_value() and abs(bound) < _MOST else float(bound)
     if isinstance(bound, int):
@@ -315,7 +315,7 @@ def _number(bound: Any) -> int | float | None:
 
 
 def default_wire(default: Any) -> Any:
-    """Return a default as JSON values, `MISSING` when it has none or cannot be written."""
+    """Return a default as JSON values; `MISSING` if there is none, or JSON cannot express it."""
     if default is MISSING or default is UNSET:
         return MISSING
     try:

@@ -1,4 +1,4 @@
-"""The names of definitions in schemas, made of the names of types."""
+"""Make the names of definitions in schemas from the names of types."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _NO_NAME = re.compile(r"[^a-zA-Z0-9._-]")
 
 
 class Names:
-    """Names definitions: each by its class, and by a number as well where another class has the name."""
+    """Names definitions by their classes, with a number if another class has the same name."""
 
     def __init__(self) -> None:
         self._given: dict[object, str] = {}
         self._taken: set[str] = set()
 
     def of(self, key: object, name: str) -> str:
-        """Return the name of what `key` stands for: `name`, or the next one that is free."""
+        """Return the name for a key: `name`, or the next free name."""
         if key not in self._given:
             number = 2
             unique = name
@@ -34,12 +34,12 @@ class Names:
 
 
 def class_name(node: Node) -> str:
-    """Return the name of a class for schemas, made of the names of classes alone: ``Box_int`` for ``Box[int]``."""
+    """Return the name of a class for schemas, without modules: ``Box_int`` for ``Box[int]``."""
     return type_name(node.key if node.key is not None else node.cls)
 
 
 def type_name(tp: Any) -> str:
-    """Return the name of a type, whatever module it is from.
+    """Return the name of a type without its module.
 
     Example:
         >>> type_name(dict[str, int | None]), type_name(typing.Literal["on", "off"])

@@ -1,4 +1,4 @@
-"""The generated types through which msgspec does the work: an *input struct* to read, an *output struct* to write.
+"""The generated types for msgspec: an *input struct* to read, an *output struct* to write.
 
 An input struct has the members of the user's class and the constraints, and refuses unknown members. msgspec builds the
 user's object from it. Conversion of a result to its output struct keeps the declared members and validates them.
@@ -58,7 +58,7 @@ def guarded_run(run: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 def marker(run: Callable[[Any], Any], name: str) -> type:
-    """Return a class that stands for a custom type; `hook` applies `run` to each of its values."""
+    """Return a class that represents a custom type; `hook` applies `run` to each of its values."""
     return _AnyInstance(name, (), {"run": staticmethod(guarded_run(run))})
 
 
@@ -190,7 +190,7 @@ class Structs(NodeVisitor[Any]):
         self._markers: dict[int, tuple[Node, type]] = {}
 
     def of(self, node: Node) -> Any:
-        """Return the type that msgspec decodes, or converts, in place of the node's."""
+        """Return the type that msgspec decodes, or converts, instead of the node's."""
         with _BUILDING:  # another thread must not see a half-made class that contains itself
             return self._of(node)
 
@@ -336,7 +336,7 @@ def checking(structs: Structs, node: Node) -> Callable[[Any], Any]:
 
 
 def refusal(node: Node, message: str, value: Any) -> str:
-    """Return why a scalar is refused."""
+    """Return the reason for refusing a scalar."""
     values = wire_values(node)
     if node.cls is float and isinstance(value, (float, decimal.Decimal)) and not math.isfinite(float(value)):
         return f"expected a finite number, got {shown(value)}"

@@ -29,15 +29,15 @@ _NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 _NEVER_FRACTIONS: frozenset[Any] = frozenset(
     {int, bool, type(None), datetime.datetime, datetime.date, datetime.time, datetime.timedelta, uuid.UUID}
 )
-"""The classes without a value like ``5.0`` that is no int."""
+"""The classes without values like ``5.0``."""
 
 
 class TextError(ValueError):
-    """A text is not of its type. The message has the expected type and the text."""
+    """A text does not have its type. The message has the expected type and the text."""
 
 
 def text_kind(node: Node) -> TextKind:
-    """Return how a value is written as text: plain, repeated, or as one JSON value."""
+    """Return the form of a value as text: plain, repeated, or one JSON value."""
     if _scalar(node):
         return "scalar"
     listed = _listed(node)
@@ -234,7 +234,7 @@ def _one_of(wires: list[Any], whole: Read, is_alone: bool) -> Read:
 
 
 def _takes_fractions(member: Node) -> bool:
-    """Whether a number with a fraction may be for a member that is no int."""
+    """Whether a member other than int may take a number with a fraction."""
     wires = wire_values(member)
     if wires:
         return any(isinstance(wire, float) or (isinstance(wire, str) and _NUMBER.fullmatch(wire)) for wire in wires)

@@ -107,7 +107,7 @@ class TypeAdapter:
 
     @functools.cached_property
     def to_output(self) -> Callable[[Any], Any]:
-        """Makes the output struct of a value; raises `ValidationError` when it is not of the declared type."""
+        """Makes the output struct of a value; raises `ValidationError` if the value does not have the declared type."""
         convert, output_type = msgspec.convert, self.output_type
         finds_seconds = offset_finder(self.node, self._output_structs.structs)
 
@@ -120,7 +120,7 @@ class TypeAdapter:
         return to_output
 
     def to_builtins(self, value: Any) -> Any:
-        """Return the JSON values of `value`; raises `ValidationError` when it is not of the declared type."""
+        """Return the JSON values of `value`; raises `ValidationError` if it does not have the declared type."""
         builtins = msgspec.to_builtins(self.to_output(value), str_keys=True)
         return _listed(builtins) if self._tuples else builtins
 
@@ -233,7 +233,7 @@ class SkippedChecks(msgspec.Struct, frozen=True):
         )
 
     def needs_checks(self, data: bytes) -> bool:
-        """Return whether a text may hold something that only an adapter with all checks refuses."""
+        """Return whether a text may have a value that only an adapter with all checks refuses."""
         return (self.has_decimals and _maybe_not_finite(data)) or (self.has_any and is_deep(data))
 
 
@@ -261,12 +261,12 @@ def _same(value: Any) -> Any:
 
 
 def box_of(tp: Any) -> Any:
-    """Return a Struct around `tp`: msgspec remembers what it made of a Struct, and of nothing else."""
+    """Return a Struct around `tp`, because msgspec caches its work only for Structs."""
     return msgspec.defstruct("Box", [("v", tp)], array_like=True, gc=False)
 
 
 def _convertible(tp: Any) -> bool:
-    """Whether msgspec understands the declared type, whatever its parts."""
+    """Whether msgspec understands the declared type itself, apart from its parts."""
     try:
         msgspec.json.Decoder(tp)
     except (TypeError, NameError, AttributeError, NotImplementedError, ValueError, RecursionError):

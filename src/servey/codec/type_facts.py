@@ -60,17 +60,17 @@ def is_int64(value: Any) -> bool:
 
 
 def size_of(tp: Any) -> int:
-    """Return how many types a type is made of, itself included."""
+    """Return the number of types in a type, including itself."""
     return 1 + sum(map(size_of, typing.get_args(tp)))
 
 
 def shown_type(tp: Any) -> str:
-    """Return a type as a user writes it."""
+    """Return the source text of a type."""
     return tp.__name__ if isinstance(tp, type) and not typing.get_args(tp) else str(tp).replace("typing.", "")
 
 
 def is_custom_to_msgspec(cls: type) -> bool:
-    """Whether msgspec sees the class as one it does not know, and so hands over to the hook."""
+    """Whether msgspec does not know the class, and so calls the hook."""
     try:
         return isinstance(msgspec.inspect.type_info(cls), msgspec.inspect.CustomType) and cls is not object
     except (TypeError, NameError):

@@ -60,14 +60,14 @@ class TypeReader:
     """Reads the types of one declaration: of a result, or of an action's parameters.
 
     Args:
-        label: What has the types, for errors: ``the result of say_hello``.
+        label: The name of the declaration, for errors: ``the result of say_hello``.
         where: The place in the user's source, for errors.
         engines: The plugins' engines, asked before servey's.
-        otherwise: Another use of a class that is no data type, added to the fix.
+        otherwise: Another use of a class that is not a data type, added to the fix.
         side: The direction that every type has to support; None for no check.
 
     Attributes:
-        unreadable: Why the types cannot be read, where they are only written.
+        unreadable: Why the types cannot be read, if they are only written.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class TypeReader:
         """Return the node of an annotation; `env` has the values of its type variables.
 
         Raises:
-            DefinitionError: Some part of the type cannot be served.
+            DefinitionError: A part of the type cannot be served.
         """
         tp = self._bound(tp, at, env)
         if isinstance(tp, (str, typing.ForwardRef)):
@@ -227,7 +227,7 @@ class TypeReader:
         return msgspec.structs.replace(node, type=tp, description=description or node.description, extra=extra)
 
     def _around(self, node: Node, annotated: Any, at: str) -> Node:
-        """Return an engine's node with the annotated type, if servey knows it and their JSON is alike."""
+        """Return an engine's node with the annotated type, if servey knows the type and both have the same JSON."""
         try:
             inner = self.node(annotated, at)
         except DefinitionError:

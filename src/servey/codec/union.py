@@ -1,4 +1,4 @@
-"""Unions whose members have to be tried, because msgspec refuses them or would read them in another order."""
+"""Unions whose members must be tried, because msgspec refuses them or would read them in another order."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ class Chosen(dict[str, Any]):
 
 
 class Union:
-    """Reads and writes a union whose members have to be tried.
+    """Reads and writes a union whose members must be tried.
 
-    It reads a value as the first member that accepts it, in declared order, str last, which would accept every date.
-    It writes a value as the member of its class.
+    It reads a value as the first member that accepts it, in declared order, with str last, because str accepts every
+    date. It writes a value as the member of its class.
     """
 
     def __init__(self, compiler: Compiler, node: Node) -> None:
@@ -87,7 +87,7 @@ class Union:
         return sorted(flat(self.node), key=rank)
 
     def _fits(self, member: Node, row: Any) -> bool:
-        """Whether a dict has the keys of a class, and its tag if it has one at all."""
+        """Whether a dict has the keys of a class, and its tag if the class has one."""
         if member.kind != "object" or not self._has_names_of(member, row):
             return False
         return member.tag is None or member.is_tagged_in(row)
@@ -205,7 +205,7 @@ def _taken(member: Node) -> frozenset[Any]:
 
 
 def member_names(node: Node) -> tuple[set[str], set[str]]:
-    """Return the names that an object of a class may have in JSON, and those of the members that it has to have."""
+    """Return the names that an object of a class may have in JSON, and those of its required members."""
     tag = [] if node.tag is None else [node.tag[0]]
     return {*tag, *(field.wire for field in node.fields)}, {field.wire for field in node.fields if field.required}
 
