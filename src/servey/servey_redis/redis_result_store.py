@@ -19,6 +19,7 @@ import logging
 import os
 import time
 from collections.abc import Awaitable
+from concurrent.futures import wait
 from typing import Any, Literal, TypeVar
 
 import msgspec
@@ -160,8 +161,7 @@ class RedisResultStore:
         try:
             asyncio.get_running_loop()
         except RuntimeError:
-            if not self._circuit.allows_request() or not asyncio.run(self._settle_once()):
-                self._settle_elsewhere()
+            self._settle_from_thread()
         else:
             self._settle_later()
 
@@ -192,14 +192,24 @@ class RedisResultStore:
         if own.settling is None or own.settling.done():
             own.settling = asyncio.create_task(self._settle_all())
 
-    def _settle_elsewhere(self) -> None:
-        """Start such a task in another event loop."""
-        for loop in list(self._clients):
-            try:
-                loop.call_soon_threadsafe(self._settle_later)
-            except RuntimeError:  # it is closed
-                continue
+    def _settle_from_thread(self) -> None:
+        """Send pending invalidations from a thread without an event loop, and wait for the server's confirmation.
+
+        An event loop of this store sends them, and repeats them later. Without one, they are sent once.
+        """
+        loop = next((loop for loop in list(self._clients) if loop.is_running()), None)
+        if loop is None:
+            asyncio.run(self._settle_once())
             return
+        sending = self._settle_or_later()
+        try:
+            wait((asyncio.run_coroutine_threadsafe(sending, loop),), self._timeout)
+        except RuntimeError:  # the loop was closed meanwhile
+            sending.close()
+
+    async def _settle_or_later(self) -> None:
+        if not self._circuit.allows_request() or not await self._settle():
+            self._settle_later()
 
     async def _settle_all(self) -> None:
         while self.pending:
@@ -222,13 +232,13 @@ class RedisResultStore:
         self.pending.remove(waiting)
         return True
 
-    async def _settle_once(self) -> bool:
+    async def _settle_once(self) -> None:
         """Do the same as `_settle` in an event loop that ends then."""
-        done = await self._settle()
+        if self._circuit.allows_request():
+            await self._settle()
         own = self._clients.pop(asyncio.get_running_loop(), None)
         if own is not None:
             await own.redis.aclose()
-        return done
 
     # --- the server ---------------------------------------------------------------------------------------------------
 
