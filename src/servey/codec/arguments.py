@@ -10,7 +10,7 @@ import msgspec
 from msgspec import UNSET
 
 from servey.codec.defaults import fresh
-from servey.codec.engine import Engine, SchemaMode
+from servey.codec.engine import Engine
 from servey.codec.node import MISSING, Field, Node, Parameter
 from servey.codec.node_codec import REFUSALS, NodeCodec, parsed, parsed_again
 from servey.codec.problems import PROBLEM_LIMIT, ResultError, step, unknown
@@ -38,6 +38,8 @@ class ArgumentsCodec(NodeCodec[Any]):
         >>> codec.decode_json(b'{"name": "you"}').name
         'you'
     """
+
+    _mode = "input"
 
     def __init__(
         self,
@@ -92,10 +94,6 @@ class ArgumentsCodec(NodeCodec[Any]):
             # None is the default, so "null" need not be None
             self._scalars[name] = read = reader(node, says_null=parameter.default is not None)
             self._readers[name] = single_reader(read)
-
-    def classes(self) -> tuple[type, ...]:
-        """Return all classes in the parameters' types, in order."""
-        return self._classes
 
     def text_kind(self, name: str) -> TextKind:
         """Return how a parameter is written as text: plain, repeated, or as one JSON value."""
@@ -164,14 +162,6 @@ class ArgumentsCodec(NodeCodec[Any]):
             except TypeError:  # something is missing
                 pass
         return self.decode(found)
-
-    def json_schema(self, mode: SchemaMode = "input") -> dict[str, Any]:
-        """Return the JSON schema (2020-12) of the arguments as one object, as they are sent or as they are written."""
-        from servey.codec.schema import DIALECT, SchemaWriter  # for documentation only
-
-        writer = SchemaWriter(mode)
-        schema = {"$schema": DIALECT, **writer.object(self.root.fields)}
-        return {**schema, "$defs": writer.definitions} if writer.definitions else schema
 
     def encode_json(self, value: Any, *, is_sorted: bool = False) -> bytes:
         """Return the JSON object from which `decode_json` reads equal arguments.

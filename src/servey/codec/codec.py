@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from servey.codec.engine import Engine, SchemaMode
+from servey.codec.engine import Engine
 from servey.codec.node import Node, T
 from servey.codec.node_codec import REFUSED, NodeCodec
 from servey.codec.type_adapter import Compiler
@@ -49,10 +49,6 @@ class Codec(NodeCodec[T]):
         except (TypeError, ValueError) as error:
             raise DefinitionError(f"{label}: {shown_type(tp)}: {error}", where=where, fix="use another type") from error
 
-    def classes(self) -> tuple[type, ...]:
-        """Return the classes in the type, in the order of reading, for finding nested actions."""
-        return self._classes
-
     def check(self, value: T) -> T:
         """Return a value itself, if `encode_json` would write it; raise a `ResultError` if not.
 
@@ -67,14 +63,6 @@ class Codec(NodeCodec[T]):
             return checked
         self._projected(checked, lazy=True)
         return checked
-
-    def json_schema(self, mode: SchemaMode = "output") -> dict[str, Any]:
-        """Return the JSON schema (2020-12) of the type as input or output, with its classes in ``$defs``."""
-        from servey.codec.schema import DIALECT, SchemaWriter  # for documents only
-
-        writer = SchemaWriter(mode)
-        schema = {"$schema": DIALECT, **writer.of(self.root)}
-        return {**schema, "$defs": writer.definitions} if writer.definitions else schema
 
     def _unrolled(self, value: Any) -> Any:
         """Return a list of the items of an iterator if the type is a list, and any other value itself."""

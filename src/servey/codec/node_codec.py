@@ -12,6 +12,7 @@ from typing import Any, Generic
 
 import msgspec
 
+from servey.codec.engine import SchemaMode
 from servey.codec.node import Node, T
 from servey.codec.numbers import parse
 from servey.codec.problems import CustomTypeError, ResultError, first_problem
@@ -36,6 +37,8 @@ _encode_sorted = msgspec.json.Encoder(order="deterministic").encode
 class NodeCodec(Generic[T]):
     """Reads and writes the values of one node. The label says what they are, for errors."""
 
+    _mode: SchemaMode = "output"
+    _classes: tuple[type, ...] = ()
     unreadable: DefinitionError | None = None
     """Why servey cannot read the type, only write it; None if it can read it."""
 
@@ -48,6 +51,23 @@ class NodeCodec(Generic[T]):
         self._text_adapter: TypeAdapter = compiler.adapter(root, self._skipped.skips_checks)
         is_simple = root.kind == "leaf" and not root.constraints and root.cls in _IDENTICAL
         self._identical: type | None = root.cls if is_simple else None
+
+    def classes(self) -> tuple[type, ...]:
+        """Return the classes in the type, in the order of reading, for finding nested actions."""
+        return self._classes
+
+    def json_schema(self, mode: SchemaMode | None = None) -> dict[str, Any]:
+        """Return the JSON schema (2020-12) of the type as input or output, with its classes in ``$defs``.
+
+        Without a mode, it is that of results for a `Codec`, and of input for an `ArgumentsCodec`.
+        """
+        from servey.codec.schema import DIALECT, SchemaWriter  # for documents only
+
+        writer = SchemaWriter(mode or self._mode)
+        is_arguments = self.root.flavor == "arguments"
+        schema = writer.object(self.root.fields) if is_arguments else writer.of(self.root)
+        definitions = {"$defs": writer.definitions} if writer.definitions else {}
+        return {"$schema": DIALECT, **schema, **definitions}
 
     @functools.cached_property
     def _decoder(self) -> Any:

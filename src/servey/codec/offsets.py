@@ -74,41 +74,34 @@ class _Source(NodeVisitor[list[str]]):
         return self.visit(node, value, depth)
 
     def visit_other(self, node: Node, value: str, depth: int) -> list[str]:
-        """Look at nothing: the output struct of what an engine knows is JSON already."""
-        return []
+        return []  # the output struct of what an engine knows is JSON already
 
     def visit_leaf(self, node: Node, value: str, depth: int) -> list[str]:
-        """Look at a datetime or a time."""
         if node.cls not in _MOMENTS:
             return []
         return [f"if {value}.tzinfo is not UTC and has_seconds({value}): return True"]
 
     def visit_union(self, node: Node, value: str, depth: int) -> list[str]:
-        """Look at a value by its class."""
         if needs_trials(node):
             return []
         members = [(self._class_of(member), self._body(member, value, depth + 1)) for member in node.items]
         return [line for cls, body in members for line in _under(f"if isinstance({value}, {cls}):", body)]
 
     def visit_list(self, node: Node, value: str, depth: int) -> list[str]:
-        """Look at each member."""
         part = self._new()
         return _under(f"for {part} in {value}:", self._body(node.items[0], part, depth + 1))
 
     def visit_dict(self, node: Node, value: str, depth: int) -> list[str]:
-        """Look at each key and value."""
         (keys, items), key, part = node.items, self._new(), self._new()
         inner = [*self._body(keys, key, depth + 1), *self._body(items, part, depth + 1)]
         return _under(f"for {key}, {part} in {value}.items():", inner)
 
     def visit_tuple(self, node: Node, value: str, depth: int) -> list[str]:
-        """Look at each place."""
         part = self._new()
         parts = [(f"{value}[{index}]", self._body(item, part, depth)) for index, item in enumerate(node.items)]
         return [line for place, body in parts if body for line in (f"{part} = {place}", *body)]
 
     def visit_object(self, node: Node, value: str, depth: int) -> list[str]:
-        """Look at each member."""
         part = self._new()
         lines: list[str] = []
         for field in node.fields:

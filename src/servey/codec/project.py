@@ -36,11 +36,11 @@ class Projector(ProblemVisitor):
         return self._written(self.run(self.compiler.encode(node), value, at), at)
 
     def _written(self, wire: Any, at: str) -> Any:
-        """Return the JSON values of an engine, if JSON can have them."""
+        """Return JSON values, if a text can have them: no lone surrogate, no int of more than 4,300 digits."""
         try:
             if wire is not BAD:
                 msgspec.json.encode(wire)
-        except (TypeError, ValueError, OverflowError, RecursionError) as error:  # as for a lone surrogate
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
             return self.add(Problem(at, f"cannot be written: {error}"))
         return wire
 
@@ -53,22 +53,14 @@ class Projector(ProblemVisitor):
             value = value if self.compiler.writes_input else localized(value)
         try:
             value = exact_offset(value)
-        except ValueError as error:
-            return self.add(Problem(at, f"cannot be written: {error}"))
-        if needs_check(node) or is_decimal(node):
-            value = self.run(checking(self.compiler.output_structs(skips_checks=False), node), value, at)
-            return value if value is BAD else msgspec.to_builtins(value)
-        try:
-            wire = self.compiler.adapter(node).to_builtins(value)
-            if isinstance(wire, str):
-                wire.encode()
+            if needs_check(node) or is_decimal(node):
+                value = self.run(checking(self.compiler.output_structs(skips_checks=False), node), value, at)
+                return value if value is BAD else msgspec.to_builtins(value)
+            return self._written(self.compiler.adapter(node).to_builtins(value), at)
         except msgspec.ValidationError as error:
             return self.add(Problem(at, refusal(node, str(error), value)))
         except (TypeError, ValueError, OverflowError) as error:
             return self.add(Problem(at, f"cannot be written: {error}"))
-        if type(wire) is int and abs(wire) >= 10**4300:
-            return self.add(Problem(at, "an int of more than 4300 digits"))
-        return wire
 
     def visit_list(self, node: Node, value: Any, at: str) -> Any:
         """Write an array of members of one type."""

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from servey.codec.jsonable import to_jsonable
 from servey.codec.patterns import base64_keywords, portable
 from servey.codec.problems import step
-from servey.codec.references import changed
+from servey.codec.references import rebuilt
 from servey.docstring.documentation import Documentation
 from servey.errors import DefinitionError, InvalidError, Problem
 
@@ -73,41 +73,36 @@ def parts(schema: Any, config: dict[str, Any], written: bool = False, at: str = 
 
 def check_parts(name: str, nodes: Sequence[Part], mode: SchemaMode) -> None:
     """Raise a `DefinitionError` for parts of the type `name` that pydantic accepts and that cannot be served."""
+    for at, why, fix in _faults(nodes, mode):
+        raise DefinitionError(f"{name}{at}: {why}", fix=fix)
+
+
+def _faults(nodes: Sequence[Part], mode: SchemaMode) -> Iterator[tuple[str, str, str]]:
+    """Yield the place, the reason and the fix of each such part."""
     items = {id(part.node.get(key)) for part in nodes for key in ("items_schema", "values_schema")}
     for node, own, written, at in nodes:
         if node["type"] == "bytes" and not written and own.get("val_json_bytes") != "base64":
-            raise DefinitionError(
-                f"{name}{at}: pydantic would read bytes as UTF-8, but servey's bytes are base64",
-                fix="model_config = ConfigDict(val_json_bytes='base64', ser_json_bytes='base64')",
-            )
+            fix = "model_config = ConfigDict(val_json_bytes='base64', ser_json_bytes='base64')"
+            yield at, "pydantic would read bytes as UTF-8, but servey's bytes are base64", fix
         if node["type"] == "generator":
-            raise DefinitionError(
-                f"{name}{at}: pydantic checks the items of an Iterable only while they are iterated, which works once",
-                fix="use a list",
-            )
+            yield at, "pydantic checks the items of an Iterable only while they are iterated, once", "use a list"
         if mode == "output":
             continue
         for member, field in _fields(node):
-            _check_alias(f"{name}{at}.{member}", member, field.get("validation_alias"), own)
+            yield from _alias_faults(f"{at}.{member}", member, field.get("validation_alias"), own)
         if node.get("on_error") == "omit" and id(node) not in items:
-            raise DefinitionError(
-                f"{name}{at}: on_error='omit' works only for items of a list", fix="use it in a list of a model"
-            )
+            yield at, "on_error='omit' works only for items of a list", "use it in a list of a model"
         if node["type"] == "function-plain" and node["function"]["function"].__name__ == "import_string":
-            raise DefinitionError(
-                f"{name}{at}: an ImportString imports whatever module its caller names", fix="use an Enum or a Literal"
-            )
+            yield at, "an ImportString imports whatever module its caller names", "use an Enum or a Literal"
 
 
-def _check_alias(place: str, name: str, alias: Any, config: dict[str, Any]) -> None:
-    """Raise a `DefinitionError` for an alias by which no schema can describe a member."""
+def _alias_faults(at: str, name: str, alias: Any, config: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Yield a fault for an alias by which no schema can describe a member."""
     if alias is not None and config.get("validate_by_alias") is False:
-        raise DefinitionError(f"{place}: it has an alias, and validate_by_alias=False", fix="use serialization_alias")
+        yield at, "it has an alias, and validate_by_alias=False", "use serialization_alias"
     if not read_names(name, alias):
-        raise DefinitionError(
-            f"{place}: an AliasPath reads from inside of another member, which no schema says",
-            fix="declare the members as they are in JSON, and add a property",
-        )
+        why = "an AliasPath reads from inside of another member, which no schema says"
+        yield at, why, "declare the members as they are in JSON, and add a property"
 
 
 def read_names(name: str, alias: Any) -> list[str]:
@@ -215,20 +210,10 @@ class CoreSchema:
 
 def closed(schema: Any, mode: SchemaMode) -> Any:
     """Return a schema of pydantic's with closed objects: `extra="forbid"` refuses other members."""
-    if isinstance(schema, list):
-        return [closed(item, mode) for item in typing.cast("list[Any]", schema)]
-    if not isinstance(schema, dict):
-        return schema
-    found: dict[str, Any] = {
-        key: changed(key, value, lambda part: closed(part, mode))
-        for key, value in typing.cast("dict[str, Any]", schema).items()
-    }
-    _describe(found)
-    _write_as_servey(found, mode)
-    return found
+    return rebuilt(schema, lambda part: _described(_written_as_servey(part, mode)))
 
 
-def _write_as_servey(found: dict[str, Any], mode: SchemaMode) -> None:
+def _written_as_servey(found: dict[str, Any], mode: SchemaMode) -> dict[str, Any]:
     if not portable(found.get("pattern", "")):
         del found["pattern"]
     if found.get("format") == "base64url":  # read with or without padding, and written as all bytes are
@@ -242,18 +227,20 @@ def _write_as_servey(found: dict[str, Any], mode: SchemaMode) -> None:
         if mode == "input":  # extra="allow" is not followed
             found["additionalProperties"] = False
         found.setdefault("additionalProperties", False)
+    return found
 
 
-def _describe(schema: dict[str, Any]) -> None:
+def _described(schema: dict[str, Any]) -> dict[str, Any]:
     """Describe a schema, and the members of a class, by what pydantic has taken from a docstring or a field."""
     if "description" not in schema:
-        return
+        return schema
     documentation = Documentation.of(schema["description"])
     schema["description"] = documentation.prose
     for name, text in documentation.parameters.items():
         member = schema.get("properties", {}).get(name)
         if text and isinstance(member, dict):
             typing.cast("dict[str, Any]", member).setdefault("description", text)
+    return schema
 
 
 @functools.cache

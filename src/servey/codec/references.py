@@ -21,7 +21,7 @@ def references(schema: Any) -> list[str]:
         found.append(reference)
         return reference
 
-    _renamed(schema, note)
+    rebuilt(schema, lambda part: _renamed(part, note))
     return found
 
 
@@ -30,30 +30,29 @@ def replaced(value: Any, names: Mapping[str, str]) -> Any:
 
     An example that looks like a reference stays unchanged.
     """
-    return _renamed(value, lambda reference: names.get(reference, reference))
+    return rebuilt(value, lambda part: _renamed(part, lambda reference: names.get(reference, reference)))
 
 
-def _renamed(value: Any, rename: Callable[[str], str]) -> Any:
+def _renamed(schema: dict[str, Any], rename: Callable[[str], str]) -> dict[str, Any]:
+    if isinstance(schema.get("$ref"), str):
+        schema["$ref"] = rename(schema["$ref"])
+    if isinstance(schema.get("discriminator"), dict):
+        mapping: dict[str, str] = schema["discriminator"].get("mapping", {})
+        mapping.update({tag: rename(name) for tag, name in mapping.items()})
+    return schema
+
+
+def rebuilt(value: Any, change: Callable[[dict[str, Any]], Any]) -> Any:
+    """Return a copy of a schema, or of a document, with what `change` returns for a copy of each schema in it."""
     if isinstance(value, list):
-        return [_renamed(item, rename) for item in typing.cast("list[Any]", value)]
+        return [rebuilt(item, change) for item in typing.cast("list[Any]", value)]
     if not isinstance(value, dict):
         return value
-    return {key: _member(key, item, rename) for key, item in typing.cast("dict[str, Any]", value).items()}
-
-
-def _member(key: str, value: Any, rename: Callable[[str], str]) -> Any:
-    if key == "$ref" and isinstance(value, str):
-        return rename(value)
-    if key == "discriminator" and isinstance(value, dict) and "mapping" in value:
-        members = typing.cast("dict[str, Any]", value)
-        return {**members, "mapping": {tag: rename(reference) for tag, reference in members["mapping"].items()}}
-    return changed(key, value, lambda part: _renamed(part, rename))
-
-
-def changed(key: str, value: Any, change: Callable[[Any], Any]) -> Any:
-    """Return the value of a keyword, after a change of the schemas in it."""
-    if key in VALUES:
-        return value
-    if key in NAMED and isinstance(value, dict):
-        return {name: change(part) for name, part in typing.cast("dict[str, Any]", value).items()}
-    return change(value)
+    found: dict[str, Any] = {}
+    for key, item in typing.cast("dict[str, Any]", value).items():
+        if key in NAMED and isinstance(item, dict):
+            named = typing.cast("dict[str, Any]", item)
+            found[key] = {name: rebuilt(part, change) for name, part in named.items()}
+        else:
+            found[key] = item if key in VALUES else rebuilt(item, change)
+    return change(found)

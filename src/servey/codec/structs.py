@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import datetime
 import decimal
+import functools
 import math
 import re
 import threading
@@ -74,16 +75,14 @@ def keep(_tp: Any, value: Any) -> Any:
 
 def reachable(node: Node) -> Iterator[Node]:
     """Yield every node of the tree once."""
-    seen: set[object] = set()
+    seen: set[Node] = set()
     todo = [node]
     while todo:
         current = todo.pop()
-        if id(current) in seen:
-            continue
-        seen.add(id(current))
-        yield current
-        todo += current.items
-        todo += [field.node for field in current.fields]
+        if current not in seen:
+            seen.add(current)
+            yield current
+            todo += [*current.items, *(field.node for field in current.fields)]
 
 
 def is_built(node: Node) -> bool:
@@ -187,7 +186,7 @@ class Structs(NodeVisitor[Any]):
         self.skips_checks = skips_checks
         self.allows_naive = allows_naive
         self.structs: dict[object, Any] = {}
-        self._markers: dict[int, tuple[Node, type]] = {}
+        self._markers: dict[Node, type] = {}
 
     def of(self, node: Node) -> Any:
         """Return the type that msgspec decodes, or converts, instead of the node's."""
@@ -198,14 +197,11 @@ class Structs(NodeVisitor[Any]):
         if node.kind == "any" and self.side == "in" and self.skips_checks:
             return Any
         if node.kind in ("custom", "any") or needs_trials(node):
-            return self._marker(node, self.run(node))
-        if self._is_checked(node):
-            return self._marker(node, checking(self, node))
-        return self._limited(node, node.constraints)
-
-    def _is_checked(self, node: Node) -> bool:
+            return self._marker(node, self.run)
         is_time = node.cls is datetime.time and self.side == "in"
-        return needs_check(node) or is_time or (not self.skips_checks and is_decimal(node))
+        if is_time or needs_check(node) or (is_decimal(node) and not self.skips_checks):
+            return self._marker(node, functools.partial(checking, self))
+        return self._limited(node, node.constraints)
 
     def bare(self, node: Node) -> Any:
         """Return the type of a node without its constraints, which are checked in Python."""
@@ -220,10 +216,10 @@ class Structs(NodeVisitor[Any]):
             return self.of(keys)
         return Annotated[int, Meta(**_narrowed(keys.constraints, -_INT64, _INT64 - 1))]
 
-    def _marker(self, node: Node, run: Callable[[Any], Any]) -> Any:
-        if id(node) not in self._markers:
-            self._markers[id(node)] = (node, marker(run, getattr(node.cls, "__name__", "custom")))
-        return self._markers[id(node)][1]
+    def _marker(self, node: Node, run: Callable[[Node], Callable[[Any], Any]]) -> Any:
+        if node not in self._markers:
+            self._markers[node] = marker(run(node), getattr(node.cls, "__name__", "custom"))
+        return self._markers[node]
 
     def _limited(self, node: Node, constraints: Constraints) -> Any:
         limits = dict(constraints.items())

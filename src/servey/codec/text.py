@@ -23,8 +23,6 @@ from servey.codec.union import ordered
 TextKind = Literal["scalar", "list", "json"]
 Read = Callable[[str], Any]
 
-_INT = re.compile(r"-?[0-9]{1,4300}")
-_WHOLE = re.compile(r"(-?[0-9]{1,4300})(?:\.0+)?")
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 _NEVER_FRACTIONS: frozenset[Any] = frozenset(
     {int, bool, type(None), datetime.datetime, datetime.date, datetime.time, datetime.timedelta, uuid.UUID}
@@ -139,25 +137,24 @@ def _json(text: str) -> Any:
         raise TextError(f"expected a JSON value, got {shown(text)}") from None
 
 
-def _bool(text: str) -> bool:
-    lowered = text.lower()
-    if lowered not in ("true", "false"):
-        raise TextError(f"expected true or false, got {shown(text)}")
-    return lowered == "true"
+def _matching(pattern: str, make: Callable[[str], Any], expected: str) -> Read:
+    """Return the function that reads a text which matches a pattern, or its group."""
+    match = re.compile(pattern).fullmatch
+
+    def read(text: str) -> Any:
+        found = match(text)
+        if found is None:
+            raise TextError(f"expected {expected}, got {shown(text)}")
+        return make(found[found.lastindex or 0])
+
+    return read
 
 
-def _int(text: str) -> int:
-    if not _INT.fullmatch(text):
-        raise TextError(f"expected int, got {shown(text)}")
-    return int(text)
-
-
-def _whole(text: str) -> int:
-    """Read an int as JSON does, if no other member accepts ``5.0``."""
-    found = _WHOLE.fullmatch(text)
-    if found is None:
-        raise TextError(f"expected int, got {shown(text)}")
-    return int(found[1])
+_null = _matching("null", lambda _: None, "null")
+_bool = _matching("(?ai)true|false", lambda text: text.lower() == "true", "true or false")
+_int = _matching("-?[0-9]{1,4300}", int, "int")
+_whole = _matching(r"(-?[0-9]{1,4300})(?:\.0+)?", int, "int")
+"""Reads an int as JSON does, if no other member accepts ``5.0``."""
 
 
 def _float(text: str) -> float:
@@ -170,11 +167,6 @@ def _number(text: str) -> Any:
     """Read a number as JSON does: a number without a fraction may be for an int of the union."""
     _float(text)
     return parse(text)
-
-
-def _null(text: str) -> None:
-    if text != "null":
-        raise TextError(f"expected null, got {shown(text)}")
 
 
 _READERS: dict[Any, Read] = {str: _str, bool: _bool, int: _whole, float: _float, type(None): _null}

@@ -6,12 +6,11 @@ Without samples, tools generate values from patterns, such as a price with sixty
 from __future__ import annotations
 
 import re
-import typing
 from decimal import Decimal
 from typing import Any
 
 from servey.codec.patterns import DURATION, TIME
-from servey.codec.references import VALUES, changed
+from servey.codec.references import VALUES, rebuilt
 
 _DECIMALS = ("1.50", "0.50", "10", "0", "-1.50", "100", "1000", "0.01")
 _FIXED = {TIME: "09:30:00", DURATION: "PT1H30M"}
@@ -19,15 +18,13 @@ _FIXED = {TIME: "09:30:00", DURATION: "PT1H30M"}
 
 def with_samples(value: Any) -> Any:
     """Return a copy of a document in which every decimal, time and duration has an example."""
-    if isinstance(value, list):
-        return [with_samples(item) for item in typing.cast("list[Any]", value)]
-    if not isinstance(value, dict):
-        return value
-    members = typing.cast("dict[str, Any]", value)
-    found: dict[str, Any] = {key: changed(key, item, with_samples) for key, item in members.items()}
-    if not VALUES & members.keys() and (sample := _sample(members)):
-        found["examples"] = [sample]
-    return found
+    return rebuilt(value, _with_sample)
+
+
+def _with_sample(schema: dict[str, Any]) -> dict[str, Any]:
+    if not VALUES & schema.keys() and (sample := _sample(schema)):
+        schema["examples"] = [sample]
+    return schema
 
 
 def _sample(schema: dict[str, Any]) -> str:
