@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -74,10 +75,20 @@ def modules(source: Path) -> dict[str, Path]:
     return found
 
 
+@cache
+def parsed(text: str) -> ast.Module:
+    return ast.parse(text)
+
+
+def name_of(node: ast.AST) -> str:
+    """The last name of ``a`` or ``a.b``; empty of anything else."""
+    return node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
+
+
 def imports(module: str, path: Path, known: dict[str, Path]) -> Iterator[tuple[int, str]]:
     """Yield (line, imported module of servey) for each import anywhere in a file."""
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), str(path))):
+    for node in ast.walk(parsed(path.read_text(encoding="utf-8"))):
         names: list[str] = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
@@ -86,7 +97,7 @@ def imports(module: str, path: Path, known: dict[str, Path]) -> Iterator[tuple[i
             base = ".".join([*base, *filter(None, [node.module])])
             # what is imported may be a module or a name of one
             names = [full if (full := f"{base}.{alias.name}") in known else base for alias in node.names]
-        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module") and node.args:
+        elif isinstance(node, ast.Call) and name_of(node.func).endswith("import_module") and node.args:
             if isinstance(node.args[0], ast.Constant):
                 names = [str(node.args[0].value)]
         elif module == "servey.builtin" and isinstance(node, ast.Constant) and isinstance(node.value, str):
@@ -134,8 +145,8 @@ def environment_reads(source: Path) -> list[str]:
     for module, path in modules(source).items():
         if module == "servey.settings":
             continue
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), str(path))):
-            read = isinstance(node, ast.Attribute) and node.attr in names and ast.unparse(node.value) == "os"
+        for node in ast.walk(parsed(path.read_text(encoding="utf-8"))):
+            read = isinstance(node, ast.Attribute) and node.attr in names and name_of(node.value) == "os"
             if isinstance(node, ast.ImportFrom) and node.module == "os":
                 read = any(alias.name in names for alias in node.names)
             if read:
@@ -261,7 +272,7 @@ def imports_at_run_time(source: Path) -> dict[str, set[str]]:
     known = modules(source)
     edges: dict[str, set[str]] = {}
     for module, path in known.items():
-        annotating = annotation_lines(ast.parse(path.read_text(encoding="utf-8"), str(path)))
+        annotating = annotation_lines(parsed(path.read_text(encoding="utf-8")))
         edges[module] = {
             target
             for line, target in imports(module, path, known)
@@ -275,7 +286,7 @@ def annotation_lines(tree: ast.Module) -> set[int]:
     return {
         statement.lineno
         for block in ast.walk(tree)
-        if isinstance(block, ast.If) and "TYPE_CHECKING" in ast.unparse(block.test)
+        if isinstance(block, ast.If) and any(name_of(node) == "TYPE_CHECKING" for node in ast.walk(block.test))
         for statement in block.body
     }
 
