@@ -251,7 +251,7 @@ def test_several_files_saved_at_once_are_one_reload(start: Callable[..., ServerP
 def test_neither_a_call_under_way_nor_a_kept_connection_holds_the_reload_up(
     start: Callable[..., ServerProcess], tmp_path: Path
 ) -> None:
-    server = start(SLOW)
+    server = start(SLOW, SERVEY_SHUTDOWN_TIMEOUT="1000")  # for which a reload does not wait
     with (
         socket.create_connection(("127.0.0.1", server.port)),
         socket.create_connection(("127.0.0.1", server.port)) as asking,
@@ -259,8 +259,7 @@ def test_neither_a_call_under_way_nor_a_kept_connection_holds_the_reload_up(
         asking.sendall(b"GET /actions/sleep HTTP/1.1\r\nHost: localhost\r\n\r\n")
         server.wait_for("it sleeps")
         save(tmp_path / "actions.py", GREET)
-        line = server.wait_for("reloaded in")
-        assert float(line.partition("reloaded in ")[2].split()[0]) < 5
+        server.wait_for("reloaded in")
         assert asking.recv(12) == b"HTTP/1.1 503"
     assert get(server.port).body == '"first"'
 

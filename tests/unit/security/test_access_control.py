@@ -190,7 +190,7 @@ def test_several_let_in_together(control, scopes, expected, wrap):
 def test_synchronous_ones_stay_so_together():
     assert AllOf(A, AnyOf(B, ALLOW_ALL)).check(Authorization("me", frozenset("a"))) is None
     waiting = AllOf(A, Asynchronous(B)).check(Authorization("me", frozenset("ab")))
-    assert asyncio.run(asyncio.wait_for(waiting, 1)) is None
+    assert asyncio.run(asyncio.wait_for(waiting, 60)) is None
 
 
 @pytest.mark.parametrize("outcome", [True, False, 0, ValueError("a defect"), InternalError()])
