@@ -49,8 +49,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         items[:] = in_shares(items, TESTS, count)
 
 
+def pytest_collection() -> None:
+    gc.disable()
+
+
 def pytest_collection_finish() -> None:
-    gc.collect()
+    gc.enable()
     gc.freeze()  # ten thousand tests are a third of a million objects, which no later collection has to visit
 
 
