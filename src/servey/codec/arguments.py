@@ -20,6 +20,8 @@ from servey.codec.type_adapter import Compiler
 from servey.codec.type_reader import TypeReader
 from servey.errors import DefinitionError, InvalidError, MalformedError, Problem
 
+_IN_PATH = "unknown: it is given by the path"
+
 
 class ArgumentsCodec(NodeCodec[Any]):
     """Reads the arguments of one action into a Struct with one attribute per parameter.
@@ -151,7 +153,8 @@ class ArgumentsCodec(NodeCodec[Any]):
                 else:
                     problems.append(Problem(step("", name), "given more than once"))
             elif not ignore_unknown:
-                problems.append(Problem(step("", name), self._unknown(name, extra)))
+                is_in_path = extra and name in extra
+                problems.append(Problem(step("", name), _IN_PATH if is_in_path else unknown(name, self.parameters)))
         if lists:
             self._read_texts(lists, found, problems)
         if problems:
@@ -244,7 +247,7 @@ class ArgumentsCodec(NodeCodec[Any]):
         for name in extra:
             if name in members:
                 del members[name]
-                problems.append(Problem(step("", name), "unknown: it is given by the path"))
+                problems.append(Problem(step("", name), _IN_PATH))
         self._read_texts(extra, members, problems)
         if problems:
             raise self._refusal(members, problems)
@@ -274,32 +277,16 @@ class ArgumentsCodec(NodeCodec[Any]):
             ]
         return InvalidError(errors=problems[:PROBLEM_LIMIT])
 
-    def _unknown(self, name: str, extra: Mapping[str, str] | None) -> str:
-        if extra and name in extra:
-            return "unknown: it is given by the path"
-        return unknown(name, self.parameters)
-
 
 def _field(parameter: Parameter, node: Node) -> Field:
     """Return a parameter as a member of the arguments; raise a `ValueError` for a default that cannot be copied."""
     default = parameter.default
     factory = fresh(default)
     if factory is None and is_built(node) and default is not MISSING and default is not UNSET:
-        factory = functools.partial(_same, default)
-    return Field(
-        parameter.name,
-        parameter.name,
-        node,
-        default is MISSING,
-        default,
-        factory,
-        parameter.description or node.description,
-    )
+        factory = lambda: default  # noqa: E731 - only the Struct of the arguments needs it
+    name, description = parameter.name, parameter.description or node.description
+    return Field(name, name, node, default is MISSING, default, factory, description)
 
 
 def _is_same(value: Any, other: Any) -> bool:
     return value is other or (type(value) is type(other) and bool(value == other))
-
-
-def _same(value: Any) -> Any:
-    return value

@@ -12,7 +12,7 @@ from msgspec import UNSET
 from servey.codec.hash_flooding import collection, is_collected
 from servey.codec.node import Field, Node, NodeVisitor
 from servey.codec.problems import CustomTypeError, below, first_line, step
-from servey.codec.structs import Structs, checking, guarded_run
+from servey.codec.structs import Structs, checking, guarded_run, same
 from servey.errors import Problem
 
 Build = Callable[[Any], Any]
@@ -105,7 +105,7 @@ class Builder(NodeVisitor[Build | None]):
             if type(value) is not dict:
                 return value
             members = typing.cast("dict[Any, Any]", value)
-            built = [_at(part or _same, name, item) for name, item in members.items()]
+            built = [_at(part or same, name, item) for name, item in members.items()]
             if key is None:
                 return dict(zip(members, built, strict=True))
             return collection(node, [_at(key, name, name) for name in members], built)
@@ -119,7 +119,7 @@ class Builder(NodeVisitor[Build | None]):
         found = [self.visit(item) for item in node.items]
         if not any(found):
             return None
-        parts = [part or _same for part in found]
+        parts = [part or same for part in found]
 
         def build(value: Any) -> Any:
             if type(value) is not tuple:
@@ -150,7 +150,3 @@ def _at(part: Build, key: object, value: Any) -> Any:
         return part(value)
     except CustomTypeError as error:
         raise CustomTypeError(below(step("", key), error.errors)) from None
-
-
-def _same(value: Any) -> Any:
-    return value

@@ -52,7 +52,8 @@ def describe_class(reader: TypeReader, node: Node, args: tuple[Any, ...], at: st
 
 
 def _flavor_of(cls: Any) -> Flavor:
-    if typing.is_typeddict(cls) or _is_extension_typeddict(cls):
+    is_extension = type(cls).__name__ == "_TypedDictMeta" and type(cls).__module__ == "typing_extensions"
+    if is_extension or typing.is_typeddict(cls):
         return "typeddict"
     if hasattr(cls, "__dataclass_fields__"):
         return "dataclass"
@@ -256,7 +257,3 @@ def _qualifiers(hint: Any) -> set[Any]:
             break
         hint = arguments[0]
     return found
-
-
-def _is_extension_typeddict(cls: Any) -> bool:
-    return type(cls).__name__ == "_TypedDictMeta" and type(cls).__module__ == "typing_extensions"

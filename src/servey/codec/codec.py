@@ -56,19 +56,15 @@ class Codec(NodeCodec[T]):
         becomes a list if the type is an iterable or a list. The items of an iterator further inside are not checked,
         because they can be read only once.
         """
-        checked: Any = self._unrolled(value)
+        checked: Any = value
+        if isinstance(value, Iterator) and any(node.kind == "list" for node in (self.root, *self.root.members)):
+            checked = list(typing.cast("Iterator[Any]", value))
         with contextlib.suppress(InvalidError, *REFUSED):
             checked = objects_of_rows(self.root, checked)
             self._encoded(checked)  # only the encoder refuses a lone surrogate
             return checked
         self._projected(checked, lazy=True)
         return checked
-
-    def _unrolled(self, value: Any) -> Any:
-        """Return a list of the items of an iterator if the type is a list, and any other value itself."""
-        if isinstance(value, Iterator) and any(node.kind == "list" for node in (self.root, *self.root.members)):
-            return list(typing.cast("Iterator[Any]", value))
-        return value  # pyright: ignore[reportUnknownVariableType]
 
 
 def objects_of_rows(node: Node, value: Any) -> Any:

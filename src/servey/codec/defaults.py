@@ -33,7 +33,9 @@ def fresh(default: Any) -> Callable[[], Any] | None:
         raise ValueError(f"the default {type(default).__name__} cannot be copied for each call: {error}") from error
     if kept is default:  # by its own __deepcopy__
         return lambda: default
-    if type(kept) in (list, set, dict) and all(map(is_unchangeable, _parts(kept))):
+    kind: Any = kept.__class__
+    parts = [*kept, *kept.values()] if kind is dict else kept
+    if kind in (list, set, dict) and all(map(is_unchangeable, parts)):
         return kept.copy
     return lambda: copy.deepcopy(kept)
 
@@ -55,7 +57,3 @@ def is_unchangeable(value: Any) -> bool:
         return False
     # an object without state is a mark: code compares its identity
     return made[1:] == ((cls,), None, None, None)
-
-
-def _parts(value: Any) -> list[Any]:
-    return [*value, *value.values()] if isinstance(value, dict) else list(value)

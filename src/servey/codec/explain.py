@@ -15,9 +15,10 @@ import msgspec
 from servey.codec.builder import read_key
 from servey.codec.hash_flooding import SLOW_KEYS, collection
 from servey.codec.node import MISSING, Node
-from servey.codec.numbers import takes_int, whole_number
+from servey.codec.numbers import whole_number
 from servey.codec.problem_visitor import BAD, ProblemVisitor
 from servey.codec.problems import PROBLEM_LIMIT, CustomTypeError, below, shown, step, unknown
+from servey.codec.scalars import wire_values
 from servey.codec.structs import checking, is_decimal, needs_trials, refusal
 from servey.codec.type_adapter import Compiler
 from servey.errors import Problem
@@ -46,7 +47,7 @@ class Explainer(ProblemVisitor):
         if type(value) is node.cls and node.cls in _SIMPLE and not node.constraints:
             return value
         number = whole_number(value)
-        if number is not None and takes_int(node):
+        if number is not None and (node.cls is int or int in map(type, wire_values(node))):
             self.is_rounded = True
             value = number
         if node.constraints or is_decimal(node):

@@ -91,10 +91,6 @@ def _compound(value: Any) -> Any:
         return sorted(map(to_jsonable, cast("Set[Any]", value)), key=msgspec.json.encode)
     if isinstance(value, (list, tuple, deque)):
         return list(map(to_jsonable, cast("list[Any]", value)))
-    return _written_by_msgspec(value)
-
-
-def _written_by_msgspec(value: Any) -> Any:
     try:
         builtins = msgspec.to_builtins(value, str_keys=True)
     except TypeError:

@@ -15,9 +15,6 @@ from typing import Any
 
 import msgspec
 
-from servey.codec.node import Node
-from servey.codec.scalars import wire_values
-
 EXACT = 2**53 - 1
 """Up to this integer, every integer has its own double."""
 
@@ -110,11 +107,6 @@ def whole_number(value: Any) -> int | None:
     if type(value) is float and value.is_integer() and abs(value) <= EXACT:
         return int(value)
     return None
-
-
-def takes_int(node: Node) -> bool:
-    """Return whether a scalar type has ints among its values."""
-    return node.cls is int or int in map(type, wire_values(node))
 
 
 def is_multiple(value: Any, divisor: Any) -> bool:

@@ -35,7 +35,7 @@ from servey.codec.pydantic_schema import (
     parts,
     schema_generator,
 )
-from servey.codec.rows import is_row, named_members
+from servey.codec.rows import is_row, with_names
 from servey.codec.type_facts import shown_type
 from servey.errors import DefinitionError, InvalidError
 
@@ -92,16 +92,14 @@ def pydantic_type(tp: Any) -> CustomType:
                 return decode(whole, is_again=True)
             raise InvalidError(errors=problems(errors, found, nodes)) from None
 
-    def write(value: Any, is_input: bool) -> Any:
-        if value is None:  # which pydantic writes for any type
-            decode(None)
-        dump = functools.partial(adapter.dump_python, value, by_alias=True, round_trip=is_input)
-        wire = dump(mode="json", warnings="error", fallback=to_jsonable)
-        return wire if same else _merged(dump(warnings=False), wire, is_input or nodes.keeps_naive)
-
     def encode(value: Any, is_input: bool = False) -> Any:
+        made = from_row(value) if is_class else value
+        if made is None:  # which pydantic writes for any type
+            decode(None)
+        dump = functools.partial(adapter.dump_python, made, by_alias=True, round_trip=is_input)
         try:
-            return write(from_row(value) if is_class else value, is_input)
+            wire = dump(mode="json", warnings="error", fallback=to_jsonable)
+            return wire if same else _merged(dump(warnings=False), wire, is_input or nodes.keeps_naive)
         except pydantic_core.PydanticSerializationError as error:
             raise ValueError(_first(error)) from None
 
@@ -110,15 +108,9 @@ def pydantic_type(tp: Any) -> CustomType:
             return value
         if not is_row(value):
             raise ValueError(f"expected {name}, got {shown(value)}")
-        members = named_members(value)
+        row = with_names(value)
         try:
-            return adapter.validate_python(
-                value if members is None else members,
-                from_attributes=True,
-                extra="ignore",
-                by_alias=True,
-                by_name=True,
-            )
+            return adapter.validate_python(row, from_attributes=True, extra="ignore", by_alias=True, by_name=True)
         except pydantic.ValidationError as error:
             raise InvalidError(errors=problems(errors_of(error), value, nodes)) from None
 

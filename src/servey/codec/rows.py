@@ -37,8 +37,7 @@ def member(value: Any, name: str, wire: str) -> Any:
     return ABSENT
 
 
-def named_members(value: Any) -> dict[str, Any] | None:
-    """Return the members of a row that is read by names; None for any other."""
-    if not has_names(value.__class__):
-        return None
-    return {key: value[key] for key in value.keys()}  # noqa: SIM118 - a row has no other iterator
+def with_names(value: Any) -> Any:
+    """Return the members of a row that is read by names as a dict, and any other row itself."""
+    # a row has no other iterator than that of its keys
+    return {key: value[key] for key in value.keys()} if has_names(value.__class__) else value  # noqa: SIM118

@@ -68,6 +68,11 @@ def hook(tp: Any, value: Any) -> Any:
     return tp.run(value)
 
 
+def same(value: Any) -> Any:
+    """Return the value, where an input struct needs no building."""
+    return value
+
+
 def keep(_tp: Any, value: Any) -> Any:
     """The `dec_hook` when real objects are built from an input struct: custom parts are real already."""
     return value

@@ -30,6 +30,7 @@ from servey.codec.structs import (
     needs_check,
     needs_trials,
     reachable,
+    same,
 )
 from servey.codec.union import Union
 
@@ -60,7 +61,7 @@ class TypeAdapter:
     def build(self) -> Build:
         """Makes the user's objects from a decoded input struct; raises `ValidationError` or `CustomTypeError`."""
         if not self.built:
-            return _same
+            return same
         if not self.plain:
             return self._build_in_python
         target = self.node.type
@@ -89,7 +90,7 @@ class TypeAdapter:
     def _build_in_python(self) -> Build:
         from servey.codec.builder import Builder  # for values that msgspec cannot build or refuses to
 
-        return Builder(self._input_structs).visit(self.node) or _same
+        return Builder(self._input_structs).visit(self.node) or same
 
     @functools.cached_property
     def _input_box(self) -> Any:
@@ -226,7 +227,10 @@ class SkippedChecks(msgspec.Struct, frozen=True):
         nodes = list(reachable(root))
         has_decimals = any(map(is_decimal, nodes))
         has_any = any(node.kind == "any" for node in nodes)
-        keeps_digits = any(map(_keeps_digits, nodes))
+        keeps_digits = any(
+            needs_trials(node) or needs_check(node) or (node.custom is not None and node.custom.takes_decimals)
+            for node in nodes
+        )
         skips_checks = (has_decimals or has_any) and not (has_any and keeps_digits)
         return cls(
             skips_checks, digits if keeps_digits else None, skips_checks and has_decimals, skips_checks and has_any
@@ -235,10 +239,6 @@ class SkippedChecks(msgspec.Struct, frozen=True):
     def needs_checks(self, data: bytes) -> bool:
         """Return whether a text may have a value that only an adapter with all checks refuses."""
         return (self.has_decimals and _maybe_not_finite(data)) or (self.has_any and is_deep(data))
-
-
-def _keeps_digits(node: Node) -> bool:
-    return needs_trials(node) or needs_check(node) or (node.custom is not None and node.custom.takes_decimals)
 
 
 def _maybe_not_finite(data: bytes) -> bool:
@@ -254,10 +254,6 @@ def _listed(builtins: Any) -> Any:
     if isinstance(builtins, (list, tuple)):
         return [_listed(item) for item in typing.cast("list[Any]", builtins)]
     return builtins
-
-
-def _same(value: Any) -> Any:
-    return value
 
 
 def box_of(tp: Any) -> Any:
