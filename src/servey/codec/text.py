@@ -139,13 +139,14 @@ def _json(text: str) -> Any:
 
 def _matching(pattern: str, make: Callable[[str], Any], expected: str) -> Read:
     """Return the function that reads a text which matches a pattern, or its group."""
-    match = re.compile(pattern).fullmatch
+    compiled = re.compile(pattern)
+    match, group = compiled.fullmatch, compiled.groups
 
     def read(text: str) -> Any:
         found = match(text)
         if found is None:
             raise TextError(f"expected {expected}, got {shown(text)}")
-        return make(found[found.lastindex or 0])
+        return make(found[group])
 
     return read
 

@@ -46,6 +46,7 @@ class Union:
         self.node = node
         self.custom_type = CustomType(self.decode, self.encode, lambda _mode: {}, takes_decimals=True)
         self._members = ordered(node)
+        self._flat = flat(node)
         self._untagged = [member for member in self._members if member.tag is None]
         self._names = {id(member): member_names(member) for member in self._members if member.kind == "object"}
 
@@ -84,7 +85,7 @@ class Union:
             except TypeError:  # a TypedDict
                 return 2 if is_dict else 4
 
-        return sorted(flat(self.node), key=rank)
+        return sorted(self._flat, key=rank)
 
     def _fits(self, member: Node, row: Any) -> bool:
         """Whether a dict has the keys of a class, and its tag if the class has one."""
