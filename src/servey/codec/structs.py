@@ -284,20 +284,17 @@ class Structs(NodeVisitor[Any]):
         # msgspec reads the annotations at first use, so that a class may contain itself
         for field in node.fields:
             tp = self.of(field.node)
-            struct.__annotations__[field.name] = tp if field.required or self._holds(field) else tp | UnsetType
+            is_left_out = not field.required and self._default(field) is UNSET
+            struct.__annotations__[field.name] = tp | UnsetType if is_left_out else tp
         return struct
 
-    def _holds(self, field: Field) -> bool:
-        """Whether the struct has the member's default; it has `UNSET` where only the class can fill it in."""
-        has_default = field.default is not MISSING or field.default_factory is not None
-        return self.side == "in" and has_default and field.default is not UNSET
-
     def _default(self, field: Field) -> Any:
-        if not self._holds(field):
+        """Return the default in the struct; `UNSET` where only the class can fill it in."""
+        if self.side == "out" or field.default is UNSET:
             return UNSET
         if field.default_factory is not None:
             return msgspec.field(default_factory=field.default_factory)
-        return field.default
+        return UNSET if field.default is MISSING else field.default
 
     def _namedtuple(self, node: Node) -> Any:
         if node.identity in self.structs:
