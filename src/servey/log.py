@@ -194,7 +194,7 @@ def _escaped(found: re.Match[str]) -> str:
 def _json(members: dict[str, Any]) -> str:
     try:
         return msgspec.json.encode(members, enc_hook=_text).decode()
-    except Exception:  # noqa: BLE001 - a lone surrogate, a key that is no string, a failing __repr__
+    except Exception:  # noqa: BLE001 - a lone surrogate, a key that is not a string, a failing __repr__
         return msgspec.json.encode({name: _text(value) for name, value in members.items()}).decode()
 
 

@@ -308,7 +308,7 @@ class Settings:
         defaults = cls(*(type_() for type_ in _parts_of(plugins)))
         values, problems = read(defaults._fields.values(), environ)
         settings = defaults._with(values, problems=problems, environ=environ)
-        if not further_plugins(settings.process.plugins):  # which may have variables of their own
+        if not further_plugins(settings.process.plugins):  # they may have variables, too
             settings.warn_of_unknown()
         return settings
 
@@ -317,7 +317,7 @@ class Settings:
         known = {name for variable in self.variables().values() for name in variable.names}
         for name in sorted(self._environ):
             if name.startswith("SERVEY_") and name not in known:
-                _log.warning("%s is no setting of servey%s", name, did_you_mean(name, known))
+                _log.warning("%s is not a setting of servey%s", name, did_you_mean(name, known))
 
     def table(self, environ: Mapping[str, str] | None = None) -> tuple[SettingRow, ...]:
         """Return each variable with its effective value (secrets masked) and the source of the value."""

@@ -86,7 +86,7 @@ def test_workers_do_not_repeat_the_warning_of_an_unknown_variable(start: Callabl
     server = start(ACTIONS + plugin, "--workers", "2", SERVEY_PLUGINS="actions:Shop", SERVEY_TIMEOUTS="3")
     both(server, server.port)
     assert [record["msg"] for record in server.log("servey.settings")] == [
-        "SERVEY_TIMEOUTS is no setting of servey; did you mean SERVEY_TIMEOUT?"
+        "SERVEY_TIMEOUTS is not a setting of servey; did you mean SERVEY_TIMEOUT?"
     ]
 
 

@@ -562,4 +562,4 @@ def test_variables_of_named_plugins_are_known(project, caplog):
     assert caplog.messages == [], "a plugin may have a setting of any name"
     service = Service.from_settings(settings)
     assert service.settings.parts[-1].shop_tills == 3
-    assert caplog.messages == ["SERVEY_THREAD is no setting of servey; did you mean SERVEY_THREADS?"]
+    assert caplog.messages == ["SERVEY_THREAD is not a setting of servey; did you mean SERVEY_THREADS?"]

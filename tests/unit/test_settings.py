@@ -293,14 +293,14 @@ def test_an_unknown_variable_is_warned_about_with_the_nearest_name(caplog):
     settings = Settings.from_environment({"SERVEY_TIMEOUTS": "3", "SERVEY_ACTIONPATH": "x", "OTHER_THING": "x"})
     assert members(settings) == DEFAULTS
     assert warned(caplog) == [
-        "SERVEY_ACTIONPATH is no setting of servey; did you mean SERVEY_ACTION_PATH?",
-        "SERVEY_TIMEOUTS is no setting of servey; did you mean SERVEY_TIMEOUT?",
+        "SERVEY_ACTIONPATH is not a setting of servey; did you mean SERVEY_ACTION_PATH?",
+        "SERVEY_TIMEOUTS is not a setting of servey; did you mean SERVEY_TIMEOUT?",
     ]
 
 
 def test_an_unknown_variable_that_resembles_nothing_is_only_named(caplog):
     Settings.from_environment({"SERVEY_QQQQQQQQQQQQQQQQQQ": "the secret"})
-    assert warned(caplog) == ["SERVEY_QQQQQQQQQQQQQQQQQQ is no setting of servey"]
+    assert warned(caplog) == ["SERVEY_QQQQQQQQQQQQQQQQQQ is not a setting of servey"]
 
 
 # --- CORS -----------------------------------------------------------------------------------------------------------
@@ -696,7 +696,7 @@ def test_settings_of_plugins_are_in_the_table_and_known(caplog):
         SettingRow("SERVEY_SHOP_TILLS", "3", "TILLS", "The number of tills."),
         SettingRow("SHOP_KEY", "", "default", "The key of the bank."),
     )
-    assert warned(caplog) == ["SERVEY_SHOP_TILS is no setting of servey; did you mean SERVEY_SHOP_TILLS?"]
+    assert warned(caplog) == ["SERVEY_SHOP_TILS is not a setting of servey; did you mean SERVEY_SHOP_TILLS?"]
 
 
 def test_wrong_values_of_plugins_and_of_servey_are_told_at_once():

@@ -64,7 +64,7 @@ class BatchedCall:
         self.error: BaseException | None = None
 
     def take(self, value: Any) -> None:
-        """Set the value or the error from what the function returned for the item."""
+        """Set the value or the error from the function's result for the item."""
         if isinstance(value, BaseException):
             self.error = value
             return

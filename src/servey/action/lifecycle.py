@@ -1,6 +1,6 @@
 """The life of a service in one event loop: opened, serving, stopping, closed.
 
-`Lifecycle.leave_serving` followed by `Lifecycle.leave` is the order of every stop, whatever the host:
+Every host stops in the order of `Lifecycle.leave_serving` and then `Lifecycle.leave`:
 
 1. The stop begins (`begin_stop`): the service is not ready, and sources begin no more calls. A *source* begins calls by
    itself, such as a schedule or the consumer of a queue.

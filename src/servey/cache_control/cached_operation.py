@@ -148,7 +148,7 @@ class CachedOperation:
         fetched = await self.fetch(arguments, context, max_age=max_age, store=store)
         try:
             value = self._restored(fetched.representation)
-        except InternalError:  # the class refuses the JSON of its own object
+        except InternalError:  # the class refuses the JSON of its object
             return await operation.run(arguments, context, lambda result: finish(operation.check(result))), fetched
         return finish(value), fetched
 
@@ -167,7 +167,7 @@ class CachedOperation:
         """Return the result object, decoded from its JSON.
 
         Raises:
-            InternalError: The class refuses the JSON of its own object.
+            InternalError: The class refuses the JSON of its object.
         """
         try:
             return self.operation.result.decode_json(representation.content)

@@ -59,7 +59,7 @@ class StoreSettings(SettingsPart, frozen=True, kw_only=True):
             if value not in words and not _is_store(value):
                 yield (
                     f"{name} is not valid: it takes {' or '.join(words)}, or the URL of a store: redis://, rediss://, "
-                    "unix:// or valkey://, with what is needed to reach it"
+                    "unix:// or valkey://, with host or path"
                 )
 
 

@@ -213,7 +213,7 @@ class ActionCommand(click.Command):
                 return await call_it()
 
         try:
-            with redirect_stdout(sys.stderr):  # what the action prints is no part of the result
+            with redirect_stdout(sys.stderr):  # what the action prints is not a part of the result
                 result = direct.run(called())
         except CallError as error:
             show_call_error(error, context.request_id, lambda path: self._place(path, given, data is not None))
@@ -244,7 +244,7 @@ def _completed(ctx: click.Context) -> Project | None:
     try:
         with quiet():
             _ = project.service
-    except (Exception, SystemExit):  # noqa: BLE001 - whatever a user's module does when it is imported
+    except (Exception, SystemExit):  # noqa: BLE001 - from the import of a user's module
         return None
     return project
 

@@ -41,7 +41,7 @@ def scope_of(option: str, text: str) -> str:
     if is_scope(text):
         return text
     raise click.UsageError(
-        f"{option}: {text!r} is no scope; use printable ASCII without spaces, quotes and backslashes."
+        f"{option}: {text!r} is not a scope; use printable ASCII without spaces, quotes and backslashes."
     )
 
 

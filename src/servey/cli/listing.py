@@ -62,7 +62,7 @@ def _items(value: str | list[str]) -> list[str]:
 @click.option("--json", "as_json", is_flag=True, help="Write a JSON array, for programs.")
 @click.pass_context
 def show_config(context: click.Context, as_json: bool) -> None:
-    """Show the effective settings, what sets each, and what it does. Secrets are masked."""
+    """Show the effective settings with their sources and meanings. Secrets are masked."""
     rows = project_of(context).all_settings.with_generated_secrets().table()
     if as_json:
         write_json(msgspec.json.encode([row._asdict() for row in rows]))

@@ -75,7 +75,7 @@ def checked(name: str) -> Path:
     """
     given = Path(name)
     directory = given.resolve() if given.name in ("", "..") else given.absolute()
-    if name and os.path.isdir(directory):  # pathlib raises for what is too long
+    if name and os.path.isdir(directory):  # pathlib raises for names that are too long
         try:
             found = sorted({entry.name for entry in os.scandir(directory)} - _ALLOWED)
         except OSError as error:
@@ -87,7 +87,7 @@ def checked(name: str) -> Path:
         raise CommandError(f"{name} is not a directory; name another", EX_CANTCREAT)
     if not _NAME.fullmatch(given.name):
         raise click.BadParameter(
-            f"{given.name!r} is no name for a project: write ASCII letters, digits, '.', '_' and '-', "
+            f"{given.name!r} is not a valid name of a project: write ASCII letters, digits, '.', '_' and '-', "
             "100 at most, and begin and end with a letter or a digit.",
             param_hint="NAME",
         )

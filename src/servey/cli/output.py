@@ -42,7 +42,7 @@ def write(text: str) -> None:
 
 
 def flush() -> None:
-    """Write what is left in the buffer, if there is a standard output."""
+    """Write the rest of the buffer, if there is a standard output."""
     if sys.stdout is not None:  # pyright: ignore[reportUnnecessaryComparison]
         with _writing():
             sys.stdout.flush()
@@ -96,7 +96,7 @@ def silence() -> None:
 
     Python flushes it at exit and would complain (https://docs.python.org/3/library/signal.html#note-on-sigpipe).
     """
-    with suppress(OSError, ValueError):  # it may be replaced by something that is no file
+    with suppress(OSError, ValueError):  # it may be replaced by an object that is not a file
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

@@ -271,7 +271,7 @@ class TypeReader:
 
     def _literal(self, tp: Any, values: tuple[Any, ...], at: str) -> Node:
         if bad := [wire for wire in wires_of(values) if not is_json_scalar(wire)]:
-            raise self.error(at, f"a Literal has {bad[0]!r}, which is no JSON scalar", "use str or int values")
+            raise self.error(at, f"a Literal has {bad[0]!r}, which is not a JSON scalar", "use str or int values")
         if all(value is None or type(value) is str or is_int64(value) for value in values):
             return Node("leaf", tp, typing.Literal, at)
         return Node("custom", tp, typing.Literal, at, custom=choice(tp, values), plain=False)
@@ -357,7 +357,7 @@ class TypeReader:
             raise self.error(at, f"the enum {base.__name__} has no members", "give it some")
         if bad := [value for value in values if not is_json_scalar(value)]:
             raise self.error(
-                at, f"the enum {base.__name__} has {bad[0]!r}, which is no JSON scalar", "use str or int values"
+                at, f"the enum {base.__name__} has {bad[0]!r}, which is not a JSON scalar", "use str or int values"
             )
         self._meet(base)
         if not issubclass(base, enum.Flag) and (set(map(type, values)) == {str} or all(map(is_int64, values))):

@@ -216,7 +216,7 @@ class Authentication:
 
 
 def _recognition(error: CallError) -> float:
-    """Return how much of a token the authorizer that refused it has recognised."""
+    """Return how much of a token its authorizer recognised before the refusal."""
     from servey.security.authorizer.unverified_token import RefusedTokenError
 
     if isinstance(error, RefusedTokenError):

@@ -121,11 +121,11 @@ def checked_authorization(value: object, giver: str) -> Authorization:
         raise TypeError(f"{giver} gave a {type(value).__name__}, and no Authorization")
     scopes: Any = value.scopes
     for is_right, what in (
-        (isinstance(value.subject, str | None), "the subject is no text"),  # pyright: ignore[reportUnnecessaryIsInstance]
-        (isinstance(value.issuer, str | None), "the issuer is no text"),  # pyright: ignore[reportUnnecessaryIsInstance]
+        (isinstance(value.subject, str | None), "the subject is not a text"),  # pyright: ignore[reportUnnecessaryIsInstance]
+        (isinstance(value.issuer, str | None), "the issuer is not a text"),  # pyright: ignore[reportUnnecessaryIsInstance]
         (
             isinstance(scopes, frozenset | set) and all(isinstance(scope, str) for scope in scopes),  # pyright: ignore[reportUnknownVariableType]
-            "the scopes are no set of texts",
+            "the scopes are not a set of texts",
         ),
         (isinstance(value.claims, Mapping) and _is_json(value.claims), "a claim is no JSON"),  # pyright: ignore[reportUnnecessaryIsInstance]
     ):
@@ -154,7 +154,7 @@ def moment_of(claims: Mapping[str, Any], name: str) -> datetime | None:
         return None
     value = claims[name]
     if not isinstance(value, int | float) or isinstance(value, bool):
-        raise ValueError(f"{name} is no number of seconds")
+        raise ValueError(f"{name} is not a number of seconds")
     if not 0 <= value <= _LAST_SECOND:  # not a number, either
         raise ValueError(f"{name} is out of range")
     return datetime.fromtimestamp(value, UTC)
@@ -163,7 +163,7 @@ def moment_of(claims: Mapping[str, Any], name: str) -> datetime | None:
 def _text(claims: Mapping[str, Any], name: str) -> str | None:
     value = claims.get(name)
     if name in claims and not isinstance(value, str):
-        raise ValueError(f"{name} is no text")
+        raise ValueError(f"{name} is not a text")
     return value
 
 

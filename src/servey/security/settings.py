@@ -152,7 +152,7 @@ def _file_problem(name: str, value: str) -> Iterator[str]:
         with open(value, "rb"):
             pass
     except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or "that is no name of a file"
+        why = getattr(error, "strerror", None) or "that is not the name of a file"
         yield f"{name} is neither PEM (-----BEGIN …) nor a file that can be read: {why}"
 
 

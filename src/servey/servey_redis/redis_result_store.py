@@ -121,7 +121,7 @@ class RedisResultStore:
         try:
             found, *tokens = await self._within(self._client().get(names, [os.urandom(16), _TOKEN_MILLISECONDS]))
             lease = b"".join(tokens)
-        except Exception as error:  # noqa: BLE001 - whatever a broken store, or a foreign server, does
+        except Exception as error:  # noqa: BLE001 - from a broken store, or from another kind of server
             return Lookup(None, self.pending.changes, self._failed(error))
         self._circuit.succeeded()
         if self.pending.covers(*key[:2]):

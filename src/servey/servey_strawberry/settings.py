@@ -12,7 +12,7 @@ from servey.settings_part import Positive, SettingsPart, Variable
 
 
 class GraphQLSettings(SettingsPart, frozen=True, kw_only=True):
-    """What GraphQL serves, to whom, and its limits."""
+    """The settings of GraphQL, and its limits."""
 
     graphql: Annotated[bool, Variable("SERVEY_GRAPHQL", "Whether the server serves `/graphql`.")] = True
     graphiql: Annotated[
@@ -26,8 +26,8 @@ class GraphQLSettings(SettingsPart, frozen=True, kw_only=True):
         str,
         Variable(
             "SERVEY_GRAPHQL_INTROSPECTION",
-            "Who may read the schema by GraphQL: `on` for everybody, `off` for nobody, or the required scope. "
-            "Unset: everybody in development, nobody in production.",
+            "Which callers may read the schema by GraphQL: `on` for all, `off` for none, or the required scope. "
+            "Unset: all in development, none in production.",
         ),
     ] = ""
     graphql_get: Annotated[
@@ -76,7 +76,7 @@ class GraphQLSettings(SettingsPart, frozen=True, kw_only=True):
     ] = 1
 
     def problems(self, *, production: bool) -> Iterator[str]:
-        """Yield documents that are required and missing, and a scope that is none."""
+        """Yield required documents that are missing, and an invalid scope."""
         if self.graphql_only_documents and not self.graphql_documents:
             yield "SERVEY_GRAPHQL_ONLY_DOCUMENTS is on, and there are none: name their file in SERVEY_GRAPHQL_DOCUMENTS"
         if re.search(r"[\s\"\\]", self.graphql_introspection):
@@ -91,7 +91,7 @@ class GraphQLSettings(SettingsPart, frozen=True, kw_only=True):
         return self.graphql and wanted
 
     def introspection(self, *, production: bool) -> str:
-        """Return who may read the schema: ``on``, ``off``, or a scope."""
+        """Return the callers that may read the schema: ``on`` for all, ``off`` for none, or a scope."""
         return self.graphql_introspection or ("off" if production else "on")
 
     def by_get(self, *, production: bool) -> str:

@@ -52,7 +52,7 @@ def log_reload(
 
 
 def banner(service: Service, port: int, paths: Collection[str] = (), prefix: str = "") -> list[str]:
-    """Return what a user needs at the start: the mode, the routes, how to log in, and what is missing."""
+    """Return the lines for the start: the mode, the routes, the login, and missing settings."""
     settings = service.settings
     at = _address(service, port, prefix)
     count = len(service.operations)
@@ -104,7 +104,7 @@ def _answered_without(service: Service, names: Collection[str]) -> list[str]:
 
 
 def _apart(service: Service) -> list[str]:
-    """Return what each of several workers does by itself."""
+    """Return the lines about state that each of several workers has for itself."""
     limited = [name for name, operation in service.operations.items() if operation.limiter is not None]
     caching = _caching(service)
     found: list[str] = []

@@ -37,7 +37,7 @@ def bind(settings: Settings) -> socket.socket:
 
 
 def _refusal(host: str, port: int, error: OSError) -> str:
-    """Return why an address cannot be bound, and what to do."""
+    """Return the reason why an address cannot be bound, and the fix."""
     if error.errno == errno.EADDRINUSE:
         return (
             f"cannot listen on {host}:{port}: another process is listening there, perhaps a server that you started "

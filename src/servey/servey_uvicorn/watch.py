@@ -16,7 +16,7 @@ from watchfiles.main import FileChange
 _log = logging.getLogger("servey.server")
 
 _TICK_MILLISECONDS = 100
-"""How often the iteration yields an empty set, so that its caller can look after other things."""
+"""How often the iteration yields an empty set, so that its caller can do other work."""
 
 _QUIET_MILLISECONDS = 50
 """Changes within this time count as one: an editor saves all its files at once."""
@@ -87,7 +87,7 @@ class Changes(Iterator[set[Path]]):
         self._begin()
 
     def __next__(self) -> set[Path]:
-        """Return what has changed since the last time.
+        """Return the changes since the last call.
 
         Raises:
             StopIteration: `stop` is set.

@@ -126,7 +126,7 @@ def test_a_login_cannot_set_what_the_issuer_sets():
 
 @pytest.mark.parametrize("scope", ["read root", "", 'a"b', "a\\b", "a\nb", "é"])
 def test_a_scope_cannot_become_two(scope):
-    with pytest.raises(ValueError, match="is no scope"):
+    with pytest.raises(ValueError, match="is not a scope"):
         authorizer(jwt_secret_key=SECRET).issue(Authorization("ada", frozenset({scope})))
 
 

@@ -77,7 +77,7 @@ async def check_access(
 
     Raises:
         CallError: The access control refuses the caller. An access control that fails, or returns a value, refuses
-            everybody: an `InternalError`, and a line in the log.
+            all callers: an `InternalError`, and a line in the log.
     """
     token = CURRENT_CALL.set(context)
     try:

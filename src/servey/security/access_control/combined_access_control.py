@@ -18,8 +18,7 @@ _MOST_ALTERNATIVES = 100
 _EXAMPLE = Authorization(subject="example")
 
 Steps = Generator[Awaitable[Any], Any, None]
-"""A check, step by step: yields what is to be awaited, and is sent its outcome. Without asynchronous members, it yields
-nothing."""
+"""A check in steps: it yields awaitables, and is sent their outcomes. Without asynchronous members, it yields none."""
 
 
 class _Combined:
@@ -35,7 +34,7 @@ class _Combined:
         for member in members:
             if isinstance(member, type) or not callable(getattr(member, "check", None)):
                 raise DefinitionError(
-                    f"{type(self).__name__} has {member!r}, which is no access control",
+                    f"{type(self).__name__} has {member!r}, which is not an access control",
                     fix="give it objects with a method check, as ScopeAccessControl('root')",
                 )
         self.members = members
@@ -193,7 +192,7 @@ def _refusal(control: AllOf | AnyOf, authorization: Authorization | None, first:
     if not lacking:
         return first
     scope = " ".join(sorted(min(lacking, key=lambda scopes: len(scopes - authorization.scopes))))
-    # scopes only: documents show them to everybody, and members may hold secrets
+    # only scopes: documents are public, and members may contain secrets
     return ForbiddenError(f"this needs more than the token allows: scope {scope}", scope=scope)
 
 

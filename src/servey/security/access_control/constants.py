@@ -25,7 +25,7 @@ class AllowNone:
         """Raise."""
         if authorization is None:
             raise UnauthorizedError
-        raise ForbiddenError("nobody may call this over a network")
+        raise ForbiddenError("this action refuses calls over a network")
 
     def required_scopes(self) -> tuple[frozenset[str], ...]:
         """Return no alternatives: no scope is enough."""

@@ -27,7 +27,7 @@ class ScopeAccessControl(msgspec.Struct, frozen=True):
         scope = self.execute_scope
         if not is_scope(scope):
             raise DefinitionError(
-                f"{scope!r} is no scope", fix="use printable ASCII without spaces, quotes and backslashes"
+                f"{scope!r} is not a scope", fix="use printable ASCII without spaces, quotes and backslashes"
             )
 
     def check(self, authorization: Authorization | None) -> None:

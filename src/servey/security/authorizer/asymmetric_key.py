@@ -72,10 +72,10 @@ def jwk_verification_key(jwk: Mapping[str, Any]) -> VerificationKey:
     if jwk.get("use", "sig") != "sig" or not isinstance(operations, list) or "verify" not in operations:
         raise ValueError("it is not for signatures")
     if not isinstance(algorithm, str) or not isinstance(kid, str | None):
-        raise ValueError("its alg or its kid is no text")
+        raise ValueError("its alg or its kid is not a text")
     try:
         key = _ALGORITHMS[_OF_TYPE[kind]].from_jwk(dict(jwk))
-    except Exception as error:  # PyJWT raises several types for missing members and members that are no texts
+    except Exception as error:  # PyJWT raises several types for missing members and members that are not texts
         raise ValueError("its members are not those of such a key") from error
     return msgspec.structs.replace(verification_key(key, algorithm), kid=kid)
 

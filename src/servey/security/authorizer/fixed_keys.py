@@ -137,7 +137,7 @@ def _private_key(text: str):
         raise SettingsError("SERVEY_JWT_PRIVATE_KEY is encrypted: decrypt it first") from error
     except (ValueError, UnsupportedAlgorithm) as error:
         # messages of cryptography may quote too much of a key for a log
-        why = str(error) if type(error) is ValueError and "bits" in str(error) else "it is no private key in PEM"
+        why = str(error) if type(error) is ValueError and "bits" in str(error) else "it is not a private key in PEM"
         raise SettingsError(f"SERVEY_JWT_PRIVATE_KEY cannot be used: {why}") from error
     return key
 
@@ -152,7 +152,7 @@ def _public_key(kind: str, pem: bytes):
     try:
         return load_pem_x509_certificate(pem).public_key() if kind == "CERTIFICATE" else load_pem_public_key(pem)
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise ValueError("it is no public key in PEM") from error
+        raise ValueError("it is not a public key in PEM") from error
 
 
 def _blocks(text: str, variable: str) -> list[tuple[str, bytes]]:

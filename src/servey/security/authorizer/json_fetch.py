@@ -138,7 +138,7 @@ def fetch_json(url: str, timeout: float) -> Document:
         FetchError: The document cannot be fetched, is too large, or is not a JSON object.
     """
     if not is_trusted_url(url):
-        raise FetchError(f"{shown_url(url)!r} is no https:// URL")
+        raise FetchError(f"{shown_url(url)!r} is not an https:// URL")
     request = Request(url, headers={"Accept": "application/json, application/jwk-set+json", "User-Agent": "servey"})
     with _Deadline(timeout) as deadline:
         proxies = [ProxyHandler({})] if url.startswith("http:") else []
@@ -157,7 +157,7 @@ def fetch_json(url: str, timeout: float) -> Document:
                 raise _too_late(timeout) from error
             raise FetchError(_reason(error)) from error
     if not isinstance(members, dict):
-        raise FetchError("it is no JSON object")
+        raise FetchError("it is not a JSON object")
     max_age = re.search(r"(?:^|[\s,])max-age=\"?(\d{1,9})", cache_control, re.IGNORECASE)
     return Document(members, int(max_age[1]) if max_age else None)  # pyright: ignore[reportUnknownArgumentType]
 

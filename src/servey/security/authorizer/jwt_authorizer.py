@@ -185,7 +185,7 @@ class JwtIssuer(JwtAuthorizer):
             check_texts(claims)
             payload = json.dumps(claims, allow_nan=False, separators=(",", ":"))
         except (TypeError, RecursionError) as error:
-            raise ValueError(f"the claims are no JSON: {error}") from error
+            raise ValueError(f"the claims are not JSON: {error}") from error
         key = self._signing_key
         header = _given(alg=key.algorithm, typ="JWT", kid=key.kid)
         signed = base64url(json.dumps(header, separators=(",", ":")).encode()) + b"." + base64url(payload.encode())
@@ -208,5 +208,5 @@ def _given(**members: Any) -> dict[str, Any]:
 def _scope_text(scopes: Iterable[str]) -> str:
     for scope in scopes:
         if not is_scope(scope):
-            raise ValueError(f"{scope!r} is no scope")
+            raise ValueError(f"{scope!r} is not a scope")
     return " ".join(sorted(scopes))

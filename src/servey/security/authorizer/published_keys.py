@@ -152,7 +152,7 @@ class PublishedKeys:
         try:
             keys, max_age = self._fetched()
             interval = self._taken(KeyRing(keys), max_age)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the next fetch may do better
+        except Exception as error:  # noqa: BLE001 - the next fetch may succeed
             interval = self._failed(error)
         finally:
             self._end(under_way, interval)
@@ -208,20 +208,20 @@ def keys_of(jwks: dict[str, Any]) -> list[VerificationKey]:
     """Return the keys of a JSON Web Key Set that tokens can be verified with; others are passed over (RFC 7517 §5).
 
     Raises:
-        ValueError: It is no key set, or has over 100 keys.
+        ValueError: It is not a key set, or has over 100 keys.
     """
     from servey.security.authorizer.asymmetric_key import jwk_verification_key
 
     members: Any = jwks.get("keys")
     if not isinstance(members, list):
-        raise ValueError("it is no JSON Web Key Set")
+        raise ValueError("it is not a JSON Web Key Set")
     if len(members) > _MOST_KEYS:  # pyright: ignore[reportUnknownArgumentType]
         raise ValueError(f"it has more than {_MOST_KEYS} keys")
     found: list[VerificationKey] = []
     for member in members:  # pyright: ignore[reportUnknownVariableType]
         try:
             if not isinstance(member, dict):
-                raise ValueError("it is no JSON object")
+                raise ValueError("it is not a JSON object")
             found.append(jwk_verification_key(member))  # pyright: ignore[reportUnknownArgumentType]
         except ValueError as error:
             _log.debug("a key of a key set is passed over: %s", error)

@@ -69,7 +69,7 @@ class UnverifiedToken(msgspec.Struct, frozen=True):
             raise RefusedTokenError(f"the token is longer than {MAX_TOKEN} characters")
         parts = _COMPACT.match(token)
         if parts is None:
-            raise RefusedTokenError("the token is no JSON Web Token: three parts in base64url")
+            raise RefusedTokenError("the token is not a JSON Web Token: three parts in base64url")
         header = _object(parts[1], "header")
         _check_header(header)
         claims = _object(parts[2], "payload")
@@ -82,11 +82,11 @@ def _check_header(header: dict[str, Any]) -> None:
     if not isinstance(algorithm, str) or algorithm.lower() == "none":
         raise RefusedTokenError("the token is not signed")
     if not isinstance(header.get("kid"), str | None):
-        raise RefusedTokenError("the kid of the token is no text")
+        raise RefusedTokenError("the kid of the token is not a text")
     if "crit" in header or header.get("b64", True) is not True:
         raise RefusedTokenError("the token demands an extension that the service does not have")
     if not header.keys().isdisjoint(_KEYS_OF_ITS_OWN):
-        raise RefusedTokenError("the token brings a key of its own")
+        raise RefusedTokenError("the token has its own key")
     if str(header.get("typ", "JWT")).lower() not in _TYPES:
         raise RefusedTokenError("the token is of another type than JWT and at+jwt")
 
@@ -111,9 +111,9 @@ def _object(part: str, what: str) -> dict[str, Any]:
     try:
         value = _JSON.decode(_decoded(part, what).decode())
     except (ValueError, RecursionError) as error:
-        raise RefusedTokenError(f"the {what} of the token is no JSON") from error
+        raise RefusedTokenError(f"the {what} of the token is not JSON") from error
     if not isinstance(value, dict):
-        raise RefusedTokenError(f"the {what} of the token is no JSON object")
+        raise RefusedTokenError(f"the {what} of the token is not a JSON object")
     return value  # pyright: ignore[reportUnknownVariableType]
 
 
@@ -123,14 +123,14 @@ def _decoded(part: str, what: str) -> bytes:
     try:
         decoded = binascii.a2b_base64(padded, strict_mode=True)
     except binascii.Error as error:
-        raise RefusedTokenError(f"the {what} of the token is no base64url") from error
+        raise RefusedTokenError(f"the {what} of the token is not base64url") from error
     if binascii.b2a_base64(decoded, newline=False) != padded:  # bits are left over
-        raise RefusedTokenError(f"the {what} of the token is no base64url")
+        raise RefusedTokenError(f"the {what} of the token is not base64url")
     return decoded
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not JSON")
 
 
 _JSON = JSONDecoder(parse_constant=_refuse_constant)

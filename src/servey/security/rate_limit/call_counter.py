@@ -77,7 +77,7 @@ class CallCounter:
         self._spent: TLRUCache[str, float] = TLRUCache(_KNOWN, _until, monotonic)
         self._circuit = CircuitBreaker("the store of rate limits (SERVEY_RATE_LIMITS)", _log)
         if open_shared is not None:
-            open_shared()  # raises what is wrong now, and not at the first call
+            open_shared()  # raises errors now, not at the first call
 
     @property
     def is_shared(self) -> bool:
@@ -187,7 +187,7 @@ def parse_rate_limit(text: str, of: str, where: str = "") -> tuple[RateLimitItem
     except ValueError:
         raise wrong("cannot be read") from None
     if 0 in map(int, re.findall("[0-9]+", text)):  # the library takes no seconds for one second
-        raise wrong("lets nobody call")
+        raise wrong("allows no calls")
     if any(limit.amount > MOST_CALLS for limit in limits):
         raise wrong(f"allows more than {MOST_CALLS} calls; take a shorter time")
     windows = [limit.get_expiry() for limit in limits]
