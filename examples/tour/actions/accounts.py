@@ -1,4 +1,4 @@
-"""What not everybody may see, and who one is."""
+"""Actions that depend on the caller's token."""
 
 from decimal import Decimal
 from sqlite3 import Connection
@@ -17,7 +17,7 @@ from .model import Country, Money
     examples=(
         Example(
             name="by_country",
-            description="Examples call as somebody whom the access control lets in, unless they say otherwise",
+            description="Unless an example says otherwise, its caller is one that the access control allows",
             result={"AT": Decimal("23.49"), "DE": Decimal("10.98")},
         ),
         Example(name="a_driver", authorization=Authorization(subject="driver"), error="forbidden"),
@@ -25,10 +25,10 @@ from .model import Country, Money
     ),
 )
 def revenue(connection: Connection) -> dict[Country, Money]:
-    """Tell the revenue in each country, in euros.
+    """Return the revenue in each country, in euros.
 
-    Over a network this needs a token with the scope ``accounts``; from the command line it needs none, for who
-    can run commands here can read the database too.
+    Over a network this needs a token with the scope ``accounts``. The command line needs no token: a user who can
+    run commands here can read the database too.
     """
     rows = connection.execute("SELECT country, sum(cents) AS cents FROM parcels GROUP BY country ORDER BY country")
     return {row["country"]: Decimal(row["cents"]).scaleb(-2) for row in rows}
@@ -47,7 +47,7 @@ def revenue(connection: Connection) -> dict[Country, Money]:
     ),
 )
 def echo_authorization(authorization: Authorization | None) -> Authorization | None:
-    """Tell callers what their token says; nothing without one."""
+    """Return the content of the caller's token; null without a token."""
     return authorization
 
 
@@ -61,5 +61,5 @@ def echo_authorization(authorization: Authorization | None) -> Authorization | N
     ),
 )
 def only_for_root() -> str:
-    """Tell a secret to who has the scope ``root``."""
+    """Return a secret to callers with the scope ``root``."""
     return "Some Secret Data!"

@@ -1,4 +1,4 @@
-"""The depots, which a client names itself: PUT makes or changes one."""
+"""The depots. The client chooses a depot's code: PUT creates or changes a depot."""
 
 from sqlite3 import Connection
 
@@ -23,7 +23,7 @@ VIENNA = Depot("VIE", "Wien", 120)
     ),
 )
 def list_depots(connection: Connection) -> list[Depot]:
-    """List the depots by their codes."""
+    """List the depots, sorted by their codes."""
     return [Depot(**row) for row in connection.execute("SELECT * FROM depots ORDER BY code")]
 
 
@@ -65,13 +65,13 @@ def get_depot(code: DepotCode, connection: Connection) -> Depot:
     ),
 )
 def put_depot(code: DepotCode, city: str, capacity: Capacity, connection: Connection) -> Reply[Depot]:
-    """Make a depot, or change it. Needs a token with the scope ``depots``.
+    """Create a depot, or change it. Needs a token with the scope ``depots``.
 
-    A PUT and the GET of the same path belong together: with the header If-Match, and the ETag that the GET gave,
-    nobody's change gets lost; with ``If-None-Match: *`` a depot is made and never changed.
+    Send the ETag of the GET of the same path as If-Match: the PUT then never overwrites another client's change.
+    With ``If-None-Match: *`` the PUT creates a depot and never changes one.
 
     Returns:
-        The depot; 201 where it is new, otherwise 200.
+        The depot; 201 if it is new, otherwise 200.
     """
     depot = Depot(code, city, capacity)
     known = connection.execute("SELECT 1 FROM depots WHERE code = ?", (code,)).fetchone()

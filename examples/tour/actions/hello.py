@@ -28,7 +28,7 @@ def say_hello(name: str) -> str:
 
 @dataclass
 class NumberStats:
-    """What is known of a number.
+    """Statistics of a number.
 
     Args:
         value: The number.
@@ -47,9 +47,9 @@ class NumberStats:
     async def factorial(self) -> BigInt:
         """Multiply all whole numbers from one to the value.
 
-        A nested action: its name is ``number_stats_factorial``, and a caller gives ``self`` like any other
-        argument. It may be called over a network because `number_stats` is open to everybody too: whoever
-        invents a NumberStats could have asked for it.
+        This is a nested action. Its name is ``number_stats_factorial``, and a caller gives ``self`` like any other
+        argument. It has a web trigger because a caller gains nothing by an invented NumberStats: `number_stats` is
+        open to every caller too.
         """
         result = 1
         for factor in range(2, self.value + 1):
@@ -65,5 +65,5 @@ class NumberStats:
     ),
 )
 def number_stats(value: Annotated[int, Meta(ge=0, le=1000)]) -> NumberStats:
-    """Tell what is known of a number."""
+    """Return the statistics of a number."""
     return NumberStats(value)

@@ -1,4 +1,4 @@
-"""What the service speaks of: plain dataclasses and enums. What they promise is checked on the way in and out."""
+"""The types: plain dataclasses and enums. Servey checks their constraints in the input and in the output."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from msgspec import Meta
 from servey import BatchInvoker, Example
 from servey.action.action import action
 
-# A constraint belongs to a type with a name of its own; whatever is of the type has it.
+# Give a constraint to a named type; every field and parameter of the type then has it.
 ParcelId = Annotated[str, Meta(pattern=r"^P-[1-9]\d{3,7}$", description="The number on the label, as in P-1001")]
 DepotCode = Annotated[str, Meta(pattern=r"^[A-Z]{3}$", description="Three letters, as in HAM")]
 Country = Annotated[str, Meta(pattern=r"^[A-Z]{2}$", description="ISO 3166-1 alpha-2, as in DE")]
@@ -25,7 +25,7 @@ Instant = Annotated[datetime, Meta(tz=True, description="With its offset, as in 
 
 
 class State(Enum):
-    """Where a parcel is on its way."""
+    """The state of a parcel."""
 
     REGISTERED = "registered"
     IN_TRANSIT = "in_transit"
@@ -34,7 +34,7 @@ class State(Enum):
 
 
 class Handling(Enum):
-    """What to mind with a parcel."""
+    """How to handle a parcel."""
 
     FRAGILE = "fragile"
     COOL = "cool"
@@ -43,12 +43,12 @@ class Handling(Enum):
 
 @dataclass(frozen=True)
 class Address:
-    """Where somebody is reached.
+    """A postal address.
 
     Args:
-        name: Who.
+        name: The recipient's name.
         street: Street and number.
-        postcode: As the country writes it.
+        postcode: The postcode in the country's format.
         city: The city.
         country: The country.
     """
@@ -65,9 +65,9 @@ class TrackingEvent:
     """One step of a parcel's way.
 
     Args:
-        at: When.
-        depot: In which depot.
-        state: What the parcel was from then on.
+        at: The time of the step.
+        depot: The depot where the parcel was.
+        state: The state of the parcel after the step.
     """
 
     at: Instant
@@ -81,7 +81,7 @@ class TrackingEvent:
 
 
 def histories_of(numbers: list[int], connection: Connection) -> list[list[TrackingEvent]]:
-    """Read the steps of many parcels at once, each in the place of its number."""
+    """Read the steps of many parcels at once, in the order of the numbers."""
     places = ", ".join("?" * len(numbers))
     histories: dict[int, list[TrackingEvent]] = {number: [] for number in numbers}
     for row in connection.execute(f"SELECT * FROM events WHERE number IN ({places}) ORDER BY at", numbers):
@@ -95,12 +95,12 @@ class Parcel:
 
     Args:
         id: The number on the label.
-        state: Where it is on its way.
-        recipient: Whom it goes to.
+        state: The state of the parcel.
+        recipient: The address that the parcel goes to.
         weight: Kilograms.
         price: Euros.
-        handling: What to mind.
-        registered_at: When it was registered.
+        handling: How to handle the parcel.
+        registered_at: The time of the registration.
         note: For the driver.
     """
 
@@ -140,8 +140,8 @@ class Parcel:
     def history(self, connection: Connection) -> list[TrackingEvent]:
         """List the steps of the parcel's way, the first one first.
 
-        A nested action without a web trigger: no caller over a network can hand in a parcel of its own making. Where
-        a GraphQL query asks for it of many parcels, they are asked for together.
+        This nested action has no web trigger, so that callers cannot send an invented parcel over a network. A
+        GraphQL query for the histories of many parcels reads them all at once.
         """
         return histories_of([number_of(self.id)], connection)[0]
 
@@ -161,7 +161,7 @@ class Parcel:
 
 
 def number_of(id: ParcelId) -> int:
-    """Return the number that a parcel's row has in the database."""
+    """Return the number of the parcel's row in the database."""
     return int(id.removeprefix("P-"))
 
 
@@ -171,8 +171,8 @@ class Depot:
 
     Args:
         code: Its three letters.
-        city: Where it is.
-        capacity: How many parcels it takes.
+        city: The depot's city.
+        capacity: The number of parcels that fit in.
     """
 
     code: DepotCode

@@ -1,4 +1,4 @@
-"""What one can do with parcels."""
+"""The actions on parcels."""
 
 import math
 from dataclasses import dataclass
@@ -47,10 +47,10 @@ NEXT_STATES: dict[State, set[State]] = {
 
 
 class IllegalStepError(Exception):
-    """A parcel cannot go from the state it is in to the one that is asked for.
+    """The parcel cannot go from its state to the requested state.
 
-    An exception of the service's own. It knows nothing of servey; its `status` and `code` say what callers see
-    where an action declares it: ``errors=(IllegalStepError,)``. Undeclared, it would be a 500 without a word.
+    This exception belongs to the service and does not depend on servey. An action declares it with
+    ``errors=(IllegalStepError,)``; callers then see its `status` and `code`. Undeclared, it is a 500 without details.
     """
 
     status = 409
@@ -113,11 +113,11 @@ def list_parcels(
 
     Args:
         connection: Given by the service (storage.py); callers do not see it.
-        state: Only those in one of these states.
-        city: Only those that go to this city.
-        since: Only those registered then or later.
-        lighter_than: Only those of less than so many kilograms.
-        limit: How many at most.
+        state: Only parcels in one of these states.
+        city: Only parcels that go to this city.
+        since: Only parcels registered at this time or later.
+        lighter_than: Only parcels of less than this number of kilograms.
+        limit: The largest number of parcels in the list.
     """
     rows = connection.execute(
         """
@@ -141,7 +141,7 @@ def list_parcels(
 
 @action(
     triggers=(WebTrigger(WebTriggerMethod.GET, "/parcels/{id}"),),
-    cache_control=SecureHashCacheControl(),  # an ETag: whoever has the parcel already gets a 304
+    cache_control=SecureHashCacheControl(),  # an ETag: a client that has the parcel already gets a 304
     tags=("parcels",),
     examples=(
         Example(name="known", params={"id": "P-1001"}, result=P_1001),
@@ -170,8 +170,8 @@ def get_parcel(id: ParcelId, connection: Connection) -> Parcel:
 def my_parcels(authorization: Authorization, connection: Connection) -> list[Parcel]:
     """List the caller's own parcels, the newest first.
 
-    Who calls comes from the token, never from the input. As the result depends on it, it is for the caller alone:
-    no cache gives it to somebody else, and nothing has to be said for that.
+    The token says who the caller is, never the input. The parameter `authorization` makes the result private: no
+    cache gives it to another user.
     """
     rows = connection.execute("SELECT * FROM parcels WHERE sender = ? ORDER BY number DESC", (authorization.subject,))
     return [Parcel.of_row(row) for row in rows]
@@ -179,7 +179,7 @@ def my_parcels(authorization: Authorization, connection: Connection) -> list[Par
 
 @dataclass(frozen=True)
 class Receipt:
-    """What the sender gets.
+    """The sender's receipt.
 
     Args:
         id: The number for the label.
@@ -202,13 +202,13 @@ class Receipt:
         ),
         Example(
             name="several_mistakes",
-            description="Every mistake is told, not only the first",
+            description="The error lists every mistake, not only the first",
             params={"depot": "HAM", "recipient": {"name": ""}, "weight": "31"},
             error="invalid",
         ),
         Example(
             name="no_such_depot",
-            description="What the path names is there, so this is no 404",
+            description="The path exists, so this is not a 404",
             params={"depot": "XXX", "recipient": ADA, "weight": "1"},
             error="conflict",
         ),
@@ -227,11 +227,11 @@ def register_parcel(
 
     Args:
         connection: Given by the service.
-        depot: Where it is handed in.
-        recipient: Whom it goes to.
+        depot: The depot that takes the parcel in.
+        recipient: The address that the parcel goes to.
         weight: Kilograms.
-        authorization: Who has logged in, if anybody; the parcel is theirs.
-        handling: What to mind.
+        authorization: The sender, if a user has logged in.
+        handling: How to handle the parcel.
         note: For the driver.
 
     Returns:
@@ -257,7 +257,7 @@ def register_parcel(
         },
     )
     id = f"P-{inserted.lastrowid}"
-    # where there is no such depot this raises, and the parcel is rolled back
+    # an unknown depot raises here; then the parcel is rolled back
     _add_event(connection, id, TrackingEvent(now, depot, State.REGISTERED))
     return Reply(Receipt(id, price), headers={"Location": f"/parcels/{id}"})
 
@@ -268,7 +268,7 @@ def register_parcel(
     examples=(
         Example(
             name="moved_house",
-            description="No result is given here, so any is right",
+            description="This example has no result, so every result is right",
             params={"id": "P-1001", "recipient": {**vars(ADA), "street": "Lindenweg 17"}},
         ),
         Example(name="too_late", params={"id": "P-1003", "recipient": ADA}, error="conflict"),
@@ -321,9 +321,9 @@ def redirect_parcel(id: ParcelId, recipient: Address, connection: Connection) ->
 def correct_parcel(
     id: ParcelId, connection: Connection, weight: Weight | None = None, note: str | None = None
 ) -> Parcel:
-    """Correct what was noted of a parcel; what is left out stays as it is.
+    """Correct the weight or the note of a parcel. A field that is left out does not change.
 
-    With If-Match, and the ETag of the parcel as the caller knows it, only where nobody else has changed it.
+    Send the parcel's ETag as If-Match: the action then changes the parcel only if no other caller has changed it.
     """
     parcel = get_parcel(id, connection)
     if weight is not None:
@@ -350,7 +350,7 @@ def correct_parcel(
         ),
         Example(
             name="delivered_twice",
-            description="An exception of the service's own",
+            description="An exception that the service declares",
             params={"id": "P-1003", "depot": "VIE", "state": "delivered"},
             error="illegal_step",
         ),
@@ -369,24 +369,24 @@ def correct_parcel(
 def record_event(
     id: ParcelId, depot: DepotCode, state: State, connection: Connection, at: Instant | None = None
 ) -> TrackingEvent:
-    """Record that a parcel has come a step further.
+    """Record the next step of a parcel.
 
     Args:
         id: The parcel.
-        depot: Where it is.
-        state: What it is from now on.
+        depot: The depot where the parcel is.
+        state: The new state of the parcel.
         connection: Given by the service.
-        at: When; now, unless it is given.
+        at: The time of the step; by default now.
     """
     before = get_parcel(id, connection).state
     if state not in NEXT_STATES[before]:
         raise IllegalStepError(f"a parcel that is {before.value} cannot be {state.value} next")
     changed = connection.execute(
-        "UPDATE parcels SET state = ? WHERE number = ? AND state = ?",  # unless another call was quicker
+        "UPDATE parcels SET state = ? WHERE number = ? AND state = ?",  # no row if another call was quicker
         (state.value, number_of(id), before.value),
     )
     if changed.rowcount == 0:
-        raise ConflictError(f"{id} has just been changed by somebody else")
+        raise ConflictError(f"{id} has just been changed by another call")
     event = TrackingEvent(at or datetime.now(UTC), depot, state)
     _add_event(connection, id, event)
     return event
@@ -413,7 +413,7 @@ def cancel_parcel(id: ParcelId, connection: Connection) -> None:
 @action(
     triggers=(WEB_GET,),
     tags=("parcels",),
-    run_in="loop",  # it waits for nothing, so it needs no thread
+    run_in="loop",  # the action does not block, so it needs no thread
     examples=(
         Example(name="light", params={"weight": "0.4"}, result="3.99"),
         Example(name="abroad", params={"weight": "12", "country": "AT"}, result="23.49"),
@@ -421,7 +421,7 @@ def cancel_parcel(id: ParcelId, connection: Connection) -> None:
     ),
 )
 def price_of(weight: Weight, country: Country = "DE") -> Money:
-    """Tell what a parcel costs, in euros."""
+    """Return the price of a parcel in euros."""
     base = Decimal("3.49") if country == "DE" else Decimal("8.49")
     return (base + weight * Decimal("1.25")).quantize(Decimal("0.01"))
 
@@ -435,7 +435,7 @@ def _add_event(connection: Connection, id: ParcelId, event: TrackingEvent) -> No
 
 
 def _grams(weight: Weight) -> int:
-    """Return a weight in the whole grams that are stored; a gram that is begun counts."""
+    """Return a weight in whole grams, rounded up."""
     return math.ceil(weight * 1000)
 
 

@@ -1,6 +1,6 @@
-"""Who may log in: an authenticator of the tour's own, as a plugin (``SERVEY_PLUGINS=actions.people:People``).
+"""The users: the tour's authenticator, as a plugin (``SERVEY_PLUGINS=actions.people:People``).
 
-Without the plugin there is the login that servey has for development, with one user, ``root``.
+Without the plugin, servey's login for development has one user, ``root``.
 """
 
 import hashlib
@@ -24,10 +24,10 @@ from .storage import Database
 
 Name = Annotated[str, Meta(pattern=r"^[a-z]{2,20}$", description="Small letters")]
 Password = Annotated[str, Meta(min_length=8, max_length=100)]
-Scope = Annotated[str, Meta(pattern=r"^[a-z:]{1,40}$", description="What somebody may do, as in depots")]
+Scope = Annotated[str, Meta(pattern=r"^[a-z:]{1,40}$", description="What the user may do, as in depots")]
 
 DEMO = {"ada": [], "henk": ["depots"], "root": ["accounts", "depots", "root"]}
-"""Who may log in while one looks at the tour, and what each may do."""
+"""The users outside production, each with its scopes."""
 DEMO_PASSWORD = (  # parcels-for-all
     "7a5c1e0f93b24d6880e1c2d3f4a5b697:"
     "cac652b5f0f6456a95fc96e60524f6c3bf44fc4a2a9ca5f4a36087ec2b272d28"
@@ -36,14 +36,14 @@ DEMO_PASSWORD = (  # parcels-for-all
 
 
 def hashed(password: str, salt: bytes | None = None) -> str:
-    """Return what is kept of a password: its salt and scrypt (RFC 7914) with 16 MiB and five passes, as OWASP says."""
+    """Return the salt and scrypt hash (RFC 7914) of a password, with 16 MiB and five passes, as OWASP recommends."""
     salt = os.urandom(16) if salt is None else salt
     digest = hashlib.scrypt(password.encode(), salt=salt, n=2**14, r=8, p=5, maxmem=64 * 1024 * 1024)
     return f"{salt.hex()}:{digest.hex()}"
 
 
 NOBODY = f"{bytes(16).hex()}:"
-"""What the password of somebody unknown is compared with, so that it takes as long."""
+"""The hash for unknown users: their logins take as long as those of known users."""
 
 
 class DatabaseAuthenticator:
@@ -52,7 +52,7 @@ class DatabaseAuthenticator:
     database: Database | None = None
 
     def authenticate(self, username: str, password: str) -> Authorization | None:
-        """Return the user when there is one and the password is right. A plain function runs in a worker thread."""
+        """Return the user if the name and the password are right. A plain function runs in a worker thread."""
         assert self.database is not None, "the service is not open"
         connection = self.database.connect()
         try:
@@ -67,7 +67,7 @@ class DatabaseAuthenticator:
 
     @asynccontextmanager
     async def lifespan(self, service: Service) -> AsyncIterator[None]:
-        """Take the database that the service has opened; while one looks at the tour, with users in it."""
+        """Take the database that the service has opened. Outside production, add the users in DEMO."""
         self.database = service.runtime.values[Database]
         if not service.settings.production:
             connection = self.database.connect()
@@ -80,17 +80,17 @@ class DatabaseAuthenticator:
 
 
 class People(Plugin):
-    """The plugin."""
+    """The plugin that lets the users of the database log in."""
 
     def __init__(self) -> None:
         self.authenticator = DatabaseAuthenticator()
 
     def authenticators(self) -> Sequence[Authenticator]:
-        """Let the users of the database log in, instead of servey's own for development."""
+        """Replace servey's login for development."""
         return (self.authenticator,)
 
     def lifespans(self) -> Sequence[Callable[[Service], AbstractAsyncContextManager[None]]]:
-        """Open what the authenticator needs when the service has opened its resources."""
+        """Give the authenticator its database after the service has opened its resources."""
         return (self.authenticator.lifespan,)
 
 
@@ -108,15 +108,15 @@ class People(Plugin):
     ),
 )
 def add_user(name: Name, password: Password, connection: Connection, scopes: list[Scope] | None = None) -> None:
-    """Let somebody log in. From the command line only: nobody may do it over a network.
+    """Add a user. This action runs from the command line only, never over a network.
 
     Args:
-        name: Who.
-        password: The password; kept as its scrypt.
+        name: The user's name.
+        password: The password; the database has only its scrypt hash.
         connection: Given by the service.
-        scopes: What they may do.
+        scopes: What the user may do.
     """
     try:
         connection.execute("INSERT INTO users VALUES (?, ?, ?)", (name, hashed(password), json.dumps(scopes or [])))
     except IntegrityError:
-        raise ConflictError(f"there is a {name} already") from None
+        raise ConflictError(f"there is a user {name} already") from None

@@ -13,10 +13,10 @@ from .model import Money, Weight
 
 @dataclass(frozen=True)
 class Quote:
-    """What a carrier asks.
+    """The price of a carrier.
 
     Args:
-        carrier: Its name.
+        carrier: The carrier's name.
         price: Euros.
     """
 
@@ -45,7 +45,7 @@ async def carriers() -> AsyncIterator[Carriers]:
 @action(
     triggers=(WEB_GET,),
     timeout=5,  # seconds, then 504
-    rate_limit="30/minute",  # of each caller, then 429: the carriers do not like to be asked for nothing
+    rate_limit="30/minute",  # for each caller, then 429: each call costs the carriers work
     examples=(
         Example(
             name="two_kilograms",
@@ -60,6 +60,6 @@ async def carriers() -> AsyncIterator[Carriers]:
     ),
 )
 async def compare_carriers(weight: Weight, carriers: Carriers) -> list[Quote]:
-    """Ask all carriers at once, the cheapest first."""
+    """Ask all carriers at once; the cheapest is first."""
     quotes = await asyncio.gather(*(carriers.quote(name, weight) for name in carriers.per_kilogram))
     return sorted(quotes, key=lambda quote: quote.price)

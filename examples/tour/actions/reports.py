@@ -1,4 +1,4 @@
-"""A report that takes its time, and is kept until a parcel changes."""
+"""A slow report, cached until a parcel changes."""
 
 import time
 from sqlite3 import Connection
@@ -19,8 +19,8 @@ from .model import State
 def parcel_statistics(connection: Connection) -> dict[State, int]:
     """Count the parcels in each state.
 
-    Callers, and the server itself, may use the result again for a minute. What changes a parcel makes the server
-    forget it: see `transaction` in storage.py.
+    Clients and the server cache the result for a minute. A change of a parcel removes it from the server's cache:
+    see `transaction` in storage.py.
     """
     time.sleep(0.1)  # in real life: a large table
     rows = connection.execute("SELECT state, count(*) AS count FROM parcels GROUP BY state")

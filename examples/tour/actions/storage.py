@@ -1,6 +1,6 @@
-"""Where the parcels are kept, and the two resources that actions get it by.
+"""The database, and the two resources that give it to actions.
 
-A resource is a generator function that yields one value; whoever has a parameter of the value's type gets it.
+A resource is a generator function that yields one value. An action with a parameter of the value's type gets it.
 """
 
 import os
@@ -19,14 +19,14 @@ class Database:
     """The SQLite file.
 
     Args:
-        path: Where it is.
+        path: The path of the file.
     """
 
     path: Path
 
     def connect(self) -> Connection:
         """Return a new connection; a transaction begins with the first statement that writes."""
-        # used by one call at a time, but in several threads: hence check_same_thread
+        # one call at a time uses it, but in several threads: hence check_same_thread
         connection = sqlite3.connect(self.path, isolation_level="IMMEDIATE", timeout=10, check_same_thread=False)
         connection.row_factory = sqlite3.Row
         connection.execute("PRAGMA foreign_keys = ON")
@@ -37,8 +37,8 @@ class Database:
 def database() -> Iterator[Database]:
     """Open the database when the service starts.
 
-    It is the file that TOUR_DATABASE names, filled with the seed when it is new; without the variable, one in a
-    temporary directory that goes when the service stops.
+    TOUR_DATABASE is the path of the file; a new file gets the seed. Without the variable the file is in a temporary
+    directory, deleted when the service stops.
     """
     with TemporaryDirectory() as directory:
         path = Path(os.environ.get("TOUR_DATABASE") or Path(directory) / "parcels.sqlite3")
@@ -53,11 +53,10 @@ def database() -> Iterator[Database]:
 
 @resource(scope="request")
 def transaction(database: Database) -> Iterator[Connection]:
-    """Open a connection for each request. What its calls wrote is committed when they succeed, rolled back when one
-    fails. A GraphQL query for a hundred parcels and their histories has one connection.
+    """Open a connection for each request; commit if all its calls succeed, roll back if one fails. A GraphQL query
+    for a hundred parcels and their histories has one connection.
 
-    After a commit the results that the server keeps of the report are forgotten; before it, another call could make
-    them anew of what was there before.
+    The cached report is invalidated after the commit. Before it, another call could cache the old data again.
 
     When an action fails, its error is raised here, at the ``yield``.
     """
@@ -94,7 +93,7 @@ CREATE TABLE parcels (
     handling TEXT NOT NULL,
     registered_at TEXT NOT NULL, -- all times in UTC, so that their order is that of the text
     note TEXT,
-    sender TEXT -- the user who registered it, where somebody had logged in
+    sender TEXT -- the user who registered it, if one had logged in
 ) STRICT;
 
 CREATE TABLE users (
