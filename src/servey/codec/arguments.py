@@ -77,7 +77,7 @@ class ArgumentsCodec(NodeCodec[Any]):
         try:
             self.struct: Any = self._text_adapter.input_type
             root.cls = self.struct
-            _ = self._decoder, self._text_adapter.build  # compiled here
+            _ = self._compiled_decoder(), self._text_adapter.build  # compiled here
         except (TypeError, ValueError) as error:
             raise DefinitionError(f"{label}: {error}", where=where, fix="use another type") from error
         self._scalars: dict[str, Read] = {}

@@ -51,6 +51,7 @@ class NodeCodec(Generic[T]):
         self._text_adapter: TypeAdapter = compiler.adapter(root, self._skipped.skips_checks)
         is_simple = root.kind == "leaf" and not root.constraints and root.cls in _IDENTICAL
         self._identical: type | None = root.cls if is_simple else None
+        self._decoder: Any = None
 
     def classes(self) -> tuple[type, ...]:
         """Return the classes in the type, in the order of reading, for finding nested actions."""
@@ -69,12 +70,15 @@ class NodeCodec(Generic[T]):
         definitions = {"$defs": writer.definitions} if writer.definitions else {}
         return {"$schema": DIALECT, **schema, **definitions}
 
-    @functools.cached_property
-    def _decoder(self) -> Any:
-        """The decoder, made at its first use: most codecs only write results."""
-        if self.unreadable is not None:
-            raise self.unreadable
-        return msgspec.json.Decoder(self._text_adapter.input_type, dec_hook=hook, float_hook=self._skipped.float_hook)
+    def _compiled_decoder(self) -> Any:
+        """Return the decoder, which is made at its first use: most codecs only write results."""
+        if self._decoder is None:
+            if self.unreadable is not None:
+                raise self.unreadable
+            self._decoder = msgspec.json.Decoder(
+                self._text_adapter.input_type, dec_hook=hook, float_hook=self._skipped.float_hook
+            )
+        return self._decoder
 
     def decode_json(self, data: bytes) -> T:
         """Return the value of a JSON text in UTF-8.
@@ -87,7 +91,7 @@ class NodeCodec(Generic[T]):
         if self._skipped.skips_checks and self._skipped.needs_checks(data):
             return self.decode(parsed(data))
         try:
-            return self._text_adapter.build(self._decoder.decode(data))
+            return self._text_adapter.build(self._compiled_decoder().decode(data))
         except REFUSALS as error:
             return self.decode(parsed_again(data, error))
 
