@@ -44,7 +44,6 @@ class Installation:
         return {
             **kept,
             "PATH": os.pathsep.join([*map(str, tools), str(self.python.parent), *others]),
-            "PYTHONDONTWRITEBYTECODE": "" if self.installs else "1",
             "PYTHONNOUSERSITE": "1",
             **self.variables,
         }
