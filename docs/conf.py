@@ -55,7 +55,7 @@ NAMED = re.compile(r"^<!-- file: (\S+) -->\n+```(\w+)\n", re.M)
 
 
 class Entry(NamedTuple):
-    """A line of the index: in which part, the title, the path from docs/ without its ending, and what it is about."""
+    """A line of the index: its part, the title, the path from docs/ without its suffix, and the topic."""
 
     part: str
     title: str
@@ -85,7 +85,7 @@ def prepare(app: Sphinx, page: str, content: list[str]) -> None:
 
 
 def finish(app: Sphinx, exception: Exception | None) -> None:
-    """Write what is no page: the address without a path, and the list of pages for language models (llmstxt.org)."""
+    """Write the files besides the pages: the root's index.html, and the list for language models (llmstxt.org)."""
     if exception is not None or app.builder.name != "html":
         return
     out = Path(app.outdir)

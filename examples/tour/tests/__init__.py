@@ -1,4 +1,4 @@
 import os
 
-# The examples change parcels: they get databases of their own, never the one that you keep.
+# The examples change parcels: they get temporary databases, never the one in TOUR_DATABASE.
 os.environ.pop("TOUR_DATABASE", None)

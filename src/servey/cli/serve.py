@@ -60,7 +60,7 @@ def serve(
     settings = settings.replace(**{key: value for key, value in given.items() if value is not None})
     load = partial(load_service, create_app) if app is None else partial(load_application, app)
     modules = settings.process.action_path if app is None else f"{settings.process.action_path},{app.partition(':')[0]}"
-    server.serve(settings, load, reload=_reloads(settings, reload), modules=modules, tell=tell)
+    server.serve(settings, load, reload=_reloads(settings, reload), modules=modules, show_error=show_error)
 
 
 def load_service(create_app: Callable[..., Any], settings: Settings) -> Any:
@@ -74,7 +74,7 @@ def load_application(target: str, settings: Settings) -> Any:
     return find_application(target)
 
 
-def tell(error: BaseException) -> str:
+def show_error(error: BaseException) -> str:
     """Show an error of the user's modules as the program would at its end; return it as text."""
     text = error_text(error)
     click.echo(text, err=True)

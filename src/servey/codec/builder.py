@@ -21,8 +21,8 @@ Build = Callable[[Any], Any]
 class Builder(NodeVisitor[Build | None]):
     """Builds the user's objects from input structs in Python, if msgspec cannot.
 
-    A visit returns a function that makes a node's value of its input struct, or None where they are the same. The
-    function returns any other object, such as a default of the class, unchanged.
+    A visit returns a function that makes a node's value from its input struct, or None if the value is the struct.
+    The function returns any other object, such as a default of the class, unchanged.
     """
 
     def __init__(self, structs: Structs) -> None:

@@ -226,7 +226,7 @@ def _environments(cls: type, args: tuple[Any, ...]) -> dict[Any, dict[Any, Any]]
 
 
 def environment(parameters: Iterable[Any], given: Iterable[Any]) -> dict[Any, Any]:
-    """Return what type variables stand for: what is given, and the defaults of the others (PEP 696)."""
+    """Return the types of the type variables: the given types, and the defaults of the others (PEP 696)."""
     parameters = tuple(parameters)
     env = dict(zip(parameters, given, strict=False))
     for parameter in parameters[len(env) :]:

@@ -159,7 +159,7 @@ def _description(item: Any) -> str:
 
 
 def extra(metadata: tuple[Any, ...]) -> dict[str, Any]:
-    """Return what an `Annotated` has for the schema besides constraints and its description, as far as JSON has it."""
+    """Return the members that an `Annotated` adds to the schema besides constraints and description. JSON only."""
     found: dict[str, Any] = {}
     for item in metadata:
         if _library(item) not in ("msgspec", "pydantic"):

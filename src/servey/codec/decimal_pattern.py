@@ -66,7 +66,7 @@ def _parts(number: Decimal) -> tuple[str, str]:
 
 
 def _numbers(low: _Bound, high: _Bound | None) -> list[str]:
-    """Return the patterns of the numbers with as many digits before the point as the bounds; None is no bound."""
+    """Return the patterns of the numbers with as many digits before the point as the bounds; None means unbounded."""
     if not low.whole:
         return _fractions(low, high)
     first, last = int(low.whole[0]), 10 if high is None else int(high.whole[0])

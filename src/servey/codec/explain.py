@@ -178,7 +178,9 @@ class Explainer(ProblemVisitor):
         return self.add(*below(at, problems)) if problems else made
 
     def _member(self, node: Node, value: Any) -> tuple[Any, bool, list[Problem]]:
-        """Return what the first fitting member reads and whether it rounds, or the problems of the nearest one."""
+        """Return the value that the first fitting member reads and whether it is rounded; if no member fits, the
+        problems of the nearest member.
+        """
         if not needs_trials(node) and value is None and node.optional:
             return None, False, []
         if isinstance(value, dict) and not self.compiler.union(node).members(value):

@@ -68,7 +68,7 @@ class _Source(NodeVisitor[list[str]]):
         return self.functions[node.identity]
 
     def _body(self, node: Node, value: str, depth: int) -> list[str]:
-        """Return the statements that return True for a value with such an offset; none where it can have none."""
+        """Return the statements that return True for a value with such an offset; [] if the node cannot have one."""
         if self.uses[node.identity] > 1 or depth == _DEEP:
             return [f"if {self._function(node)}({value}): return True"]
         return self.visit(node, value, depth)

@@ -65,9 +65,9 @@ class ProblemVisitor(NodeVisitor[Any]):
         return visitor
 
     def trials(self, members: Sequence[Node], value: Any) -> tuple[Any, bool, list[list[Problem]]]:
-        """Return what the first fitting member makes of a value and whether it rounds; else the problems of every one.
+        """Return the value that the first fitting member reads and whether it is rounded; else all members' problems.
 
-        A member that takes the value as it is written fits before those that take ``5.0`` as an int.
+        Members that take the value as it is written are tried before those that take ``5.0`` as an int.
         """
         refused: list[list[Problem]] = []
         rounded: list[Any] = []

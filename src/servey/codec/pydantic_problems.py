@@ -105,7 +105,7 @@ def child(value: Any, name: Any) -> Any:
 
 
 def set_whole_numbers(errors: list[Any], value: Any, schema: CoreSchema) -> Any:
-    """Return refused JSON values with an int for each ``5.0`` where pydantic wants one; None where it wants none.
+    """Return refused JSON values with an int for each ``5.0`` where pydantic wants an int; None if no value changes.
 
     The values are changed in place. `servey.codec.explain` does the same outside of pydantic's types.
     """

@@ -143,7 +143,7 @@ class CoreSchema:
         self.root = self._plain([schema])
 
     def _plain(self, schemas: list[Any]) -> list[dict[str, Any]]:
-        """Return the nodes that read the value itself: the members of unions, and what functions are around."""
+        """Return the nodes that read the value itself: the members of unions, and the schemas inside functions."""
         found: list[dict[str, Any]] = []
         for node in schemas:
             inner: list[Any] = [node[key] for key in ("schema", "json_schema", "strict_schema") if key in node]
@@ -157,7 +157,7 @@ class CoreSchema:
         return found
 
     def member(self, nodes: list[dict[str, Any]], name: Any) -> list[dict[str, Any]] | None:
-        """Return the nodes that read a member of an object; None where no node has one of the name."""
+        """Return the nodes that read a member of an object; None if no node has a member of this name."""
         found: list[Any] = []
         for node in nodes:
             found += [

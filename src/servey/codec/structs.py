@@ -146,7 +146,7 @@ def needs_trials(node: Node) -> bool:
 
 
 def _shapes(node: Node) -> frozenset[str]:
-    """Return the kinds of JSON values that msgspec takes for a node, none when only a trial can tell."""
+    """Return the kinds of JSON values that msgspec takes for a node; empty if only a trial shows whether it fits."""
     if needs_check(node) or node.cls in (datetime.time, deque) or node.kind in ("custom", "any", "union"):
         return frozenset()
     if is_decimal(node):

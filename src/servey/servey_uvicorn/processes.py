@@ -21,7 +21,7 @@ from servey.settings import Settings
 Load = Callable[[Settings], Any]
 """Loads the ASGI application; picklable, because each process of the server calls it."""
 
-Tell = Callable[[BaseException], str]
+ShowError = Callable[[BaseException], str]
 """Shows an error of the user's modules and returns its text; picklable."""
 
 Life = Callable[[Connection, socket.socket], None]

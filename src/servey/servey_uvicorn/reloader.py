@@ -27,7 +27,7 @@ from servey.servey_uvicorn.error_page import ErrorPage
 from servey.servey_uvicorn.graceful import NotOpenedError, Server, Stop
 from servey.servey_uvicorn.listening import BACKLOG, log_address
 from servey.servey_uvicorn.mounted import mounted_services
-from servey.servey_uvicorn.processes import Child, Load, Tell, raise_again
+from servey.servey_uvicorn.processes import Child, Load, ShowError, raise_again
 from servey.servey_uvicorn.watch import Changes
 from servey.settings import Settings
 
@@ -61,11 +61,11 @@ class Reloader:
     """
 
     def __init__(
-        self, settings: Settings, load: Load, tell: Tell, listening: socket.socket, roots: Sequence[Path]
+        self, settings: Settings, load: Load, show_error: ShowError, listening: socket.socket, roots: Sequence[Path]
     ) -> None:
         logging.getLogger("watchfiles").setLevel(logging.WARNING)
         listening.listen(BACKLOG)
-        life = partial(_serve_when_ordered, settings, load, tell)
+        life = partial(_serve_when_ordered, settings, load, show_error)
         self._spawn = partial(Child, life, listening, settings.process.log_level, QUICK.seconds + 1.0)
         self._listening = listening
         self._stopping = threading.Event()
@@ -172,7 +172,7 @@ class Reloader:
 
 
 def _serve_when_ordered(
-    settings: Settings, load: Load, tell: Tell, channel: Connection, listening: socket.socket
+    settings: Settings, load: Load, show_error: ShowError, channel: Connection, listening: socket.socket
 ) -> None:
     """Stand by, and serve when the order comes, or show why that is not possible: the life of a process."""
     Server(ErrorPage("", settings), settings, QUICK).config.load()  # imports what uvicorn needs
@@ -180,7 +180,7 @@ def _serve_when_ordered(
         order: Order = channel.recv()
     except (EOFError, OSError):  # the parent has ended
         return
-    failure = order.failure or _serve(settings, load, tell, order, channel, listening)
+    failure = order.failure or _serve(settings, load, show_error, order, channel, listening)
     if not failure:
         return
 
@@ -194,7 +194,7 @@ def _serve_when_ordered(
 
 
 def _serve(
-    settings: Settings, load: Load, tell: Tell, order: Order, channel: Connection, listening: socket.socket
+    settings: Settings, load: Load, show_error: ShowError, order: Order, channel: Connection, listening: socket.socket
 ) -> str:
     """Serve the application until a signal comes; return why it cannot be served, or an empty text."""
     if order.before is not None:  # the first process has logged these warnings
@@ -204,7 +204,7 @@ def _serve(
         mounted = mounted_services(app)
         served = {name: seen for item in mounted for name, seen in outline(item.service).items()}
     except BaseException as error:  # noqa: BLE001 - the user's modules may raise anything, SystemExit too
-        return tell(error)
+        return show_error(error)
 
     def started() -> None:
         if order.before is None:
@@ -217,5 +217,5 @@ def _serve(
     try:
         server.run_or_raise([listening])
     except NotOpenedError as error:
-        return "" if server.should_exit else tell(error.__cause__ or error)
+        return "" if server.should_exit else show_error(error.__cause__ or error)
     return ""

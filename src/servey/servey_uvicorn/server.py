@@ -5,11 +5,13 @@ from __future__ import annotations
 from servey.servey_uvicorn.banner import log_banner
 from servey.servey_uvicorn.graceful import Server
 from servey.servey_uvicorn.listening import bind, log_address
-from servey.servey_uvicorn.processes import Load, Tell
+from servey.servey_uvicorn.processes import Load, ShowError
 from servey.settings import Settings
 
 
-def serve(settings: Settings, load: Load, *, reload: bool = False, modules: str = "", tell: Tell = str) -> None:
+def serve(
+    settings: Settings, load: Load, *, reload: bool = False, modules: str = "", show_error: ShowError = str
+) -> None:
     """Load an application and serve it over HTTP until a signal ends the server.
 
     Without `reload`, the application is loaded first: a wrong declaration raises before any port is bound.
@@ -20,7 +22,7 @@ def serve(settings: Settings, load: Load, *, reload: bool = False, modules: str 
         reload: Whether to load the application again when a file of Python code changes. For development: callers see
             errors.
         modules: The modules whose files are watched besides those in the working directory, separated by commas.
-        tell: With `reload`, shows errors of the user's modules.
+        show_error: With `reload`, shows errors of the user's modules.
 
     Raises:
         DefinitionError: A declaration is wrong.
@@ -33,7 +35,7 @@ def serve(settings: Settings, load: Load, *, reload: bool = False, modules: str 
         from servey.servey_uvicorn.watch import directories_of
 
         with bind(settings) as listening:
-            Reloader(settings, load, tell, listening, directories_of(modules)).run()
+            Reloader(settings, load, show_error, listening, directories_of(modules)).run()
         return
     app = load(settings)
     with bind(settings) as listening:

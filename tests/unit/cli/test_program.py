@@ -232,7 +232,7 @@ class Served(list[Settings]):
         super().__init__()
         self.reload: list[bool] = []
 
-    def serve(self, settings: Settings, load: object, *, reload: bool, modules: str, tell: object) -> None:
+    def serve(self, settings: Settings, load: object, *, reload: bool, modules: str, show_error: object) -> None:
         self.append(settings)
         self.reload.append(reload)
 
