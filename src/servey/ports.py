@@ -24,7 +24,7 @@ class AccessControl(Protocol):
     """Decide whether a caller may call an action; may be asynchronous."""
 
     def check(self, authorization: Authorization | None, /) -> Awaitable[None] | None:
-        """Return (or resolve) if the caller may call.
+        """Return (or resolve) if the caller may call the action; otherwise raise.
 
         Args:
             authorization: The verified caller; None if the request has no token.

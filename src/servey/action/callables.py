@@ -134,7 +134,7 @@ def settled(value: Any, *, may_wait: bool = True) -> Any:
 
     Args:
         value: The result.
-        may_wait: Whether the event loop can await the result. It cannot while resources are open in the thread.
+        may_wait: Whether the event loop can await the result: not while resources are open in the thread.
 
     Raises:
         AwaitableReturned: The result is an awaitable, and the event loop can await it.

@@ -242,7 +242,7 @@ class SkippedChecks(msgspec.Struct, frozen=True):
 
 
 def _maybe_not_finite(data: bytes) -> bool:
-    """Return whether a JSON text may hold NaN or Infinity for a Decimal, which lets underscores stand anywhere."""
+    """Return whether a JSON text may hold NaN or Infinity for a Decimal, which ignores underscores in its text."""
     lowered = data.lower().replace(b"_", b"")
     return b"nan" in lowered or b"inf" in lowered or b"\\u" in lowered
 

@@ -91,7 +91,7 @@ class _Lifespan(LifespanOn):
             raise NotOpenedError from self._failure
 
     async def send(self, message: Any) -> None:
-        """Receive a message of the application."""
+        """Receive a message from the application."""
         if message["type"] == "lifespan.startup.failed":
             # frameworks send this while they handle the exception
             self._failure = sys.exc_info()[1] or RuntimeError(message.get("message") or "the lifespan cannot start")
