@@ -1,6 +1,7 @@
 """The service: what is served, resolved once; duplicates, routes, triggers and plugins."""
 
 import asyncio
+import importlib
 import subprocess
 import sys
 import textwrap
@@ -421,6 +422,7 @@ def project(tmp_path, monkeypatch):
             file = tmp_path / path
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(textwrap.dedent(text))
+        importlib.invalidate_caches()  # a directory may have changed within the resolution of its time
 
     yield write
     for name in set(sys.modules) - before:

@@ -2,11 +2,11 @@
 
 import asyncio
 import functools
+import importlib
 import sys
 import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Annotated, Any, Final, Generic, NewType, Optional, TypeVar
 
 import fastapi
@@ -61,7 +61,8 @@ def module(tmp_path, monkeypatch):
         name = f"servey_signature_{len(made)}"
         (tmp_path / f"{name}.py").write_text(textwrap.dedent(text))
         made.append(name)
-        return import_module(name)
+        importlib.invalidate_caches()  # a directory may have changed within the resolution of its time
+        return importlib.import_module(name)
 
     yield make
     for name in made:

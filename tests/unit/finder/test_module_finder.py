@@ -1,5 +1,6 @@
 """Finding declarations in the user's modules: everything once, in order, and errors shown as they are."""
 
+import importlib
 import sys
 import textwrap
 
@@ -30,6 +31,7 @@ def project(tmp_path, monkeypatch):
             file = tmp_path / path
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(textwrap.dedent(text))
+        importlib.invalidate_caches()  # a directory may have changed within the resolution of its time
         return tmp_path
 
     yield write
