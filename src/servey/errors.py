@@ -405,7 +405,7 @@ CALL_ERRORS: tuple[type[CallError], ...] = (
 
 
 class ErrorMapping(msgspec.Struct, frozen=True):
-    """The error for callers that stands for an exception class of the user.
+    """Declares which error callers get for an exception class of the user.
 
     `@action(errors=(MyError,))` makes one from the class, with its attributes `code` and `status`; the defaults are the
     class name in snake case (without ``Error``) and 400.

@@ -82,7 +82,7 @@ class Batch:
     Args:
         signature: The action's signature.
         injection: Provides the injected parameters of the batch function.
-        call_error: Returns the error for callers that stands for an exception; logs a defect.
+        call_error: Returns the `CallError` that callers get for an exception; logs the exception if it is a defect.
         limiter: The limiter of an action with a `max_running`; one call of the batch function takes one slot.
 
     Raises:

@@ -26,7 +26,7 @@ class CallResources:
     Args:
         injected: The injected parameters of the function.
         injection: Opens the resources.
-        call_error: Returns the error for callers that stands for an exception; logs a defect.
+        call_error: Returns the `CallError` that callers get for an exception; logs the exception if it is a defect.
 
     Attributes:
         nodes: The resources of a call outside of a request scope, in the order in which they are opened.

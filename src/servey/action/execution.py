@@ -37,7 +37,7 @@ class Execution:
     Args:
         signature: The signature of the action.
         injection: Provides the injected parameters and opens the resources.
-        call_error: Returns the error for callers that stands for an exception; logs a defect.
+        call_error: Returns the `CallError` that callers get for an exception; logs the exception if it is a defect.
 
     Attributes:
         call: Calls the function with the arguments, the context and the values of resources.

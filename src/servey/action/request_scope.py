@@ -24,7 +24,7 @@ CLOSE_SECONDS = 1.0
 """The minimum time for closing, in seconds, even if the calls have used up their deadlines."""
 
 CallErrorOf = Callable[[BaseException, CallContext], CallError]
-"""Returns the error for callers that stands for an exception; logs a defect."""
+"""Returns the `CallError` that callers get for an exception; logs the exception if it is a defect."""
 
 
 class RequestScope:

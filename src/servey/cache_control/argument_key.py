@@ -37,7 +37,7 @@ _FAMILIES: dict[Any, str] = {
     datetime.date: "str",
     datetime.timedelta: "str",
 }
-"""The MessagePack kind of each scalar for which msgspec encodes two values of one type differently."""
+"""The MessagePack kind of each scalar type for which msgspec always encodes two different values differently."""
 
 _encode = msgspec.msgpack.Encoder(order="deterministic").encode
 _EMPTY = frozenset({list, dict, set, frozenset, tuple})

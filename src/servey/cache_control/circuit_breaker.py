@@ -66,8 +66,8 @@ class CircuitBreaker:
 async def within(seconds: float, answer: Awaitable[T]) -> T:
     """Wait for the answer of a store, with a timeout.
 
-    Some clients confuse the cancellation of the caller with their own timeout, and raise that or continue. This
-    function raises `asyncio.CancelledError` then; otherwise a stop could wait forever.
+    If the caller is cancelled, some clients take this for their own timeout: they raise a timeout error, or continue.
+    In that case, this function raises `asyncio.CancelledError`, because otherwise a stop could wait forever.
 
     The timeout is split into slices, so that a busy event loop does not use it up: the answer may have arrived while
     the loop had no time to read it.

@@ -1,4 +1,4 @@
-"""The settings of the result cache and of rate limits: both may be in stores that several processes share."""
+"""The settings of the result cache and of rate limits. Several processes may share the stores of both."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ from servey.security.settings import HOW_TO_MAKE_A_SECRET
     "claims",
     multiple=True,
     metavar="NAME=VALUE",
-    help="Another claim; the value is JSON, or else text. Repeatable.",
+    help="Another claim. The value is read as JSON; if it is not JSON, it is text. Repeatable.",
 )
 @click.pass_context
 def print_token(

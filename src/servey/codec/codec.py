@@ -68,7 +68,7 @@ class Codec(NodeCodec[T]):
 
 
 def objects_of_rows(node: Node, value: Any) -> Any:
-    """Return a value, or a list, with the objects of engines' classes for rows."""
+    """Return a value in which objects replace rows of an engine's class, also inside of a list."""
     members = node.not_null
     if node.kind == "list" and isinstance(value, (list, tuple)):
         inner = members[0]

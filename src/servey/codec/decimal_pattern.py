@@ -115,7 +115,7 @@ def _digit(low: int, high: int) -> str:
 
 
 def _after(digit: int, parts: list[str]) -> list[str]:
-    """Return the patterns of such parts after a digit."""
+    """Return patterns of the digit followed by one of the parts."""
     return [f"{digit}({'|'.join(parts)})"] if len(parts) > 1 else [f"{digit}{part}" for part in parts]
 
 

@@ -84,7 +84,7 @@ def _refuse_ignored(at: str, hint: Any) -> None:
 
 
 def with_constraints(tp: Any) -> Any:
-    """Return an annotation with its constraints of msgspec's as pydantic's."""
+    """Return an annotation in which pydantic's constraints replace those of msgspec."""
     origin, arguments = typing.get_origin(tp), typing.get_args(tp)
     if origin is None or origin is typing.Literal:
         return tp

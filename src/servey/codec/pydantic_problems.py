@@ -51,8 +51,9 @@ def problems(errors: list[Any], value: Any, schema: CoreSchema) -> list[Problem]
 def place(error: Any, value: Any, schema: CoreSchema) -> list[Any]:
     """Return the keys and indexes by which an error's place is reached.
 
-    Pydantic also puts into a place what it tried there: the tags and the names of a union's members, ``[key]``. Where
-    an object has a key of such a name, the schema says whether it is read, and the error at which value it ends.
+    Pydantic's place also contains what pydantic tried: the tags and the names of a union's members, ``[key]``. An
+    object may have a key of the same name. Then the schema shows whether the key is read, and the error shows the value
+    at which the place ends.
     """
     names: tuple[Any, ...] = error["loc"]
     last = [names[-1]] if error["type"] == "missing" else []  # is in no value

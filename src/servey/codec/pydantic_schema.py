@@ -22,7 +22,7 @@ if typing.TYPE_CHECKING:
 _NO_SCHEMAS = frozenset(
     {"metadata", "config", "default", "cls", "expected", "members", "serialization", "python_schema", "lax_schema"}
 )
-"""The keys of a node that hold no schema, or one that reads no JSON, or not strictly."""
+"""The keys of a node under which there is no schema, or only a schema that does not read JSON or is not strict."""
 _CONTAINERS = ("model", "dataclass", "model-fields", "dataclass-args", "typed-dict", "dict", "list", "tuple", "set")
 _SAME_IN_JSON = frozenset(
     {
@@ -133,7 +133,7 @@ def is_same_in_json(nodes: Sequence[Part]) -> bool:
 
 
 class CoreSchema:
-    """Finds which nodes of a core schema, with such parts, read which part of a JSON value."""
+    """Finds the nodes of a core schema that read a part of a JSON value. The schema is given with its `parts`."""
 
     def __init__(self, schema: Any, found: Sequence[Part]) -> None:
         nodes = [part.node for part in found]
@@ -209,7 +209,7 @@ class CoreSchema:
 
 
 def closed(schema: Any, mode: SchemaMode) -> Any:
-    """Return a schema of pydantic's with closed objects: `extra="forbid"` refuses other members."""
+    """Return pydantic's JSON schema in servey's form: its objects refuse other members (`extra="forbid"`)."""
     return rebuilt(schema, lambda part: _described(_written_as_servey(part, mode)))
 
 

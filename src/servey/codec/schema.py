@@ -64,7 +64,7 @@ class SchemaWriter(NodeVisitor[dict[str, Any]]):
         names: Names the definitions; the writers of both sides of a document share it.
 
     Attributes:
-        more: Returns further members of a class's objects.
+        more: Returns members that the schema of a class has besides those of the class, for `?include=`.
     """
 
     def __init__(self, mode: SchemaMode, prefix: str = _LOCAL, names: Names | None = None) -> None:
@@ -253,7 +253,7 @@ _OTHER: dict[SchemaMode, SchemaMode] = {"input": "output", "output": "input"}
 
 
 def _other_side(custom: CustomType, mode: SchemaMode) -> dict[str, Any]:
-    """Return the schema of the other side; empty if there is none, as for a type that can only be written."""
+    """Return the output schema for input, or the input schema for output; empty if there is none."""
     try:
         return custom.schema(_OTHER[mode])
     except DefinitionError:
@@ -261,7 +261,7 @@ def _other_side(custom: CustomType, mode: SchemaMode) -> dict[str, Any]:
 
 
 def _split(schema: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return a schema without its definitions, and these."""
+    """Return a schema without its definitions, and the definitions."""
     bare = dict(schema)
     return bare, bare.pop("$defs", {})
 

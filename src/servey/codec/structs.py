@@ -91,7 +91,7 @@ def reachable(node: Node) -> Iterator[Node]:
 
 
 def is_built(node: Node) -> bool:
-    """Whether the value has to be built from its input struct, because it differs from it."""
+    """Whether the value has to be built from its input struct, because the two differ."""
     return any(n.kind == "object" or n.flavor == "namedtuple" or is_collected(n) for n in reachable(node))
 
 
@@ -250,7 +250,7 @@ class Structs(NodeVisitor[Any]):
         return typing.Union[tuple(self.of(item) for item in node.items)]  # noqa: UP007 - of a computed tuple
 
     def visit_list(self, node: Node) -> Any:
-        """Return the collection, or a list where the user's is made of it."""
+        """Return the type of the collection; a list type if the user's collection is made from a list later."""
         item = self.of(node.items[0])
         if node.cls is tuple and self.side == "in":
             return tuple[item, ...]

@@ -187,7 +187,7 @@ class ArgumentsAdapter(TypeAdapter):
 
     @functools.cached_property
     def build(self) -> Build:
-        """Builds the user's objects in the Struct; a default needs no building."""
+        """Replaces the decoded parts of the Struct by the user's objects. A default is such an object already."""
         parts: list[tuple[str, Callable[[], Any] | None, Build]] = []
         for field in self.node.fields:
             adapter = self.compiler.adapter(field.node, self.skips_checks)

@@ -40,7 +40,7 @@ class HttpSettings(SettingsPart, frozen=True, kw_only=True):
         bool,
         Variable(
             "CORS_ALLOW_CREDENTIALS",
-            "Whether these pages may send cookies and credentials; not together with `*`.",
+            "Whether pages of `CORS_ALLOWED_ORIGINS` may send cookies and credentials; not together with `*`.",
             ("SERVEY_CORS_ALLOW_CREDENTIALS",),
         ),
     ] = False

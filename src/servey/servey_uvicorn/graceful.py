@@ -42,7 +42,7 @@ SAME_SECONDS = 0.5
 
 
 HANDSHAKE_SECONDS = 0.1
-"""How long connections that have begun may take to be made, when no other can begin."""
+"""Seconds that clients get to complete connections that they have begun, while no new connection can begin."""
 
 
 class Stop(msgspec.Struct, frozen=True):
@@ -219,7 +219,7 @@ class Server(uvicorn.Server):
             self._captured_signals.clear()  # uvicorn would raise them again
 
     async def _accept_waiting(self, sockets: Sequence[socket.socket]) -> None:
-        """Accept the connections that have begun. The supervisor of workers refuses new ones for all of them."""
+        """Accept the connections that have begun, and refuse new ones (the supervisor does that for its workers)."""
         if not self._is_child:
             for listening in sockets:
                 refuse_new(listening)

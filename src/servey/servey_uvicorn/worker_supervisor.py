@@ -32,7 +32,7 @@ BEAT_SECONDS, SILENT_SECONDS = 5.0, 30.0
 """How often a worker reports, and after how long a silent one is replaced."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
-"""How long the supervisor waits before it starts another worker after a second failure, in seconds; then twice that."""
+"""Seconds until another worker starts: the first after a second failure, then twice that, at most the last."""
 
 STABLE_SECONDS = 10.0
 """A worker that dies after this time has started successfully."""
@@ -104,7 +104,7 @@ class WorkerSupervisor:
             self.workers.append(self._spawn())
 
     def _note_death(self, worker: Child, now: float) -> None:
-        """Decide when the next worker starts; none follows the very first one."""
+        """Decide when the next worker starts. If the first worker dies before it has served, exit instead."""
         worker.hear()
         worker.channel.close()
         if not self._has_served:

@@ -26,7 +26,7 @@ _LEAST_BITS, _MOST_BITS = 2048, 16384
 
 
 def check_public_key(key: Any) -> str:
-    """Return the usual algorithm of a key, or raise `ValueError`: of another kind, or too weak (RFC 7518 §3.3)."""
+    """Return the usual algorithm of a key; raise `ValueError` for another kind, or a weak key (RFC 7518 §3.3)."""
     if isinstance(key, rsa.RSAPublicKey):
         if not _LEAST_BITS <= key.key_size <= _MOST_BITS:
             raise ValueError(f"an RSA key has {_LEAST_BITS} bits or more, and this one {key.key_size} bits")
@@ -39,7 +39,7 @@ def check_public_key(key: Any) -> str:
 
 
 def verification_key(key: Any, algorithm: str = "") -> VerificationKey:
-    """Return the key that verifies with a public key, by an algorithm or the usual one, or raise `ValueError`."""
+    """Return the verification key of a public key, for an algorithm or its usual one; may raise `ValueError`."""
     usual = check_public_key(key)
     algorithm = ALSO_CALLED.get(algorithm, algorithm)
     if algorithm and algorithm != usual and not (usual == "RS256" and algorithm in _OF_RSA):

@@ -16,7 +16,7 @@ _BLOCK = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----.+?-----END \1-----", re.DOTAL
 
 _STANDARD_ALPHABET = str.maketrans("-_", "+/")
 _OF_A_SEQUENCE = re.compile(r"M[A-P][A-Za-z0-9+/]{40,}")
-"""The beginning of every key in DER (X.690 §8.9) in base64; hardly any secret begins so."""
+"""Matches the beginning of every key in DER (X.690 §8.9), written in base64. Hardly any secret begins like this."""
 
 
 class FixedKeys:
@@ -28,7 +28,7 @@ class FixedKeys:
 
     @property
     def ring(self) -> KeyRing:
-        """The keys, or a `SettingsError` if they cannot be read."""
+        """The keys. Raises `SettingsError` if they cannot be read."""
         if self._ring is None:
             self._ring = KeyRing(self._read())
         return self._ring

@@ -83,7 +83,7 @@ class _Deadline:
 
 
 class _Covered(HTTPConnection):
-    """A connection whose socket a deadline covers from the moment that there is one, tunnels of proxies included."""
+    """A connection with a deadline. It covers the socket as soon as the socket exists, also for tunnels of proxies."""
 
     def __init__(self, *args: Any, deadline: _Deadline, **options: Any) -> None:
         self._deadline = deadline
@@ -102,7 +102,7 @@ class _Covered(HTTPConnection):
 
 
 class _CoveredByTls(_Covered, HTTPSConnection):
-    """The same by TLS; its handshake has no more than the timeout as a whole."""
+    """The same over TLS. The whole handshake must end within the timeout."""
 
 
 class _Covering(HTTPSHandler, HTTPHandler):

@@ -31,7 +31,8 @@ class JwtAuthorizer:
         audience: The names of this service, one of which must be in ``aud``. Empty: tokens with an ``aud`` are refused.
         leeway: Seconds by which the clock of the issuer may differ.
         origin: The name of the keys and of their setting, for the log.
-        not_of: Issuers with their own authorizer; these keys never verify their tokens.
+        not_of: Issuers that have their own authorizer. The keys of this authorizer never verify tokens of those
+            issuers.
     """
 
     def __init__(
@@ -102,7 +103,7 @@ class JwtAuthorizer:
         return RefusedTokenError("no key for the token is known", recognition)
 
     def _checked(self, claims: dict[str, Any]) -> Authorization:
-        """Return the authorization of verified claims, or raise `ValueError`: not valid now or not for this service."""
+        """Return the authorization of verified claims; raise `ValueError` if not valid now or not for this service."""
         check_texts(claims)
         authorization, now = Authorization.of_claims(claims), time.time()
         moment_of(claims, "iat")

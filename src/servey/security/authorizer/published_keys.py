@@ -97,7 +97,7 @@ class PublishedKeys:
         return self._ring
 
     async def renewed(self, ring: KeyRing) -> KeyRing:
-        """Return the keys that have come after those of `ring`; fetches them, unless that was tried just now."""
+        """Return the newest keys; fetch them if they are those of `ring`, unless that was tried a moment ago."""
         if self._ring is ring:
             await self._ask()
         return self._ring or ring
