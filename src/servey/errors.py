@@ -522,6 +522,12 @@ def nearest(name: object, names: Iterable[str]) -> str:
     return next(iter(difflib.get_close_matches(str(name)[:200], list(names), 1)), "")
 
 
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+    """Return the end of a message about an unknown name; empty if no name is similar."""
+    near = nearest(name, names)
+    return f"; did you mean {near}?" if near else ""
+
+
 def is_missing(module: str, error: ModuleNotFoundError) -> bool:
     """Return whether the import failed because `module` does not exist, not because of one of its own imports."""
     return error.name is not None and (module == error.name or module.startswith(error.name + "."))

@@ -24,7 +24,7 @@ from servey.errors import (
     DeadlineError,
     ErrorMapping,
     NotFoundError,
-    nearest,
+    did_you_mean,
 )
 from servey.finder import Declarations, find_declarations
 from servey.plugin import Plugin, TriggerSupport
@@ -359,9 +359,7 @@ class Service:
         try:
             return self.operation(name)
         except KeyError:
-            near = nearest(name, self.operations)
-            hint = f"; did you mean {near}?" if near else ""
-            raise NotFoundError(f"there is no action {name!r}{hint}") from None
+            raise NotFoundError(f"there is no action {name!r}{did_you_mean(name, self.operations)}") from None
 
     async def close_stores(self) -> None:
         """Close the call counter and the result store, if they are open."""

@@ -17,13 +17,13 @@ import msgspec
 from servey.action.settings import CallSettings
 from servey.builtin import built_in_plugins, further_plugins
 from servey.cache_control.settings import StoreSettings
-from servey.errors import DefinitionError, SettingsError
+from servey.errors import DefinitionError, SettingsError, did_you_mean
 from servey.http.settings import HttpSettings
 from servey.plugin import Plugin
 from servey.schema.settings import ApiSettings
 from servey.security.settings import TokenSettings
 from servey.security.urls import is_loopback
-from servey.settings_part import SettingsField, SettingsPart, Variable, checked, did_you_mean, fields_of, read, text_of
+from servey.settings_part import SettingsField, SettingsPart, Variable, checked, fields_of, read, text_of
 
 _log = logging.getLogger("servey.settings")
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
 
 import msgspec
 
-from servey.errors import DefinitionError, SettingsError, nearest
+from servey.errors import DefinitionError, SettingsError, did_you_mean
 from servey.security.urls import shown_url
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
@@ -176,12 +176,6 @@ def read(fields: Iterable[SettingsField], environ: Mapping[str, str]) -> tuple[d
         except ValueError as error:
             problems.append(f"{name} is {'not valid' if item.hides(text) else repr(text)}: {error}")
     return values, problems
-
-
-def did_you_mean(name: str, names: Iterable[str]) -> str:
-    """Return the end of a message about an unknown name."""
-    near = nearest(name, names)
-    return f"; did you mean {near}?" if near else ""
 
 
 def text_of(value: Any) -> str:

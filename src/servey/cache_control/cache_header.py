@@ -107,3 +107,15 @@ def _with_zone(local: datetime) -> datetime | None:
         return local.astimezone()
     except (OverflowError, ValueError, OSError):  # depends on the platform
         return None
+
+
+def etag_of(content: bytes, rest: bytes = b"") -> str:
+    """Return a strong entity tag for content, without quotes: 128 bits of its SHA-256.
+
+    Args:
+        content: The content.
+        rest: The other parts of the representation.
+    """
+    from hashlib import sha256  # only actions with a cache control need it
+
+    return sha256(b"\0".join((rest, content)) if rest else content).hexdigest()[:32]

@@ -9,8 +9,7 @@ from typing import Any
 
 import msgspec
 
-from servey.cache_control.cache_header import CacheHeader
-from servey.cache_control.entity_tag import etag_of
+from servey.cache_control.cache_header import CacheHeader, etag_of
 from servey.cache_control.reply_headers import ReplyHeaders
 
 

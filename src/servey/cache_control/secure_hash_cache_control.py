@@ -5,9 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from servey.cache_control.cache_header import CacheHeader
+from servey.cache_control.cache_header import CacheHeader, etag_of
 from servey.cache_control.combined_cache_control import Combinable, check_public, seconds_of
-from servey.cache_control.entity_tag import etag_of
 
 
 class SecureHashCacheControl(Combinable):

@@ -19,6 +19,7 @@ from servey.codec.problems import CustomTypeError, ResultError, first_problem
 from servey.codec.structs import hook, reachable
 from servey.codec.type_adapter import Compiler, SkippedChecks, TypeAdapter
 from servey.errors import DefinitionError, InvalidError, MalformedError, Problem
+from servey.problem_details import is_text
 
 EXPLAIN_LIMIT = 256 * 1024
 """For larger bodies (in bytes) only the first problem is reported: finding all would block the event loop."""
@@ -189,15 +190,6 @@ class NodeCodec(Generic[T]):
 def is_finite(data: bytes) -> bool:
     """Whether a text has no NaN and no Infinity, which an adapter without checks writes for a `Decimal`."""
     return b"NaN" not in data and b"Infinity" not in data
-
-
-def is_text(text: str) -> bool:
-    """Whether a str can be written in UTF-8: one with a lone surrogate cannot."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def parsed(data: bytes) -> Any:

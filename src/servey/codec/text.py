@@ -19,6 +19,7 @@ from servey.codec.numbers import parse
 from servey.codec.problems import shown
 from servey.codec.scalars import is_flag, wire_values
 from servey.codec.union import ordered
+from servey.problem_details import is_text
 
 TextKind = Literal["scalar", "list", "json"]
 Read = Callable[[str], Any]
@@ -122,11 +123,8 @@ def _listed(node: Node) -> Node | None:
 
 
 def _str(text: str) -> str:
-    if not text.isascii():
-        try:
-            text.encode()
-        except UnicodeEncodeError:  # an argument of the command line that is not UTF-8
-            raise TextError("expected UTF-8") from None
+    if not text.isascii() and not is_text(text):  # an argument of the command line that is not UTF-8
+        raise TextError("expected UTF-8")
     return text
 
 

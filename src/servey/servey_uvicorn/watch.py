@@ -13,6 +13,8 @@ from pathlib import Path
 from watchfiles import Change, PythonFilter, watch
 from watchfiles.main import FileChange
 
+from servey.problem_details import is_text
+
 _log = logging.getLogger("servey.server")
 
 _TICK_MILLISECONDS = 100
@@ -135,7 +137,7 @@ class Changes(Iterator[set[Path]]):
         except (OSError, RuntimeError):
             self.is_lost, self._known, self._looked = True, known, looked + 1.0
             return set()
-        files = {path for place in self._watched for path in Path(place).glob("*.py") if _is_text(path.name)}
+        files = {path for place in self._watched for path in Path(place).glob("*.py") if is_text(path.name)}
         if self._known != known:
             return files
         return {path for path in files if _changed_at(path) > looked}
@@ -172,17 +174,9 @@ def _is_own_directory(path: str) -> bool:
 
 
 def _is_own(place: str, name: str) -> bool:
-    if name.startswith(".") or name in _IGNORED or not _is_text(name):
+    if name.startswith(".") or name in _IGNORED or not is_text(name):
         return False
     return not os.path.exists(os.path.join(place, name, "pyvenv.cfg"))
-
-
-def _is_text(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _identity(place: Path) -> tuple[int, int] | None:

@@ -29,7 +29,7 @@ from servey import (
 )
 from servey.action.action import action
 from servey.cache_control import CacheHeader, SecureHashCacheControl, TimestampCacheControl, TtlCacheControl
-from servey.cache_control.entity_tag import etag_of
+from servey.cache_control.cache_header import etag_of
 from servey.cache_control.representation import Representation
 from servey.http.answer import Rendered, asked_of_cache
 from servey.servey_starlette.app import create_app

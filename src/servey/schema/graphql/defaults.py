@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any, cast
 
-from servey.codec.node_codec import is_text
+from servey.problem_details import is_text
 from servey.schema.graphql.model import NOTHING, EnumType, InputType, Ref, Scalar
 from servey.schema.graphql.names import has_form_of_name
 from servey.schema.graphql.scalars import scalar_coercion
