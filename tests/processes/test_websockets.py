@@ -92,7 +92,7 @@ def test_calls_by_websocket_are_answered_before_the_service_stops(serve: Callabl
 
 
 def test_each_message_by_websocket_has_its_answer(serve: Callable[..., ServerProcess], tmp_path: Path) -> None:
-    server = serve(SERVEY_MAX_BODY_SIZE="10000")
+    server = serve(SERVEY_MAX_BODY_SIZE="10000", SERVEY_TIMEOUT="1000")  # no deadline ends a call here
     with connected(server) as socket:
         deep = "[" * 2000 + "]" * 2000
         for message, number, code in (
