@@ -22,7 +22,7 @@ from servey.settings_part import SettingsPart
 if TYPE_CHECKING:
     from servey.action.operation import Operation
     from servey.codec import Engine
-    from servey.ports import RateLimitStorage, ResultStore
+    from servey.ports import CallQueue, KeyValueStore, RateLimitStorage, ResultStore
     from servey.service import Service
     from servey.settings import Settings
 
@@ -158,6 +158,14 @@ class Plugin:
     def rate_limit_storages(self) -> Sequence[StoreSupport[RateLimitStorage]]:
         """Return the storages for rate limits (``SERVEY_RATE_LIMITS``); one is opened for each event loop."""
         return ()
+
+    def call_queue(self, service: Service) -> CallQueue | None:
+        """Return the queue for background calls of a service; None for that of the next plugin."""
+        return None
+
+    def key_value_store(self, service: Service) -> KeyValueStore | None:
+        """Return the store of small entries that processes share; None for that of the next plugin."""
+        return None
 
     def commands(self) -> Sequence[Command]:
         """Return commands of the ``servey`` program."""

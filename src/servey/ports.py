@@ -5,7 +5,8 @@ The port for engines of the codec is `servey.codec.Engine`.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from servey.security.authorization import Authorization
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     import asyncio
 
     from servey.action.context import CallContext
+    from servey.background_call.call import Call, FailedCall, OpenCall, Outcome
     from servey.cache_control.cache_header import CacheHeader
     from servey.cache_control.representation import Representation
     from servey.cache_control.result_store import Lease, Lookup, ResultKey
@@ -213,4 +215,89 @@ class ResultStore(Protocol):
 
     async def close(self) -> None:
         """Close the connections of the running event loop."""
+        ...
+
+
+@runtime_checkable
+class Timetable(Protocol):
+    """A trigger that is a schedule: its times are known in advance.
+
+    It may also have `params` (the arguments of its calls, by name), `grace` and `jitter` (in seconds) and `overlap`, as
+    `servey.trigger.cron_trigger.CronTrigger` describes them. Its `str` names it, and is the same in every process.
+    """
+
+    def next_after(self, moment: float, /) -> float | None:
+        """Return the first time that is later than `moment`, both in Unix seconds; None if there is none."""
+        ...
+
+
+class CallQueue(Protocol):
+    """Keep background calls until they have ended: at least once, so a call may be made again after a crash."""
+
+    is_durable: bool
+    """Whether the calls outlive the process."""
+
+    async def put(self, calls: Sequence[Call], /) -> None:
+        """Return when all calls are kept. A call whose id is known is ignored.
+
+        Raises:
+            OverloadedError: The calls are not kept within ``SERVEY_QUEUE_TIMEOUT``. Some may be; it does no harm to put
+                them again.
+        """
+        ...
+
+    def put_now(self, calls: Sequence[Call], /) -> None:
+        """Do the same as `put` in a thread without an event loop."""
+        ...
+
+    def consuming(self, run: Callable[[Call], Awaitable[Outcome]], /) -> AbstractAsyncContextManager[None]:
+        """Return a context manager that takes calls and runs them, ``SERVEY_BACKGROUND_CALLS`` at the same time.
+
+        When it is left, it takes no more calls, and waits for those that run. If that is cancelled, it cancels them and
+        gives them back to the queue.
+
+        Args:
+            run: Makes a call; it raises nothing but a cancellation.
+        """
+        ...
+
+    async def failed(self, limit: int, /) -> Sequence[FailedCall]:
+        """Return the calls that have failed for good, the latest first."""
+        ...
+
+    async def retry(self, id: str, /) -> bool:
+        """Make a failed call again from its first attempt, and return whether there is such a call."""
+        ...
+
+    async def forget(self, id: str, /) -> bool:
+        """Forget a failed or a waiting call, and return whether there is such a call."""
+        ...
+
+
+@runtime_checkable
+class OpenCallsQueue(Protocol):
+    """A queue that can list the calls which have not ended."""
+
+    async def open_calls(self, limit: int, /) -> Sequence[OpenCall]:
+        """Return the running calls and then the waiting ones, in the order of their times."""
+        ...
+
+
+class KeyValueStore(Protocol):
+    """Small entries that processes share, each with an end: leases, claims, idempotency keys.
+
+    Keys have at most 512 characters, values 256 KiB. All methods raise `OverloadedError` if the store does not answer
+    within ``SERVEY_QUEUE_TIMEOUT``.
+    """
+
+    async def get(self, key: str, /) -> bytes | None:
+        """Return the value of a key; None if there is none."""
+        ...
+
+    async def add(self, key: str, value: bytes, seconds: float, /) -> bytes | None:
+        """Store a value for a time, unless the key has one. Return the value that is there already; None if added."""
+        ...
+
+    async def swap(self, key: str, old: bytes, new: bytes | None, seconds: float, /) -> bool:
+        """Replace the value `old` by `new` for a time (None: remove it), and return whether `old` was there."""
         ...

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeVar, get_type_hints
 import msgspec
 
 from servey.action.settings import CallSettings
+from servey.background_call.settings import BackgroundSettings
 from servey.builtin import built_in_plugins, further_plugins
 from servey.cache_control.settings import StoreSettings
 from servey.errors import DefinitionError, SettingsError, did_you_mean
@@ -163,6 +164,7 @@ class Settings:
     api: ApiSettings
     tokens: TokenSettings
     stores: StoreSettings
+    background: BackgroundSettings
     _environ: Mapping[str, str] = field(compare=False)
 
     def __init__(self, *parts: SettingsPart, **fields: Any) -> None:

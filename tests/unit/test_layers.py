@@ -22,6 +22,8 @@ CORE = (
     "cache_control",
     "security",
     "subscription",
+    "schedule",
+    "background_call",
 )
 SERVICE = (
     "finder",
