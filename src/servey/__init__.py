@@ -8,6 +8,8 @@ from servey.action.context import CallContext, Origin
 from servey.action.example import Example
 from servey.action.reply import Reply
 from servey.action.resource import resource
+from servey.background_call.background import background
+from servey.background_call.retry import Retry
 from servey.cache_control.cache import cache
 from servey.codec.big_int import BigInt
 from servey.errors import (
@@ -72,12 +74,14 @@ __all__ = [
     "OverloadedError",
     "Problem",
     "Reply",
+    "Retry",
     "ScopeAccessControl",
     "ServeyError",
     "TooManyRequestsError",
     "UnauthorizedError",
     "WebTrigger",
     "WebTriggerMethod",
+    "background",
     "cache",
     "resource",
 ]

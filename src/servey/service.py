@@ -28,19 +28,17 @@ from servey.errors import (
 )
 from servey.finder import Declarations, find_declarations
 from servey.plugin import Plugin, TriggerSupport
-from servey.ports import RateLimitStorage, ResultStore
 from servey.security.authentication import Authentication
 from servey.service_builder import ServiceBuilder, check_declared
-from servey.service_life import open_service, start_triggers, warn_of_resources
+from servey.service_life import open_service, start_sources, warn_of_resources
 from servey.settings import Settings
-from servey.stores import store_opener
+from servey.stores import Stores
 from servey.trigger.web_route import WebRoute, web_routes
 
 if TYPE_CHECKING:
     from servey.cache_control.cached_operation import CachedOperation
     from servey.cache_control.invalidation import Invalidate
     from servey.codec import Engine
-    from servey.security.rate_limit.call_counter import CallCounter
 
 _log = logging.getLogger("servey.service")
 
@@ -96,20 +94,9 @@ class Service:
         self._runtimes = Runtimes(
             self.settings.calls.threads,
             lambda runtime: open_service(self, runtime, self._injection, self._lifespans),
-            lambda runtime: start_triggers(self, self._triggers),
+            lambda runtime: start_sources(self, self._triggers),
         )
-        self._open_results: Callable[[], ResultStore] | None = store_opener(
-            "SERVEY_RESULT_CACHE",
-            self.settings.stores.result_cache,
-            _flat(plugin.result_stores() for plugin in self.plugins),
-            self.settings,
-        )
-        self._open_rate_limits: Callable[[], RateLimitStorage] | None = store_opener(
-            "SERVEY_RATE_LIMITS",
-            self.settings.stores.rate_limits,
-            _flat(plugin.rate_limit_storages() for plugin in self.plugins),
-            self.settings,
-        )
+        self.stores = Stores(self)
         self._has_warned = False
         builder = ServiceBuilder(
             service=self, injection=self._injection, runtimes=self._runtimes, triggers=self._triggers, errors=errors
@@ -209,23 +196,6 @@ class Service:
     def runtime(self) -> Runtime:
         """The runtime of the service in the running event loop: threads, deadlines and open resources."""
         return self._runtimes.current()
-
-    @cached_property
-    def call_counter(self) -> CallCounter:
-        """The counter of the settings for calls of actions with a rate limit."""
-        from servey.security.rate_limit.call_counter import CallCounter
-
-        return CallCounter(self._open_rate_limits, self.settings.stores.store_timeout)
-
-    @cached_property
-    def result_store(self) -> ResultStore:
-        """The store of the settings for results of actions with a cache control."""
-        if self._open_results is not None:
-            return self._open_results()
-        from servey.cache_control.memory_result_store import MemoryResultStore  # not needed by most processes
-
-        settings = self.settings.stores
-        return MemoryResultStore(settings.result_cache_entries, settings.result_cache_bytes)
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[Service]:
@@ -360,12 +330,6 @@ class Service:
             return self.operation(name)
         except KeyError:
             raise NotFoundError(f"there is no action {name!r}{did_you_mean(name, self.operations)}") from None
-
-    async def close_stores(self) -> None:
-        """Close the call counter and the result store, if they are open."""
-        for name in ("result_store", "call_counter"):
-            if name in vars(self):
-                await vars(self)[name].close()
 
 
 def _flat(items: Iterable[Sequence[Any]]) -> tuple[Any, ...]:

@@ -88,7 +88,7 @@ class ServiceBuilder:
         if action.cache_control is not None:
             from servey.cache_control.cached_operation import CachedOperation  # not for actions without one
 
-            store = None if self.service.settings.stores.result_cache == "off" else lambda: self.service.result_store
+            store = None if self.service.settings.stores.result_cache == "off" else lambda: self.service.stores.results
             self.cached[operation.name] = CachedOperation(operation, store)
         for trigger in action.triggers:
             self._check_trigger(operation, trigger)
@@ -101,7 +101,7 @@ class ServiceBuilder:
         from servey.security.rate_limit.call_counter import ActionRateLimiter, parse_rate_limit
 
         limits = parse_rate_limit(action.rate_limit, signature.name, action.where)
-        return ActionRateLimiter(signature.name, limits, self.service.call_counter)
+        return ActionRateLimiter(signature.name, limits, self.service.stores.call_counter)
 
     def _check_trigger(self, operation: Operation, trigger: Any) -> None:
         kind: type = trigger if isinstance(trigger, type) else type(trigger)

@@ -1,7 +1,8 @@
-"""Open the resources of a running service, and start the triggers of a serving one."""
+"""Open the resources of a running service, and start the sources of calls of a serving one."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -11,6 +12,7 @@ from servey.action.callables import name_of, source_of
 from servey.action.injection import Injection
 from servey.action.operation import Operation
 from servey.action.runtime import Runtime
+from servey.background_call.runner import Runner
 from servey.errors import ResourceError, raised_in
 from servey.plugin import TriggerSupport
 
@@ -28,7 +30,7 @@ async def open_service(
 ) -> AsyncGenerator[None]:
     """Open the keys, the resources of scope ``"service"`` and the lifespans of plugins; close them in reverse order."""
     async with AsyncExitStack() as stack:
-        stack.push_async_callback(service.close_stores)
+        stack.push_async_callback(service.stores.close)
         await stack.enter_async_context(service.authentication.running())
         for node in injection.service_resources:
             try:
@@ -44,13 +46,40 @@ async def open_service(
 
 
 @asynccontextmanager
-async def start_triggers(service: Service, supports: Sequence[TriggerSupport]) -> AsyncGenerator[None]:
-    """Start the triggers that begin calls by themselves, each with the plugin that supports it."""
+async def start_sources(service: Service, supports: Sequence[TriggerSupport]) -> AsyncGenerator[None]:
+    """Start to make background calls, and the triggers that begin calls by themselves."""
     async with AsyncExitStack() as stack:
+        if service.settings.background.background:
+            await stack.enter_async_context(_making_background_calls(service))
         for support in supports:
             if support.start is not None:
                 await stack.enter_async_context(support.start(service, _triggered(service, support.type)))
         yield
+
+
+@asynccontextmanager
+async def _making_background_calls(service: Service) -> AsyncGenerator[None]:
+    """Make the calls of the queue until the service begins to stop; at the end, wait for those that run."""
+    started = asyncio.get_running_loop().create_future()
+
+    async def make_calls() -> None:
+        async with service.stores.calls.consuming(Runner(service).run):
+            started.set_result(None)
+            await service.until_stopping()
+
+    making = asyncio.create_task(make_calls())
+    await asyncio.wait((making, started), return_when=asyncio.FIRST_COMPLETED)
+    if not started.done():
+        await making  # raises its error
+    try:
+        yield
+    finally:
+        try:
+            await asyncio.shield(making)
+        except asyncio.CancelledError:  # the stop takes too long
+            making.cancel()
+            await asyncio.wait((making,))
+            raise
 
 
 def _triggered(service: Service, kind: type) -> Sequence[tuple[Operation, Any]]:

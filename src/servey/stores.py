@@ -1,16 +1,100 @@
-"""Stores by the scheme of their URL. The memory of the process is built in; plugins open all others."""
+"""The stores of a service, each opened when it is first used: of results, counts, background calls and entries.
+
+The stores of results and counts have a URL. Its scheme decides which plugin opens them; the memory of the process is
+built in.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from functools import partial
-from typing import TypeVar
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, TypeVar
 
 from servey.errors import SettingsError
-from servey.plugin import StoreSupport
+from servey.plugin import Plugin, StoreSupport
+from servey.ports import CallQueue, KeyValueStore, RateLimitStorage, ResultStore
 from servey.settings import Settings
 
+if TYPE_CHECKING:
+    from servey.security.rate_limit.call_counter import CallCounter
+    from servey.service import Service
+
 T = TypeVar("T")
+
+
+class Stores:
+    """The stores of a service.
+
+    Args:
+        service: The service, with its settings and plugins.
+
+    Raises:
+        SettingsError: No plugin opens the URL of a store.
+    """
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        settings = service.settings
+        self._open_results: Callable[[], ResultStore] | None = store_opener(
+            "SERVEY_RESULT_CACHE",
+            settings.stores.result_cache,
+            [support for plugin in service.plugins for support in plugin.result_stores()],
+            settings,
+        )
+        self._open_rate_limits: Callable[[], RateLimitStorage] | None = store_opener(
+            "SERVEY_RATE_LIMITS",
+            settings.stores.rate_limits,
+            [support for plugin in service.plugins for support in plugin.rate_limit_storages()],
+            settings,
+        )
+
+    @cached_property
+    def call_counter(self) -> CallCounter:
+        """The counter for calls of actions with a rate limit."""
+        from servey.security.rate_limit.call_counter import CallCounter
+
+        return CallCounter(self._open_rate_limits, self._service.settings.stores.store_timeout)
+
+    @cached_property
+    def results(self) -> ResultStore:
+        """The store for results of actions with a cache control."""
+        if self._open_results is not None:
+            return self._open_results()
+        from servey.cache_control.memory_result_store import MemoryResultStore  # not needed by most processes
+
+        settings = self._service.settings.stores
+        return MemoryResultStore(settings.result_cache_entries, settings.result_cache_bytes)
+
+    @cached_property
+    def calls(self) -> CallQueue:
+        """The queue of background calls.
+
+        Raises:
+            SettingsError: No plugin has a queue for the settings.
+        """
+        return self._first("background calls", lambda plugin: plugin.call_queue(self._service))
+
+    @cached_property
+    def entries(self) -> KeyValueStore:
+        """The store of small entries that processes share.
+
+        Raises:
+            SettingsError: No plugin has a store for the settings.
+        """
+        return self._first("shared entries", lambda plugin: plugin.key_value_store(self._service))
+
+    def _first(self, what: str, port_of: Callable[[Plugin], T | None]) -> T:
+        for plugin in self._service.plugins:
+            port = port_of(plugin)
+            if port is not None:
+                return port
+        raise SettingsError(f"no plugin keeps {what} where SERVEY_STORE says: give the path of a file, or memory")
+
+    async def close(self) -> None:
+        """Close the call counter and the store of results, if they are open."""
+        for name in ("results", "call_counter"):
+            if name in vars(self):
+                await vars(self)[name].close()
 
 
 def store_opener(

@@ -57,7 +57,7 @@ def test_a_plugin_opens_the_stores_of_its_schemes() -> None:
             return (StoreSupport(("disk",), lambda url, settings: (url, settings.stores.store_timeout)),)
 
     service = Service([], plugins=[Disk()], settings=Settings(result_cache="disk://here", store_timeout=3.0))
-    assert service.result_store == ("disk://here", 3.0)
+    assert service.stores.results == ("disk://here", 3.0)
 
 
 def test_a_store_that_no_plugin_opens_stops_the_start_and_is_not_repeated() -> None:

@@ -14,6 +14,7 @@ import msgspec
 from servey.action.batch_invoker import BatchInvoker
 from servey.action.callables import defining_namespace, is_async, is_generator, name_of, where_of
 from servey.action.example import Example
+from servey.background_call.retry import Retry
 from servey.errors import DefinitionError, ErrorMapping, located
 from servey.ports import AccessControl, CacheControl
 from servey.security.access_control import ALLOW_ALL
@@ -42,6 +43,7 @@ class Action(msgspec.Struct, frozen=True, kw_only=True):
     rate_limit: str | None = None
     batch_invoker: BatchInvoker | None = None
     max_running: int | None = None
+    retry: Retry | None = None
     named: bool = False
     namespace: dict[str, Any] = msgspec.field(default_factory=dict[str, Any])
 
@@ -85,6 +87,7 @@ def action(
     rate_limit: str | None = None,
     batch_invoker: BatchInvoker | None = None,
     max_running: int | None = None,
+    retry: Retry | None = None,
 ) -> Callable[[F], F]: ...
 def action(
     fn: Any = None,
@@ -106,6 +109,7 @@ def action(
     rate_limit: str | None = None,
     batch_invoker: BatchInvoker | None = None,
     max_running: int | None = None,
+    retry: Retry | None = None,
 ) -> Any:
     """Declare a function as an action: ``@action``, or with arguments, ``@action(triggers=(WEB_GET,))``.
 
@@ -134,6 +138,7 @@ def action(
         batch_invoker: The function that serves a nested action for many objects: ``BatchInvoker(all_of_them)``.
         max_running: The largest number of calls that run at a time in a process; further calls wait until their
             deadline. Default: no limit.
+        retry: When a failed background call or run of a schedule is made again: ``Retry(times=5)``. Default: never.
 
     Returns:
         The same function (or a decorator that returns it).
@@ -184,6 +189,7 @@ def action(
                 rate_limit=rate_limit,
                 batch_invoker=batch_invoker,
                 max_running=max_running,
+                retry=retry,
                 named=name is not None,
                 namespace=namespace,
             )
@@ -257,6 +263,7 @@ _CHECKS: Sequence[tuple[str, Callable[[Any], bool], str]] = (
         lambda value: value is None or (type(value) is int and value >= 1),
         "give 1 or more, or leave it out",
     ),
+    ("retry", lambda value: value is None or isinstance(value, Retry), "give a Retry: Retry(times=5)"),
     ("status", lambda value: isinstance(value, int) and 200 <= value <= 299, "use 200 to 299"),
     ("run_in", lambda value: value in ("thread", "loop"), 'use "thread" or "loop"'),
     (

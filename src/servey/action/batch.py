@@ -32,6 +32,7 @@ from servey.action.defect import is_stop
 from servey.action.injection import Injection, Values, compile_call
 from servey.action.runtime import Runtime
 from servey.action.signature import ActionSignature, Injected, asked_for
+from servey.background_call.outgoing import FAILED, leave
 from servey.codec import ResultError
 from servey.codec.type_facts import shown_type
 from servey.errors import CallError, DefinitionError, Problem
@@ -173,7 +174,9 @@ class Batch:
                     self._report_failures(calls, locks)
             else:
                 await self._call_in_place(calls, context, runtime)
+            await leave(context, shares=bool(self._call_resources.per_request))
         except BaseException as error:  # noqa: BLE001 - raised again in each of the calls
+            context.outgoing = FAILED
             self._fail(calls, error, context)
         finally:
             if context.invalidated is not None:
@@ -288,5 +291,5 @@ def _extractor(owner: str, others: Sequence[str], extract: Callable[..., Any] | 
 def _context_of_all(calls: Sequence[BatchedCall]) -> CallContext:
     deadlines = [call.context.deadline for call in calls if call.context.deadline is not None]
     return msgspec.structs.replace(
-        calls[0].context, deadline=min(deadlines, default=None), invalidated=None, batch_loader=None
+        calls[0].context, deadline=min(deadlines, default=None), invalidated=None, batch_loader=None, outgoing=None
     )

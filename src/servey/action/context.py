@@ -67,6 +67,11 @@ class CallContext(msgspec.Struct, gc=False):
         batch_loader: The `servey.action.batch_loader.BatchLoader` of the request, which makes calls together; None for
             a single call.
         action: The name of the action; set when its access is checked or it runs. Empty before.
+        call_id: The id of a background call, the same in every attempt; empty for other calls. Store it with the
+            effect of the call, and a second run of the same call can see that it has nothing to do.
+        attempt: The number of the attempt of a background call, from 1.
+        traceparent: The trace of the request (W3C Trace Context §3.2), as the client has sent it; empty if unknown.
+        outgoing: The `servey.background_call.outgoing.Outgoing` of the call, once it has submitted calls or has ended.
         request_scope: The `servey.action.request_scope.RequestScope` that the calls of the request share; None for a
             request of one call.
         started: When the request of the call arrived, in the event loop's time (seconds). The deadline counts from it;
@@ -86,6 +91,10 @@ class CallContext(msgspec.Struct, gc=False):
     request_scope: Any = None
     started: float | None = None
     action: str = ""
+    call_id: str = ""
+    attempt: int = 1
+    traceparent: str = ""
+    outgoing: Any = None
 
     def part(self) -> CallContext:
         """Return the context of a further call of the same request, with its request scope and batch loader."""
@@ -98,6 +107,7 @@ class CallContext(msgspec.Struct, gc=False):
             batch_loader=self.batch_loader,
             request_scope=self.request_scope,
             started=self.started,
+            traceparent=self.traceparent,
         )
 
     def further(self, transport: str, deadline: float | None = None) -> CallContext:
@@ -107,7 +117,15 @@ class CallContext(msgspec.Struct, gc=False):
             transport: The name of the transport, such as ``"direct"``.
             deadline: The deadline, in the event loop's time (seconds); None for the deadline of the called action.
         """
-        return CallContext(self.origin, transport, self.request_id, self.authorization, deadline, self.client)
+        return CallContext(
+            self.origin,
+            transport,
+            self.request_id,
+            self.authorization,
+            deadline,
+            self.client,
+            traceparent=self.traceparent,
+        )
 
 
 CURRENT_CALL: ContextVar[CallContext] = ContextVar("servey_current_call")

@@ -24,6 +24,7 @@ from servey.action.python_call import bind
 from servey.action.reply import Reply
 from servey.action.runtime import Runtime, Runtimes
 from servey.action.signature import ActionSignature
+from servey.background_call.outgoing import FAILED, SUCCEEDED, leave
 from servey.codec import ArgumentsCodec, Codec, Engine, ResultError
 from servey.errors import (
     CallError,
@@ -128,6 +129,7 @@ class Operation:
         self._system_timeout = _seconds(action.timeout)
         self._current_runtime = runtimes.current
         self._needs_resources = bool(self.execution.resources)
+        self._shares_resources = any(node.resource.scope == "request" for node in self.execution.resources)
         self._call, self._execute = self.execution.call, self.execution.execute
         self._nested = NestedArguments(signature, self.arguments, engines)
         self.examples = check_examples(self)
@@ -236,6 +238,8 @@ class Operation:
         runtime = self._current_runtime()
         at = self.deadline(context, runtime)
         context.service, context.action = self.service, self.name
+        if context.outgoing is not None and context.outgoing.has_ended:  # the context had another call before
+            context.outgoing = None
         token = CURRENT_CALL.set(context)
         runtime.calls += 1
         try:
@@ -243,14 +247,22 @@ class Operation:
                 await runtime.lifecycle.open_for_a_call()
             if self._execute is not None:
                 try:
-                    return await self._execute(arguments, context, runtime, finish)
+                    result = await self._execute(arguments, context, runtime, finish)
                 except AwaitableReturned as returned:
-                    return finish(await in_time(returned.awaitable, context.deadline, runtime.deadlines))
-            called = self._call(arguments, context, runtime.values)
-            return finish(await (called if at is None else runtime.deadlines.run(called, at)))
+                    result = finish(await in_time(returned.awaitable, context.deadline, runtime.deadlines))
+            else:
+                called = self._call(arguments, context, runtime.values)
+                result = finish(await (called if at is None else runtime.deadlines.run(called, at)))
+            if context.outgoing is None:
+                context.outgoing = SUCCEEDED
+            else:
+                await leave(context, shares=self._shares_resources)
+            return result
         except CallError:
+            context.outgoing = FAILED
             raise
         except BaseException as error:
+            context.outgoing = FAILED
             raise self._call_error(error, context) from error
         finally:
             CURRENT_CALL.reset(token)

@@ -14,6 +14,7 @@ import msgspec
 from servey.action.context import CURRENT_CALL, CallContext
 from servey.action.deadlines import in_time
 from servey.action.defect import as_exception, is_stop
+from servey.background_call.outgoing import leave
 from servey.errors import CallError, DeadlineError, OverloadedError
 
 if TYPE_CHECKING:
@@ -47,11 +48,17 @@ class RequestScope:
         self._all_or_none = all_or_none
         self._is_left = False
         self._keeper: _Keeper | None = None
-        self._then: list[Callable[[], Awaitable[None]]] = []
+        self._then: list[tuple[Callable[[], Awaitable[None]], bool]] = []
 
-    def then(self, call: Callable[[], Awaitable[None]]) -> None:
-        """Await `call` after everything is closed, if the scope is left without an error."""
-        self._then.append(call)
+    def then(self, call: Callable[[], Awaitable[None]], *, if_kept: bool = False) -> None:
+        """Await `call` after everything is closed, if the scope is left without an error.
+
+        Args:
+            call: The function.
+            if_kept: Whether to call it only if the changes of the shared resources are kept: not if a call that used
+                one has failed.
+        """
+        self._then.append((call, if_kept))
 
     async def take(
         self,
@@ -88,11 +95,20 @@ class RequestScope:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._is_left = True
+        are_kept = True
         if self._keeper is not None:
-            await self._keeper.close(error, all_or_none=self._all_or_none)
-        if error is None:
-            for call in self._then:
-                await call()
+            are_kept = await self._keeper.close(error, all_or_none=self._all_or_none)
+        if error is not None:
+            return
+        failed: BaseException | None = None
+        for call, if_kept in self._then:
+            try:
+                if are_kept or not if_kept:
+                    await call()
+            except CallError as raised:  # the others are still called: the changes are made
+                failed = failed or raised
+        if failed is not None:
+            raise failed
 
 
 class Lease:
@@ -143,7 +159,7 @@ class _Keeper:
         self.outlasting = 0
         self._injection, self._runtime, self._call_error = injection, runtime, call_error
         self._context = msgspec.structs.replace(
-            context, batch_loader=None, limits=None, invalidated=None, request_scope=None
+            context, batch_loader=None, limits=None, invalidated=None, request_scope=None, outgoing=None
         )
         self._turns: dict[type, asyncio.Lock] = {}
         self._unopened: dict[type, CallError] = {}
@@ -199,8 +215,11 @@ class _Keeper:
             self._answer = meant if isinstance(meant, CallError) else None
         return meant
 
-    async def close(self, error: BaseException | None, *, all_or_none: bool) -> None:
-        """Close everything; raise the error that the request gets instead of its result, if any."""
+    async def close(self, error: BaseException | None, *, all_or_none: bool) -> bool:
+        """Close everything, and return whether the changes are kept.
+
+        It raises the error that the request gets instead of its result, if any.
+        """
         self._is_closing = True
         if self._failure is None:
             self._failure = error
@@ -212,6 +231,9 @@ class _Keeper:
                 raise self._meaning(closing) from closing
         if has_failed and all_or_none and error is None:
             raise answer or self._meaning(RuntimeError("a call that used shared resources was cancelled"))
+        if not has_failed:
+            await leave(self._context, shares=True)  # the calls that the resources have submitted
+        return not has_failed
 
     async def _closed(self, *, has_failed: bool) -> BaseException | None:
         """Wait until everything is closed, and return the error of the closing; None for success."""

@@ -186,7 +186,7 @@ def create_app(
     service.authentication.check_keys()
     service.warn_of_resources()
     if any(cached.results is not None for cached in service.cached.values()):
-        _ = service.result_store  # reports a missing package now, not at the first call
+        _ = service.stores.results  # reports a missing package now, not at the first call
     described = [*document_routes(service), *docs_routes(service)] if service.settings.api.docs else []
     login = login_routes(service)
     own: list[BaseRoute] = [Route(LIVENESS_PATH, live), Route(READINESS_PATH, ready), *login, *described]

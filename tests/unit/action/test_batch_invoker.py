@@ -686,7 +686,7 @@ def test_what_a_batch_invalidates_is_forgotten_again_when_its_resources_are_clos
         context = CallContext(Origin.NETWORK, "test", "r")
         put = []
 
-        store = service.result_store
+        store = service.stores.results
         invalidate = store.invalidate
 
         def seen(*key):
@@ -740,7 +740,7 @@ def test_what_a_batch_invalidates_after_its_deadline_is_forgotten_again_all_the_
     service = Service([stats, count], resources=[session])
 
     async def main():
-        store = service.result_store
+        store = service.stores.results
         invalidate = store.invalidate
         store.invalidate = lambda *key: (events.append("invalidated"), invalidate(*key))
         operation = service.operations["stats_f"]

@@ -278,7 +278,7 @@ def test_the_cache_can_be_off() -> None:
 def test_without_cachetools_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cachetools", None)
     with pytest.raises(MissingExtraError, match=r"servey\[server\]"):
-        _ = Service().result_store
+        _ = Service().stores.results
 
 
 # --- whose it is ------------------------------------------------------------------------------------------------------

@@ -71,7 +71,7 @@ def test_an_option_that_no_store_has_or_that_changes_its_answers_stops_the_start
 
 @pytest.mark.parametrize("url", ["redis://host", "redis://:secret@host:6379/1", "rediss://host", "unix:///run/v.sock"])
 def test_a_store_is_named_as_its_client_names_it(url):
-    assert Service([], settings=Settings(rate_limits=url)).call_counter.is_shared
+    assert Service([], settings=Settings(rate_limits=url)).stores.call_counter.is_shared
 
 
 @pytest.mark.parametrize(
