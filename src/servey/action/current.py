@@ -26,6 +26,11 @@ class CurrentRequest(Protocol):
         ...
 
     @property
+    def traceparent(self) -> str:
+        """The trace of the request (W3C Trace Context §3.2); empty if unknown."""
+        ...
+
+    @property
     def client(self) -> str:
         """The address of the client; empty if unknown."""
         ...
@@ -71,7 +76,14 @@ async def current_context(transport: str) -> CallContext:
     request = CURRENT_REQUEST.get()
     if request is not None:
         caller = await request.caller()
-        return CallContext(Origin.NETWORK, transport, request.request_id, caller, client=request.client)
+        return CallContext(
+            Origin.NETWORK,
+            transport,
+            request.request_id,
+            caller,
+            client=request.client,
+            traceparent=request.traceparent,
+        )
     return CallContext(Origin.SYSTEM, transport, new_request_id())
 
 

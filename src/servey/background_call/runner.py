@@ -96,20 +96,22 @@ class Runner:
         """Return the outcome of a failed attempt."""
         retry = operation.action.retry
         extra = {"action": call.action, "request_id": call.request_id}
+        cause = error if error.__cause__ is None else error.__cause__
+        why = f"{type(cause).__name__}: {cause}"
         if retry is not None and call.attempt <= retry.times and retry.covers(error):
             delay = min(retry.delay(call.attempt), self._settings.max_delay)
             _log.warning(
                 "%s (%s) failed: %s; attempt %d of %d follows in %.1f s",
                 call.action,
                 call.id,
-                error,
+                why,
                 call.attempt + 1,
                 retry.times + 1,
                 delay,
                 extra=extra,
             )
             return Again(msgspec.structs.replace(call, attempt=call.attempt + 1, due=time.time() + delay))
-        _log.error("%s (%s) has failed for good: %s; see `servey calls`", call.action, call.id, error, extra=extra)
+        _log.error("%s (%s) has failed for good: %s; see `servey calls`", call.action, call.id, why, extra=extra)
         return _failed(call, error)
 
     def _unknown(self, call: Call) -> Outcome:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from servey.action.context import CallContext, Origin
 from servey.action.current import CURRENT_REQUEST
 from servey.http.bearer import authenticated
-from servey.http.request import Endpoint, Receive, Scope, Send, client_of, request_id_of
+from servey.http.request import Endpoint, Receive, Scope, Send, client_of, request_id_of, traceparent_of
 from servey.security.authorization import Authorization
 from servey.service import Service
 
@@ -28,6 +28,11 @@ class ScopedRequest:
         if not self._request_id:
             self._request_id = request_id_of(dict(self._scope["headers"]))
         return self._request_id
+
+    @property
+    def traceparent(self) -> str:
+        """The trace of the request (W3C Trace Context §3.2); empty if unknown."""
+        return traceparent_of(dict(self._scope["headers"]))
 
     @property
     def client(self) -> str:

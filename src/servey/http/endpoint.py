@@ -25,6 +25,7 @@ from servey.http.request import (
     read_json,
     refuse_query,
     request_id_of,
+    traceparent_of,
 )
 from servey.include.paths import IncludePaths
 from servey.include.targets import INCLUDE
@@ -86,6 +87,8 @@ def action_endpoint(route: WebRoute, service: Service, problems: Problems, inclu
         context = CallContext(
             network, "rest", request_id_of(headers) if b"x-request-id" in headers else new_request_id()
         )
+        if b"traceparent" in headers:
+            context.traceparent = traceparent_of(headers)
         scope[CALL_KEY] = name, context
         extra = privacy
         try:

@@ -31,6 +31,8 @@ _MAX_FIELDS = 1000
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}\Z")
 
+_TRACEPARENT = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}\Z")
+
 
 class Disconnected(Exception):
     """The client went away before its request was read."""
@@ -42,6 +44,12 @@ def request_id_of(headers: Mapping[bytes, bytes]) -> str:
     if given is not None and _REQUEST_ID.match(given):
         return given.decode("ascii")
     return new_request_id()
+
+
+def traceparent_of(headers: Mapping[bytes, bytes]) -> str:
+    """Return the client's ``traceparent`` if it has the right form (W3C Trace Context §3.2), otherwise an empty text."""
+    given = headers.get(b"traceparent")
+    return given.decode("ascii") if given is not None and _TRACEPARENT.match(given) else ""
 
 
 def client_of(scope: Scope) -> str:

@@ -26,7 +26,17 @@ from servey.http.answer import asked_of_cache, encoded
 from servey.http.bearer import AUTHORIZATION_KEY, authenticated
 from servey.http.current_representation import current_of
 from servey.http.endpoint import CALL_KEY, OPERATIONS_KEY, Operations
-from servey.http.request import Disconnected, Receive, Scope, Send, client_of, read_json, refuse_query, request_id_of
+from servey.http.request import (
+    Disconnected,
+    Receive,
+    Scope,
+    Send,
+    client_of,
+    read_json,
+    refuse_query,
+    request_id_of,
+    traceparent_of,
+)
 from servey.schema.graphql.errors import error_of
 from servey.schema.graphql.model import Model
 from servey.security.authorization import Authorization
@@ -80,7 +90,7 @@ class GraphQLEndpoint:
         """Answer one request."""
         headers: dict[bytes, bytes] = dict(scope["headers"])
         request_id = request_id_of(headers) if b"x-request-id" in headers else new_request_id()
-        context = CallContext(Origin.NETWORK, "graphql", request_id)
+        context = CallContext(Origin.NETWORK, "graphql", request_id, traceparent=traceparent_of(headers))
         scope[CALL_KEY] = "graphql", context
         operations = scope[OPERATIONS_KEY] = Operations()
         accepted = [value.decode("latin-1") for name, value in scope["headers"] if name == b"accept"]
@@ -194,6 +204,7 @@ class GraphQLEndpoint:
             authorization=context.authorization,
             request_id=context.request_id,
             client=context.client,
+            traceparent=context.traceparent,
             reads=reads,
             max_age=max_age,
             store=store,

@@ -24,6 +24,7 @@ class GraphQLContext:
         authorization: The verified caller.
         request_id: The id of the request for the caller and the log.
         client: The address of the caller.
+        traceparent: The trace of the request; see `CallContext`.
         reads: Whether the operation is a query, so that calls may use cached results.
         max_age: The maximum age of a cached result in seconds; 0 for a new result, None for any fresh result.
         store: Whether new results may be cached.
@@ -35,13 +36,14 @@ class GraphQLContext:
         authorization: Authorization | None = None,
         request_id: str = "",
         client: str = "",
+        traceparent: str = "",
         reads: bool = True,
         max_age: int | None = None,
         store: bool = True,
     ) -> None:
         self.authorization = authorization
         self.request_id = request_id or new_request_id()
-        self.client = client
+        self.client, self.traceparent = client, traceparent
         self.reads = reads
         self.max_age, self.store = max_age, store
         self.batch_loader = BatchLoader()
@@ -63,6 +65,7 @@ class GraphQLContext:
             batch_loader=self.batch_loader,
             request_scope=self.request_scope,
             started=self.started,
+            traceparent=self.traceparent,
         )
 
     async def authorize(self, operation: Operation) -> None:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterable, Mapping, MutableMapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, get_args
 from urllib.parse import quote, unquote, urlencode
 
 import msgspec
 
+from servey.background_call.call import Call
 from servey.codec import MISSING
 from servey.http.bearer import AUTHORIZATION_KEY
+from servey.http.mounted import mounted_services
 from servey.security.authorization import Authorization
+from servey.servey_test.submitted_calls import SubmittedCalls, collecting
 from servey.trigger.web_route import WebRoute
 
 
@@ -42,6 +45,7 @@ class Client:
     Args:
         app: The application.
         root_path: The path that the application is mounted at.
+        submitted: Collects the background calls of each of its services.
 
     Example:
         >>> from servey.service import Service
@@ -53,9 +57,23 @@ class Client:
         200
     """
 
-    def __init__(self, app: Any, root_path: str = "") -> None:
+    def __init__(self, app: Any, root_path: str = "", submitted: Sequence[SubmittedCalls] = ()) -> None:
         self._app = app
         self._root_path = root_path
+        self._submitted = submitted
+
+    async def run_submitted(self) -> Sequence[Call]:
+        """Run the background calls that requests have submitted, in their order, and those that they submit.
+
+        Nothing waits for delays; a retry follows at once.
+
+        Returns:
+            Each attempt that has run.
+
+        Raises:
+            AssertionError: A call has failed for good.
+        """
+        return [call for submitted in self._submitted for call in await submitted.run_all()]
 
     async def request(
         self,
@@ -148,9 +166,20 @@ class Client:
 async def client_of(app: Any, root_path: str = "") -> AsyncGenerator[Client]:
     """Start an application (its ASGI lifespan), yield a client of it, and stop it.
 
+    Background calls are collected; `Client.run_submitted` runs them. Schedules do not run, unless the application
+    serves (`create_app(service, serves=True)`).
+
     Raises:
         RuntimeError: The application did not start; the message has the reason.
     """
+    with ExitStack() as stack:
+        submitted = [stack.enter_context(collecting(item.service)) for item in mounted_services(app)]
+        async with _lifespan(app):
+            yield Client(app, root_path, submitted)
+
+
+@asynccontextmanager
+async def _lifespan(app: Any) -> AsyncGenerator[None]:
     inbox: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
     outbox: asyncio.Queue[MutableMapping[str, Any]] = asyncio.Queue()
     inbox.put_nowait({"type": "lifespan.startup"})
@@ -161,7 +190,7 @@ async def client_of(app: Any, root_path: str = "") -> AsyncGenerator[Client]:
         await asyncio.gather(running, return_exceptions=True)
         raise RuntimeError(first.get("message", "the application did not start"))
     try:
-        yield Client(app, root_path)
+        yield
     finally:
         inbox.put_nowait({"type": "lifespan.shutdown"})
         await running

@@ -69,9 +69,12 @@ class ExampleRun:
     async def _outcome(self) -> dict[str, Any]:
         """Return ``{"result": …}`` or ``{"error": code}``; an unexpected error has all details."""
         if self.route is None:
-            async with self.service.running():
+            from servey.servey_test.submitted_calls import collecting
+
+            with collecting(self.service):
                 try:
-                    return {"result": await self._direct()}
+                    async with self.service.running():
+                        return {"result": await self._direct()}
                 except CallError as error:
                     return self._error(error.problem())
         from servey.servey_starlette.app import create_app

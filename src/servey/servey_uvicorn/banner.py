@@ -10,10 +10,10 @@ from typing import Any, cast
 
 from servey.errors import count_of, located
 from servey.generated_secrets import login_hints
+from servey.http.mounted import mounted_services
 from servey.ports import Authorizer
 from servey.security.authorizer.jwt_authorizer import JwtAuthorizer
 from servey.servey_uvicorn.listening import host_in_url
-from servey.servey_uvicorn.mounted import mounted_services
 from servey.service import Service
 from servey.settings import Settings
 

@@ -18,9 +18,9 @@ from typing import Any, cast
 import msgspec
 
 from servey.errors import MissingExtraError, ServeyError, count_of
+from servey.http.mounted import mounted_services
 from servey.servey_uvicorn.access_log import access_logged
 from servey.servey_uvicorn.connections import busy, has_unread, has_waiting, idle, refuse_new, websockets
-from servey.servey_uvicorn.mounted import mounted_services
 from servey.settings import Settings
 
 try:

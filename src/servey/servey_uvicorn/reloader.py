@@ -22,11 +22,11 @@ from types import FrameType
 from typing import NamedTuple
 
 from servey.errors import SettingsError, located
+from servey.http.mounted import mounted_services
 from servey.servey_uvicorn.banner import log_banner, log_reload, outline
 from servey.servey_uvicorn.error_page import ErrorPage
 from servey.servey_uvicorn.graceful import NotOpenedError, Server, Stop
 from servey.servey_uvicorn.listening import BACKLOG, log_address
-from servey.servey_uvicorn.mounted import mounted_services
 from servey.servey_uvicorn.processes import Child, Load, ShowError, raise_again
 from servey.servey_uvicorn.watch import Changes
 from servey.settings import Settings

@@ -12,7 +12,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.routing import Host, Mount, Route
 
 from servey.servey_starlette.app import create_app
-from servey.servey_uvicorn.mounted import mounted_services
+from servey.http.mounted import mounted_services
 from servey.service import Service
 
 SERVICE = Service([])

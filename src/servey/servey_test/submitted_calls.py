@@ -1,0 +1,92 @@
+"""The background calls that a test submits: collected in memory, and run when the test says so."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+
+import msgspec
+
+from servey.background_call.call import Again, Call, Failed, FailedCall, Outcome
+from servey.background_call.runner import Runner
+from servey.service import Service
+
+
+class SubmittedCalls:
+    """A `servey.ports.CallQueue` in memory, whose calls run only in `run_all`.
+
+    Args:
+        service: The service that runs them.
+    """
+
+    is_durable = False
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._waiting: deque[Call] = deque()
+        self._known: set[str] = set()
+
+    async def put(self, calls: Sequence[Call], /) -> None:
+        """Keep calls; those whose id is known are ignored."""
+        self.put_now(calls)
+
+    def put_now(self, calls: Sequence[Call], /) -> None:
+        """Do the same as `put`."""
+        for call in calls:
+            if call.id not in self._known:
+                self._known.add(call.id)
+                self._waiting.append(call)
+
+    @asynccontextmanager
+    async def consuming(self, run: Callable[[Call], Awaitable[Outcome]], /) -> AsyncGenerator[None]:
+        """Run nothing: `run_all` does."""
+        yield
+
+    async def failed(self, limit: int, /) -> Sequence[FailedCall]:
+        """Return nothing: `run_all` raises an error for a call that fails."""
+        return ()
+
+    async def retry(self, id: str, /) -> bool:
+        """Return False."""
+        return False
+
+    async def forget(self, id: str, /) -> bool:
+        """Return False."""
+        return False
+
+    async def run_all(self) -> Sequence[Call]:
+        """Run the calls in the order of their submission, and those that they submit. Nothing waits for delays.
+
+        Returns:
+            Each attempt that has run.
+
+        Raises:
+            AssertionError: A call has failed for good.
+        """
+        ran: list[Call] = []
+        runner = Runner(self._service)
+        while self._waiting:
+            call = self._waiting.popleft()
+            ran.append(call)
+            outcome = await runner.run(call)
+            if isinstance(outcome, Again):
+                self._waiting.appendleft(outcome.call)
+            elif isinstance(outcome, Failed):
+                problem = msgspec.json.decode(outcome.problem)
+                raise AssertionError(f"the background call of {call.action} failed: {problem}\n{outcome.traceback}")
+        return ran
+
+
+@contextmanager
+def collecting(service: Service) -> Generator[SubmittedCalls]:
+    """Collect what is submitted here, so that no server on this machine runs the calls of a test."""
+    before = vars(service.stores).get("calls")
+    submitted = service.stores.calls = SubmittedCalls(service)
+    try:
+        yield submitted
+    finally:
+        if before is None:
+            vars(service.stores).pop("calls", None)
+        else:
+            service.stores.calls = before

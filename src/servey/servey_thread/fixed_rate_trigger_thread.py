@@ -1,0 +1,40 @@
+"""Run schedules and background calls in a thread, beside a program without an event loop."""
+
+from __future__ import annotations
+
+from servey.action.portal import Portal
+from servey.service import Service
+
+
+class FixedRateTriggerThread:
+    """A thread that runs the schedules and the background calls of a service, as a server does.
+
+    Args:
+        service: The service.
+
+    Example:
+        >>> from servey.settings import Settings
+        >>> thread = FixedRateTriggerThread(Service(settings=Settings(store="memory")))
+        >>> thread.start()
+        >>> thread.stop()
+    """
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._portal: Portal | None = None
+
+    def start(self) -> None:
+        """Start the thread unless it runs; return when the schedules run.
+
+        Raises:
+            SettingsError: ``SERVEY_STORE`` is not a place where servey can keep calls.
+            ResourceError: A resource of the service cannot be opened.
+        """
+        if self._portal is None:
+            self._portal = Portal(self._service.serving).__enter__()
+
+    def stop(self) -> None:
+        """Begin no more runs, and wait for those that run, for at most ``SERVEY_SHUTDOWN_TIMEOUT``."""
+        portal, self._portal = self._portal, None
+        if portal is not None:
+            portal.__exit__(None, None, None)
