@@ -15,6 +15,7 @@ CORE = (
     "settings_part",
     "ports",
     "log",
+    "forced_exit",
     "action",
     "codec",
     "docstring",

@@ -22,6 +22,9 @@ from servey.plugin import Command
 COMMANDS = (
     Command("serve", "servey.cli.serve:serve", "Serve the actions over HTTP."),
     Command("call", "servey.cli.call:call", "Call an action and print its result as JSON."),
+    Command("worker", "servey.cli.worker:worker", "Make background calls and run schedules, without HTTP."),
+    Command("schedule", "servey.cli.schedule:schedule", "Show the next and the last runs of schedules."),
+    Command("calls", "servey.cli.calls:calls", "List the background calls; retry or forget failed ones."),
     Command("list", "servey.cli.listing:list_actions", "List the actions with their triggers and access."),
     Command("openapi", "servey.cli.documents:openapi", "Write the OpenAPI document to a file."),
     Command("graphql-schema", "servey.cli.documents:graphql_schema", "Write the GraphQL schema to a file."),
@@ -32,7 +35,7 @@ COMMANDS = (
 )
 """The program's own commands. A plugin can add commands, but not replace these."""
 
-RUNS = {"server": "serve", "action": "call"}
+RUNS = {"server": "serve", "action": "call", "scheduler": "worker"}
 """The commands with another name in ``--run=NAME``."""
 
 _ALIASES = {command: name for name, command in RUNS.items()}

@@ -47,7 +47,7 @@ def request_id_of(headers: Mapping[bytes, bytes]) -> str:
 
 
 def traceparent_of(headers: Mapping[bytes, bytes]) -> str:
-    """Return the client's ``traceparent`` if it has the right form (W3C Trace Context §3.2), otherwise an empty text."""
+    """Return the client's ``traceparent`` (W3C Trace Context §3.2); an empty text if it has another form."""
     given = headers.get(b"traceparent")
     return given.decode("ascii") if given is not None and _TRACEPARENT.match(given) else ""
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import signal
 import socket
 import sys
-import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -18,6 +16,7 @@ from typing import Any, cast
 import msgspec
 
 from servey.errors import MissingExtraError, ServeyError, count_of
+from servey.forced_exit import CLOSING_SECONDS, end_after
 from servey.http.mounted import mounted_services
 from servey.servey_uvicorn.access_log import access_logged
 from servey.servey_uvicorn.connections import busy, has_unread, has_waiting, idle, refuse_new, websockets
@@ -60,7 +59,7 @@ class Stop(msgspec.Struct, frozen=True):
     delay: float = 0.0
     grace: float = 10.0
     lingering: float = 0.5
-    closing: float = 2.0
+    closing: float = CLOSING_SECONDS
     accepts_waiting: bool = True
 
     @property
@@ -170,13 +169,13 @@ class Server(uvicorn.Server):
         if is_first:
             self._captured_signals.append(sig)
             self._stops_since = time.monotonic()
-            _end_after(self._stop.seconds, sig)
+            end_after(self._stop.seconds, sig)
         elif self._is_child and self._interrupts < 2 and time.monotonic() - self._stops_since < SAME_SECONDS:
             return  # the same Ctrl-C, from the terminal and from the parent
         else:
             super().handle_exit(sig, frame)
         if self.force_exit and not was_forced:
-            _end_after(self._stop.closing, sig)
+            end_after(self._stop.closing, sig)
         if self._loop is not None:
             with suppress(RuntimeError):  # the loop is closed
                 self._loop.call_soon_threadsafe(self._woken.set)
@@ -265,19 +264,3 @@ class Server(uvicorn.Server):
         until = loop.time() + seconds
         while condition() and loop.time() < until and not self.force_exit:  # noqa: ASYNC110 - there is no event
             await asyncio.sleep(pause)
-
-
-def _end_after(seconds: float, number: int) -> None:
-    last = threading.Timer(seconds, _end, (number,))
-    last.daemon = True
-    last.start()
-
-
-def _end(number: int) -> None:
-    """End the process by force."""
-    message = "a call or a resource did not end in time; the process ends by force"
-    # writing blocks if no process reads standard error
-    writing = threading.Thread(target=_log.critical, args=(message,), daemon=True)
-    writing.start()
-    writing.join(1)
-    os._exit(128 + number)

@@ -1,0 +1,170 @@
+"""``servey calls``: the background calls that the queue keeps."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import click
+import msgspec
+
+from servey.background_call.call import Call, FailedCall, OpenCall
+from servey.cli.errors import EX_NOINPUT, CommandError
+from servey.cli.output import write, write_json, write_table
+from servey.cli.project import Project, project_of
+from servey.ports import CallQueue, OpenCallsQueue
+
+T = TypeVar("T")
+
+MOST = 10_000
+"""The largest number of calls that a command looks at."""
+
+
+@click.group("calls", invoke_without_command=True)
+@click.option("--failed", "only_failed", is_flag=True, help="List only those that have failed for good.")
+@click.option("--limit", type=click.IntRange(1, MOST), default=50, show_default=True, help="How many of each state.")
+@click.option("--json", "as_json", is_flag=True, help="Write a JSON array, for programs.")
+@click.pass_context
+def calls(context: click.Context, only_failed: bool, limit: int, as_json: bool) -> None:
+    """List the background calls: running, waiting and failed ones.
+
+    `servey calls show ID` shows all of a failed call, with its traceback.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    project = project_of(context)
+
+    async def listed(queue: CallQueue) -> list[dict[str, Any]]:
+        waiting: Sequence[OpenCall] = ()
+        if not only_failed and isinstance(queue, OpenCallsQueue):
+            waiting = await queue.open_calls(limit)
+        return [*map(_open_row, waiting), *map(_failed_row, await queue.failed(limit))]
+
+    rows = _with_queue(project, listed)
+    if as_json:
+        write_json(msgspec.json.encode(rows))
+    elif rows:
+        columns = ("id", "action", "state", "time", "attempt", "why")
+        write_table(
+            [column.upper() for column in columns],
+            [[[_shown(row[column])] for column in columns] for row in rows],
+        )
+        if any(row["state"] == "failed" for row in rows):
+            click.echo("servey calls show ID, retry ID… (or --all), forget ID…", err=True)
+    else:
+        click.echo("No call has failed." if only_failed else "No call runs, waits or has failed.", err=True)
+
+
+@calls.command("show")
+@click.argument("id")
+@click.pass_context
+def show(context: click.Context, id: str) -> None:
+    """Show all of a failed call: its arguments, its problem and its traceback."""
+    found = [item for item in _with_queue(project_of(context), _failed) if item.call.id == id]
+    if not found:
+        raise CommandError(f"no failed call has the id {id}; `servey calls --failed` lists them", EX_NOINPUT)
+    item = found[0]
+    lines = {
+        "id": item.call.id,
+        "action": item.call.action,
+        "arguments": bytes(item.call.arguments).decode(),
+        "caller": item.call.caller.subject if item.call.caller else "",
+        "request": item.call.request_id,
+        "attempts": str(item.call.attempt),
+        "due": _local(item.call.due),
+        "failed": _local(item.failed_at),
+        "problem": item.problem.decode(),
+    }
+    write("\n".join(f"{name:10} {text}".rstrip() for name, text in lines.items()))
+    if item.traceback:
+        write(f"\n{item.traceback.rstrip()}")
+
+
+@calls.command("retry")
+@click.argument("ids", nargs=-1, metavar="ID…")
+@click.option("--all", "is_all", is_flag=True, help="Retry all failed calls.")
+@click.pass_context
+def retry(context: click.Context, ids: Sequence[str], is_all: bool) -> None:
+    """Make failed calls again, from their first attempt."""
+    _each(context, ids, lambda queue, id: queue.retry(id), "waits again", is_all=is_all)
+
+
+@calls.command("forget")
+@click.argument("ids", nargs=-1, metavar="ID…")
+@click.option("--all", "is_all", is_flag=True, help="Forget all failed calls.")
+@click.pass_context
+def forget(context: click.Context, ids: Sequence[str], is_all: bool) -> None:
+    """Forget failed or waiting calls; they never run."""
+    _each(context, ids, lambda queue, id: queue.forget(id), "is forgotten", is_all=is_all)
+
+
+def _each(
+    context: click.Context,
+    ids: Sequence[str],
+    change: Callable[[CallQueue, str], Awaitable[bool]],
+    done: str,
+    *,
+    is_all: bool,
+) -> None:
+    """Change calls by their ids, and say what has become of each."""
+    if bool(ids) == is_all:
+        raise click.UsageError("Give the ids of calls, or --all for all failed ones.", context)
+
+    async def changed(queue: CallQueue) -> dict[str, bool]:
+        chosen = [item.call.id for item in await _failed(queue)] if is_all else ids
+        return {id: await change(queue, id) for id in chosen}
+
+    results = _with_queue(project_of(context), changed)
+    for id, is_done in results.items():
+        click.echo(f"{id} {done}" if is_done else f"no such call: {id}", err=not is_done)
+    if not all(results.values()):
+        raise CommandError("`servey calls` lists the calls", EX_NOINPUT)
+
+
+async def _failed(queue: CallQueue) -> Sequence[FailedCall]:
+    return await queue.failed(MOST)
+
+
+def _with_queue(project: Project, use: Callable[[CallQueue], Awaitable[T]]) -> T:
+    """Return the result of a function of the project's queue; the resources of the service stay closed."""
+    queue = project.service.stores.calls
+
+    async def used() -> T:
+        return await use(queue)
+
+    return asyncio.run(used())
+
+
+def _open_row(item: OpenCall) -> dict[str, Any]:
+    state = "running" if item.is_running else "waiting"
+    return {**_row(item.call), "state": state, "time": _iso(item.call.due), "why": ""}
+
+
+def _failed_row(item: FailedCall) -> dict[str, Any]:
+    problem = msgspec.json.decode(item.problem)
+    cause = item.traceback.rstrip().rpartition("\n")[2]
+    why = cause or str(problem.get("detail") or problem.get("title", ""))
+    return {**_row(item.call), "state": "failed", "time": _iso(item.failed_at), "why": why, "problem": problem}
+
+
+def _row(call: Call) -> dict[str, Any]:
+    return {
+        "id": call.id,
+        "action": call.action,
+        "arguments": msgspec.json.decode(call.arguments),
+        "attempt": call.attempt,
+    }
+
+
+def _iso(moment: float) -> str:
+    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _local(moment: float) -> str:
+    return datetime.fromtimestamp(moment).astimezone().isoformat(" ", "seconds")
+
+
+def _shown(value: Any) -> str:
+    return str(value)
