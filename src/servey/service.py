@@ -18,6 +18,7 @@ from servey.action.current import RUNNING, set_service_of_process
 from servey.action.injection import Injection
 from servey.action.operation import Operation
 from servey.action.runtime import Runtime, Runtimes
+from servey.background_call.outgoing import has_changed_data
 from servey.builtin import built_in_plugins, further_plugins, load_plugin
 from servey.errors import (
     CallError,
@@ -318,9 +319,15 @@ class Service:
             if caching is not None:
                 content = (await caching.fetch(arguments, context)).representation.content
                 return msgspec.json.decode(content) if parsed else content
-            result = await operation.run(arguments, context, operation.encode if parsed else operation.encode_json)
-            if operation.name in self.invalidations:
-                await self.invalidations[operation.name](arguments)
+            invalidate = self.invalidations.get(operation.name)
+            try:
+                result = await operation.run(arguments, context, operation.encode if parsed else operation.encode_json)
+            except CallError:
+                if invalidate is not None and has_changed_data(context):
+                    await invalidate(arguments)
+                raise
+            if invalidate is not None:
+                await invalidate(arguments)
             return result.value if operation.signature.replies else result
 
         return await make_call(operation, context, decode, execute)

@@ -34,6 +34,8 @@ class Stores:
 
     def __init__(self, service: Service) -> None:
         self._service = service
+        self.submitted = 0
+        """The number of background calls that this process has submitted."""
         settings = service.settings
         self._open_results: Callable[[], ResultStore] | None = store_opener(
             "SERVEY_RESULT_CACHE",

@@ -24,7 +24,7 @@ from servey.action.python_call import bind
 from servey.action.reply import Reply
 from servey.action.runtime import Runtime, Runtimes
 from servey.action.signature import ActionSignature
-from servey.background_call.outgoing import FAILED, SUCCEEDED, leave
+from servey.background_call.outgoing import FAILED, NOT_TAKEN, SUCCEEDED, leave
 from servey.codec import ArgumentsCodec, Codec, Engine, ResultError
 from servey.errors import (
     CallError,
@@ -259,7 +259,8 @@ class Operation:
                 await leave(context, shares=self._shares_resources)
             return result
         except CallError:
-            context.outgoing = FAILED
+            if context.outgoing is not NOT_TAKEN:
+                context.outgoing = FAILED
             raise
         except BaseException as error:
             context.outgoing = FAILED

@@ -14,7 +14,7 @@ from servey.action.context import CURRENT_CALL, CallContext, Origin, new_request
 from servey.action.current import CURRENT_REQUEST, current_context, current_service
 from servey.action.python_call import operation_of
 from servey.background_call.call import ARGUMENTS_LIMIT, Call
-from servey.background_call.outgoing import collect
+from servey.background_call.outgoing import collect, send, send_now
 from servey.codec import ResultError
 from servey.errors import UnauthorizedError
 from servey.security.authorization import Authorization
@@ -96,7 +96,7 @@ class Background:
             if collect(context, call):
                 return call.id
             _check_outside()
-        service.stores.calls.put_now([call])
+        send_now(service, [call])
         return call.id
 
     async def asubmit(_background, action: Callable[..., Any] | str, /, **arguments: Any) -> str:
@@ -108,7 +108,7 @@ class Background:
         """
         service = current_service()
         call = _background._call(service, await current_context("background"), action, arguments)
-        await service.stores.calls.put([call])
+        await send(service, [call])
         return call.id
 
     def _call(

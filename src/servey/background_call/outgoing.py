@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from servey.action.context import CallContext
@@ -38,6 +38,8 @@ SUCCEEDED = Outgoing(has_ended=True)
 """The `CallContext.outgoing` of a call that has succeeded."""
 FAILED = Outgoing(has_ended=True)
 """The `CallContext.outgoing` of a call that has failed."""
+NOT_TAKEN = Outgoing(has_ended=True)
+"""The `CallContext.outgoing` of a call that has failed only because the queue does not take what it has submitted."""
 
 
 def collect(context: CallContext, call: Call) -> bool:
@@ -78,8 +80,33 @@ async def leave(context: CallContext, *, shares: bool) -> None:
     calls = () if outgoing is None else outgoing.take_all()
     if not calls:
         return
-    put = partial(context.service.stores.calls.put, calls)
-    if context.request_scope is None:
-        await put()
-    else:
+    put = partial(send, context.service, calls)
+    if context.request_scope is not None:
         context.request_scope.then(put, if_kept=shares)
+        return
+    try:
+        await put()
+    except BaseException:
+        context.outgoing = NOT_TAKEN
+        raise
+
+
+async def send(service: Any, calls: Sequence[Call]) -> None:
+    """Put calls into the queue of a service.
+
+    Raises:
+        OverloadedError: The queue does not take them.
+    """
+    await service.stores.calls.put(calls)
+    service.stores.submitted += len(calls)
+
+
+def send_now(service: Any, calls: Sequence[Call]) -> None:
+    """Do the same as `send` in a thread without an event loop."""
+    service.stores.calls.put_now(calls)
+    service.stores.submitted += len(calls)
+
+
+def has_changed_data(context: CallContext) -> bool:
+    """Return whether a failed call of `context` has made its changes."""
+    return context.outgoing is NOT_TAKEN

@@ -20,7 +20,7 @@ from servey.cli.flags import Flag, command_line, flags_of
 from servey.cli.output import write_json
 from servey.cli.project import Project, project_of, quiet
 from servey.docstring.documentation import plain_of, summary_of
-from servey.errors import CallError, nearest
+from servey.errors import CallError, count_of, nearest
 from servey.security.authorization import Authorization
 from servey.servey_direct import direct
 
@@ -221,6 +221,9 @@ class ActionCommand(click.Command):
                 options = "--token TOKEN, or --as-scope SCOPE and --as-subject NAME"
                 click.echo(f"  the action needs a caller: give {options}", err=True)
             ctx.exit(error.exit_code)
+        if service.stores.submitted and service.stores.calls.is_durable:
+            count = count_of(service.stores.submitted, "background call")
+            click.echo(f"{count} submitted: a running server or `servey worker` makes it", err=True)
         write_json(result)
 
     def _place(self, path: str, given: Sequence[Flag], by_event: bool) -> str:

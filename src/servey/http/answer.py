@@ -12,13 +12,14 @@ from typing import Any
 from servey.action.context import CallContext
 from servey.action.operation import Operation
 from servey.action.reply import Reply
+from servey.background_call.outgoing import has_changed_data
 from servey.cache_control.answer_headers import NOT_MODIFIED, PRIVATE, answer_headers, private_headers
 from servey.cache_control.cached_operation import CachedOperation
 from servey.cache_control.invalidation import Invalidate
 from servey.cache_control.preconditions import Conditions, Current, Outcome, is_conditional
 from servey.cache_control.reply_headers import ReplyHeaders, cache_directives, seconds_in
 from servey.cache_control.representation import Fetched, Representation
-from servey.errors import PreconditionError
+from servey.errors import CallError, PreconditionError
 from servey.http.bearer import AUTHORIZATION_KEY
 from servey.http.current_representation import FindCurrent, current_of, find_current
 from servey.http.request import Scope
@@ -203,7 +204,12 @@ def _invalidating(answer: Answering, invalidate: Invalidate) -> Answering:
     """Invalidate cached results after a successful write, before its answer is sent."""
 
     async def written(arguments: Any, context: CallContext, scope: Scope, headers: Mapping[bytes, bytes]) -> Answer:
-        content, status, lines = await answer(arguments, context, scope, headers)
+        try:
+            content, status, lines = await answer(arguments, context, scope, headers)
+        except CallError:
+            if has_changed_data(context):
+                await invalidate(arguments)
+            raise
         if status < 400:
             await invalidate(arguments)
         return content, status, lines
