@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import msgspec
@@ -71,29 +71,43 @@ def bind(
         kwargs: The arguments by name.
 
     Raises:
-        MissingArgumentsError: An argument without a default is not given.
-        ValueError: An argument is unknown, given twice or not of its type.
+        MissingArgumentsError: Arguments without a default are not given, and there is no other problem.
+        ValueError: Arguments are unknown, given twice or not of their types; the error has all problems.
     """
+    problems = list(_wrong_names(name, codec, positional, args, kwargs))
     given = dict(zip(positional, args, strict=False))
-    if len(args) > len(positional):
-        raise ValueError(f"{name} takes {len(positional)} arguments by position, got {len(args)}")
-    for key in kwargs:
-        if key in given:
-            raise ValueError(f"{name} is given {key!r} twice")
-        if key not in codec.parameters:
-            near = nearest(key, codec.parameters)
-            raise ValueError(f"{name} has no parameter {key!r}" + (f"; did you mean {near!r}?" if near else ""))
-    given.update(kwargs)
+    given.update((key, value) for key, value in kwargs.items() if key in codec.parameters)
     missing = [key for key, (item, _) in codec.parameters.items() if item.default is MISSING and key not in given]
     if missing:
-        raise MissingArgumentsError(f"{name}: {', '.join(missing)} must be given, too")
+        problems.append(f"{name}: {', '.join(missing)} must be given, too")
+    cause: Exception | None = None
     try:
-        return codec.decode({key: _jsonable(value) for key, value in given.items()})
+        arguments = codec.decode({key: _jsonable(value) for key, value in given.items()})
     except InvalidError as error:
-        problems = "; ".join(f"{path}: {message}" for path, message in error.errors)
-        raise ValueError(f"{name} cannot have these arguments: {problems}") from error
+        wrong = [f"{path}: {message}" for path, message in error.errors if path[1:] not in missing]
+        problems += [f"{name} cannot have these arguments: {'; '.join(wrong)}"] if wrong else []
+        cause = error
     except (TypeError, ValueError, ResultError) as error:
-        raise ValueError(f"{name} cannot have these arguments: {error}") from error
+        problems.append(f"{name} cannot have these arguments: {error}")
+        cause = error
+    else:
+        if not problems:
+            return arguments
+    kind = MissingArgumentsError if missing and len(problems) == 1 else ValueError
+    raise kind("; ".join(problems)) from cause
+
+
+def _wrong_names(
+    name: str, codec: ArgumentsCodec, positional: Sequence[str], args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> Iterator[str]:
+    if len(args) > len(positional):
+        yield f"{name} takes {len(positional)} arguments by position, got {len(args)}"
+    for key in kwargs:
+        if key in positional[: len(args)]:
+            yield f"{name} is given {key!r} twice"
+        elif key not in codec.parameters:
+            near = nearest(key, codec.parameters)
+            yield f"{name} has no parameter {key!r}" + (f"; did you mean {near!r}?" if near else "")
 
 
 def _jsonable(value: Any) -> Any:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import msgspec
-
-from servey.errors import DefinitionError
+from servey.trigger.schedule_options import ScheduleOptions
 
 
-class CronTrigger(msgspec.Struct, frozen=True):
-    """Run an action without required arguments at the times of a cron expression.
+class CronTrigger(ScheduleOptions, frozen=True):
+    """Run an action at the times of a cron expression.
 
     Args:
         expression: Five fields as in crontab(5): minute, hour, day of month, month, day of week.
         timezone: An IANA time zone. At a change of clocks the rules are those of Debian's cron: a run at a skipped
-            time happens right after it, a run at a repeated time happens once.
+            time happens right after it, a run at a repeated time happens once. If the minute or the hour begins with a
+            star, the action runs whenever the clock shows a time of the expression.
+        params: The arguments of the calls, by name.
+        grace: How late a missed call may begin when a server starts, in seconds, 0 to 43,200.
+        jitter: The largest delay of a call in seconds. Each call has its own delay, which all processes agree on.
+        overlap: ``"skip"``: a call is skipped while the last one is running. ``"allow"``: it is not.
 
     Raises:
-        DefinitionError: The expression or the time zone is not valid.
+        DefinitionError: The expression, the time zone or an option is not valid.
 
     Example:
         >>> str(CronTrigger("0 7 * * MON-FRI", "Europe/Berlin"))
@@ -27,27 +30,20 @@ class CronTrigger(msgspec.Struct, frozen=True):
     timezone: str = "UTC"
 
     def __post_init__(self) -> None:
-        # imported here, because it takes 20 ms
-        from datetime import datetime
-        from zoneinfo import ZoneInfo
+        from servey.trigger.cron_times import cron_times
 
-        from cronsim import CronSim, CronSimError
-
-        try:
-            zone = ZoneInfo(self.timezone)
-        except (TypeError, ValueError, OSError, KeyError) as error:  # ZoneInfoNotFoundError is a KeyError
-            raise DefinitionError(
-                f"{self.timezone!r} is not a time zone of this machine", fix="use an IANA name such as 'Europe/Berlin'"
-            ) from error
-        try:
-            if len(self.expression.split()) != 5:  # CronSim accepts a sixth field for seconds; schedulers do not
-                raise CronSimError("it does not have five fields")
-            CronSim(self.expression, datetime.now(zone))
-        except (AttributeError, CronSimError) as error:
-            raise DefinitionError(
-                f"{self.expression!r} is not a cron expression: {error}",
-                fix="write five fields, as in '0 7 * * MON-FRI'",
-            ) from error
+        cron_times(self.expression, self.timezone)
+        super().__post_init__()
 
     def __str__(self) -> str:
         return f"{self.expression} {self.timezone}"
+
+    def next_after(self, moment: float) -> float | None:
+        """Return the first time that is later than `moment`, both in Unix seconds.
+
+        Returns:
+            None if there is no such time in the next 50 years.
+        """
+        from servey.trigger.cron_times import cron_times
+
+        return cron_times(self.expression, self.timezone).next_after(moment)

@@ -58,6 +58,7 @@ def test_self_of_a_nested_action_is_its_first_argument() -> None:
     ("args", "kwargs", "error", "words"),
     [
         ((), {}, MissingArgumentsError, "place must be given"),
+        ((), {"limit": "x", "of": 1, "caller": None}, ValueError, "'of'.*'caller'.*place must be given.*/limit"),
         ((Place(1), 2, "m"), {}, ValueError, "takes 2 arguments by position, got 3"),
         ((Place(1),), {"place": Place(1)}, ValueError, "given 'place' twice"),
         ((), {"plac": Place(1)}, ValueError, "did you mean 'place'"),

@@ -79,11 +79,73 @@ def test_what_an_action_is_in_graphql_is_one_of_three():
         WebTrigger(GET, graphql="subscription")
 
 
-@pytest.mark.parametrize("trigger", [WEB_GET, FixedRateTrigger(1), CronTrigger("* * * * *")])
+@pytest.mark.parametrize(
+    "trigger",
+    [
+        WEB_GET,
+        FixedRateTrigger(1),
+        CronTrigger("* * * * *"),
+        FixedRateTrigger(1, params={"names": ["a"]}),
+        CronTrigger("* * * * *", params={"names": ["a"]}),
+    ],
+)
 def test_a_trigger_cannot_be_changed_and_can_be_compared(trigger):
     with pytest.raises(AttributeError):
         trigger.path = "/x"
-    assert {trigger, type(trigger)(*(getattr(trigger, name) for name in trigger.__struct_fields__))} == {trigger}
+    assert {trigger, type(trigger)(**{name: getattr(trigger, name) for name in trigger.__struct_fields__})} == {trigger}
+
+
+@pytest.mark.parametrize("option", [{"params": {"a": 1}}, {"grace": 1}, {"jitter": 1}, {"overlap": "allow"}])
+def test_triggers_with_other_options_are_not_equal(option):
+    assert FixedRateTrigger(5, **option) != FixedRateTrigger(5)
+    assert CronTrigger("* * * * *", **option) != CronTrigger("* * * * *")
+
+
+def test_the_params_of_a_trigger_do_not_change():
+    params = {"a": 1}
+    trigger = FixedRateTrigger(5, params=params)
+    params["a"] = 2
+    with pytest.raises(TypeError):
+        trigger.params["a"] = 3
+    assert trigger.params == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    "make", [lambda **options: FixedRateTrigger(5, **options), lambda **options: CronTrigger("* * * * *", **options)]
+)
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("params", value) for value in ("ab", [("a", 1)], {1: 2}, 5)),
+        *(("grace", value) for value in (-1, 43_201, math.nan, math.inf, "60", None, True, timedelta(1))),
+        *(("jitter", value) for value in (-0.1, math.nan, math.inf, "60", None, True, timedelta(1))),
+        *(("overlap", value) for value in ("wait", "", None, True)),
+    ],
+)
+def test_a_wrong_option_of_a_schedule_is_refused(make, name, value):
+    with pytest.raises(DefinitionError) as caught:
+        make(**{name: value})
+    assert f"{name}={value!r}" in str(caught.value)
+    assert f"{name}=" in caught.value.fix
+
+
+@pytest.mark.parametrize("options", [{"grace": 0}, {"grace": 43_200}, {"jitter": 5}, {"params": {}}, {"params": None}])
+def test_the_limits_of_options_are_valid(options):
+    trigger = FixedRateTrigger(5, **options)
+    assert {name: getattr(trigger, name) for name in options} == options
+
+
+def test_a_jitter_is_not_longer_than_a_fixed_interval():
+    with pytest.raises(DefinitionError, match=r"jitter=5\.1 is longer than the interval of 0:00:05"):
+        FixedRateTrigger(5, jitter=5.1)
+    assert CronTrigger("* * * * *", jitter=3600).jitter == 3600
+
+
+def test_options_of_a_schedule_are_given_by_name():
+    with pytest.raises(TypeError):
+        FixedRateTrigger(5, {"a": 1})
+    with pytest.raises(TypeError):
+        CronTrigger("* * * * *", "UTC", {"a": 1})
 
 
 @pytest.mark.parametrize("interval", [90, 90.0, timedelta(seconds=90)])
@@ -129,3 +191,35 @@ def test_a_wrong_time_zone_is_refused(timezone):
         CronTrigger("* * * * *", timezone)
     assert repr(timezone) in str(caught.value)
     assert "Europe/Berlin" in caught.value.fix
+
+
+@pytest.mark.parametrize(
+    ("interval", "moment", "expected"),
+    [
+        (90, 0.0, 90.0),
+        (90, 89.999999, 90.0),
+        (90, 90.0, 180.0),
+        (1.5, 1_800_000_000.0, 1_800_000_001.5),
+        (1, 1_800_000_000.9999998, 1_800_000_001.0),  # the float before the second
+        (1, 1_800_000_001.0, 1_800_000_002.0),
+        (1, -0.5, 0.0),
+        (1.1, 1_100_000_000.0, 1_100_000_001.1),
+        (timedelta(days=7), 1_800_000_000.0, 1_800_000_000 // 604_800 * 604_800 + 604_800.0),
+        (timedelta(seconds=1, microseconds=1), 1_000_000.0, 1_000_000.0 + 1),
+    ],
+)
+def test_a_fixed_rate_is_due_at_multiples_of_its_interval(interval, moment, expected):
+    assert FixedRateTrigger(interval).next_after(moment) == expected
+
+
+def test_a_fixed_rate_does_not_drift():
+    trigger = FixedRateTrigger(1.1)
+    moment = 0.0
+    for _ in range(1000):
+        moment = trigger.next_after(moment)
+    assert moment == 1100.0
+
+
+def test_a_cron_expression_that_never_happens_has_no_next_time():
+    assert CronTrigger("0 0 */40 * MON#2").next_after(0.0) is None  # the first of a month is no second Monday
+    assert CronTrigger("*/5 0 */40 * MON#2", "Europe/Berlin").next_after(0.0) is None
