@@ -53,7 +53,7 @@ async def start_sources(service: Service, supports: Sequence[TriggerSupport]) ->
             await stack.enter_async_context(_making_background_calls(service))
         for support in supports:
             if support.start is not None:
-                await stack.enter_async_context(support.start(service, _triggered(service, support.type)))
+                await stack.enter_async_context(support.start(service, triggered(service, support.type)))
         yield
 
 
@@ -82,7 +82,7 @@ async def _making_background_calls(service: Service) -> AsyncGenerator[None]:
             raise
 
 
-def _triggered(service: Service, kind: type) -> Sequence[tuple[Operation, Any]]:
+def triggered(service: Service, kind: type) -> Sequence[tuple[Operation, Any]]:
     """Return the triggers of a type, each with its operation."""
     return [
         (operation, trigger)

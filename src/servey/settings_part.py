@@ -86,7 +86,9 @@ class SettingsField(NamedTuple):
 
     def shown(self, value: Any) -> Any:
         """Return a value without the secret parts of its URLs."""
-        return tuple(map(shown_url, value)) if self.variable.has_urls else value
+        if not self.variable.has_urls:
+            return value
+        return shown_url(value) if isinstance(value, str) else tuple(map(shown_url, value))
 
     def parse(self, text: str) -> Any:
         """Return the value of a variable's text; raise `ValueError`, with a message for users, if there is none."""

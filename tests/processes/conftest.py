@@ -25,7 +25,7 @@ class ServerProcess:
 
     Args:
         directory: Where it runs.
-        words: The program's arguments.
+        words: The module to run, and its arguments.
         variables: What the environment has besides.
     """
 
@@ -33,7 +33,7 @@ class ServerProcess:
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("SERVEY_", "SERVER_"))}
         environment |= {"SERVER_PORT": "0", **variables}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "servey", *words],
+            [sys.executable, "-m", *words],
             cwd=directory,
             env=environment,
             stderr=subprocess.PIPE,
@@ -115,9 +115,10 @@ def start(tmp_path: Path) -> Iterator[Callable[..., ServerProcess]]:
     """Start a server with a module of actions: ``start(source, "--workers", "2", SERVEY_SHUTDOWN_TIMEOUT="5")``."""
     servers: list[ServerProcess] = []
 
-    def start(source: str, *words: str, **variables: str) -> ServerProcess:
+    def start(source: str, *words: str, command: str = "serve", **variables: str) -> ServerProcess:
         (tmp_path / "actions.py").write_text(source)
-        server = ServerProcess(tmp_path, ("serve", *words), variables)
+        program = (command,) if command == "uvicorn" else ("servey", command)
+        server = ServerProcess(tmp_path, (*program, *words), variables)
         servers.append(server)
         return server
 

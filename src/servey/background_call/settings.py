@@ -19,8 +19,7 @@ class BackgroundSettings(SettingsPart, frozen=True, kw_only=True):
             "SERVEY_STORE",
             "Where servey keeps background calls and what processes share: the path of an SQLite file, or `memory` of "
             "the process.",
-            secret=True,
-            public=("memory", ".servey/store.db"),
+            has_urls=True,
         ),
     ] = ".servey/store.db"
     background: Annotated[

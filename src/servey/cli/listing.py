@@ -10,9 +10,8 @@ import msgspec
 from servey.action.operation import Operation
 from servey.cli.output import write_json, write_table
 from servey.cli.project import project_of
+from servey.ports import Timetable
 from servey.service import Service
-from servey.trigger.cron_trigger import CronTrigger
-from servey.trigger.fixed_rate_trigger import FixedRateTrigger
 from servey.trigger.web_trigger import WebTrigger
 
 
@@ -39,8 +38,8 @@ def list_actions(context: click.Context, as_json: bool) -> None:
 
 def _row(service: Service, operation: Operation) -> dict[str, Any]:
     action = operation.action
-    schedule = [item for item in action.triggers if isinstance(item, (CronTrigger, FixedRateTrigger))]
-    others = [item for item in action.triggers if not isinstance(item, (CronTrigger, FixedRateTrigger, WebTrigger))]
+    schedule = [item for item in action.triggers if isinstance(item, Timetable)]
+    others = [item for item in action.triggers if not isinstance(item, (Timetable, WebTrigger))]
     routes = [f"{route.method} {route.path}" for route in service.web_routes if route.operation is operation]
     return {
         "action": operation.name,

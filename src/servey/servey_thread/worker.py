@@ -7,9 +7,14 @@ import logging
 import signal
 from types import FrameType
 
-from servey.errors import ServeyError
+from servey.errors import ServeyError, count_of
 from servey.forced_exit import CLOSING_SECONDS, end_after
+from servey.ports import Timetable
+from servey.schedule.lines import schedule_lines
+from servey.schedule.schedule import schedules_of
+from servey.security.urls import shown_url
 from servey.service import Service
+from servey.service_life import triggered
 
 _log = logging.getLogger("servey.worker")
 
@@ -42,14 +47,21 @@ class _Worker:
         before = {number: signal.signal(number, self._stop) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             async with self._service.serving():
-                if not self._received:
-                    _log.info("the worker runs; it stops at Ctrl-C or SIGTERM")
+                for line in self._banner():
+                    _log.info("%s", line)
                 await self._woken.wait()
                 _log.info("stopping: running calls get %g s", self._seconds)
                 self._service.stop_within(self._seconds)
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+    def _banner(self) -> list[str]:
+        settings = self._service.settings
+        mode = "production" if settings.production else "development"
+        count = count_of(settings.background.background_calls, "background call")
+        first = f"{mode}: a worker makes {count} at the same time, from {shown_url(settings.background.store)}"
+        return [first, *schedule_lines(schedules_of(triggered(self._service, Timetable)))]
 
     def _stop(self, number: int, _frame: FrameType | None) -> None:
         self._received += 1

@@ -11,8 +11,8 @@ from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.routing import Host, Mount, Route
 
-from servey.servey_starlette.app import create_app
 from servey.http.mounted import mounted_services
+from servey.servey_starlette.app import create_app
 from servey.service import Service
 
 SERVICE = Service([])

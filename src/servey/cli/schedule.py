@@ -1,0 +1,124 @@
+"""``servey schedule``: when the schedules run, and how their last runs went."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+import msgspec
+
+from servey.background_call.last_run import LastRun, last_run
+from servey.cli.output import write, write_json, write_table
+from servey.cli.project import project_of
+from servey.ports import Timetable
+from servey.schedule.schedule import Schedule, schedules_of
+from servey.schedule.upcoming import Upcoming, upcoming
+from servey.service import Service
+from servey.service_life import triggered
+
+CLOCKS = {
+    "forward": "the clock goes forward: a skipped time runs now",
+    "back": "the clock shows this hour twice",
+}
+"""The marks of runs at a change of clocks."""
+
+
+class _Moment(click.ParamType):
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            return datetime.fromisoformat(value).timestamp()  # without an offset it is local time
+        except (ValueError, OverflowError, OSError):
+            self.fail(f"{value!r} is not a time: write 2026-03-29T02:30 or 2026-03-29T02:30+02:00", param, ctx)
+
+
+@click.command("schedule")
+@click.option("--count", type=click.IntRange(1, 10_000), help="How many runs.  [default: 5]")
+@click.option("--from", "start", type=_Moment(), metavar="TIME", help="The time after which the runs are.  [now]")
+@click.option("--to", "end", type=_Moment(), metavar="TIME", help="The time of the last run.")
+@click.option("--json", "as_json", is_flag=True, help="Write a JSON object, for programs.")
+@click.pass_context
+def schedule(context: click.Context, count: int | None, start: float | None, end: float | None, as_json: bool) -> None:
+    """Show the schedules with their last runs, and the next runs of all of them.
+
+    A time without an offset is local time.
+    """
+    service = project_of(context).service
+    schedules = schedules_of(triggered(service, Timetable))
+    if end is not None and count is None:
+        count = 10_000
+    start = time.time() if start is None else start
+    following = list(upcoming(schedules, start, math.inf if end is None else end, count or 5))
+    last = asyncio.run(_last_runs(service, schedules)) if schedules else []
+    if as_json:
+        found = [_row(item, run) for item, run in zip(schedules, last, strict=True)]
+        write_json(msgspec.json.encode({"schedules": found, "next": [_next_row(item) for item in following]}))
+    elif not schedules:
+        click.echo("There are no schedules: give an action a CronTrigger or a FixedRateTrigger.", err=True)
+    else:
+        write_table(
+            ["ACTION", "SCHEDULE", "LAST RUN", "OUTCOME", "TOOK"],
+            [_cells(item, run) for item, run in zip(schedules, last, strict=True)],
+        )
+        write("")
+        write_table(
+            ["NEXT RUN", "ZONE", "ACTION", "CLOCK"],
+            [
+                [
+                    [f"{item.local:%a %Y-%m-%d %H:%M:%S%z}"],
+                    [_zone(item)],
+                    [item.schedule.action],
+                    [CLOCKS.get(item.clock, "")],
+                ]
+                for item in following
+            ],
+        )
+
+
+async def _last_runs(service: Service, schedules: Sequence[Schedule]) -> list[LastRun | None]:
+    return [await last_run(service, item.name) for item in schedules]
+
+
+def _cells(item: Schedule, run: LastRun | None) -> list[list[str]]:
+    if run is None:
+        return [[item.action], [str(item.trigger)], ["never"], [""], [""]]
+    when = datetime.fromtimestamp(run.due).astimezone()
+    return [
+        [item.action],
+        [str(item.trigger)],
+        [f"{when:%a %Y-%m-%d %H:%M:%S%z}"],
+        [run.outcome],
+        [f"{run.seconds:.3g} s"],
+    ]
+
+
+def _row(item: Schedule, run: LastRun | None) -> dict[str, Any]:
+    last = None
+    if run is not None:
+        last = {"due": _iso(run.due), "began": _iso(run.began), "seconds": run.seconds, "outcome": run.outcome}
+    return {"name": item.name, "action": item.action, "schedule": str(item.trigger), "last_run": last}
+
+
+def _next_row(item: Upcoming) -> dict[str, Any]:
+    return {
+        "name": item.schedule.name,
+        "action": item.schedule.action,
+        "due": _iso(item.due),
+        "local": item.local.isoformat(),
+        "zone": _zone(item),
+        "clock": item.clock,
+    }
+
+
+def _zone(item: Upcoming) -> str:
+    return str(item.local.tzinfo)
+
+
+def _iso(moment: float) -> str:
+    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

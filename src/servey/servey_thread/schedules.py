@@ -1,0 +1,76 @@
+"""Put the calls of schedules into the queue when they are due; every server and worker does it.
+
+The id of a call names its schedule and its time, and a queue ignores known ids. So no process is elected, and nothing
+is locked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from servey.action.operation import Operation
+from servey.background_call.call import Call
+from servey.errors import CallError
+from servey.ports import CallQueue
+from servey.schedule.agenda import Agenda
+from servey.schedule.schedule import schedules_of
+from servey.service import Service
+
+_log = logging.getLogger("servey.schedule")
+
+
+@asynccontextmanager
+async def run_schedules(service: Service, triggered: Sequence[tuple[Operation, Any]]) -> AsyncGenerator[None]:
+    """Put the calls of schedules into the queue until the service begins to stop.
+
+    Args:
+        service: The service.
+        triggered: Its schedules, each with its operation.
+    """
+    if not triggered or not service.settings.background.background:
+        yield
+        return
+    queue = service.stores.calls
+    agenda = Agenda(schedules_of(triggered), time.time(), catches_up=queue.is_durable)
+    putting = asyncio.create_task(_put_all(service, queue, agenda))
+    try:
+        yield
+    finally:
+        putting.cancel()
+        await asyncio.wait((putting,))
+
+
+async def _put_all(service: Service, queue: CallQueue, agenda: Agenda) -> None:
+    stopping = asyncio.create_task(service.until_stopping())
+    waiting: list[Call] = []
+    try:
+        while not service.stopping:
+            calls, seconds = agenda.due(time.time())
+            waiting += calls
+            if waiting:
+                waiting = await _put(queue, waiting)
+            await asyncio.wait((stopping,), timeout=seconds)
+    finally:
+        stopping.cancel()
+
+
+async def _put(queue: CallQueue, calls: list[Call]) -> list[Call]:
+    """Put calls into the queue; return those to put again later, because the queue does not take them."""
+    try:
+        await queue.put(calls)
+    except CallError as error:
+        now = time.time()
+        left = [call for call in calls if call.expires is None or call.expires > now]
+        _log.error(
+            "%d calls of schedules wait until the queue takes them, %d are late: %s",
+            len(left),
+            len(calls) - len(left),
+            error,
+        )
+        return left
+    return []
