@@ -28,20 +28,20 @@ CLOCKS = {
 """The marks of runs at a change of clocks."""
 
 
-class _Moment(click.ParamType):
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        try:
-            return datetime.fromisoformat(value).timestamp()  # without an offset it is local time
-        except (ValueError, OverflowError, OSError):
-            self.fail(f"{value!r} is not a time: write 2026-03-29T02:30 or 2026-03-29T02:30+02:00", param, ctx)
+def _moment(_context: click.Context, _param: click.Parameter, value: str | None) -> float | None:
+    """Return a time in Unix seconds; one without an offset is local time."""
+    if value is None:
+        return None
+    try:
+        return datetime.fromisoformat(value).timestamp()
+    except (ValueError, OverflowError, OSError):
+        raise click.BadParameter(f"{value!r} is not a time: write 2026-03-29T02:30 or 2026-03-29T02:30+02:00") from None
 
 
 @click.command("schedule")
 @click.option("--count", type=click.IntRange(1, 10_000), help="How many runs.  [default: 5]")
-@click.option("--from", "start", type=_Moment(), metavar="TIME", help="The time after which the runs are.  [now]")
-@click.option("--to", "end", type=_Moment(), metavar="TIME", help="The time of the last run.")
+@click.option("--from", "start", callback=_moment, metavar="TIME", help="The time after which the runs are.  [now]")
+@click.option("--to", "end", callback=_moment, metavar="TIME", help="The time of the last run.")
 @click.option("--json", "as_json", is_flag=True, help="Write a JSON object, for programs.")
 @click.pass_context
 def schedule(context: click.Context, count: int | None, start: float | None, end: float | None, as_json: bool) -> None:
