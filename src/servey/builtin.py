@@ -15,6 +15,7 @@ BUILT_IN = (
     "servey.servey_starlette.plugin:StarlettePlugin",
     "servey.servey_strawberry.plugin:StrawberryPlugin",
     "servey.servey_redis.plugin:RedisPlugin",
+    "servey.servey_thread.plugin:ThreadPlugin",
 )
 
 PLUGIN_GROUP = "servey.plugins"

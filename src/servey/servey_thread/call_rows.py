@@ -1,0 +1,299 @@
+"""The rows of background calls in the SQLite file: each function is one job of `SqliteFile`."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import sqlite3
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from servey.background_call.call import Again, Call, Done, Failed, FailedCall, OpenCall, Outcome
+from servey.errors import InternalError, MalformedError, count_of
+
+_log = logging.getLogger("servey.background")
+
+_READY, _DELAYED, _RUNNING, _ENDED, _FAILED = range(5)
+"""The states of a row. A ready call can be taken now, whatever the clock says; a delayed one when its time has come.
+
+The column `at` has the time that counts in each state: of a ready, delayed or running call when it is due, of an ended
+one when it is deleted, of a failed one when it failed.
+"""
+
+_MOST_TAKES = 5
+"""How often a call is taken whose process ends without an outcome each time."""
+_ENDED_SECONDS = 86400.0
+_EXPIRING_SECONDS = 3 * 3600.0
+"""How long the id of an ended call is known, if a later repeat of the call would have expired anyway."""
+_FAILED_SECONDS = 14 * 86400.0
+_PAUSE_SECONDS = 5.0
+"""The pause before a call is taken again whose runner had a defect."""
+_ROWS_AT_ONCE = 500
+_UNHEARD_BEATS = 3
+
+_PUT = "INSERT INTO calls (id, state, at, call) VALUES (?, ?, ?, ?) ON CONFLICT (id) DO NOTHING"
+_LOOK = f"""
+    SELECT EXISTS (SELECT 1 FROM calls WHERE state = {_READY}), (SELECT min(at) FROM calls WHERE state = {_DELAYED})"""
+_READY_ROWS = f"SELECT rowid, at FROM calls WHERE state = {_READY} ORDER BY at LIMIT :most"
+_DUE_ROWS = f"SELECT rowid, at FROM calls WHERE state = {_DELAYED} AND at <= :now ORDER BY at LIMIT :most"
+_CLAIM = f"""
+    UPDATE calls SET state = {_RUNNING}, owner = :owner WHERE rowid IN (
+        SELECT rowid FROM (SELECT * FROM ({_READY_ROWS}) UNION ALL SELECT * FROM ({_DUE_ROWS})) ORDER BY at LIMIT :most
+    ) RETURNING at, id, call"""
+_DONE = f"""
+    UPDATE calls SET state = {_ENDED}, at = ?, call = x'', owner = NULL, problem = NULL, traceback = NULL
+    WHERE id = ? AND state != {_ENDED}"""
+_OURS = f"WHERE id = ? AND state = {_RUNNING} AND owner = ?"
+_AGAIN = f"UPDATE calls SET state = ?, at = ?, call = ?, owner = NULL, takes = 0 {_OURS}"
+_FAIL = f"UPDATE calls SET state = {_FAILED}, at = ?, owner = NULL, problem = ?, traceback = ? {_OURS}"
+_RETURN = f"UPDATE calls SET state = {_READY}, owner = NULL {_OURS}"
+_LOST = f"""
+    UPDATE calls SET owner = NULL, takes = takes + 1,
+        state = CASE WHEN takes + 1 < {_MOST_TAKES} THEN :state ELSE {_FAILED} END,
+        at = CASE WHEN takes + 1 < {_MOST_TAKES} THEN coalesce(:at, at) ELSE :now END,
+        problem = CASE WHEN takes + 1 < {_MOST_TAKES} THEN NULL ELSE :problem END"""
+_LOST_OF_THE_DEAD = f"""
+    {_LOST} WHERE state = {_RUNNING} AND owner NOT IN (SELECT owner FROM owners) RETURNING id, state"""
+_LOST_OF_ONE = f"{_LOST} WHERE id = :id AND state = {_RUNNING} AND owner = :owner"
+_ORPHANS = f"SELECT EXISTS (SELECT 1 FROM calls WHERE state = {_RUNNING} AND owner NOT IN (SELECT owner FROM owners))"
+_PURGE_CALLS = "DELETE FROM calls WHERE rowid IN (SELECT rowid FROM calls WHERE state = ? AND at <= ? LIMIT ?)"
+_LIST_FAILED = f"""
+    SELECT at, id, call, problem, coalesce(traceback, '') FROM calls WHERE state = {_FAILED} ORDER BY at DESC LIMIT ?"""
+_LIST_OPEN = "SELECT at, id, call FROM calls WHERE state = ? ORDER BY at LIMIT ?"
+_RETRY = f"""
+    UPDATE calls SET state = {_READY}, at = ?, call = ?, takes = 0, problem = NULL, traceback = NULL
+    WHERE id = ? AND state = {_FAILED}"""
+_FORGET = f"DELETE FROM calls WHERE id = ? AND state IN ({_READY}, {_DELAYED}, {_FAILED})"
+_COUNT_OPEN = f"SELECT count(*) FROM calls WHERE state IN ({_READY}, {_DELAYED}, {_RUNNING})"
+
+Row = tuple[str, int, float, bytes]
+
+
+class Claimed(NamedTuple):
+    """A call that an owner has taken.
+
+    Args:
+        at: When it was due, in Unix seconds.
+        id: Its id.
+        data: The encoded call.
+    """
+
+    at: float
+    id: str
+    data: bytes
+
+    def call(self) -> Call:
+        """Return the call.
+
+        Raises:
+            MalformedError: Another release or program wrote it.
+        """
+        return Call.decode(self.data)
+
+
+class Ended(NamedTuple):
+    """A claim that has ended.
+
+    Args:
+        id: The id of the call.
+        owner: The owner that took it.
+        outcome: The outcome; None if the call was not made or was cancelled, an exception for a defect of the runner.
+        expires: The time after which the call would not be begun, in Unix seconds.
+    """
+
+    id: str
+    owner: str
+    outcome: Outcome | BaseException | None
+    expires: float | None = None
+
+
+class Trade(NamedTuple):
+    """What a consumer gets for the claims that have ended.
+
+    Args:
+        owner: The name under which it has taken calls.
+        claimed: The calls, in the order of their times.
+        next_at: When the next delayed call is due, in Unix seconds; None if there is none.
+    """
+
+    owner: str
+    claimed: Sequence[Claimed] = ()
+    next_at: float | None = None
+
+
+def rows(calls: Iterable[Call], now: float) -> list[Row]:
+    """Return the rows of new calls."""
+    return [(call.id, _READY if call.due <= now else _DELAYED, call.due, call.encode()) for call in calls]
+
+
+def put(new: Sequence[Row], connection: sqlite3.Connection) -> None:
+    """Add rows whose ids are not known."""
+    connection.executemany(_PUT, new)
+
+
+def look(connection: sqlite3.Connection) -> tuple[bool, float | None]:
+    """Return whether a call is ready, and when the next delayed one is due."""
+    [is_ready, next_at] = connection.execute(_LOOK).fetchone()
+    return bool(is_ready), next_at
+
+
+def trade(ended: Sequence[Ended], owner: str, most: int, connection: sqlite3.Connection) -> Trade:
+    """Record the outcomes of claims, and take calls that are due.
+
+    Args:
+        ended: The claims that have ended.
+        owner: The name of the consumer; empty if it has none yet.
+        most: The largest number of calls to take.
+        connection: The connection.
+    """
+    now = time.time()
+    _record(ended, now, connection)
+    if not most:
+        return Trade(owner)
+    is_ready, next_at = look(connection)
+    if not is_ready and (next_at is None or next_at > now):
+        return Trade(owner, next_at=next_at)
+    if not _beat(owner, connection):
+        owner = secrets.token_hex(8)
+        connection.execute("INSERT INTO owners (owner, beat) VALUES (?, 0)", (owner,))
+    taken = connection.execute(_CLAIM, {"owner": owner, "most": most, "now": now}).fetchall()
+    return Trade(owner, [Claimed(*row) for row in sorted(taken)], next_at)
+
+
+def _record(ended: Sequence[Ended], now: float, connection: sqlite3.Connection) -> None:
+    done: list[tuple[float, str]] = []
+    for claim in ended:
+        ours = (claim.id, claim.owner)
+        match claim.outcome:
+            case Done():
+                kept = _ENDED_SECONDS if claim.expires is None else _EXPIRING_SECONDS
+                done.append((now + kept, claim.id))
+            case Again(call):
+                state = _READY if call.due <= now else _DELAYED
+                connection.execute(_AGAIN, (state, call.due, call.encode(), *ours))
+            case Failed(problem, traceback):
+                connection.execute(_FAIL, (now, problem, traceback, *ours))
+            case None:
+                connection.execute(_RETURN, ours)
+            case _:
+                lost = _lost(_DELAYED, now, at=now + _PAUSE_SECONDS)
+                connection.execute(_LOST_OF_ONE, {**lost, "id": claim.id, "owner": claim.owner})
+    if done:
+        connection.executemany(_DONE, done)
+
+
+def _lost(state: int, now: float, at: float | None = None) -> dict[str, Any]:
+    text = f"the call was begun {_MOST_TAKES} times, and its process ended each time before the call did"
+    problem = msgspec.json.encode(InternalError(text).problem())
+    return {"state": state, "at": at, "now": now, "problem": problem}
+
+
+def _beat(owner: str, connection: sqlite3.Connection) -> bool:
+    """Show that an owner lives, and return whether it is registered."""
+    return connection.execute("UPDATE owners SET beat = beat + 1 WHERE owner = ?", (owner,)).rowcount > 0
+
+
+def tend(
+    owner: str, has_calls: bool, seen: Mapping[str, tuple[int, int]], connection: sqlite3.Connection
+) -> dict[str, tuple[int, int]]:
+    """Show that an owner lives, and give back the calls of those that have died.
+
+    Args:
+        owner: The owner.
+        has_calls: Whether it runs calls.
+        seen: What the last call returned.
+        connection: The connection.
+
+    Returns:
+        The beat of each other owner, and how often it was the same.
+    """
+    if has_calls:
+        _beat(owner, connection)
+    found: dict[str, tuple[int, int]] = {}
+    for other, beat in connection.execute("SELECT owner, beat FROM owners WHERE owner != ?", (owner,)).fetchall():
+        last, times = seen.get(other, (None, 0))
+        times = times + 1 if last == beat else 0
+        if times >= _UNHEARD_BEATS:
+            connection.execute("DELETE FROM owners WHERE owner = ?", (other,))
+        else:
+            found[other] = beat, times
+    [has_orphans] = connection.execute(_ORPHANS).fetchone()
+    if has_orphans:
+        _give_back(connection)
+    return found
+
+
+def _give_back(connection: sqlite3.Connection) -> None:
+    lost = connection.execute(_LOST_OF_THE_DEAD, _lost(_READY, time.time())).fetchall()
+    _log.warning("a process ended without the outcomes of %s; they are made again", count_of(len(lost), "call"))
+    for id, state in lost:
+        if state == _FAILED:
+            _log.error("the call %s has failed: its process ended %d times before the call did", id, _MOST_TAKES)
+
+
+def leave(owner: str, connection: sqlite3.Connection) -> None:
+    """Remove an owner that has no calls any more."""
+    connection.execute("DELETE FROM owners WHERE owner = ?", (owner,))
+
+
+def purge(connection: sqlite3.Connection) -> bool:
+    """Delete some calls that have ended or failed long ago, and return whether there may be more."""
+    now = time.time()
+    ended = connection.execute(_PURGE_CALLS, (_ENDED, now, _ROWS_AT_ONCE)).rowcount
+    failed = connection.execute(_PURGE_CALLS, (_FAILED, now - _FAILED_SECONDS, _ROWS_AT_ONCE)).rowcount
+    return ended == _ROWS_AT_ONCE or failed == _ROWS_AT_ONCE
+
+
+def list_failed(limit: int, connection: sqlite3.Connection) -> list[FailedCall]:
+    """Return the failed calls, the latest first."""
+    return [
+        FailedCall(_decoded(at, id, data), failed_at=at, problem=problem, traceback=traceback)
+        for at, id, data, problem, traceback in connection.execute(_LIST_FAILED, (limit,)).fetchall()
+    ]
+
+
+def list_open(limit: int, connection: sqlite3.Connection) -> list[OpenCall]:
+    """Return the running calls and then the waiting ones, in the order of their times."""
+    running, ready, delayed = (
+        connection.execute(_LIST_OPEN, (state, limit)).fetchall() for state in (_RUNNING, _READY, _DELAYED)
+    )
+    found = [OpenCall(_decoded(*row), is_running=True) for row in running]
+    found += [OpenCall(_decoded(*row), is_running=False) for row in sorted(ready + delayed)]
+    return found[:limit]
+
+
+def count_open(connection: sqlite3.Connection) -> int:
+    """Return the number of calls that have not ended."""
+    [number] = connection.execute(_COUNT_OPEN).fetchone()
+    return number
+
+
+def retry(id: str, connection: sqlite3.Connection) -> bool:
+    """Make a failed call ready, as its first attempt, which does not expire; return whether there is such a call."""
+    row = connection.execute(f"SELECT at, id, call FROM calls WHERE id = ? AND state = {_FAILED}", (id,)).fetchone()
+    if row is None:
+        return False
+    claimed = Claimed(*row)
+    try:
+        call = msgspec.structs.replace(claimed.call(), attempt=1, postponed=0, expires=None)
+        due, data = call.due, call.encode()
+    except MalformedError:
+        due, data = claimed.at, claimed.data
+    connection.execute(_RETRY, (due, data, id))
+    return True
+
+
+def forget(id: str, connection: sqlite3.Connection) -> bool:
+    """Delete a failed or a waiting call, and return whether there was such a call."""
+    return connection.execute(_FORGET, (id,)).rowcount > 0
+
+
+def _decoded(at: float, id: str, data: bytes) -> Call:
+    """Return a call for a list; without its details if this release cannot read it."""
+    try:
+        return Call.decode(data)
+    except MalformedError:
+        return Call(id=id, action="", arguments=msgspec.Raw(b"{}"), due=at, request_id="")

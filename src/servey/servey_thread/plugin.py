@@ -1,0 +1,67 @@
+"""The embedded engine: the queue and the store in the SQLite file of ``SERVEY_STORE``, or in memory."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TYPE_CHECKING
+
+from servey.plugin import Plugin
+
+if TYPE_CHECKING:
+    from servey.ports import CallQueue, KeyValueStore
+    from servey.servey_thread.sqlite_file import SqliteFile
+    from servey.service import Service
+
+
+class ThreadPlugin(Plugin):
+    """Keep background calls and shared entries in an SQLite file.
+
+    Args:
+        lease: The time in seconds after which the running calls of a process that has died are given to others.
+    """
+
+    def __init__(self, *, lease: float = 30.0) -> None:
+        self._lease = lease
+        self._file: SqliteFile | None = None
+
+    def call_queue(self, service: Service) -> CallQueue | None:
+        """Return the queue in the file; None if ``SERVEY_STORE`` is a URL."""
+        file = self._opened(service)
+        if file is None:
+            return None
+        from servey.servey_thread.sqlite_call_queue import SqliteCallQueue
+
+        return SqliteCallQueue(file, calls_at_once=service.settings.background.background_calls, lease=self._lease)
+
+    def key_value_store(self, service: Service) -> KeyValueStore | None:
+        """Return the store in the file; None if ``SERVEY_STORE`` is a URL."""
+        file = self._opened(service)
+        if file is None:
+            return None
+        from servey.servey_thread.sqlite_key_value_store import SqliteKeyValueStore
+
+        return SqliteKeyValueStore(file)
+
+    def lifespans(self) -> Sequence[Callable[[Service], AbstractAsyncContextManager[None]]]:
+        """Return the lifespan that closes the file."""
+        return (self._closing,)
+
+    def _opened(self, service: Service) -> SqliteFile | None:
+        """Return the file, which the first job of queue or store creates."""
+        settings = service.settings.background
+        if "://" in settings.store:
+            return None
+        if self._file is None:
+            from servey.servey_thread.sqlite_file import SqliteFile
+
+            self._file = SqliteFile(settings.store_path, settings.queue_timeout)
+        return self._file
+
+    @asynccontextmanager
+    async def _closing(self, service: Service) -> AsyncGenerator[None]:
+        try:
+            yield
+        finally:
+            if self._file is not None:
+                await self._file.close()

@@ -1,0 +1,312 @@
+"""One SQLite file, and the thread that reads and writes it.
+
+Jobs come from any thread and any event loop. The thread does all writes that have come together in one transaction, so
+many small writes cost little.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from time import monotonic, sleep
+from typing import Any, TypeVar
+
+from servey.servey_thread.sqlite_connection import SqliteConnection, is_of_file
+from servey.servey_thread.sqlite_place import is_locked
+
+T = TypeVar("T")
+Work = Callable[[sqlite3.Connection], T]
+"""The code of a job. It may run again if its transaction fails."""
+
+_JOBS_AT_ONCE = 1000
+
+
+class _Job:
+    """Work for the thread, and the future of its result."""
+
+    __slots__ = ("error", "future", "loop", "result", "until", "work", "writes")
+
+    def __init__(
+        self,
+        work: Work[Any],
+        writes: bool,
+        future: asyncio.Future[Any] | Future[Any],
+        loop: asyncio.AbstractEventLoop | None,
+        until: float,
+    ) -> None:
+        self.work, self.writes = work, writes
+        self.future, self.loop = future, loop
+        self.until = until
+        self.result: Any = None
+        self.error: Exception | None = None
+
+    def settle(self) -> None:
+        """Give the result to the future, in the thread of its event loop."""
+        future = self.future
+        if future.done():  # cancelled
+            return
+        if self.error is None:
+            future.set_result(self.result)
+        else:
+            future.set_exception(self.error)
+
+
+class _Chore:
+    """Work that the thread repeats while the file is open."""
+
+    def __init__(self, seconds: float, work: Work[object]) -> None:
+        self.seconds, self.work = seconds, work
+        self.next = monotonic() + seconds
+
+
+class SqliteFile:
+    """Reads and writes one SQLite file, which the first job creates.
+
+    Args:
+        path: The path of the file; None for a database in memory, which ends with `close`.
+        timeout: How long a job may wait until the file is free, in seconds.
+    """
+
+    def __init__(self, path: str | None, timeout: float) -> None:
+        self.path = path
+        self._timeout = timeout
+        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()  # None: look at the chores
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._chores: list[_Chore] = []
+        self._waiting: list[_Job] = []
+        self._connection = SqliteConnection(path)
+        self.at_close: list[Work[object]] = []
+        """Work to do before the file is closed."""
+
+    @property
+    def exists(self) -> bool:
+        """Whether the file exists or is open; if not, there is nothing to read."""
+        return self._connection.is_in_use or (self.path is not None and os.path.exists(self.path))
+
+    async def run(self, work: Work[T], *, writes: bool = True) -> T:
+        """Do a job.
+
+        Args:
+            work: The job. It reads all rows of its statements.
+            writes: Whether it needs a transaction. Its writes are committed when this method returns.
+
+        Raises:
+            OverloadedError: The job was not done, or not within the time limit.
+            SettingsError: The file cannot be opened.
+        """
+        return await self.begin(work, writes=writes)
+
+    def begin(self, work: Work[T], *, writes: bool = True) -> asyncio.Future[T]:
+        """Begin a job; the result is that of `run`."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+        self._add(_Job(work, writes, future, loop, monotonic() + self._timeout))
+        return future
+
+    def post(self, work: Work[T], *, writes: bool = True) -> Future[T]:
+        """Begin a job in a thread without an event loop; the result is that of `run`."""
+        future: Future[T] = Future()
+        self._add(_Job(work, writes, future, None, monotonic() + self._timeout))
+        return future
+
+    async def open(self) -> None:
+        """Open the file now, and not at the first job.
+
+        Raises:
+            SettingsError: It cannot be opened.
+            OverloadedError: Another program has locked it.
+        """
+        await self.run(_nothing)
+
+    async def close(self) -> None:
+        """Do the jobs that wait, and close the file. The next job opens it again."""
+        if self._thread is None:
+            return
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[None] = loop.create_future()
+        self._add(_Job(_end, False, future, loop, 0.0))
+        await future
+
+    def every(self, seconds: float, work: Work[object]) -> Callable[[], None]:
+        """Do a job again and again while the file is open, outside of transactions; it may `post` other jobs.
+
+        Args:
+            seconds: The time between two runs.
+            work: The job.
+
+        Returns:
+            A function that ends it.
+        """
+        chore = _Chore(seconds, work)
+        self._chores.append(chore)
+        self._jobs.put(None)
+        return lambda: self._chores.remove(chore)
+
+    def _add(self, job: _Job) -> None:
+        with self._lock:
+            self._jobs.put(job)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._serve, name="servey store", daemon=True)
+                self._thread.start()
+
+    # the methods below run in the thread
+
+    def _serve(self) -> None:
+        has_ended = False
+        while not has_ended:
+            ends = self._turn()
+            if ends:
+                with self._lock:
+                    has_ended = self._jobs.empty()
+                    if has_ended:
+                        self._thread = None
+                _deliver(ends)
+
+    def _turn(self) -> list[_Job]:
+        """Do the jobs that have come together, and return those that wait for the end of the thread."""
+        jobs = self._next_jobs()
+        ends = [job for job in jobs if job.work is _end]
+        reads = [job for job in jobs if job.work is not _end and not job.writes]
+        self._waiting += [job for job in jobs if job.writes]
+        if reads:
+            self._read(reads)
+        if self._waiting:
+            self._write()
+        if ends:
+            while self._waiting:
+                self._write()
+            self._close()
+        else:
+            self._do_chores()
+        return ends
+
+    def _next_jobs(self) -> list[_Job]:
+        found: list[_Job] = []
+        with suppress(Empty):
+            job = self._jobs.get(timeout=0 if self._waiting else self._seconds_to_chore())
+            if job is not None:
+                found.append(job)
+            while len(found) < _JOBS_AT_ONCE:
+                job = self._jobs.get_nowait()
+                if job is not None:
+                    found.append(job)
+        return found
+
+    def _read(self, jobs: list[_Job]) -> None:
+        try:
+            connection = self._connection.opened()
+        except Exception as error:  # noqa: BLE001 - every job gets an answer
+            if is_locked(error):
+                self._waiting += jobs
+            else:
+                self._fail(jobs, error)
+            return
+        for job in jobs:
+            try:
+                job.result = job.work(connection)
+            except Exception as error:  # noqa: BLE001 - every job gets an answer
+                job.error = self._connection.failed(error) if is_of_file(error) else error
+        _deliver(jobs)
+
+    def _write(self) -> None:
+        """Do the waiting writes in one transaction; if the file is locked, keep those that have time to wait."""
+        try:
+            connection = self._connection.opened()
+            connection.execute("BEGIN IMMEDIATE")
+        except Exception as error:  # noqa: BLE001 - every job gets an answer
+            if is_locked(error):
+                self._fail_late(error)
+            else:
+                self._fail(self._waiting, error)
+            return
+        for job in self._waiting:
+            try:
+                job.result = job.work(connection)
+            except Exception as error:  # noqa: BLE001 - every job gets an answer
+                self._connection.rollback()
+                if is_of_file(error):
+                    self._fail(self._waiting, error)
+                else:  # the other jobs are done in the next transaction
+                    job.error = error
+                    self._waiting.remove(job)
+                    _deliver([job])
+                return
+        self._commit()
+
+    def _commit(self) -> None:
+        try:
+            self._connection.commit()
+        except sqlite3.Error as error:
+            self._connection.rollback()
+            self._fail(self._waiting, error)
+            return
+        jobs, self._waiting = self._waiting, []
+        _deliver(jobs)
+
+    def _fail_late(self, error: Exception) -> None:
+        """Fail the jobs whose time is over; the others wait until the file is not locked any more."""
+        now = monotonic()
+        self._fail([job for job in self._waiting if job.until <= now], error)
+        sleep(0.005)  # in some states, SQLite does not wait by itself
+
+    def _fail(self, jobs: list[_Job], error: Exception) -> None:
+        for job in jobs:
+            job.error = self._connection.failed(error)
+        self._waiting = [job for job in self._waiting if job.error is None]
+        _deliver(jobs)
+
+    def _close(self) -> None:
+        if self._connection.is_in_use:
+            for work in self.at_close:
+                with suppress(sqlite3.Error):
+                    work(self._connection.opened())
+            self._connection.close()
+
+    def _seconds_to_chore(self) -> float | None:
+        if not self._chores or not self._connection.is_in_use:
+            return None
+        return max(0.0, min(chore.next for chore in self._chores) - monotonic())
+
+    def _do_chores(self) -> None:
+        if not self._connection.is_in_use:
+            return
+        now = monotonic()
+        for chore in [chore for chore in self._chores if chore.next <= now]:
+            chore.next = now + chore.seconds
+            try:
+                chore.work(self._connection.opened())
+            except Exception as error:  # noqa: BLE001 - it is tried again
+                self._connection.failed(error)
+
+
+def _deliver(jobs: list[_Job]) -> None:
+    """Settle jobs, with one message for each event loop."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[_Job]] = {}
+    for job in jobs:
+        if job.loop is None:
+            job.settle()
+        else:
+            by_loop.setdefault(job.loop, []).append(job)
+    for loop, of_loop in by_loop.items():
+        with suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(_settle, of_loop)
+
+
+def _settle(jobs: list[_Job]) -> None:
+    for job in jobs:
+        job.settle()
+
+
+def _nothing(connection: sqlite3.Connection) -> None:
+    """Need an open file."""
+
+
+def _end(connection: sqlite3.Connection) -> None:
+    """End the thread; a mark, which is not called."""

@@ -1,0 +1,105 @@
+"""The store of small entries in an SQLite file: leases, claims, idempotency keys."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+import time
+from functools import partial
+
+from servey.servey_thread.sqlite_file import SqliteFile
+
+KEY_LIMIT = 512
+"""The largest length of a key, in characters."""
+VALUE_LIMIT = 256 * 1024
+"""The largest size of a value, in bytes."""
+
+_PURGE_SECONDS = 60.0
+_ROWS_AT_ONCE = 500
+
+_GET = "SELECT value FROM entries WHERE key = ? AND ends > ?"
+_ADD = """
+    INSERT INTO entries (key, value, ends) VALUES (:key, :value, :ends)
+    ON CONFLICT (key) DO UPDATE SET value = excluded.value, ends = excluded.ends WHERE ends <= :now"""
+_REPLACE = "UPDATE entries SET value = ?, ends = ? WHERE key = ? AND value = ? AND ends > ?"
+_REMOVE = "DELETE FROM entries WHERE key = ? AND value = ? AND ends > ?"
+_PURGE = "DELETE FROM entries WHERE rowid IN (SELECT rowid FROM entries WHERE ends <= ? LIMIT ?)"
+
+
+class SqliteKeyValueStore:
+    """Keeps entries in an SQLite file (`servey.ports.KeyValueStore`).
+
+    The ends are wall-clock times, because entries outlive the process and the machine: a clock that jumps moves them.
+
+    Args:
+        file: The file.
+    """
+
+    def __init__(self, file: SqliteFile) -> None:
+        self._file = file
+        file.every(_PURGE_SECONDS * random.uniform(0.8, 1.2), self._purge)
+
+    async def get(self, key: str, /) -> bytes | None:
+        """Return the value of a key; None if there is none.
+
+        Raises:
+            ValueError: The key is too long.
+            OverloadedError: The file has failed.
+        """
+        _check(key)
+        return await self._file.run(partial(_get, key), writes=False) if self._file.exists else None
+
+    async def add(self, key: str, value: bytes, seconds: float, /) -> bytes | None:
+        """Store a value for a time, unless the key has one. Return the value that is there already; None if added.
+
+        Raises:
+            ValueError: The key or the value is too long.
+            OverloadedError: The file is locked or full, or it has failed.
+        """
+        _check(key, value)
+        return await self._file.run(partial(_add, key, value, seconds))
+
+    async def swap(self, key: str, old: bytes, new: bytes | None, seconds: float, /) -> bool:
+        """Replace the value `old` by `new` for a time (None: remove it), and return whether `old` was there.
+
+        Raises:
+            ValueError: The key or the new value is too long.
+            OverloadedError: The file is locked or full, or it has failed.
+        """
+        _check(key, new or b"")
+        return self._file.exists and await self._file.run(partial(_swap, key, old, new, seconds))
+
+    def _purge(self, connection: sqlite3.Connection) -> None:
+        self._file.post(self._purge_some)
+
+    def _purge_some(self, connection: sqlite3.Connection) -> None:
+        if connection.execute(_PURGE, (time.time(), _ROWS_AT_ONCE)).rowcount == _ROWS_AT_ONCE:
+            self._file.post(self._purge_some)  # other jobs come between
+
+
+def _check(key: str, value: bytes = b"") -> None:
+    if len(key) > KEY_LIMIT:
+        raise ValueError(f"a key has at most {KEY_LIMIT} characters; this one has {len(key)}")
+    if len(value) > VALUE_LIMIT:
+        raise ValueError(f"a value has at most {VALUE_LIMIT} bytes; this one has {len(value)}")
+
+
+def _get(key: str, connection: sqlite3.Connection) -> bytes | None:
+    row = connection.execute(_GET, (key, time.time())).fetchone()
+    return None if row is None else row[0]
+
+
+def _add(key: str, value: bytes, seconds: float, connection: sqlite3.Connection) -> bytes | None:
+    now = time.time()
+    added = connection.execute(_ADD, {"key": key, "value": value, "ends": now + seconds, "now": now}).rowcount
+    if added:
+        return None
+    [there] = connection.execute("SELECT value FROM entries WHERE key = ?", (key,)).fetchone()
+    return there
+
+
+def _swap(key: str, old: bytes, new: bytes | None, seconds: float, connection: sqlite3.Connection) -> bool:
+    now = time.time()
+    if new is None:
+        return connection.execute(_REMOVE, (key, old, now)).rowcount > 0
+    return connection.execute(_REPLACE, (new, now + seconds, key, old, now)).rowcount > 0
