@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from servey.plugin import Plugin
+from servey.plugin import Plugin, TriggerSupport
+from servey.ports import Timetable
 
 if TYPE_CHECKING:
+    from servey.action.operation import Operation
     from servey.ports import CallQueue, KeyValueStore
     from servey.servey_thread.sqlite_file import SqliteFile
     from servey.service import Service
@@ -24,6 +26,7 @@ class ThreadPlugin(Plugin):
     def __init__(self, *, lease: float = 30.0) -> None:
         self._lease = lease
         self._file: SqliteFile | None = None
+        self._queue: CallQueue | None = None
 
     def call_queue(self, service: Service) -> CallQueue | None:
         """Return the queue in the file; None if ``SERVEY_STORE`` is a URL."""
@@ -32,7 +35,9 @@ class ThreadPlugin(Plugin):
             return None
         from servey.servey_thread.sqlite_call_queue import SqliteCallQueue
 
-        return SqliteCallQueue(file, calls_at_once=service.settings.background.background_calls, lease=self._lease)
+        calls_at_once = service.settings.background.background_calls
+        self._queue = SqliteCallQueue(file, calls_at_once=calls_at_once, lease=self._lease)
+        return self._queue
 
     def key_value_store(self, service: Service) -> KeyValueStore | None:
         """Return the store in the file; None if ``SERVEY_STORE`` is a URL."""
@@ -42,6 +47,12 @@ class ThreadPlugin(Plugin):
         from servey.servey_thread.sqlite_key_value_store import SqliteKeyValueStore
 
         return SqliteKeyValueStore(file)
+
+    def triggers(self) -> Sequence[TriggerSupport]:
+        """Return the support for schedules."""
+        from servey.schedule.schedule import check_schedule
+
+        return (TriggerSupport(Timetable, self._start, check_schedule),)
 
     def lifespans(self) -> Sequence[Callable[[Service], AbstractAsyncContextManager[None]]]:
         """Return the lifespan that closes the file."""
@@ -57,6 +68,20 @@ class ThreadPlugin(Plugin):
 
             self._file = SqliteFile(settings.store_path, settings.queue_timeout)
         return self._file
+
+    @asynccontextmanager
+    async def _start(self, service: Service, triggered: Sequence[tuple[Operation, Any]]) -> AsyncGenerator[None]:
+        """Run the schedules, unless another queue has the calls; if the service needs the file, open it now."""
+        is_mine = service.settings.background.background and service.stores.calls is self._queue
+        needs_file = triggered or any(operation.action.retry for operation in service.operations.values())
+        if not is_mine or self._file is None or not needs_file:
+            yield
+            return
+        await self._file.open()
+        from servey.servey_thread.schedules import run_schedules
+
+        async with run_schedules(service, triggered):
+            yield
 
     @asynccontextmanager
     async def _closing(self, service: Service) -> AsyncGenerator[None]:

@@ -32,7 +32,7 @@ async def run_schedules(service: Service, triggered: Sequence[tuple[Operation, A
         service: The service.
         triggered: Its schedules, each with its operation.
     """
-    if not triggered or not service.settings.background.background:
+    if not triggered:
         yield
         return
     queue = service.stores.calls
