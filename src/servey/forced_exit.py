@@ -11,6 +11,9 @@ _log = logging.getLogger("servey.server")
 CLOSING_SECONDS = 2.0
 """The time limit for closing resources, after the running calls have ended or have had their time."""
 
+SAME_SECONDS = 0.5
+"""The time in which a process may receive one Ctrl-C twice: from the terminal and from its parent."""
+
 
 def end_after(seconds: float, number: int) -> None:
     """End the process by force after a time; its exit code is that of a signal.

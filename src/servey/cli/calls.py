@@ -49,7 +49,7 @@ def calls(context: click.Context, only_failed: bool, limit: int, as_json: bool) 
         columns = ("id", "action", "state", "time", "attempt", "why")
         write_table(
             [column.upper() for column in columns],
-            [[[_shown(row[column])] for column in columns] for row in rows],
+            [[[_shown(column, row[column])] for column in columns] for row in rows],
         )
         if any(row["state"] == "failed" for row in rows):
             click.echo("servey calls show ID, retry ID… (or --all), forget ID…", err=True)
@@ -166,5 +166,5 @@ def _local(moment: float) -> str:
     return datetime.fromtimestamp(moment).astimezone().isoformat(" ", "seconds")
 
 
-def _shown(value: Any) -> str:
-    return str(value)
+def _shown(column: str, value: Any) -> str:
+    return _local(datetime.fromisoformat(value).timestamp()) if column == "time" else str(value)

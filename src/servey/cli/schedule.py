@@ -53,56 +53,54 @@ def schedule(context: click.Context, count: int | None, start: float | None, end
     schedules = schedules_of(triggered(service, Timetable))
     if end is not None and count is None:
         count = 10_000
-    start = time.time() if start is None else start
-    following = list(upcoming(schedules, start, math.inf if end is None else end, count or 5))
+    now = time.time()
+    following = list(upcoming(schedules, start or now, math.inf if end is None else end, count or 5))
     last = asyncio.run(_last_runs(service, schedules)) if schedules else []
+    rows = [_row(item, run, now) for item, run in zip(schedules, last, strict=True)]
     if as_json:
-        found = [_row(item, run) for item, run in zip(schedules, last, strict=True)]
-        write_json(msgspec.json.encode({"schedules": found, "next": [_next_row(item) for item in following]}))
-    elif not schedules:
+        write_json(msgspec.json.encode({"schedules": rows, "next": [_next_row(item) for item in following]}))
+    elif not rows:
         click.echo("There are no schedules: give an action a CronTrigger or a FixedRateTrigger.", err=True)
     else:
-        write_table(
-            ["ACTION", "SCHEDULE", "LAST RUN", "OUTCOME", "TOOK"],
-            [_cells(item, run) for item, run in zip(schedules, last, strict=True)],
-        )
+        write_table(["ACTION", "SCHEDULE", "NEXT RUN", "LAST RUN", "OUTCOME", "TOOK"], [_cells(row) for row in rows])
         write("")
-        write_table(
-            ["NEXT RUN", "ZONE", "ACTION", "CLOCK"],
-            [
-                [
-                    [f"{item.local:%a %Y-%m-%d %H:%M:%S%z}"],
-                    [_zone(item)],
-                    [item.schedule.action],
-                    [CLOCKS.get(item.clock, "")],
-                ]
-                for item in following
-            ],
-        )
+        write_table(["NEXT RUNS", "ZONE", "ACTION", "CLOCK"], [_next_cells(item) for item in following])
 
 
 async def _last_runs(service: Service, schedules: Sequence[Schedule]) -> list[LastRun | None]:
     return [await last_run(service, item.name) for item in schedules]
 
 
-def _cells(item: Schedule, run: LastRun | None) -> list[list[str]]:
-    if run is None:
-        return [[item.action], [str(item.trigger)], ["never"], [""], [""]]
-    when = datetime.fromtimestamp(run.due).astimezone()
-    return [
-        [item.action],
-        [str(item.trigger)],
-        [f"{when:%a %Y-%m-%d %H:%M:%S%z}"],
-        [run.outcome],
-        [f"{run.seconds:.3g} s"],
-    ]
-
-
-def _row(item: Schedule, run: LastRun | None) -> dict[str, Any]:
+def _row(item: Schedule, run: LastRun | None, now: float) -> dict[str, Any]:
     last = None
     if run is not None:
         last = {"due": _iso(run.due), "began": _iso(run.began), "seconds": run.seconds, "outcome": run.outcome}
-    return {"name": item.name, "action": item.action, "schedule": str(item.trigger), "last_run": last}
+    following = next(upcoming([item], now), None)
+    return {
+        "name": item.name,
+        "action": item.action,
+        "schedule": str(item.trigger),
+        "next": None if following is None else following.local.isoformat(),
+        "last_run": last,
+    }
+
+
+def _cells(row: dict[str, Any]) -> list[list[str]]:
+    following = "never" if row["next"] is None else _shown(datetime.fromisoformat(row["next"]))
+    last = row["last_run"]
+    told = ["never", "", ""]
+    if last is not None:
+        due = datetime.fromisoformat(last["due"]).astimezone()
+        told = [_shown(due), last["outcome"], f"{last['seconds']:.3g} s"]
+    return [[text] for text in (row["action"], row["schedule"], following, *told)]
+
+
+def _next_cells(item: Upcoming) -> list[list[str]]:
+    return [[text] for text in (_shown(item.local), _zone(item), item.schedule.action, CLOCKS.get(item.clock, ""))]
+
+
+def _shown(moment: datetime) -> str:
+    return f"{moment:%a %Y-%m-%d %H:%M:%S%z}"
 
 
 def _next_row(item: Upcoming) -> dict[str, Any]:

@@ -26,8 +26,8 @@ one when it is deleted, of a failed one when it failed.
 _MOST_TAKES = 5
 """How often a call is taken whose process ends without an outcome each time."""
 _ENDED_SECONDS = 86400.0
-_EXPIRING_SECONDS = 3 * 3600.0
-"""How long the id of an ended call is known, if a later repeat of the call would have expired anyway."""
+_EXPIRED_SECONDS = 3 * 3600.0
+"""How long the id of an ended call is known after the call would have expired, and no process repeats it."""
 _FAILED_SECONDS = 14 * 86400.0
 _PAUSE_SECONDS = 5.0
 """The pause before a call is taken again whose runner had a defect."""
@@ -66,7 +66,9 @@ _LIST_OPEN = "SELECT at, id, call FROM calls WHERE state = ? ORDER BY at LIMIT ?
 _RETRY = f"""
     UPDATE calls SET state = {_READY}, at = ?, call = ?, takes = 0, problem = NULL, traceback = NULL
     WHERE id = ? AND state = {_FAILED}"""
-_FORGET = f"DELETE FROM calls WHERE id = ? AND state IN ({_READY}, {_DELAYED}, {_FAILED})"
+_FORGET = f"""
+    UPDATE calls SET state = {_ENDED}, at = ?, call = x'', problem = NULL, traceback = NULL
+    WHERE id = ? AND state IN ({_READY}, {_DELAYED}, {_FAILED})"""
 _COUNT_OPEN = f"SELECT count(*) FROM calls WHERE state IN ({_READY}, {_DELAYED}, {_RUNNING})"
 
 Row = tuple[str, int, float, bytes]
@@ -169,8 +171,8 @@ def _record(ended: Sequence[Ended], now: float, connection: sqlite3.Connection) 
         ours = (claim.id, claim.owner)
         match claim.outcome:
             case Done():
-                kept = _ENDED_SECONDS if claim.expires is None else _EXPIRING_SECONDS
-                done.append((now + kept, claim.id))
+                until = now + _ENDED_SECONDS if claim.expires is None else max(now, claim.expires) + _EXPIRED_SECONDS
+                done.append((until, claim.id))
             case Again(call):
                 state = _READY if call.due <= now else _DELAYED
                 connection.execute(_AGAIN, (state, call.due, call.encode(), *ours))
@@ -287,8 +289,8 @@ def retry(id: str, connection: sqlite3.Connection) -> bool:
 
 
 def forget(id: str, connection: sqlite3.Connection) -> bool:
-    """Delete a failed or a waiting call, and return whether there was such a call."""
-    return connection.execute(_FORGET, (id,)).rowcount > 0
+    """End a failed or a waiting call, whose id stays known; return whether there was such a call."""
+    return connection.execute(_FORGET, (time.time() + _ENDED_SECONDS, id)).rowcount > 0
 
 
 def _decoded(at: float, id: str, data: bytes) -> Call:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import time
 from types import FrameType
 
 from servey.errors import ServeyError, count_of
-from servey.forced_exit import CLOSING_SECONDS, end_after
+from servey.forced_exit import CLOSING_SECONDS, SAME_SECONDS, end_after
 from servey.ports import Timetable
 from servey.schedule.lines import schedule_lines
 from servey.schedule.schedule import schedules_of
@@ -39,7 +40,7 @@ class _Worker:
     def __init__(self, service: Service) -> None:
         self._service = service
         self._seconds = service.settings.calls.shutdown_timeout
-        self._received = 0
+        self._stops_since: float | None = None
         self._woken = asyncio.Event()
 
     async def run(self) -> None:
@@ -64,6 +65,10 @@ class _Worker:
         return [first, *schedule_lines(schedules_of(triggered(self._service, Timetable)))]
 
     def _stop(self, number: int, _frame: FrameType | None) -> None:
-        self._received += 1
-        end_after(self._seconds + CLOSING_SECONDS if self._received == 1 else 0.0, number)
+        now = time.monotonic()
+        if self._stops_since is None:
+            self._stops_since = now
+            end_after(self._seconds + CLOSING_SECONDS, number)
+        elif now - self._stops_since >= SAME_SECONDS:
+            end_after(0.0, number)
         self._loop.call_soon_threadsafe(self._woken.set)

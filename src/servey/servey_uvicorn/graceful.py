@@ -16,7 +16,7 @@ from typing import Any, cast
 import msgspec
 
 from servey.errors import MissingExtraError, ServeyError, count_of
-from servey.forced_exit import CLOSING_SECONDS, end_after
+from servey.forced_exit import CLOSING_SECONDS, SAME_SECONDS, end_after
 from servey.http.mounted import mounted_services
 from servey.servey_uvicorn.access_log import access_logged
 from servey.servey_uvicorn.connections import busy, has_unread, has_waiting, idle, refuse_new, websockets
@@ -35,10 +35,6 @@ _log = logging.getLogger("servey.server")
 
 EX_UNAVAILABLE = 69
 """The exit code (sysexits.h) of an application that cannot start, because a resource cannot be opened."""
-
-SAME_SECONDS = 0.5
-"""The time in which a child may receive one Ctrl-C twice: from the terminal and from its parent."""
-
 
 HANDSHAKE_SECONDS = 0.1
 """Seconds that clients get to complete connections that they have begun, while no new connection can begin."""
