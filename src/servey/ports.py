@@ -270,7 +270,7 @@ class CallQueue(Protocol):
         ...
 
     async def forget(self, id: str, /) -> bool:
-        """Forget a failed or a waiting call, and return whether there is such a call."""
+        """Forget a failed or a waiting call, but not its id; return whether there is such a call."""
         ...
 
 

@@ -288,7 +288,7 @@ async def test_retry_wakes_a_consumer(opened: Open):
             await runs.until(2)
 
 
-async def test_a_forgotten_failed_call_is_gone_and_its_id_is_not_known(opened: Open):
+async def test_a_forgotten_failed_call_never_runs_and_its_id_stays_known(opened: Open):
     async with opened() as place:
         queue, runs = place(), Runs()
         await fail(queue, a_call("a"), a_call("b"))
@@ -296,8 +296,9 @@ async def test_a_forgotten_failed_call_is_gone_and_its_id_is_not_known(opened: O
         assert not await queue.forget("a")
         assert [kept.call.id for kept in await queue.failed(10)] == ["b"]
         async with runs.of(queue):
-            await queue.put([a_call("a")])
+            await queue.put([a_call("a"), a_call("c")])
             await runs.until(1)
+    assert runs.ids == ["c"]
 
 
 async def test_a_forgotten_waiting_call_does_not_run(opened: Open):
