@@ -307,6 +307,8 @@ class Service:
             CallError: The call failed, or there is no such action.
         """
         operation = self._called(name)
+        if context.outgoing is not None:  # it has had a call, which may still run
+            context = msgspec.structs.replace(context, outgoing=None, invalidated=None)
         caching = self.cached.get(operation.name) if cached else None
         parsed = isinstance(event, Mapping)
 
@@ -322,7 +324,7 @@ class Service:
             invalidate = self.invalidations.get(operation.name)
             try:
                 result = await operation.run(arguments, context, operation.encode if parsed else operation.encode_json)
-            except CallError:
+            except BaseException:
                 if invalidate is not None and has_changed_data(context):
                     await invalidate(arguments)
                 raise

@@ -61,19 +61,21 @@ async def start_sources(service: Service, supports: Sequence[TriggerSupport]) ->
 async def _making_background_calls(service: Service) -> AsyncGenerator[None]:
     """Make the calls of the queue until the service begins to stop; at the end, wait for those that run."""
     started = asyncio.get_running_loop().create_future()
+    stopping = asyncio.create_task(service.until_stopping())
 
     async def make_calls() -> None:
         async with service.stores.calls.consuming(Runner(service).run):
             started.set_result(None)
-            await service.until_stopping()
+            await asyncio.wait((stopping,))
 
     making = asyncio.create_task(make_calls())
-    await asyncio.wait((making, started), return_when=asyncio.FIRST_COMPLETED)
-    if not started.done():
-        await making  # raises its error
     try:
+        await asyncio.wait((making, started), return_when=asyncio.FIRST_COMPLETED)
+        if not started.done():
+            await making  # raises its error
         yield
     finally:
+        stopping.cancel()  # also if another source cannot start
         try:
             await asyncio.shield(making)
         except asyncio.CancelledError:  # the stop takes too long

@@ -6,6 +6,7 @@ built in.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, TypeVar
@@ -34,6 +35,7 @@ class Stores:
 
     def __init__(self, service: Service) -> None:
         self._service = service
+        self._opening = threading.Lock()
         self.submitted = 0
         """The number of background calls that this process has submitted."""
         settings = service.settings
@@ -74,7 +76,7 @@ class Stores:
         Raises:
             SettingsError: No plugin has a queue for the settings.
         """
-        return self._first("background calls", lambda plugin: plugin.call_queue(self._service))
+        return self._first("calls", "background calls", lambda plugin: plugin.call_queue(self._service))
 
     @cached_property
     def entries(self) -> KeyValueStore:
@@ -83,13 +85,17 @@ class Stores:
         Raises:
             SettingsError: No plugin has a store for the settings.
         """
-        return self._first("shared entries", lambda plugin: plugin.key_value_store(self._service))
+        return self._first("entries", "shared entries", lambda plugin: plugin.key_value_store(self._service))
 
-    def _first(self, what: str, port_of: Callable[[Plugin], T | None]) -> T:
-        for plugin in self._service.plugins:
-            port = port_of(plugin)
-            if port is not None:
-                return port
+    def _first(self, name: str, what: str, port_of: Callable[[Plugin], T | None]) -> T:
+        with self._opening:  # two threads may submit their first calls at the same time
+            if name in vars(self):
+                return vars(self)[name]
+            for plugin in self._service.plugins:
+                port = port_of(plugin)
+                if port is not None:
+                    vars(self)[name] = port
+                    return port
         raise SettingsError(f"no plugin keeps {what} where SERVEY_STORE says: give the path of a file, or memory")
 
     async def close(self) -> None:

@@ -32,7 +32,7 @@ from servey.action.defect import is_stop
 from servey.action.injection import Injection, Values, compile_call
 from servey.action.runtime import Runtime
 from servey.action.signature import ActionSignature, Injected, asked_for
-from servey.background_call.outgoing import FAILED, leave
+from servey.background_call.outgoing import FAILED, OPEN, leave
 from servey.codec import ResultError
 from servey.codec.type_facts import shown_type
 from servey.errors import CallError, DefinitionError, Problem
@@ -291,5 +291,5 @@ def _extractor(owner: str, others: Sequence[str], extract: Callable[..., Any] | 
 def _context_of_all(calls: Sequence[BatchedCall]) -> CallContext:
     deadlines = [call.context.deadline for call in calls if call.context.deadline is not None]
     return msgspec.structs.replace(
-        calls[0].context, deadline=min(deadlines, default=None), invalidated=None, batch_loader=None, outgoing=None
+        calls[0].context, deadline=min(deadlines, default=None), invalidated=None, batch_loader=None, outgoing=OPEN
     )

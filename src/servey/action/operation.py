@@ -24,7 +24,7 @@ from servey.action.python_call import bind
 from servey.action.reply import Reply
 from servey.action.runtime import Runtime, Runtimes
 from servey.action.signature import ActionSignature
-from servey.background_call.outgoing import FAILED, NOT_TAKEN, SUCCEEDED, leave
+from servey.background_call.outgoing import FAILED, NOT_TAKEN, OPEN, SUCCEEDED, leave
 from servey.codec import ArgumentsCodec, Codec, Engine, ResultError
 from servey.errors import (
     CallError,
@@ -238,8 +238,7 @@ class Operation:
         runtime = self._current_runtime()
         at = self.deadline(context, runtime)
         context.service, context.action = self.service, self.name
-        if context.outgoing is not None and context.outgoing.has_ended:  # the context had another call before
-            context.outgoing = None
+        context.outgoing = OPEN
         token = CURRENT_CALL.set(context)
         runtime.calls += 1
         try:
@@ -253,17 +252,16 @@ class Operation:
             else:
                 called = self._call(arguments, context, runtime.values)
                 result = finish(await (called if at is None else runtime.deadlines.run(called, at)))
-            if context.outgoing is None:
+            if context.outgoing is OPEN:  # see `servey.background_call.outgoing.collect`
                 context.outgoing = SUCCEEDED
             else:
                 await leave(context, shares=self._shares_resources)
             return result
-        except CallError:
+        except BaseException as error:
             if context.outgoing is not NOT_TAKEN:
                 context.outgoing = FAILED
-            raise
-        except BaseException as error:
-            context.outgoing = FAILED
+            if isinstance(error, CallError):
+                raise
             raise self._call_error(error, context) from error
         finally:
             CURRENT_CALL.reset(token)

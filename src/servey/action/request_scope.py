@@ -14,7 +14,7 @@ import msgspec
 from servey.action.context import CURRENT_CALL, CallContext
 from servey.action.deadlines import in_time
 from servey.action.defect import as_exception, is_stop
-from servey.background_call.outgoing import leave
+from servey.background_call.outgoing import FAILED, OPEN, leave
 from servey.errors import CallError, DeadlineError, OverloadedError
 
 if TYPE_CHECKING:
@@ -50,15 +50,21 @@ class RequestScope:
         self._keeper: _Keeper | None = None
         self._then: list[tuple[Callable[[], Awaitable[None]], bool]] = []
 
-    def then(self, call: Callable[[], Awaitable[None]], *, if_kept: bool = False) -> None:
+    def then(self, call: Callable[[], Awaitable[None]], *, if_kept: bool = False) -> bool:
         """Await `call` after everything is closed, if the scope is left without an error.
 
         Args:
             call: The function.
             if_kept: Whether to call it only if the changes of the shared resources are kept: not if a call that used
                 one has failed.
+
+        Returns:
+            False if the scope was left already, so that `call` is not awaited.
         """
+        if self._is_left:
+            return False
         self._then.append((call, if_kept))
+        return True
 
     async def take(
         self,
@@ -98,6 +104,7 @@ class RequestScope:
         are_kept = True
         if self._keeper is not None:
             are_kept = await self._keeper.close(error, all_or_none=self._all_or_none)
+            self._then.append((self._keeper.leave, True))
         if error is not None:
             return
         failed: BaseException | None = None
@@ -105,7 +112,7 @@ class RequestScope:
             try:
                 if are_kept or not if_kept:
                     await call()
-            except CallError as raised:  # the others are still called: the changes are made
+            except BaseException as raised:  # noqa: BLE001 - the others are still called: the changes are made
                 failed = failed or raised
         if failed is not None:
             raise failed
@@ -159,7 +166,7 @@ class _Keeper:
         self.outlasting = 0
         self._injection, self._runtime, self._call_error = injection, runtime, call_error
         self._context = msgspec.structs.replace(
-            context, batch_loader=None, limits=None, invalidated=None, request_scope=None, outgoing=None
+            context, batch_loader=None, limits=None, invalidated=None, request_scope=None, outgoing=OPEN
         )
         self._turns: dict[type, asyncio.Lock] = {}
         self._unopened: dict[type, CallError] = {}
@@ -231,9 +238,11 @@ class _Keeper:
                 raise self._meaning(closing) from closing
         if has_failed and all_or_none and error is None:
             raise answer or self._meaning(RuntimeError("a call that used shared resources was cancelled"))
-        if not has_failed:
-            await leave(self._context, shares=True)  # the calls that the resources have submitted
         return not has_failed
+
+    async def leave(self) -> None:
+        """Put the calls that the resources have submitted into the queue."""
+        await leave(self._context, shares=True)
 
     async def _closed(self, *, has_failed: bool) -> BaseException | None:
         """Wait until everything is closed, and return the error of the closing; None for success."""
@@ -295,6 +304,7 @@ class _Keeper:
                 if self._failure is not None:
                     raise self._failure
         except BaseException as error:
+            self._context.outgoing = FAILED
             failure, self._failure = self._failure, None
             if error is failure:
                 return None

@@ -12,6 +12,7 @@ import msgspec
 
 from servey.action.context import CURRENT_CALL, CallContext, Origin, new_request_id
 from servey.action.current import CURRENT_REQUEST, current_context, current_service
+from servey.action.operation import Operation
 from servey.action.python_call import operation_of
 from servey.background_call.call import ARGUMENTS_LIMIT, Call
 from servey.background_call.outgoing import collect, send, send_now
@@ -82,6 +83,7 @@ class Background:
             NoServiceError: No service is running here.
             LookupError: The service has no such action.
             ValueError: The action has no such arguments, or the delay is too long.
+            TypeError: The caller cannot be sent: it has claims that are not JSON, or a class of its own.
             UnauthorizedError: The action needs a caller, and there is none.
             OverloadedError: The queue does not take the call (outside of calls).
             RuntimeError: The current call has failed, or this is an event loop outside of calls.
@@ -90,13 +92,11 @@ class Background:
         context = CURRENT_CALL.get(None)
         if context is None:
             _check_outside()
-            call = _background._call(service, CallContext(Origin.SYSTEM, "background", ""), action, arguments)
-        else:
-            call = _background._call(service, context, action, arguments)
-            if collect(context, call):
-                return call.id
-            _check_outside()
-        send_now(service, [call])
+            context = CallContext(Origin.SYSTEM, "background", "")
+        call = _background._call(service, context, action, arguments)
+        if not collect(context, call):
+            _check_may_block()
+            send_now(service, [call])
         return call.id
 
     async def asubmit(_background, action: Callable[..., Any] | str, /, **arguments: Any) -> str:
@@ -115,13 +115,11 @@ class Background:
         self, service: Any, context: CallContext, action: Callable[..., Any] | str, arguments: dict[str, Any]
     ) -> Call:
         operation = operation_of(service, action)
+        _ = service.stores.calls  # without a queue, the call fails now, and not after its changes
         longest = service.settings.background.max_delay
         if self._delay > longest:
             raise ValueError(f"a delay of {self._delay:g} s is too long; the limit is {longest:g} s (SERVEY_MAX_DELAY)")
-        try:
-            data = operation.arguments.encode_json(operation.bind(**arguments))
-        except ResultError as error:
-            raise ValueError(f"{operation.name} cannot have these arguments: {error}") from error
+        data = _encoded(operation, arguments)
         if len(data) > ARGUMENTS_LIMIT:
             raise ValueError(
                 f"the arguments of {operation.name} have {len(data)} bytes; the limit is {ARGUMENTS_LIMIT}: "
@@ -143,18 +141,43 @@ class Background:
 background = Background()
 
 
+def _encoded(operation: Operation, arguments: dict[str, Any]) -> bytes:
+    try:
+        return operation.arguments.encode_json(operation.bind(**arguments))
+    except ResultError as error:
+        raise ValueError(f"{operation.name} cannot have these arguments: {error}") from error
+    except RecursionError:
+        raise ValueError(f"{operation.name} cannot have these arguments: they are nested too deeply") from None
+
+
 def _sendable(caller: Authorization | None) -> Authorization | None:
-    """Return the caller; raise `TypeError` for a subclass of `Authorization`, whose further fields would be lost."""
-    if caller is not None and type(caller) is not Authorization:
+    """Return the caller; raise `TypeError` if another one would arrive."""
+    if caller is None:
+        return None
+    if type(caller) is not Authorization:
         raise TypeError(f"a {type(caller).__name__} cannot be sent: put its further fields into claims")
+    try:
+        is_same = _CALLERS.decode(msgspec.json.encode(caller)) == caller
+    except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError):
+        is_same = False
+    if not is_same:
+        raise TypeError("this Authorization cannot be sent: let its claims have JSON values only")
     return caller
 
 
+_CALLERS = msgspec.json.Decoder(Authorization)
+
+
 def _check_outside() -> None:
-    """Check that the code here may block, and that it has no caller who would be lost."""
+    """Check that the code here, which no call runs, may block and loses no caller."""
+    _check_may_block()
+    if CURRENT_REQUEST.get() is not None:
+        raise RuntimeError("submit cannot verify the caller of this request: write `await background.asubmit(…)`")
+
+
+def _check_may_block() -> None:
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        if CURRENT_REQUEST.get() is None:
-            return
+        return
     raise RuntimeError("outside of a call, submit would block the event loop: write `await background.asubmit(…)`")

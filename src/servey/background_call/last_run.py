@@ -8,7 +8,6 @@ from typing import Any
 import msgspec
 
 from servey.background_call.call import Again, Call, Done, Failed, Outcome
-from servey.errors import CallError
 
 KEPT_SECONDS = 400 * 86400.0
 
@@ -55,7 +54,7 @@ async def record_run(service: Any, call: Call, outcome: Outcome, began: float, s
         old = await store.add(key, run, KEPT_SECONDS)
         if old is not None:
             await store.swap(key, old, run, KEPT_SECONDS)  # False if another process has recorded a run meanwhile
-    except CallError as error:
+    except Exception as error:  # noqa: BLE001 - the call has run
         _log.warning("the run of %s is not recorded: %s", schedule, error)
 
 

@@ -2,64 +2,65 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from servey.action.defect import defect
+from servey.errors import OverloadedError
+
 if TYPE_CHECKING:
     from servey.action.context import CallContext
     from servey.background_call.call import Call
+
+_log = logging.getLogger("servey.background")
 
 _LOCK = threading.Lock()
 
 
 class Outgoing:
-    """The calls that one call has submitted, or its end: `SUCCEEDED` or `FAILED`.
+    """The calls that a running call has submitted, or its state: `OPEN`, `SUCCEEDED`, `FAILED` or `NOT_TAKEN`."""
 
-    Attributes:
-        has_ended: Whether the call has ended, so that no more calls leave with it.
-    """
+    __slots__ = ("calls",)
 
-    __slots__ = ("_calls", "has_ended")
-
-    def __init__(self, *, has_ended: bool = False) -> None:
-        self._calls: list[Call] = []
-        self.has_ended = has_ended
-
-    def take_all(self) -> Sequence[Call]:
-        """End, and return the calls."""
-        with _LOCK:
-            self.has_ended = True
-            return self._calls
+    def __init__(self, *calls: Call) -> None:
+        self.calls = list(calls)
 
 
-SUCCEEDED = Outgoing(has_ended=True)
+OPEN = Outgoing()
+"""The `CallContext.outgoing` of a running call that has submitted nothing."""
+SUCCEEDED = Outgoing()
 """The `CallContext.outgoing` of a call that has succeeded."""
-FAILED = Outgoing(has_ended=True)
+FAILED = Outgoing()
 """The `CallContext.outgoing` of a call that has failed."""
-NOT_TAKEN = Outgoing(has_ended=True)
-"""The `CallContext.outgoing` of a call that has failed only because the queue does not take what it has submitted."""
+NOT_TAKEN = Outgoing()
+"""The `CallContext.outgoing` of a call that has failed only because the queue has not taken what it has submitted."""
 
 
 def collect(context: CallContext, call: Call) -> bool:
     """Add a call to those that leave when the call of `context` has succeeded; from any thread.
 
     Returns:
-        False if the call of `context` has succeeded already, so that `call` can leave at once.
+        False if the call of `context` does not run: it has not begun, or it has succeeded.
 
     Raises:
         RuntimeError: The call of `context` has failed, for example at its deadline.
     """
+    first = Outgoing(call)
     with _LOCK:
+        # As in `Operation.run`, nothing may come between the check and the assignment: Python switches threads only at
+        # calls and loops. So the end of the call gets `first`, or this function sees the end.
+        if context.outgoing is OPEN:
+            context.outgoing = first
+            return True
         outgoing: Outgoing | None = context.outgoing
-        if outgoing is FAILED:
+        if outgoing is FAILED or outgoing is NOT_TAKEN:
             raise RuntimeError(f"{context.action} has failed, so it cannot submit {call.action}")
-        if outgoing is None:
-            outgoing = context.outgoing = Outgoing()
-        if outgoing.has_ended:
+        if outgoing is None or outgoing is SUCCEEDED:
             return False
-        outgoing._calls.append(call)  # pyright: ignore[reportPrivateUsage]
+        outgoing.calls.append(call)
         return True
 
 
@@ -75,17 +76,20 @@ async def leave(context: CallContext, *, shares: bool) -> None:
     Raises:
         OverloadedError: The queue does not take them.
     """
-    outgoing: Outgoing | None = context.outgoing
-    context.outgoing = SUCCEEDED
-    calls = () if outgoing is None else outgoing.take_all()
-    if not calls:
+    with _LOCK:
+        outgoing: Outgoing = context.outgoing
+        context.outgoing = SUCCEEDED
+    if not outgoing.calls:
         return
-    put = partial(send, context.service, calls)
-    if context.request_scope is not None:
-        context.request_scope.then(put, if_kept=shares)
-        return
-    try:
+    put = partial(_put, context, outgoing.calls)
+    scope = context.request_scope
+    if scope is None or not scope.then(put, if_kept=shares):
         await put()
+
+
+async def _put(context: CallContext, calls: Sequence[Call]) -> None:
+    try:
+        await send(context.service, calls)
     except BaseException:
         context.outgoing = NOT_TAKEN
         raise
@@ -97,16 +101,31 @@ async def send(service: Any, calls: Sequence[Call]) -> None:
     Raises:
         OverloadedError: The queue does not take them.
     """
-    await service.stores.calls.put(calls)
+    try:
+        await service.stores.calls.put(calls)
+    except BaseException as error:
+        raise _not_taken(error, calls) from error
     service.stores.submitted += len(calls)
 
 
 def send_now(service: Any, calls: Sequence[Call]) -> None:
     """Do the same as `send` in a thread without an event loop."""
-    service.stores.calls.put_now(calls)
+    try:
+        service.stores.calls.put_now(calls)
+    except BaseException as error:
+        raise _not_taken(error, calls) from error
     service.stores.submitted += len(calls)
 
 
 def has_changed_data(context: CallContext) -> bool:
     """Return whether a failed call of `context` has made its changes."""
     return context.outgoing is NOT_TAKEN
+
+
+def _not_taken(error: BaseException, calls: Sequence[Call]) -> OverloadedError:
+    """Return the error of callers; a cancellation is raised, and an unexpected error of the queue is logged."""
+    if isinstance(error, OverloadedError):
+        return error
+    first = calls[0]
+    defect(error, "the queue does not take the call", log=_log, request_id=first.request_id, action=first.action)
+    return OverloadedError("the queue of background calls has failed")

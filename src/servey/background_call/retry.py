@@ -69,7 +69,10 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True):
             attempt: The number of the failed attempt, from 1.
             spread: The largest deviation, as a part of the delay.
         """
-        delay = min(self.first * self.factor ** min(attempt - 1, 60), self.most)
+        try:
+            delay = min(self.first * float(self.factor) ** (attempt - 1), self.most)
+        except OverflowError:
+            delay = self.most
         return delay * random.uniform(1 - spread, 1 + spread)
 
 

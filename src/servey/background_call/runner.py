@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
+import os
 import time
 import traceback
 from collections.abc import AsyncGenerator
@@ -13,14 +15,20 @@ from typing import Any
 import msgspec
 
 from servey.action.context import CallContext, Origin
+from servey.action.defect import defect
 from servey.action.operation import Operation
 from servey.background_call.call import Again, Call, Done, Failed, Outcome
 from servey.background_call.last_run import record_run
 from servey.errors import CallError, NotFoundError
-from servey.problem_details import problem_details
+from servey.problem_details import encodable_text, problem_details
 
 TRACEBACK_LIMIT = 16 * 1024
 """The largest length of a kept traceback, in characters; its end is kept."""
+PROBLEM_LIMIT = 64 * 1024
+"""The largest size of kept problem details, in bytes; larger ones lose their own members and the end of the detail."""
+
+LONGEST_SECONDS = 86400.0
+"""The time limit of a background call whose action has no limit (`math.inf`)."""
 
 POSTPONE_SECONDS = 5.0
 """The delay of a call that cannot begin in this process now."""
@@ -29,6 +37,8 @@ MOST_POSTPONED = 12
 
 LEASE_SECONDS = 30.0
 """How long a call excludes others with the same `Call.alone` after its process has died."""
+
+_STANDARD = ("type", "title", "status", "code", "request_id")
 
 _log = logging.getLogger("servey.background")
 
@@ -50,30 +60,41 @@ class Runner:
         The origin of the call is the system, on behalf of the caller who has submitted it: access control and rate
         limit have applied before. Its deadline is the action's `timeout`, or else ``SERVEY_BACKGROUND_TIMEOUT``.
         """
+        try:
+            return await self._outcome(call)
+        except BaseException as error:  # noqa: BLE001 - raised again if it is a cancellation
+            message = "the background call cannot be made"
+            failure = defect(error, message, log=_log, request_id=call.request_id, action=call.action)
+            return _failed(call, failure, error)
+
+    async def _outcome(self, call: Call) -> Outcome:
+        if call.expires is not None and time.time() > call.expires:
+            return await self._skipped(call, "it could not begin in time", logging.WARNING)
         operation: Operation | None = self._service.operations.get(call.action)
         if operation is None:
             return self._unknown(call)
-        if call.expires is not None and time.time() > call.expires:
-            return await self._skipped(call, "it could not begin in time", logging.WARNING)
         if not call.alone:
             return await self._run(operation, call)
+        lease = Lease(self._service.stores.entries, call)
         try:
-            async with self._alone(call) as is_alone:
-                if is_alone:
-                    return await self._run(operation, call)
-            return await self._skipped(call, "the run before it has not ended", logging.INFO)
-        except CallError as error:  # from the store
+            is_alone = await lease.take()
+        except CallError as error:
             _log.warning("%s (%s) is postponed: %s", call.action, call.id, error)
-            return _postponed(call)
+            return Again(msgspec.structs.replace(call, due=time.time() + POSTPONE_SECONDS))
+        if not is_alone:
+            return await self._skipped(call, "the run before it has not ended", logging.INFO)
+        async with lease.held():
+            return await self._run(operation, call)
 
     async def _run(self, operation: Operation, call: Call) -> Outcome:
-        began = time.time()
+        began, loop = time.time(), operation.runtime.loop
+        started = loop.time()
         context = CallContext(
             Origin.SYSTEM,
             "background",
             call.request_id,
             call.caller,
-            deadline=operation.runtime.loop.time() + self._seconds(operation),
+            deadline=started + self._seconds(operation),
             call_id=call.id,
             attempt=call.attempt,
             traceparent=call.traceparent,
@@ -83,21 +104,20 @@ class Runner:
             outcome = Done(await self._service.call(operation.name, bytes(call.arguments), context))
         except CallError as error:
             outcome = self._after(error, operation, call)
-        await record_run(self._service, call, outcome, began, time.time() - began)
+        await record_run(self._service, call, outcome, began, loop.time() - started)
         return outcome
 
     def _seconds(self, operation: Operation) -> float:
         timeout = operation.action.timeout
-        return min(
-            timeout or self._settings.background_timeout, 86400.0 if timeout else self._settings.background_timeout
-        )
+        if timeout is None:
+            return self._settings.background_timeout
+        return LONGEST_SECONDS if math.isinf(timeout) else timeout
 
     def _after(self, error: CallError, operation: Operation, call: Call) -> Outcome:
         """Return the outcome of a failed attempt."""
         retry = operation.action.retry
         extra = {"action": call.action, "request_id": call.request_id}
-        cause = error if error.__cause__ is None else error.__cause__
-        why = f"{type(cause).__name__}: {cause}"
+        why = _line_of(error if error.__cause__ is None else error.__cause__)
         if retry is not None and call.attempt <= retry.times and retry.covers(error):
             delay = min(retry.delay(call.attempt), self._settings.max_delay)
             _log.warning(
@@ -110,13 +130,16 @@ class Runner:
                 delay,
                 extra=extra,
             )
-            return Again(msgspec.structs.replace(call, attempt=call.attempt + 1, due=time.time() + delay))
+            due = time.time() + delay
+            # it has begun in time, so the time after which it may not begin is over
+            return Again(msgspec.structs.replace(call, attempt=call.attempt + 1, due=due, expires=None))
         _log.error("%s (%s) has failed for good: %s; see `servey calls`", call.action, call.id, why, extra=extra)
-        return _failed(call, error)
+        return _failed(call, error, error.__cause__)
 
     def _unknown(self, call: Call) -> Outcome:
         if call.postponed < MOST_POSTPONED:
-            return _postponed(call)
+            due = time.time() + POSTPONE_SECONDS
+            return Again(msgspec.structs.replace(call, postponed=call.postponed + 1, due=due))
         _log.error("there is no action %s for the background call %s; see `servey calls`", call.action, call.id)
         return _failed(call, NotFoundError(f"there is no action {call.action!r}"))
 
@@ -126,40 +149,75 @@ class Runner:
         await record_run(self._service, call, outcome, time.time(), 0.0)
         return outcome
 
+
+class Lease:
+    """The right of a call to run alone: an entry in the store, which ends `LEASE_SECONDS` after its process has died.
+
+    Args:
+        store: The `servey.ports.KeyValueStore`.
+        call: The call.
+    """
+
+    def __init__(self, store: Any, call: Call) -> None:
+        self._store, self._call = store, call
+        self._key = f"alone:{call.alone}"
+        self._id = f"{call.id} ".encode()
+        # a queue may give the call to another process, which then takes over the lease
+        self._mine = self._id + os.urandom(8).hex().encode()
+
+    async def take(self) -> bool:
+        """Take the lease, also from a lost run of the same call; return False if another call has it.
+
+        Raises:
+            CallError: The store does not answer.
+        """
+        found: bytes | None = await self._store.add(self._key, self._mine, LEASE_SECONDS)
+        if found is None:
+            return True
+        return found.startswith(self._id) and await self._store.swap(self._key, found, self._mine, LEASE_SECONDS)
+
     @asynccontextmanager
-    async def _alone(self, call: Call) -> AsyncGenerator[bool]:
-        """Exclude other calls with the same `Call.alone`; yield False if one of them runs."""
-        store, key, mine = self._service.stores.entries, f"alone:{call.alone}", call.id.encode()
-        found = await store.add(key, mine, LEASE_SECONDS)
-        if found not in (None, mine):
-            yield False
-            return
-        renewing = asyncio.create_task(_renew(store, key, mine))
+    async def held(self) -> AsyncGenerator[None]:
+        """Renew the lease until this is left, and give it back. Failures are logged only: the call runs."""
+        renewing = asyncio.create_task(self._renew())
         try:
-            yield True
+            yield
         finally:
             renewing.cancel()
             try:
-                await store.swap(key, mine, None, 0.0)
-            except CallError:
-                _log.warning("%s (%s) excludes its next runs for %g s", call.action, call.id, LEASE_SECONDS)
+                await self._store.swap(self._key, self._mine, None, 0.0)
+            except Exception as error:  # noqa: BLE001 - the call has run
+                _log.warning(
+                    "%s (%s) excludes its next runs for %g s: %s",
+                    self._call.action,
+                    self._call.id,
+                    LEASE_SECONDS,
+                    _line_of(error),
+                )
+
+    async def _renew(self) -> None:
+        while True:
+            await asyncio.sleep(LEASE_SECONDS / 3)
+            try:
+                is_mine = await self._store.swap(self._key, self._mine, self._mine, LEASE_SECONDS) or await self.take()
+            except Exception as error:  # noqa: BLE001 - it is tried again
+                _log.warning("the lease of %s is not renewed: %s", self._call.id, _line_of(error))
+                continue
+            if not is_mine:
+                _log.warning("%s (%s) does not run alone: its lease has ended", self._call.action, self._call.id)
+                return
 
 
-async def _renew(store: Any, key: str, mine: bytes) -> None:
-    while True:
-        try:
-            await store.swap(key, mine, mine, LEASE_SECONDS)
-        except CallError as error:
-            _log.warning("the lease %s is not renewed: %s", key, error)
-        await asyncio.sleep(LEASE_SECONDS / 3)
-
-
-def _postponed(call: Call) -> Again:
-    due = time.time() + POSTPONE_SECONDS
-    return Again(msgspec.structs.replace(call, postponed=call.postponed + 1, due=due))
-
-
-def _failed(call: Call, error: CallError) -> Failed:
-    cause = error.__cause__
+def _failed(call: Call, error: CallError, cause: BaseException | None = None) -> Failed:
+    details = problem_details(error, call.request_id)
+    problem = msgspec.json.encode(details)
+    if len(problem) > PROBLEM_LIMIT:
+        standard = {name: details[name] for name in _STANDARD if name in details}
+        problem = msgspec.json.encode({**standard, "detail": str(details.get("detail", ""))[:1000]})
     trace = "" if cause is None else "".join(traceback.format_exception(cause))[-TRACEBACK_LIMIT:]
-    return Failed(msgspec.json.encode(problem_details(error, call.request_id)), trace)
+    return Failed(problem, encodable_text(trace))
+
+
+def _line_of(error: BaseException) -> str:
+    """Return the class and the message of an exception, whose own `__str__` may fail."""
+    return "".join(traceback.format_exception_only(error)).strip()[:1000]

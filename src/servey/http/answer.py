@@ -19,7 +19,7 @@ from servey.cache_control.invalidation import Invalidate
 from servey.cache_control.preconditions import Conditions, Current, Outcome, is_conditional
 from servey.cache_control.reply_headers import ReplyHeaders, cache_directives, seconds_in
 from servey.cache_control.representation import Fetched, Representation
-from servey.errors import CallError, PreconditionError
+from servey.errors import PreconditionError
 from servey.http.bearer import AUTHORIZATION_KEY
 from servey.http.current_representation import FindCurrent, current_of, find_current
 from servey.http.request import Scope
@@ -206,7 +206,7 @@ def _invalidating(answer: Answering, invalidate: Invalidate) -> Answering:
     async def written(arguments: Any, context: CallContext, scope: Scope, headers: Mapping[bytes, bytes]) -> Answer:
         try:
             content, status, lines = await answer(arguments, context, scope, headers)
-        except CallError:
+        except BaseException:
             if has_changed_data(context):
                 await invalidate(arguments)
             raise

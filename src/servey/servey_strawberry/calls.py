@@ -76,7 +76,5 @@ def action_resolver(
 
 async def _after_success(change: Callable[[], Awaitable[None]], graphql: GraphQLContext) -> None:
     """Run `change` after the current request scope is committed."""
-    if graphql.request_scope is None:
+    if graphql.request_scope is None or not graphql.request_scope.then(change):
         await change()
-    else:
-        graphql.request_scope.then(change)

@@ -36,7 +36,7 @@ class SubmittedCalls:
         for call in calls:
             if call.id not in self._known:
                 self._known.add(call.id)
-                self._waiting.append(call)
+                self._waiting.append(Call.decode(call.encode()))  # as another process gets it
 
     @asynccontextmanager
     async def consuming(self, run: Callable[[Call], Awaitable[Outcome]], /) -> AsyncGenerator[None]:

@@ -48,6 +48,7 @@ DEFAULTS = {
     "rate_limit": None,
     "batch_invoker": None,
     "max_running": None,
+    "retry": None,
     "named": False,
 }
 
