@@ -116,4 +116,5 @@ class SqliteCallQueue:
 def _warn_of_lost(connection: sqlite3.Connection) -> None:
     number = call_rows.count_open(connection)
     if number:
-        _log.warning("%s had not ended, and is lost with SERVEY_STORE=memory", count_of(number, "background call"))
+        calls = count_of(number, "background call")
+        _log.warning("%s lost: SERVEY_STORE=memory does not outlive the process", calls)

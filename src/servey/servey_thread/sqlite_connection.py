@@ -56,7 +56,6 @@ class SqliteConnection:
         """Commit the transaction."""
         assert self._connection is not None
         self._connection.execute("COMMIT")
-        self._logged.clear()
 
     def rollback(self) -> None:
         """End the transaction without its changes."""

@@ -49,6 +49,7 @@ class SqliteConsumer:
         self._loop = asyncio.get_running_loop()
         self._context = copy_context()
         self._news = asyncio.Event()
+        self._news.set()  # calls may wait already
         self._expects_calls = False
         self._tasks: set[asyncio.Task[Outcome]] = set()
         self._ended: list[Ended] = []

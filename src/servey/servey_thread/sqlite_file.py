@@ -270,9 +270,10 @@ class SqliteFile:
             self._connection.close()
 
     def _seconds_to_chore(self) -> float | None:
-        if not self._chores or not self._connection.is_in_use:
+        moments = [chore.next for chore in self._chores]
+        if not moments or not self._connection.is_in_use:
             return None
-        return max(0.0, min(chore.next for chore in self._chores) - monotonic())
+        return max(0.0, min(moments) - monotonic())
 
     def _do_chores(self) -> None:
         if not self._connection.is_in_use:

@@ -6,6 +6,7 @@ import errno
 import os
 import sqlite3
 import stat
+import threading
 from contextlib import suppress
 
 from servey.errors import SettingsError
@@ -18,6 +19,7 @@ BUSY_SECONDS = 0.1
 
 _APPLICATION = 0x73727679
 """The `application_id` of our files: "srvy"."""
+_CREATING = threading.Lock()
 
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
@@ -87,7 +89,7 @@ def _make_place(path: str) -> None:
                 file.write("*\n")
     # SQLite gives its further files the permissions of this one. An existing file is not opened here: closing it would
     # drop the locks of other connections of this process (https://sqlite.org/howtocorrupt.html §2.2).
-    with suppress(FileExistsError):
+    with _CREATING, suppress(FileExistsError):
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
 
@@ -131,8 +133,9 @@ def _prepared(path: str) -> sqlite3.Connection:
 
 
 def _check_program(connection: sqlite3.Connection, path: str) -> None:
-    [application] = connection.execute("PRAGMA application_id").fetchone()
+    # in this order: another process may create the tables, with the id, between the two
     [tables] = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    [application] = connection.execute("PRAGMA application_id").fetchone()
     if tables and application != _APPLICATION:
         raise SettingsError(f"SERVEY_STORE={path} is a database of another program. Name another path")
     version = _version(connection)
