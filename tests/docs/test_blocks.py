@@ -5,7 +5,9 @@ A page is read from top to bottom, in a directory of its own. What a block is de
 python    a program, which goes on from those before it on the page. What it prints is in the `text` or `json` block
           that follows; without one, it prints nothing.
 console   commands behind a ``$``, each followed by what it prints. A server runs until the page ends or another
-          one is started; what is shown of its log appears in it. ``pip install`` installs nothing here, and must
+          one is started; what is shown of its log appears in it. A worker (``servey worker``) runs beside it. ``servey
+          calls`` and ``servey schedule`` are repeated until they print what is shown, because servers and workers
+          need a moment. ``pip install`` installs nothing here, and must
           name extras and packages that exist; ``make`` makes nothing, and must name targets that exist. (README.md is
           read once more in tests/packaging, where pip does install.) ``docker build`` and ``docker run`` do what the
           Dockerfile says in a directory of this machine: tests/pages/container.py says what that shows and what not.
@@ -48,7 +50,7 @@ if CURL is not None:
 def test_the_blocks_of_a_page_do_what_it_says(page, curl, tmp_path, warm_python):
     directory = tmp_path / "project"
     if page.parent == TOUR:
-        shutil.copytree(TOUR, directory)
+        shutil.copytree(TOUR, directory, ignore=shutil.ignore_patterns(".servey"))
     else:
         directory.mkdir()
     reader = Reader(directory, curl, Installation(warm_python.python) if curl == CURL else Installation())
@@ -96,9 +98,14 @@ DEPLOYMENT = {block.file: block for block in blocks_of((ROOT / "docs" / "deploym
     [
         ("planets.service", "SERVEY_WORKERS", "SERVEY_WORKER"),
         ("planets.service", "WorkingDirectory", "WorkDirectory"),
+        ("planets.service", "StateDirectory=planets", "StateDirectory=planet"),
         ("planets.service", "TimeoutStopSec=20", "TimeoutStopSec=12"),
         ("compose.yaml", "stop_grace_period: 20s", "stop_grace_period: 10s"),
         ("compose.yaml", "restart:", "restarts:"),
+        ("compose-workers.yaml", "/app/.servey", "/app/servey"),
+        ("compose-workers.yaml", "stop_grace_period: 70s", "stop_grace_period: 20s"),
+        ("compose-workers.yaml", "SERVEY_SHUTDOWN_TIMEOUT", "SERVEY_SHUTDOWN_TIME"),
+        ("compose-workers.yaml", "  store:", "  stores:"),
         ("planets.yaml", "path: /readyz", "path: /ready"),
         ("planets.yaml", "SERVEY_SHUTDOWN_DELAY", "SHUTDOWN_DELAY"),
         ("planets.yaml", "terminationGracePeriodSeconds: 30", "terminationGracePeriodSeconds: 15"),
@@ -124,6 +131,7 @@ def test_a_mistake_in_a_file_is_found(file, right, wrong, tmp_path):
         ("python:3.13-slim", "python:3.10-slim"),
         ("USER 10001:10001\n", ""),
         ("USER 10001:10001", "USER root"),
+        ("-o 10001", "-o 10002"),
         ("COPY . .\n", ""),
         ("COPY requirements.txt .\n", ""),
         ("COPY . .", "COPY . . tests/"),

@@ -39,14 +39,22 @@ class Image:
         self._command: list[str] = []
         self._signal = signal.SIGTERM
         self._users: list[str] = []
+        self._owners: list[str] = []
         instructions = instructions_of((context / "Dockerfile").read_text(encoding="utf-8"))
         assert instructions[0][0] == "FROM"
         for name, text in instructions:
             assert name in KNOWN, f"nobody checks {name}"
             getattr(self, f"_do_{name.lower()}")(text)
         assert self._users[-1:] not in ([], ["0"], ["root"]), "the server needs no root"
+        assert set(self._owners) <= set(self._users), "the server cannot write there"
         assert self._command, "nothing is started"
         assert self._health, "nobody looks whether it is well"
+
+    def check_volume(self, path: str) -> None:
+        """Check that a new volume would get a directory of the image that nobody else can read."""
+        place = self._root / path.lstrip("/")
+        assert place.is_dir(), f"the image has no {path}"
+        assert place.stat().st_mode & 0o777 == 0o700
 
     def run(self, port: int, variables: dict[str, str]) -> "Container":
         """Start the container."""
@@ -76,6 +84,7 @@ class Image:
                 shutil.copytree(path, self._workdir, dirs_exist_ok=True, ignore=self._ignore)
 
     def _do_run(self, text: str) -> None:
+        text = re.sub(r" -o (\d+) -g (\d+)\b", self._owned, text)
         if text.startswith("pip install ") and not self._installation.installs:
             check_install(text, self._workdir)
             return
@@ -90,6 +99,11 @@ class Image:
             check=False,
         )
         assert done.returncode == 0, f"RUN {text}\n{done.stdout}"
+
+    def _owned(self, match: re.Match[str]) -> str:
+        """Remember the owner of a directory, which only root could set here."""
+        self._owners.append(match[1])
+        return ""
 
     def _do_user(self, text: str) -> None:
         assert re.fullmatch(r"\d+:\d+", text), "a number, for Kubernetes cannot tell that a name is not root"

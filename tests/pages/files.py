@@ -17,11 +17,15 @@ UNIT_KEYS = {
     "Unit": {"Description", "After", "Wants"},
     "Service": {
         *("Type", "User", "DynamicUser", "WorkingDirectory", "Environment", "EnvironmentFile", "ExecStart", "Restart"),
-        *("TimeoutStopSec", "KillMode", "NoNewPrivileges", "ProtectSystem", "ProtectHome", "PrivateTmp"),
+        *("TimeoutStopSec", "KillMode", "StateDirectory"),
+        *("NoNewPrivileges", "ProtectSystem", "ProtectHome", "PrivateTmp"),
     },
     "Install": {"WantedBy"},
 }
-COMPOSE_SERVICE_KEYS = {"build", "environment", "ports", "restart", "stop_grace_period", "read_only", "tmpfs"}
+COMPOSE_SERVICE_KEYS = {
+    *("build", "command", "environment", "ports", "volumes", "healthcheck"),
+    *("restart", "stop_grace_period", "read_only", "tmpfs"),
+}
 STORE_KEYS = {"image", "restart"}
 SECRET = "0123456789abcdef" * 4
 """What stands for a secret that a file does not have."""
@@ -72,6 +76,8 @@ def check_unit(path: Path) -> None:
     variables = dict(word.split("=", 1) for text in service["Environment"] for word in shlex.split(text))
     check_variables(variables)
     check_grace(float(service["TimeoutStopSec"][0]), variables)
+    [state] = service["StateDirectory"]
+    assert variables["SERVEY_STORE"].startswith(f"/var/lib/{state}/"), "the rest cannot be written"
     assert service["KillMode"] == ["mixed"], "the main process tells its workers"
 
 
@@ -100,7 +106,12 @@ def check_compose(document: dict[str, Any]) -> None:
         seconds = re.fullmatch(r"(\d+)s", service["stop_grace_period"])
         assert seconds is not None
         check_grace(float(seconds[1]), variables)
-        for port in service["ports"]:
+        for volume in service.get("volumes", ()):
+            name, place = volume.split(":")
+            assert name in document["volumes"]
+            assert f"{place}/store.db" == f"/app/{Settings.from_environment(variables).background.store}"
+        assert ("ports" in service) == (service.get("command", ["servey", "serve"]) == ["servey", "serve"])
+        for port in service.get("ports", ()):
             assert re.fullmatch(r"([\d.]+:)?\d+:8000", port)
 
 

@@ -7,6 +7,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -28,6 +29,9 @@ with contextlib.redirect_stdout(io.StringIO()):
 exec(compile(_last, "<the block>", "exec"), globals())
 """
 SERVER = re.compile(r"(?:\w+=\S+ )*(?:python -m servey|servey serve(?: --workers \d+| --app \S+)?|uvicorn .*)")
+WORKER = re.compile(r"(?:\w+=\S+ )*servey worker(?: --calls \d+)?")
+LISTING = re.compile(r"servey (?:calls|schedule)(?: -.*)?")
+"""Commands that show what servers and workers have done so far: the reader repeats them until they show it."""
 RUN_EXAMPLES = (
     "from servey.service import Service; from servey.servey_test.example_run import example_runs\n"
     "for run in example_runs(Service.from_settings()): run.run()"
@@ -61,6 +65,7 @@ class Reader:
         }
         self.image: Image | None = None
         self.server: Server | Container | None = None
+        self.worker: Server | None = None
         self.programs: list[str] = []
         self.is_installed = not self.installation.installs
 
@@ -161,7 +166,24 @@ class Reader:
             self.server = Server(command, self.directory, self.environment, self.port)
             self.server.wait_for(shown.replace("8000", str(self.port)).splitlines())
             return
-        done = subprocess.run(
+        if WORKER.fullmatch(command):  # beside the server
+            self.worker = Server(command, self.directory, self.environment)
+            self.worker.wait_for(shown.splitlines())
+            return
+        until = time.monotonic() + 60 if LISTING.fullmatch(command) else 0.0
+        done = self.run(command)
+        while not matches(shown, done.stdout) and time.monotonic() < until:
+            done = self.run(command)
+        if command.startswith("pip install ") and not shown:  # it says much, and nothing that a page would show
+            assert done.returncode == 0, f"line {block.line}: {done.stdout}"
+            if not self.is_installed and (self.directory / "actions.py").exists():  # a program that came before
+                self.run_examples()
+            self.is_installed = True
+            return
+        self.compare(block, shown, done.stdout.replace(str(self.port), "8000"))
+
+    def run(self, command: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
             ["bash", "-c", command],
             cwd=self.directory,
             env=self.environment,
@@ -171,13 +193,6 @@ class Reader:
             timeout=180,
             check=False,
         )
-        if command.startswith("pip install ") and not shown:  # it says much, and nothing that a page would show
-            assert done.returncode == 0, f"line {block.line}: {done.stdout}"
-            if not self.is_installed and (self.directory / "actions.py").exists():  # a program that came before
-                self.run_examples()
-            self.is_installed = True
-            return
-        self.compare(block, shown, done.stdout.replace(str(self.port), "8000"))
 
     def docker(self, block: Block, words: list[str]) -> None:
         """Build with what is in the directory, or run what was built."""
@@ -187,6 +202,8 @@ class Reader:
             return
         assert words[1:6] == ["run", "--rm", "--init", "-p", "8000:8000"], f"line {block.line}: nobody does {words}"
         assert self.image is not None, f"line {block.line}: no image was built"
+        if words[6] == "-v":
+            self.image.check_volume(words[7].partition(":")[2])
         self.server = self.image.run(self.port, variables={})
 
     def start_unit(self, path: Path) -> None:
@@ -204,6 +221,7 @@ class Reader:
         assert matches(shown, actual), f"line {block.line}\n--- shown\n{shown}\n--- actual\n{actual}"
 
     def stop(self) -> None:
-        if self.server is not None:
-            self.server.stop()
-            self.server = None
+        for running in (self.worker, self.server):
+            if running is not None:
+                running.stop()
+        self.server = self.worker = None

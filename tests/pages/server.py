@@ -22,10 +22,10 @@ class Server:
         command: The command line, for a shell; variables may be set in front.
         directory: Where it runs.
         environment: Its whole environment.
-        port: Where it will answer.
+        port: Where it will answer; None for a program that serves nothing, which may not be up yet.
     """
 
-    def __init__(self, command: str, directory: Path, environment: dict[str, str], port: int) -> None:
+    def __init__(self, command: str, directory: Path, environment: dict[str, str], port: int | None = None) -> None:
         self._master, slave = os.openpty()
         self._output = bytearray()
         self._process = subprocess.Popen(
@@ -35,7 +35,7 @@ class Server:
         self._reading = threading.Thread(target=self._read, daemon=True)
         self._reading.start()
         until = time.monotonic() + 60
-        while not answers(port):
+        while port is not None and not answers(port):
             assert self._process.poll() is None, f"the server ended:\n{self.log()}"
             if time.monotonic() > until:
                 self.stop()
