@@ -194,15 +194,15 @@ def test_other_processes_have_the_same_ids_and_times():
 
 
 class Broken:
-    """A timetable of each minute, which fails while `failure` is set."""
+    """A timetable of each minute (or of another interval), which fails while `failure` is set."""
 
-    def __init__(self, failure: Any = None) -> None:
-        self.failure = failure
+    def __init__(self, failure: Any = None, interval: int = 60) -> None:
+        self.failure, self.interval = failure, interval
 
     def next_after(self, moment: float) -> Any:
         if isinstance(self.failure, Exception):
             raise self.failure
-        return (moment // 60 + 1) * 60 if self.failure is None else self.failure
+        return (moment // self.interval + 1) * self.interval if self.failure is None else self.failure
 
 
 @pytest.mark.parametrize("failure", [ZeroDivisionError("no calendar"), START - 1000, "soon", float("nan")])
@@ -231,6 +231,43 @@ def test_a_trigger_that_fails_later_does_not_lose_the_call_that_it_had(caplog):
     broken.failure = None
     assert due(agenda, 60) == [("broken", 60)]
     assert due(agenda, 120) == [("broken", 120)]
+
+
+def test_a_trigger_that_fails_makes_no_call_again(caplog):
+    broken = Broken(interval=3600)
+    agenda = Agenda([plan(broken, "broken", grace=90.0)], START - 120)
+    assert due(agenda, -120) == []
+    broken.failure = OSError("no calendar")
+    assert due(agenda, 0) == [("broken", 0)]
+    assert len(caplog.records) == 1
+    broken.failure = None
+    assert [due(agenda, now) for now in (60, 3600)] == [[], [("broken", 3600)]]
+
+
+def test_a_trigger_that_fails_while_the_clock_is_set_back_goes_on():
+    broken = Broken()
+    agenda = Agenda([plan(broken, "broken")], START)
+    assert due(agenda, 0) == [("broken", 0)]
+    broken.failure = OSError("no calendar")
+    assert due(agenda, -3600) == []
+    broken.failure = None
+    assert [call for now in range(-3600, -3400) for call in due(agenda, now)][-2:] == [
+        ("broken", -3480),
+        ("broken", -3420),
+    ]
+
+
+def test_a_start_reads_few_times_for_a_long_grace():
+    class Counted:
+        reads = 0
+
+        def next_after(self, moment: float) -> float | None:
+            self.reads += 1
+            return float(int(moment) // 100 * 100 + 100)
+
+    trigger = Counted()
+    assert due(Agenda([plan(trigger, grace=43_200.0)], START + 50), 50) == [("a", 0)]
+    assert trigger.reads < 20
 
 
 def test_a_trigger_that_fails_again_is_logged_each_minute(caplog):

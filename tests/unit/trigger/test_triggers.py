@@ -203,6 +203,7 @@ def test_a_wrong_time_zone_is_refused(timezone):
         (1, 1_800_000_000.9999998, 1_800_000_001.0),  # the float before the second
         (1, 1_800_000_001.0, 1_800_000_002.0),
         (1, -0.5, 0.0),
+        (1.558536, 765651272.0191439, 765651272.019144),  # the float before; its microseconds are rounded up
         (1.1, 1_100_000_000.0, 1_100_000_001.1),
         (timedelta(days=7), 1_800_000_000.0, 1_800_000_000 // 604_800 * 604_800 + 604_800.0),
         (timedelta(seconds=1, microseconds=1), 1_000_000.0, 1_000_000.0 + 1),
@@ -218,6 +219,14 @@ def test_a_fixed_rate_does_not_drift():
     for _ in range(1000):
         moment = trigger.next_after(moment)
     assert moment == 1100.0
+
+
+@pytest.mark.parametrize(
+    ("moment", "expected"), [(0.0, 60.0), (59.0, 60.0), (59.9, 60.0), (59.9999999, 60.0), (60.0, 120.0), (60.1, 120.0)]
+)
+def test_a_cron_trigger_is_due_at_the_first_time_that_is_later(moment, expected):
+    assert CronTrigger("* * * * *").next_after(moment) == expected
+    assert CronTrigger("1-59 * * * *", "Europe/Berlin").next_after(moment) == expected
 
 
 def test_a_cron_expression_that_never_happens_has_no_next_time():
