@@ -60,22 +60,22 @@ async def start_sources(service: Service, supports: Sequence[TriggerSupport]) ->
 @asynccontextmanager
 async def _making_background_calls(service: Service) -> AsyncGenerator[None]:
     """Make the calls of the queue until the service begins to stop; at the end, wait for those that run."""
-    started = asyncio.get_running_loop().create_future()
-    stopping = asyncio.create_task(service.until_stopping())
+    loop = asyncio.get_running_loop()
+    started, ending = loop.create_future(), loop.create_task(service.until_stopping())
 
     async def make_calls() -> None:
         async with service.stores.calls.consuming(Runner(service).run):
             started.set_result(None)
-            await asyncio.wait((stopping,))
+            await asyncio.wait((ending,))
 
-    making = asyncio.create_task(make_calls())
+    making = loop.create_task(make_calls())
     try:
         await asyncio.wait((making, started), return_when=asyncio.FIRST_COMPLETED)
         if not started.done():
-            await making  # raises its error
+            making.result()  # raises its error
         yield
     finally:
-        stopping.cancel()  # also if another source cannot start
+        ending.cancel()
         try:
             await asyncio.shield(making)
         except asyncio.CancelledError:  # the stop takes too long

@@ -550,7 +550,7 @@ def test_a_socket_will_do(tmp_path: Path) -> None:
 def test_the_settings_name_the_store(valkey: ValkeyServer, scheme: str) -> None:
     store = Service(
         [], settings=Settings(result_cache=valkey.connection_url.replace("redis", scheme), store_timeout=BOUND)
-    ).result_store
+    ).stores.results
 
     async def main() -> None:
         async with closing(store):
@@ -563,7 +563,7 @@ def test_the_settings_name_the_store(valkey: ValkeyServer, scheme: str) -> None:
 @pytest.mark.parametrize("url", ["memcached://a", "rediss", "redis://:secret@host:port", "redis://host?db=secret"])
 def test_a_url_of_no_store_is_refused_and_not_repeated(url: str) -> None:
     with pytest.raises(SettingsError, match="SERVEY_RESULT_CACHE") as caught:
-        _ = Service([], settings=Settings(result_cache=url)).result_store
+        _ = Service([], settings=Settings(result_cache=url)).stores.results
     assert "secret" not in str(caught.value)
 
 

@@ -14,12 +14,14 @@ from servey.settings import Settings
 
 def test_a_plugin_adds_nothing_unless_it_says_so():
     methods = [name for name in vars(Plugin) if not name.startswith("_")]
+    ports = ("call_queue", "key_value_store")
     assert methods == [
         "settings",
         *("engines", "injectors", "triggers", "lifespans", "middleware", "authorizers", "authenticators", "errors"),
-        *("result_stores", "rate_limit_storages", "commands"),
+        *("result_stores", "rate_limit_storages", *ports, "commands"),
     ]
-    assert {getattr(Plugin(), name)() for name in methods} == {()}
+    assert {getattr(Plugin(), name)() for name in methods if name not in ports} == {()}
+    assert {getattr(Plugin(), name)(Service()) for name in ports} == {None}
     assert all(inspect.getdoc(getattr(Plugin, name)) for name in methods)
 
 
