@@ -141,7 +141,7 @@ def test_problems_of_every_kind_are_told_in_one_error():
         return 1
 
     @action(name="three", triggers=(FixedRateTrigger(1),))
-    def three() -> int:
+    def three(x: int) -> int:
         return 1
 
     fine = named("fine")
@@ -350,9 +350,9 @@ def test_each_method_of_a_plugin_is_called_once():
         pass
 
     def counting(name):
-        def method(self):
+        def method(self, *service):
             calls.append(name)
-            return ()
+            return None if service else ()
 
         return method
 
@@ -362,6 +362,7 @@ def test_each_method_of_a_plugin_is_called_once():
     service = Service([named("a"), named("b"), named("c")], plugins=[Counting()])
     assert [service.commands, service.commands] == [(), ()]
     asyncio.run(call(service, "a", {"id": 1}))
+    assert [service.stores.calls, service.stores.entries] == [service.stores.calls, service.stores.entries]
     methods.remove("middleware")  # an application calls it
     assert sorted(calls) == sorted(methods)
 
@@ -374,7 +375,7 @@ def test_the_users_plugins_go_before_the_built_in_ones():
         pass
 
     names = [type(plugin).__name__ for plugin in Service(plugins=[One(), Two()]).plugins]
-    assert names == ["One", "Two", "StarlettePlugin", "StrawberryPlugin", "RedisPlugin"]
+    assert names == ["One", "Two", "StarlettePlugin", "StrawberryPlugin", "RedisPlugin", "ThreadPlugin"]
 
 
 def test_what_a_plugin_adds_is_taken():
@@ -470,7 +471,7 @@ def test_plugins_of_the_settings_are_loaded_in_order(project):
     project({"actions.py": ACTIONS, "servey_test_plugins.py": PLUGINS})
     settings = Settings(plugins=("servey_test_plugins:Two", "servey_test_plugins:One"))
     names = [type(plugin).__name__ for plugin in Service.from_settings(settings).plugins]
-    assert names == ["Two", "One", "StarlettePlugin", "StrawberryPlugin", "RedisPlugin"]
+    assert names == ["Two", "One", "StarlettePlugin", "StrawberryPlugin", "RedisPlugin", "ThreadPlugin"]
 
 
 def entry_points(tmp_path, text, name="servey_test_dist"):
@@ -485,7 +486,7 @@ def test_plugins_of_installed_packages_go_first(project, tmp_path):
     entry_points(tmp_path, "mine = servey_test_plugins:Two")
     settings = Settings(plugins=("servey_test_plugins:One",))
     names = [type(plugin).__name__ for plugin in Service.from_settings(settings).plugins]
-    assert names == ["Two", "One", "StarlettePlugin", "StrawberryPlugin", "RedisPlugin"]
+    assert names == ["Two", "One", "StarlettePlugin", "StrawberryPlugin", "RedisPlugin", "ThreadPlugin"]
 
 
 def test_a_plugin_that_is_named_twice_is_loaded_once(project, tmp_path):
@@ -493,7 +494,7 @@ def test_a_plugin_that_is_named_twice_is_loaded_once(project, tmp_path):
     entry_points(tmp_path, "mine = servey_test_plugins:One")
     settings = Settings(plugins=("servey_test_plugins:One", "servey_test_plugins:Two", "servey_test_plugins:Two"))
     names = [type(plugin).__name__ for plugin in Service.from_settings(settings).plugins]
-    assert names == ["One", "Two", "StarlettePlugin", "StrawberryPlugin", "RedisPlugin"]
+    assert names == ["One", "Two", "StarlettePlugin", "StrawberryPlugin", "RedisPlugin", "ThreadPlugin"]
 
 
 @pytest.mark.parametrize("target", ["servey_test_plugins:Nowhere", "servey_test_nowhere:One"])

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from servey.action.context import CURRENT_CALL, CallContext, Origin, new_request_id
 from servey.action.current import CURRENT_REQUEST, current_context, current_service
-from servey.action.operation import Operation
 from servey.action.python_call import operation_of
 from servey.background_call.call import ARGUMENTS_LIMIT, Call
-from servey.background_call.outgoing import collect, send, send_now
 from servey.codec import ResultError
 from servey.errors import UnauthorizedError
 from servey.security.authorization import Authorization
+
+if TYPE_CHECKING:
+    from servey.action.operation import Operation
 
 ID_LIMIT = 200
 """The largest length of an id for `Background.once`, in characters."""
@@ -88,6 +88,8 @@ class Background:
             OverloadedError: The queue does not take the call (outside of calls).
             RuntimeError: The current call has failed, or this is an event loop outside of calls.
         """
+        from servey.background_call.outgoing import collect, send_now  # takes asyncio, which `import servey` does not
+
         service = current_service()
         context = CURRENT_CALL.get(None)
         if context is None:
@@ -106,6 +108,8 @@ class Background:
             CallError: The queue does not take the call, or the token of the current request is not valid.
             Exception: As for `submit`.
         """
+        from servey.background_call.outgoing import send
+
         service = current_service()
         call = _background._call(service, await current_context("background"), action, arguments)
         await send(service, [call])
@@ -176,6 +180,8 @@ def _check_outside() -> None:
 
 
 def _check_may_block() -> None:
+    import asyncio
+
     try:
         asyncio.get_running_loop()
     except RuntimeError:

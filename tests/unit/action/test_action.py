@@ -12,6 +12,7 @@ import pytest
 from servey.action.action import Action, action, get_action
 from servey.action.batch_invoker import BatchInvoker
 from servey.action.example import Example
+from servey.background_call.retry import Retry
 from servey.cache_control.ttl_cache_control import TtlCacheControl
 from servey.errors import DefinitionError, ErrorMapping
 from servey.security.access_control import ALLOW_ALL, ScopeAccessControl
@@ -91,6 +92,7 @@ def test_a_decorator_with_arguments_leaves_the_function_itself():
         rate_limit="10/minute",
         batch_invoker=invoker,
         max_running=4,
+        retry=Retry(times=2),
     )
     assert decorate(f) is f
     assert declared(f) == {
@@ -110,6 +112,7 @@ def test_a_decorator_with_arguments_leaves_the_function_itself():
         "rate_limit": "10/minute",
         "batch_invoker": invoker,
         "max_running": 4,
+        "retry": Retry(times=2),
         "named": True,
     }
 

@@ -422,7 +422,7 @@ def test_bash_completes_commands_actions_flags_and_choices(completed):
         + "from typing import Literal\nprint('noise')\n"
         + "@action\ndef paint(color: Literal['red', 'green']) -> str:\n    return color\n"
     )
-    assert completed("servey c", actions) == ["call", "config", "completion"]
+    assert completed("servey c", actions) == ["call", "calls", "config", "completion"]
     assert completed("servey call say", actions) == ["say_hello"]
     assert completed("servey call say_hello --n", actions) == ["--name"]
     assert completed("servey call paint --color gr", actions) == ["green"]
