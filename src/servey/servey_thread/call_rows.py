@@ -142,13 +142,14 @@ def look(connection: sqlite3.Connection) -> tuple[bool, float | None]:
     return bool(is_ready), next_at
 
 
-def trade(ended: Sequence[Ended], owner: str, most: int, connection: sqlite3.Connection) -> Trade:
+def trade(ended: Sequence[Ended], owner: str, most: int, beats: bool, connection: sqlite3.Connection) -> Trade:
     """Record the outcomes of claims, and take calls that are due.
 
     Args:
         ended: The claims that have ended.
         owner: The name of the consumer; empty if it has none yet.
         most: The largest number of calls to take.
+        beats: Whether a claim counts up the beat. It must, unless the beat has been counted up just before.
         connection: The connection.
     """
     now = time.time()
@@ -158,7 +159,8 @@ def trade(ended: Sequence[Ended], owner: str, most: int, connection: sqlite3.Con
     is_ready, next_at = look(connection)
     if not is_ready and (next_at is None or next_at > now):
         return Trade(owner, next_at=next_at)
-    if not _beat(owner, connection):
+    is_registered = _beat(owner, connection) if beats else _has_owner(owner, connection)
+    if not is_registered:
         owner = secrets.token_hex(8)
         connection.execute("INSERT INTO owners (owner, beat) VALUES (?, 0)", (owner,))
     taken = connection.execute(_CLAIM, {"owner": owner, "most": most, "now": now}).fetchall()
@@ -196,6 +198,10 @@ def _lost(state: int, now: float, at: float | None = None) -> dict[str, Any]:
 def _beat(owner: str, connection: sqlite3.Connection) -> bool:
     """Show that an owner lives, and return whether it is registered."""
     return connection.execute("UPDATE owners SET beat = beat + 1 WHERE owner = ?", (owner,)).rowcount > 0
+
+
+def _has_owner(owner: str, connection: sqlite3.Connection) -> bool:
+    return connection.execute("SELECT 1 FROM owners WHERE owner = ?", (owner,)).fetchone() is not None
 
 
 def tend(

@@ -54,6 +54,8 @@ class SqliteConsumer:
         self._tasks: set[asyncio.Task[Outcome]] = set()
         self._ended: list[Ended] = []
         self._owner = ""
+        self._beats_at = 0.0
+        """When the next claim has to count up the beat, in monotonic seconds."""
         self._next_at: float | None = None
         self._is_stopping = self._is_cancelled = False
         self._seen: dict[str, tuple[int, int]] = {}
@@ -126,8 +128,12 @@ class SqliteConsumer:
         try:
             if ended or (free > 0 and await self._has_due_calls()):
                 self._expects_calls = False
-                traded = await self._file.run(partial(trade, ended, self._owner, free))
+                now = time.monotonic()
+                beats = now > self._beats_at
+                traded = await self._file.run(partial(trade, ended, self._owner, free, beats))
                 ended = []
+                if beats and traded.claimed:
+                    self._beats_at = now + self._lease / 10
                 self._begin(traded)
         finally:
             self._ended = ended + self._ended  # not recorded yet

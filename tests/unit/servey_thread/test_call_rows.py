@@ -44,11 +44,11 @@ def put(rows: sqlite3.Connection, *calls: Call) -> None:
 
 
 def take(rows: sqlite3.Connection, owner: str = "", most: int = 10) -> Trade:
-    return call_rows.trade([], owner, most, rows)
+    return call_rows.trade([], owner, most, True, rows)
 
 
 def end(rows: sqlite3.Connection, id: str, owner: str, outcome: Any, expires: float | None = None) -> None:
-    call_rows.trade([Ended(id, owner, outcome, expires)], owner, 0, rows)
+    call_rows.trade([Ended(id, owner, outcome, expires)], owner, 0, False, rows)
 
 
 def ids(trade: Trade) -> list[str]:
@@ -135,6 +135,13 @@ def test_an_owner_that_was_removed_claims_under_a_new_name(rows: sqlite3.Connect
         assert open_ids(rows) == [("a", True)]
     end(rows, "a", again.owner, Again(a_call("a", attempt=3)))
     assert [call.call.attempt for call in call_rows.list_open(1, rows)] == [3]
+
+
+def test_an_owner_that_was_removed_notices_it_without_a_beat(rows: sqlite3.Connection):
+    put(rows, a_call("a"))
+    asleep = take(rows)
+    die(rows)
+    assert call_rows.trade([], asleep.owner, 1, False, rows).owner != asleep.owner
 
 
 @pytest.mark.parametrize("state", ["waits", "runs again", "failed", "delayed"])
@@ -272,7 +279,7 @@ def test_failed_calls_are_kept_for_fourteen_days(rows: sqlite3.Connection, jump)
 def test_calls_are_deleted_in_portions(rows: sqlite3.Connection, jump):
     put(rows, *(a_call(str(number)) for number in range(1200)))
     found = take(rows, most=1200)
-    call_rows.trade([Ended(id, found.owner, Done()) for id in ids(found)], found.owner, 0, rows)
+    call_rows.trade([Ended(id, found.owner, Done()) for id in ids(found)], found.owner, 0, False, rows)
     jump(DAY + 1)
     assert [call_rows.purge(rows) for _ in range(3)] == [True, True, False]
     assert rows.execute("SELECT count(*) FROM calls").fetchall() == [(0,)]
