@@ -8,7 +8,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from support.dst import ROWS, Row
 
 from servey import CallContext, FixedRateTrigger
 from servey.action.action import action
@@ -17,6 +16,7 @@ from servey.schedule.schedule import schedules_of
 from servey.servey_thread.fixed_rate_trigger_thread import FixedRateTriggerThread
 from servey.service import Service
 from servey.settings import Settings
+from support.dst import ROWS, Row
 
 BOUND = 30.0
 

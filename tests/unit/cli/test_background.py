@@ -1,0 +1,164 @@
+"""`servey calls`, `servey schedule`, and what `servey call` says of the calls that it submits."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from servey import Authorization, CronTrigger, FixedRateTrigger, background
+from servey.action.action import action
+from servey.background_call.runner import Runner
+from servey.service import Service
+from servey.settings import Settings
+
+BOUND = 30.0
+
+
+@action
+def send(number: int) -> None:
+    if number < 0:
+        raise ConnectionError("the mail server is gone")
+
+
+@action
+def order(number: int) -> str:
+    return background.submit(send, number=number)
+
+
+@action(triggers=(CronTrigger("30 2 * * *", "Europe/Berlin"), FixedRateTrigger(3600, params={"number": 5})))
+def report(number: int = 1) -> None: ...
+
+
+ACTIONS = (send, order, report)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(store=str(tmp_path / "store.db"))
+
+
+async def failed(settings: Settings, *numbers: int) -> list[str]:
+    """Let calls fail for good, one after another; return their ids."""
+    service = Service(ACTIONS, settings=settings)
+    ids: list[str] = []
+    async with service.running():
+        for number in numbers:
+            ids.append(await background.asubmit(send, number=number))
+        done = asyncio.Event()
+
+        async def run(call: Any) -> Any:
+            outcome = await Runner(service).run(call)
+            if call.id == ids[-1]:
+                done.set()
+            return outcome
+
+        async with asyncio.timeout(BOUND), service.stores.calls.consuming(run):
+            await done.wait()
+    return ids
+
+
+def test_a_command_says_that_its_background_calls_wait(servey, settings: Settings) -> None:
+    done = servey("call", "order", "--number=1", actions=ACTIONS, settings=settings)
+    assert (done.code, json.loads(done.out) != "") == (0, True)
+    assert done.err == "1 background call submitted: a running server or `servey worker` makes it\n"
+    listed = servey("calls", "--json", actions=ACTIONS, settings=settings)
+    [row] = json.loads(listed.out)
+    assert (row["id"], row["action"], row["arguments"]) == (json.loads(done.out), "send", {"number": 1})
+    assert (row["state"], row["attempt"], row["why"]) == ("waiting", 1, "")
+
+
+def test_failed_calls_are_listed_shown_retried_and_forgotten(servey, settings: Settings) -> None:
+    def run(*words: str) -> Any:
+        return servey("calls", *words, actions=ACTIONS, settings=settings)
+
+    assert run().err == "No call runs, waits or has failed.\n"
+    one, two = asyncio.run(failed(settings, -1, -2))
+    rows = json.loads(run("--failed", "--json").out)
+    assert [(row["id"], row["state"]) for row in rows] == [(two, "failed"), (one, "failed")]
+    assert {row["why"] for row in rows} == {"ConnectionError: the mail server is gone"}
+    shown = run("show", one).out
+    assert '{"number":-1}' in shown
+    assert "ConnectionError: the mail server is gone" in shown
+    assert run("retry", one).out == f"{one} waits again\n"
+    assert [row["state"] for row in json.loads(run("--json").out)] == ["waiting", "failed"]
+    assert run("forget", "--all").out == f"{two} is forgotten\n"
+    assert run("--failed").err == "No call has failed.\n"
+    assert run("forget", one).out == f"{one} is forgotten\n"
+    assert run().err == "No call runs, waits or has failed.\n"
+
+
+@pytest.mark.parametrize("command", ["show", "retry", "forget"])
+def test_an_unknown_id_is_an_error(servey, settings: Settings, command: str) -> None:
+    done = servey("calls", command, "nope", actions=ACTIONS, settings=settings)
+    assert (done.code, "nope" in done.err) == (66, True)
+
+
+@pytest.mark.parametrize("words", [("retry",), ("retry", "one", "--all"), ("forget",)])
+def test_a_change_needs_ids_or_all(servey, settings: Settings, words: tuple[str, ...]) -> None:
+    assert servey("calls", *words, actions=ACTIONS, settings=settings).code == 64
+
+
+def test_schedules_are_shown_with_their_next_and_last_runs(servey, settings: Settings) -> None:
+    words = ("schedule", "--from", "2027-03-27T00:00+01:00", "--to", "2027-03-28T03:00+02:00", "--json")
+    done = servey(*words, actions=ACTIONS, settings=settings)
+    found = json.loads(done.out)
+    assert [(row["name"], row["last_run"]) for row in found["schedules"]] == [
+        ("report:30 2 * * * Europe/Berlin", None),
+        ("report:every 1:00:00", None),
+    ]
+    nights = [row for row in found["next"] if row["zone"] == "Europe/Berlin"]
+    assert [(row["due"], row["local"], row["clock"]) for row in nights] == [
+        ("2027-03-27T01:30:00.000Z", "2027-03-27T02:30:00+01:00", ""),
+        ("2027-03-28T01:00:00.000Z", "2027-03-28T03:00:00+02:00", "forward"),
+    ]
+    assert len(found["next"]) == 2 + 26
+    table = servey("schedule", "--count", "2", actions=ACTIONS, settings=settings).out
+    assert table.count("never") == 2
+
+
+def test_the_last_run_of_a_schedule_is_shown(servey, tmp_path: Path) -> None:
+    settings = Settings(store=str(tmp_path / "store.db"))
+
+    @action(triggers=(FixedRateTrigger(1),))
+    def tick() -> None: ...
+
+    async def run_once() -> None:
+        service = Service([tick], settings=settings)
+        async with asyncio.timeout(BOUND), service.serving():
+            while await service.stores.entries.get("run:tick:every 0:00:01") is None:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+
+    asyncio.run(run_once())
+    [row] = json.loads(servey("schedule", "--json", actions=[tick], settings=settings).out)["schedules"]
+    assert row["last_run"]["outcome"] == "done"
+
+
+def test_without_schedules_the_command_says_how_to_make_one(servey, settings: Settings) -> None:
+    done = servey("schedule", actions=[send], settings=settings)
+    assert (done.code, done.out, "CronTrigger" in done.err) == (0, "", True)
+
+
+@pytest.mark.parametrize("time", ["tomorrow", "2026-13-01"])
+def test_a_wrong_time_is_a_usage_error(servey, settings: Settings, time: str) -> None:
+    done = servey("schedule", "--from", time, actions=ACTIONS, settings=settings)
+    assert (done.code, "2026-03-29T02:30" in done.err) == (64, True)
+
+
+def test_the_caller_of_a_failed_call_is_shown(servey, settings: Settings) -> None:
+    async def fail() -> str:
+        service = Service(ACTIONS, settings=settings)
+        async with service.running():
+            from servey import CallContext, Origin
+
+            context = CallContext(Origin.NETWORK, "direct", "r-1", Authorization("ann"))
+            [id] = [json.loads(await service.call("order", b'{"number": -1}', context))]
+        await failed(settings, -2)
+        return id
+
+    id = asyncio.run(fail())
+    shown = servey("calls", "show", id, actions=ACTIONS, settings=settings).out
+    assert [line.split() for line in shown.splitlines()[3:5]] == [["caller", "ann"], ["request", "r-1"]]
