@@ -27,6 +27,7 @@ class ThreadPlugin(Plugin):
         self._lease = lease
         self._file: SqliteFile | None = None
         self._queue: CallQueue | None = None
+        self._users: set[object] = set()
 
     def call_queue(self, service: Service) -> CallQueue | None:
         """Return the queue in the file; None if ``SERVEY_STORE`` is a URL."""
@@ -85,8 +86,11 @@ class ThreadPlugin(Plugin):
 
     @asynccontextmanager
     async def _closing(self, service: Service) -> AsyncGenerator[None]:
+        user = object()
+        self._users.add(user)
         try:
             yield
         finally:
-            if self._file is not None:
+            self._users.discard(user)
+            if self._file is not None and not self._users:  # the service may run in several event loops
                 await self._file.close()
