@@ -11,7 +11,8 @@ SOURCE = Path(__file__).parents[2] / "src"
 
 FORBIDDEN = {
     *("boto3", "cachetools", "celery", "click", "cronsim", "cryptography", "graphql", "jwt", "limits", "marshy"),
-    *("hashlib", "ipaddress", "pydantic", "redis", "schemey", "starlette", "strawberry", "uvicorn", "watchfiles"),
+    *("hashlib", "ipaddress", "pydantic", "redis", "schemey", "sqlite3", "starlette", "strawberry", "uvicorn"),
+    *("watchfiles", "zoneinfo"),
 }
 
 MODULES = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable
@@ -127,3 +128,39 @@ def test_it_can_be_started_and_stopped_again() -> None:
         thread.stop()
         ran.clear()
     assert not [item for item in threading.enumerate() if item.name == "servey-portal"]
+
+
+def test_schedules_that_fail_hang_or_block_do_not_stop_the_others() -> None:
+    ran: list[str] = []
+    enough = threading.Event()
+
+    @action(triggers=(FixedRateTrigger(1),))
+    async def tick(context: CallContext) -> None:
+        ran.append(context.call_id)
+        if len(ran) == 3:
+            enough.set()
+
+    @action(triggers=(FixedRateTrigger(1),))
+    async def fails() -> None:
+        raise SystemExit("no")
+
+    @action(triggers=(FixedRateTrigger(1, overlap="allow"),), timeout=0.1)
+    async def hangs() -> None:
+        await asyncio.sleep(60)
+
+    @action(triggers=(FixedRateTrigger(1),), timeout=0.1)
+    def hangs_in_a_thread() -> None:
+        enough.wait(BOUND)
+
+    @action(triggers=(FixedRateTrigger(2),))
+    async def blocks() -> None:
+        time.sleep(0.3)  # noqa: ASYNC251
+
+    actions = [tick, fails, hangs, hangs_in_a_thread, blocks]
+    thread = FixedRateTriggerThread(Service(actions, settings=Settings(store="memory", background_calls=2)))
+    thread.start()
+    try:
+        assert enough.wait(BOUND)
+    finally:
+        thread.stop()
+    assert len(ran) == len(set(ran))
