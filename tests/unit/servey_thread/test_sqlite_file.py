@@ -213,7 +213,9 @@ async def test_jobs_fail_in_time_while_another_program_locks_the_file(path: Path
 
 async def test_a_file_that_is_locked_when_it_is_opened_is_waited_for(path: Path):
     file = SqliteFile(str(path), 60.0)
-    sqlite3.connect(path).execute("VACUUM").close()
+    other = sqlite3.connect(path)
+    other.execute("VACUUM")
+    other.close()
     os.chmod(path, 0o600)
     with locked(path):
         opening = asyncio.ensure_future(file.open())
