@@ -132,10 +132,11 @@ def serve_tour(
 ) -> Iterator[str]:
     """Serve the tour with uvicorn in a process of its own; yield its address."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    store = {"SERVEY_STORE": str(directory / "store.db")}
     process = subprocess.Popen(
         [sys.executable, "-m", "uvicorn", app, "--port", "0", "--app-dir", str(Path(__file__).parent)],
         cwd=TOUR,
-        env={**kept, "PYTHONPATH": str(TOUR), "TMPDIR": str(directory), "NO_COLOR": "1", **variables},
+        env={**kept, "PYTHONPATH": str(TOUR), "TMPDIR": str(directory), "NO_COLOR": "1", **store, **variables},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

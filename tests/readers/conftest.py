@@ -93,7 +93,7 @@ def document_30(document: Path) -> Path:
 def served(directory: Path, source: Path = TOUR, **environment: str) -> Iterator[str]:
     """Serve a project, the tour with a database of its own; yields its URL."""
     project = directory / "served"
-    shutil.copytree(source, project, dirs_exist_ok=True)
+    shutil.copytree(source, project, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".servey"))
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     with (directory / "server.log").open("w") as log:

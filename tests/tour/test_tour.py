@@ -41,7 +41,9 @@ def start(directory: Path, **variables: str) -> Running:
         process = subprocess.Popen(
             [sys.executable, "-m", "servey"],
             cwd=TOUR,
-            env=environment(SERVER_PORT="0", TMPDIR=str(temporary), **variables),
+            env=environment(
+                SERVER_PORT="0", TMPDIR=str(temporary), SERVEY_STORE=str(directory / "store" / "calls.db"), **variables
+            ),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
@@ -265,6 +267,19 @@ def test_everybody_may_do_what_their_scopes_say(client):
         put = client.put("/depots/VIE", json=depot, headers=caller)
         assert (secret.status_code, revenue.status_code, put.status_code) == statuses
     assert client.get("/actions/only-for-root", headers=root).json() == "Some Secret Data!"
+
+
+def test_the_receipt_follows_the_registration(client):
+    place = register(client)
+    until = time.monotonic() + 60
+    while (response := client.get(f"{place}/receipt")).status_code == 404:
+        assert time.monotonic() < until, "there is no receipt"
+        time.sleep(0.05)
+    assert response.json()["price"] == client.get(place).json()["price"]
+
+
+def test_the_nightly_report_is_a_schedule(running):
+    assert "30 2 * * * Europe/Berlin  nightly_report" in running.log.read_text()
 
 
 def test_my_parcels_are_mine_and_no_cache_gives_them_to_somebody_else(client):

@@ -14,6 +14,7 @@ PATHS = [
     ("servey.trigger.web_trigger", "WebTrigger"),
     ("servey.trigger.web_trigger", "WebTriggerMethod"),
     ("servey.trigger.fixed_rate_trigger", "FixedRateTrigger"),
+    ("servey.servey_thread.fixed_rate_trigger_thread", "FixedRateTriggerThread"),
     ("servey.security.authorization", "Authorization"),
     ("servey.security.access_control.scope_access_control", "ScopeAccessControl"),
     ("servey.cache_control.ttl_cache_control", "TtlCacheControl"),

@@ -1,5 +1,5 @@
 """A parcel service. Servey finds the actions and resources in this package and its modules.
 
-Read it in this order: `hello`, `model`, `storage`, `parcels`, `depots`, `quotes`, `reports`, `accounts`,
-`people`.
+Read it in this order: `hello`, `model`, `storage`, `receipts`, `parcels`, `depots`, `quotes`, `reports`,
+`accounts`, `people`.
 """

@@ -19,6 +19,7 @@ from servey import (
     Reply,
     WebTrigger,
     WebTriggerMethod,
+    background,
 )
 from servey.action.action import action
 from servey.cache_control.secure_hash_cache_control import SecureHashCacheControl
@@ -37,6 +38,7 @@ from .model import (
     Weight,
     number_of,
 )
+from .receipts import write_receipt
 
 NEXT_STATES: dict[State, set[State]] = {
     State.REGISTERED: {State.IN_TRANSIT},
@@ -178,8 +180,8 @@ def my_parcels(authorization: Authorization, connection: Connection) -> list[Par
 
 
 @dataclass(frozen=True)
-class Receipt:
-    """The sender's receipt.
+class Registration:
+    """A parcel that was registered.
 
     Args:
         id: The number for the label.
@@ -198,7 +200,7 @@ class Receipt:
         Example(
             name="to_berlin",
             params={"depot": "HAM", "recipient": ADA, "weight": "1.2", "handling": ["fragile"]},
-            result=Receipt("P-1004", Decimal("4.99")),
+            result=Registration("P-1004", Decimal("4.99")),
         ),
         Example(
             name="several_mistakes",
@@ -222,8 +224,8 @@ def register_parcel(
     authorization: Authorization | None,
     handling: list[Handling] | None = None,
     note: str | None = None,
-) -> Reply[Receipt]:
-    """Register a parcel.
+) -> Reply[Registration]:
+    """Register a parcel. Its receipt follows a moment later, as a background call.
 
     Args:
         connection: Given by the service.
@@ -235,7 +237,7 @@ def register_parcel(
         note: For the driver.
 
     Returns:
-        A receipt; the header Location says where the parcel is.
+        The number and the price; the header Location says where the parcel is.
     """
     price = price_of(weight, recipient.country)
     now = datetime.now(UTC)
@@ -259,7 +261,8 @@ def register_parcel(
     id = f"P-{inserted.lastrowid}"
     # an unknown depot raises here; then the parcel is rolled back
     _add_event(connection, id, TrackingEvent(now, depot, State.REGISTERED))
-    return Reply(Receipt(id, price), headers={"Location": f"/parcels/{id}"})
+    background.submit(write_receipt, id=id)  # leaves when the registration is committed
+    return Reply(Registration(id, price), headers={"Location": f"/parcels/{id}"})
 
 
 @action(

@@ -6,6 +6,7 @@ A resource is a generator function that yields one value. An action with a param
 import os
 import sqlite3
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from sqlite3 import Connection
@@ -31,6 +32,16 @@ class Database:
         connection.row_factory = sqlite3.Row
         connection.execute("PRAGMA foreign_keys = ON")
         return connection
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """Yield a new connection; commit at the end, roll back after an error."""
+        connection = self.connect()
+        try:
+            yield connection
+            connection.commit()
+        finally:
+            connection.close()  # without a commit this rolls back
 
 
 @resource(scope="service")
@@ -60,15 +71,11 @@ def transaction(database: Database) -> Iterator[Connection]:
 
     When an action fails, its error is raised here, at the ``yield``.
     """
-    connection = database.connect()
-    try:
+    with database.transaction() as connection:
         yield connection
         has_written = connection.in_transaction
-        connection.commit()
-        if has_written:
-            cache.invalidate("parcel_statistics")
-    finally:
-        connection.close()  # without a commit this rolls back
+    if has_written:
+        cache.invalidate("parcel_statistics")
 
 
 SEED = """
@@ -109,6 +116,19 @@ CREATE TABLE events (
     state TEXT NOT NULL
 ) STRICT;
 
+CREATE TABLE receipts (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    call_id TEXT NOT NULL UNIQUE, -- the background call that wrote it
+    parcel INTEGER NOT NULL UNIQUE REFERENCES parcels ON DELETE CASCADE,
+    cents INTEGER NOT NULL,
+    written_at TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE reports (
+    day TEXT PRIMARY KEY,
+    parcels TEXT NOT NULL -- the number of parcels in each state, as JSON
+) STRICT;
+
 INSERT INTO depots VALUES ('BER', 'Berlin', 400), ('HAM', 'Hamburg', 250), ('VIE', 'Wien', 120);
 
 INSERT INTO parcels VALUES
@@ -126,4 +146,6 @@ INSERT INTO events VALUES
 (1003, '2026-03-03T10:45:00+00:00', 'BER', 'registered'),
 (1003, '2026-03-04T05:00:00+00:00', 'VIE', 'in_transit'),
 (1003, '2026-03-04T14:20:00+00:00', 'VIE', 'delivered');
+
+INSERT INTO receipts VALUES (1, 'of the seed', 1003, 2349, '2026-03-03T10:45:01+00:00');
 """
