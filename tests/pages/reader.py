@@ -30,7 +30,7 @@ exec(compile(_last, "<the block>", "exec"), globals())
 """
 SERVER = re.compile(r"(?:\w+=\S+ )*(?:python -m servey|servey serve(?: --workers \d+| --app \S+)?|uvicorn .*)")
 WORKER = re.compile(r"(?:\w+=\S+ )*servey worker(?: --calls \d+)?")
-LISTING = re.compile(r"servey (?:calls|schedule)(?: -.*)?")
+LISTING = re.compile(r"(?:\w+=\S+ )*servey (?:calls|schedule)(?: -.*)?")
 """Commands that show what servers and workers have done so far: the reader repeats them until they show it."""
 RUN_EXAMPLES = (
     "from servey.service import Service; from servey.servey_test.example_run import example_runs\n"
