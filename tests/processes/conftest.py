@@ -127,10 +127,10 @@ def start(tmp_path: Path) -> Iterator[Callable[..., ServerProcess]]:
         server.kill()
 
 
-def until(condition: Callable[[], Any], what: str) -> Any:
-    """Return what `condition` returns, once that is something."""
-    end = time.monotonic() + BOUND
+def until(condition: Callable[[], Any], what: str, bound: float = BOUND) -> Any:
+    """Return what `condition` returns, once that is something; fail after `bound` seconds."""
+    end = time.monotonic() + bound
     while not (value := condition()):
-        assert time.monotonic() < end, f"not in {BOUND} s: {what}"
+        assert time.monotonic() < end, f"not in {bound} s: {what}"
         time.sleep(0.01)
     return value

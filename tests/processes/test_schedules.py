@@ -12,7 +12,7 @@ import pytest
 
 from support.length import FULL, length
 
-from .conftest import ServerProcess, until
+from .conftest import BOUND, ServerProcess, until
 
 ACTIONS = """
 import os
@@ -67,7 +67,7 @@ def test_every_second_runs_once_in_several_processes(
 ) -> None:
     command, *words = HOSTS[host]
     servers = [start(ACTIONS, *words, command=command) for _ in range(4 if host == "workers" else 1)]
-    until(lambda: len(written(tmp_path)) >= length(5, 60), "the schedule runs")
+    until(lambda: len(written(tmp_path)) >= length(5, 60), "the schedule runs", 2 * BOUND)
     for server in servers:
         server.signal(signal.SIGTERM)
     for server in servers:
