@@ -11,18 +11,21 @@ import asyncio
 import json
 import re
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, ClassVar
 
 import httpx
+import msgspec
 import pytest
 from click.testing import CliRunner
 
 from behaviour import graphql_call
 from servey import Authorization, CallContext, CallError, Origin
 from servey.action.context import new_request_id
+from servey.background_call import call as background_call
 from servey.cli.main import run as run_program
 from servey.cli.project import Project
 from servey.errors import ErrorMapping, phrase
@@ -33,6 +36,7 @@ from servey.servey_starlette.app import create_app
 from servey.servey_test.client import client_of
 from servey.service import Service
 from support.http_clients import ApiGatewayClient, identified
+from support.queues import ObservedQueue
 from support.served import served_by_uvicorn
 
 BOUND = 60.0
@@ -280,6 +284,48 @@ class GraphQL(RestPost):
         return _of_graphql(response, field)
 
 
+class Background(Transport):
+    """A call in the queue of a serving service, which its runner makes on behalf of the caller."""
+
+    name, network = "background", False
+
+    async def _lanes(self, service: Service, lanes: Sequence[Sequence[Call]]) -> list[list[Outcome]]:
+        submitted = vars(service.stores).pop("calls", None)
+        service.settings = service.settings.replace(store="memory", background_calls=100)
+        queue = service.stores.calls = ObservedQueue(service.stores.calls, submitted)
+
+        async def lane(calls: Sequence[Call]) -> list[Outcome]:
+            return [await self._made(service, queue, call) for call in calls]
+
+        async with service.serving():
+            return await asyncio.gather(*map(lane, lanes))
+
+    async def _made(self, service: Service, queue: ObservedQueue, call: Call) -> Outcome:
+        made = background_call.Call(
+            id=new_request_id(),
+            action=service.operation(call.name).name,
+            arguments=msgspec.Raw(_event(call.params)),
+            due=time.time(),
+            request_id=call.request_id or new_request_id(),
+            caller=call.authorization,
+        )
+        outcome = await queue.outcome_of(made)
+        if isinstance(outcome, background_call.Done):
+            result, seen = json.loads(outcome.result), outcome.result.decode()
+            return Outcome(result, request_id=made.request_id, seen=seen)
+        assert isinstance(outcome, background_call.Failed)
+        problem = json.loads(outcome.problem)
+        assert problem["request_id"] == made.request_id
+        return Outcome(
+            code=problem["code"],
+            errors=tuple((item["path"], item["message"]) for item in problem.get("errors", ())),
+            status=problem["status"],
+            detail=problem.get("detail", ""),
+            request_id=made.request_id,
+            seen=outcome.problem.decode(),
+        )
+
+
 class CliEvent(Transport):
     """``servey call NAME --event JSON``."""
 
@@ -325,7 +371,18 @@ class CliFlags(CliEvent):
         return [f"--{name.replace('_', '-')}={text}" for name, text in _texts(call.params)]
 
 
-TRANSPORTS = (DirectJson, DirectValues, RestPost, RestGet, UvicornPost, ApiGatewayPost, GraphQL, CliEvent, CliFlags)
+TRANSPORTS = (
+    DirectJson,
+    DirectValues,
+    RestPost,
+    RestGet,
+    UvicornPost,
+    ApiGatewayPost,
+    GraphQL,
+    Background,
+    CliEvent,
+    CliFlags,
+)
 ALL = (*TRANSPORTS, UvicornGet, ApiGatewayGet)
 
 
@@ -340,11 +397,13 @@ def _fixture(*kinds: type[Transport]) -> Any:
 transport = _fixture(*TRANSPORTS)
 json_transport = _fixture(*(kind for kind in ALL if not kind.text))
 """Arguments keep their JSON types."""
-raw_transport = _fixture(*(kind for kind in ALL if not kind.text and kind not in (DirectValues, GraphQL)))
-"""Takes a JSON text as it is."""
+raw_transport = _fixture(*(kind for kind in ALL if not kind.text and kind not in (DirectValues, GraphQL, Background)))
+"""Takes a JSON text as it is, even one that is not JSON."""
 text_transport = _fixture(*(kind for kind in ALL if kind.text))
 network_transport = _fixture(*(kind for kind in TRANSPORTS if kind.network))
 system_transport = _fixture(*(kind for kind in TRANSPORTS if not kind.network))
+machine_transport = _fixture(CliEvent, CliFlags)
+"""The caller is the operating system."""
 self_transport = _fixture(*(kind for kind in TRANSPORTS if not kind.graphql))
 """Takes the ``self`` of a nested action as an argument like any other; GraphQL has it as a field of its class."""
 concurrent_transport = _fixture(*(kind for kind in TRANSPORTS if kind.concurrent and kind is not RestGet))

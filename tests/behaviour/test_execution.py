@@ -121,7 +121,8 @@ def test_a_call_that_finds_every_thread_busy_is_turned_away_at_its_deadline(conc
     held, (seen, turned_away, _, again) = concurrent_transport.call_all(service, lanes)
     assert (held[0].result, seen.result, again.result) == (True, True, True)
     assert turned_away.is_error(OverloadedError)
-    assert turned_away.headers["retry-after"].isdigit()
+    if concurrent_transport.network:  # a queue keeps no headers
+        assert turned_away.headers["retry-after"].isdigit()
     assert ran == []  # withdrawn: nobody waits for it any more
 
 
@@ -209,7 +210,7 @@ def test_over_a_network_there_is_a_deadline_by_default(network_transport: Any) -
     assert network_transport.call(service, "forever").is_error(DeadlineError)
 
 
-def test_a_system_caller_has_no_deadline_unless_the_action_sets_one(system_transport: Any) -> None:
+def test_a_user_of_the_machine_has_no_deadline_unless_the_action_sets_one(machine_transport: Any) -> None:
     @action
     async def left(context: CallContext) -> float | None:
         return context.deadline
@@ -219,8 +220,8 @@ def test_a_system_caller_has_no_deadline_unless_the_action_sets_one(system_trans
         return context.deadline is not None
 
     service = Service([left, limited], settings=Settings(timeout=SHORT))
-    Call = system_transport.Call
-    outcomes = system_transport.call_all(service, [[Call("left"), Call("limited")]])[0]
+    Call = machine_transport.Call
+    outcomes = machine_transport.call_all(service, [[Call("left"), Call("limited")]])[0]
     assert [(item.ok, item.result) for item in outcomes] == [(True, None), (True, True)]
 
 
@@ -230,7 +231,9 @@ def test_an_action_may_have_no_deadline_at_all(transport: Any) -> None:
         return context.deadline
 
     outcome = transport.call([left], "left")
-    assert (outcome.ok, outcome.result) == (True, None)
+    assert outcome.ok
+    # each background call has a deadline, as a broker has to know when a call is lost
+    assert (outcome.result is None) == (transport.name != "background")
 
 
 @pytest.mark.parametrize("asynchronous", [False, True], ids=["def", "async"])

@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager
 
 import msgspec
 
-from servey.background_call.call import Call, Done, Outcome
+from servey.background_call.call import Again, Call, Done, Outcome
 from servey.ports import CallQueue
 
 
@@ -58,6 +58,46 @@ class Runs:
         """Wait for so many calls."""
         async with self._changed:
             await self._changed.wait_for(lambda: len(self.calls) >= number)
+
+
+class ObservedQueue:
+    """A queue whose consumer notes the outcomes of the calls.
+
+    Args:
+        queue: The queue that keeps the calls.
+        submitted: Another queue for the calls that actions submit; default: the same.
+    """
+
+    def __init__(self, queue: CallQueue, submitted: CallQueue | None = None) -> None:
+        self._queue = queue
+        self._outcomes: dict[str, asyncio.Future[Outcome]] = {}
+        submits = queue if submitted is None else submitted
+        self.is_durable, self.put, self.put_now = queue.is_durable, submits.put, submits.put_now
+        self.failed, self.retry, self.forget = queue.failed, queue.retry, queue.forget
+
+    async def outcome_of(self, call: Call) -> Outcome:
+        """Put a call into the queue, and wait for its outcome."""
+        await self._queue.put([call])
+        return await self.outcome(call.id)
+
+    def outcome(self, id: str) -> asyncio.Future[Outcome]:
+        """Return the last outcome of a call, which is no further attempt."""
+        return self._outcomes.setdefault(id, asyncio.get_running_loop().create_future())
+
+    def consuming(self, run: Callable[[Call], Awaitable[Outcome]], /) -> AbstractAsyncContextManager[None]:
+        """Return the consumer of the queue."""
+
+        async def noted(call: Call) -> Outcome:
+            try:
+                outcome = await run(call)
+            except BaseException:
+                self.outcome(call.id).cancel()
+                raise
+            if not isinstance(outcome, Again):
+                self.outcome(call.id).set_result(outcome)
+            return outcome
+
+        return self._queue.consuming(noted)
 
 
 async def until(is_true: Callable[[], Awaitable[bool]]) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 import msgspec
 
 from servey.codec import MISSING, ArgumentsCodec, ResultError, to_jsonable
-from servey.errors import InvalidError, nearest
+from servey.errors import InvalidError, MalformedError, nearest
 
 if TYPE_CHECKING:
     from servey.action.operation import Operation
@@ -80,19 +80,28 @@ def bind(
     missing = [key for key, (item, _) in codec.parameters.items() if item.default is MISSING and key not in given]
     if missing:
         problems.append(f"{name}: {', '.join(missing)} must be given, too")
+    wrong: list[str] = []
+    written: dict[str, Any] = {}
+    for key, value in given.items():
+        try:
+            written[key] = _jsonable(value)
+        except (TypeError, ValueError, ResultError, RecursionError) as error:
+            wrong.append(f"/{key}: {error}")
+    absent = {f"/{key}" for key in codec.parameters if key not in written}  # reported already
     cause: Exception | None = None
     try:
-        arguments = codec.decode({key: _jsonable(value) for key, value in given.items()})
+        arguments = codec.decode(written)
     except InvalidError as error:
-        wrong = [f"{path}: {message}" for path, message in error.errors if path[1:] not in missing]
-        problems += [f"{name} cannot have these arguments: {'; '.join(wrong)}"] if wrong else []
+        wrong += [f"{path}: {message}" for path, message in error.errors if path not in absent]
         cause = error
-    except (TypeError, ValueError, ResultError) as error:
-        problems.append(f"{name} cannot have these arguments: {error}")
+    except (TypeError, ValueError, ResultError, MalformedError) as error:
+        wrong.append(str(error))
         cause = error
     else:
-        if not problems:
+        if not problems and not wrong:
             return arguments
+    if wrong:
+        problems.append(f"{name} cannot have these arguments: {'; '.join(wrong)}")
     kind = MissingArgumentsError if missing and len(problems) == 1 else ValueError
     raise kind("; ".join(problems)) from cause
 

@@ -27,6 +27,11 @@ class SubmittedCalls:
         self._waiting: deque[Call] = deque()
         self._known: set[str] = set()
 
+    @property
+    def waiting(self) -> Sequence[Call]:
+        """The submitted calls that have not run."""
+        return tuple(self._waiting)
+
     async def put(self, calls: Sequence[Call], /) -> None:
         """Keep calls; those whose id is known are ignored."""
         self.put_now(calls)
@@ -80,8 +85,14 @@ class SubmittedCalls:
 
 @contextmanager
 def collecting(service: Service) -> Generator[SubmittedCalls]:
-    """Collect what is submitted here, so that no server on this machine runs the calls of a test."""
+    """Collect what is submitted here, so that no server on this machine runs the calls of a test.
+
+    It may be entered again inside, and then yields the same object.
+    """
     before = vars(service.stores).get("calls")
+    if isinstance(before, SubmittedCalls):
+        yield before
+        return
     submitted = service.stores.calls = SubmittedCalls(service)
     try:
         yield submitted
