@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from servey.cache_control.cached_operation import CachedOperation
     from servey.cache_control.invalidation import Invalidate
     from servey.codec import Engine
+    from servey.security.authorization import Authorization
 
 _log = logging.getLogger("servey.service")
 
@@ -116,7 +117,6 @@ class Service:
             routes=self.web_routes,
             runtimes=self._runtimes,
         )
-        self.authenticate = self.authentication.authenticate
 
     @classmethod
     def from_settings(cls, settings: Settings | None = None) -> Service:
@@ -266,6 +266,11 @@ class Service:
             seconds: The time limit of the whole stop, from now.
         """
         self.runtime.lifecycle.begin_stop(seconds)
+
+    async def authenticate(self, token: str, context: CallContext, deadline: float | None) -> Authorization:
+        """Return the caller of a bearer token; see `servey.security.authentication.Authentication.authenticate`."""
+        context.service = self  # for code of authorizers that needs the current service
+        return await self.authentication.authenticate(token, context, deadline)
 
     def operation(self, name: str) -> Operation:
         """Return the operation of a name, or of the function name of a nested action if that is unique.

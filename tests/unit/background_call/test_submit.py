@@ -18,6 +18,7 @@ from servey.action.action import action
 from servey.action.batch_invoker import BatchInvoker
 from servey.action.context import CallContext, Origin
 from servey.action.current import CURRENT_REQUEST
+from servey.action.request_scope import RequestScope
 from servey.action.resource import resource
 from servey.background_call.background import background
 from servey.background_call.call import ARGUMENTS_LIMIT, Call
@@ -563,7 +564,8 @@ def test_a_write_whose_submission_is_not_taken_invalidates_the_cached_results() 
         assert (await client.request("GET", "/value")).json() == 3
 
 
-def test_a_write_that_is_cancelled_while_it_submits_invalidates_the_cached_results() -> None:
+@pytest.mark.parametrize("by_graphql", [False, True])
+def test_a_write_that_is_cancelled_while_it_submits_invalidates_the_cached_results(by_graphql: bool) -> None:
     value = [1]
     putting = asyncio.Event()
 
@@ -588,7 +590,9 @@ def test_a_write_that_is_cancelled_while_it_submits_invalidates_the_cached_resul
     async def main() -> None:
         async with client_of(create_app(service)) as client:
             assert (await client.request("GET", "/value")).json() == 1
-            writing = asyncio.create_task(client.request("PUT", "/value", json={"to": 2}))
+            query = {"query": "mutation { write(to: 2) }"}
+            request = ("POST", "/graphql", query) if by_graphql else ("PUT", "/value", {"to": 2})
+            writing = asyncio.create_task(client.request(*request[:2], json=request[2]))
             await putting.wait()
             writing.cancel()
             await asyncio.wait((writing,))
@@ -808,3 +812,71 @@ async def test_the_trace_of_a_request_goes_with_what_it_submits() -> None:
             await client.request("POST", "/graphql", json={"query": "mutation { order }"}, headers=headers)
             await client.request("POST", "/actions/order", json={}, headers={"traceparent": "x" + trace})
     assert [call.traceparent for call in submitted.waiting] == [trace] * 4 + [""] * 2
+
+
+@bounded
+async def test_a_call_that_ends_after_its_request_submits_by_itself() -> None:
+    @action
+    async def order() -> None:
+        background.submit(note, what="late")
+
+    service = Service([order, note])
+    async with RequestScope() as scope:
+        pass
+    context = CallContext(Origin.NETWORK, "test", "r", request_scope=scope)
+    with collecting(service) as submitted:
+        await direct.call(service, "order", {}, context=context)
+    assert words(submitted) == [a_note("late")]
+
+
+@bounded
+async def test_a_task_of_a_shared_resource_submits_nothing_after_its_rollback() -> None:
+    ended = asyncio.Event()
+    tasks: list[asyncio.Task[Any]] = []
+
+    async def later() -> None:
+        await ended.wait()
+        background.submit(note, what="late")
+
+    @resource(scope="request")
+    async def session() -> AsyncIterator[Session]:
+        tasks.append(asyncio.create_task(later()))
+        yield Session()
+
+    service = Service([bad, note], resources=[session])
+    with collecting(service) as submitted:
+        async with client_of(create_app(service)) as client:
+            assert await graphql(client, 'mutation { bad(name: "1") }') == ({"bad": None}, [404])
+            ended.set()
+            with pytest.raises(RuntimeError, match="failed"):
+                await tasks[0]
+    assert submitted.waiting == ()
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+@pytest.mark.parametrize("by_graphql", [True, False])
+@bounded
+async def test_authorizers_await_asubmit(by_graphql: bool, at_once: bool) -> None:
+    class Own:
+        async def authorize(self, token: str, /) -> Authorization | None:
+            if at_once:
+                await background.asubmit(note, what="authorized")
+            else:
+                background.submit(note, what="lost")
+            return Authorization("me")
+
+    class OwnPlugin(Plugin):
+        def authorizers(self) -> Sequence[Any]:
+            return (Own(),)
+
+    @action(triggers=(WEB_POST,))
+    async def order() -> str:
+        return "x"
+
+    service = Service([order, note], plugins=[OwnPlugin()])
+    with collecting(service) as submitted:
+        async with client_of(create_app(service)) as client:
+            path, body = ("/graphql", {"query": "mutation { order }"}) if by_graphql else ("/actions/order", {})
+            response = await client.request("POST", path, json=body, headers={"authorization": "Bearer x"})
+    assert response.status == (200 if at_once else 500)
+    assert words(submitted) == ([a_note("authorized")] if at_once else [])
