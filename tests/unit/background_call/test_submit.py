@@ -880,3 +880,18 @@ async def test_authorizers_await_asubmit(by_graphql: bool, at_once: bool) -> Non
             response = await client.request("POST", path, json=body, headers={"authorization": "Bearer x"})
     assert response.status == (200 if at_once else 500)
     assert words(submitted) == ([a_note("authorized")] if at_once else [])
+
+
+@bounded
+async def test_an_operation_that_runs_twice_with_one_context_submits_twice() -> None:
+    @action
+    async def order() -> None:
+        background.submit(note, what="x")
+
+    service = Service([order, note])
+    operation, context = service.operation("order"), CallContext(Origin.SYSTEM, "test", "r")
+    with collecting(service) as submitted:
+        async with service.running():
+            for _ in range(2):
+                await operation.run(operation.decode({}), context)
+    assert words(submitted) == [a_note("x")] * 2
