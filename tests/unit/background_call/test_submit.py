@@ -895,3 +895,25 @@ async def test_an_operation_that_runs_twice_with_one_context_submits_twice() -> 
             for _ in range(2):
                 await operation.run(operation.decode({}), context)
     assert words(submitted) == [a_note("x")] * 2
+
+
+@bounded
+async def test_a_write_of_a_direct_call_invalidates_too_if_its_submission_is_not_taken() -> None:
+    value = [1]
+
+    @action(triggers=(WebTrigger(WebTriggerMethod.GET, "/value"),), cache_control=TtlCacheControl(60))
+    async def read() -> int:
+        return value[0]
+
+    @action(triggers=(WebTrigger(WebTriggerMethod.PUT, "/value"),))
+    async def write(to: int) -> None:
+        value[0] = to
+        background.submit(note, what="written")
+
+    service = Service([read, write, note])
+    service.stores.calls = Refusing(service)
+    async with service.running():
+        assert await direct.call(service, "read", {}, cached=True) == 1
+        with pytest.raises(OverloadedError):
+            await direct.call(service, "write", {"to": 2})
+        assert await direct.call(service, "read", {}, cached=True) == 2
