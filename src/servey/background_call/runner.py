@@ -40,6 +40,8 @@ LEASE_SECONDS = 30.0
 
 _STANDARD = ("type", "title", "status", "code", "request_id")
 
+_HOME = os.path.dirname(os.path.dirname(__file__)) + os.sep
+
 _log = logging.getLogger("servey.background")
 
 
@@ -102,6 +104,9 @@ class Runner:
         outcome: Outcome
         try:
             outcome = Done(await self._service.call(operation.name, bytes(call.arguments), context))
+            seconds = loop.time() - started
+            extra = {"action": call.action, "request_id": call.request_id}
+            _log.info("%s (%s) took %.3f s", call.action, call.id, seconds, extra=extra)
         except CallError as error:
             outcome = self._after(error, operation, call)
         await record_run(self._service, call, outcome, began, loop.time() - started)
@@ -214,8 +219,19 @@ def _failed(call: Call, error: CallError, cause: BaseException | None = None) ->
     if len(problem) > PROBLEM_LIMIT:
         standard = {name: details[name] for name in _STANDARD if name in details}
         problem = msgspec.json.encode({**standard, "detail": str(details.get("detail", ""))[:1000]})
-    trace = "" if cause is None else "".join(traceback.format_exception(cause))[-TRACEBACK_LIMIT:]
-    return Failed(problem, encodable_text(trace))
+    return Failed(problem, "" if cause is None else encodable_text(_traceback_of(cause)[-TRACEBACK_LIMIT:]))
+
+
+def _traceback_of(error: BaseException) -> str:
+    """Return the traceback without the frames of servey."""
+    shown = traceback.TracebackException.from_exception(error)
+    part: traceback.TracebackException | None = shown
+    while part is not None:
+        outside = [frame for frame in part.stack if not frame.filename.startswith((_HOME, "<string>"))]
+        if outside or part.__cause__ is not None:  # otherwise it is a defect of servey
+            part.stack = traceback.StackSummary.from_list(outside)
+        part = part.__cause__ or part.__context__
+    return "".join(shown.format())
 
 
 def _line_of(error: BaseException) -> str:

@@ -170,6 +170,7 @@ def test_what_an_action_raises_is_kept_with_its_traceback(kind: BaseException, a
     assert (problem["status"], problem["code"], problem["request_id"]) == (500, "internal_error", "r")
     assert "raise kind" not in outcome.problem.decode()
     assert "raise kind" in outcome.traceback
+    assert "servey/action" not in outcome.traceback, "the traceback begins in the action"
     assert type(kind).__name__ in outcome.traceback
 
 
