@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 from collections.abc import Sequence
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from servey.background_call.call import Call
 
 _log = logging.getLogger("servey.background")
+
+_PATIENCE_SECONDS = 0.5
 
 _LOCK = threading.Lock()
 
@@ -102,7 +105,9 @@ async def send(service: Any, calls: Sequence[Call]) -> None:
         OverloadedError: The queue does not take them.
     """
     try:
-        await service.stores.calls.put(calls)
+        # a queue keeps its own time limit, but a disk that hangs does not
+        async with asyncio.timeout(service.settings.background.queue_timeout + _PATIENCE_SECONDS):
+            await service.stores.calls.put(calls)
     except BaseException as error:
         raise _not_taken(error, calls) from error
     service.stores.submitted += len(calls)
@@ -126,6 +131,8 @@ def _not_taken(error: BaseException, calls: Sequence[Call]) -> OverloadedError:
     """Return the error of callers; a cancellation is raised, and an unexpected error of the queue is logged."""
     if isinstance(error, OverloadedError):
         return error
+    if isinstance(error, TimeoutError):
+        return OverloadedError("the queue of background calls does not answer")
     first = calls[0]
     defect(error, "the queue does not take the call", log=_log, request_id=first.request_id, action=first.action)
     return OverloadedError("the queue of background calls has failed")

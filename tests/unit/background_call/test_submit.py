@@ -307,6 +307,19 @@ async def test_outside_of_calls_a_queue_that_refuses_is_an_error() -> None:
 
 
 @bounded
+async def test_a_queue_that_hangs_is_an_error_after_its_time() -> None:
+    class Hanging(SubmittedCalls):
+        async def put(self, calls: Sequence[Call], /) -> None:
+            await asyncio.Event().wait()
+
+    service = Service([note], settings=Settings(queue_timeout=0.01))
+    service.stores.calls = Hanging(service)
+    async with service.running():
+        with pytest.raises(OverloadedError, match="does not answer"):
+            await background.asubmit(note, what="x")
+
+
+@bounded
 async def test_a_thread_of_a_route_does_not_lose_its_caller() -> None:
     service = Service([note])
 
