@@ -52,7 +52,10 @@ def operation_of(service: Operations, action: Callable[..., Any] | str) -> Opera
     declared = getattr(action, "__servey_action__", None)
     if declared is None:
         raise LookupError(f"{getattr(action, '__qualname__', repr(action))} is not an action: put @action above it")
-    for operation in service.operations.values():
+    named = service.operations.get(declared.name)
+    if named is not None and named.action is declared:
+        return named
+    for operation in service.operations.values():  # a nested action has a longer name
         if operation.action is declared:
             return operation
     raise LookupError(f"the service that is running does not serve {declared.name}")

@@ -38,7 +38,10 @@ class Agenda:
     def __init__(self, schedules: Iterable[Schedule], now: float, catches_up: bool = True) -> None:
         self._now = now
         self._lines = [_Line(schedule) for schedule in schedules]
-        self._waiting = [(now, number) for number in range(len(self._lines))]
+        self._at: dict[float, list[_Line]] = {now: [*self._lines]}
+        """The schedules by the time when to look at them: many are due at the same time."""
+        self._times = [now]
+        """The keys of `_at`, as a heap."""
         if not catches_up:
             self._start(now)
 
@@ -52,21 +55,26 @@ class Agenda:
             self._start(now)
         self._now = now
         calls: list[Call] = []
-        waiting = self._waiting
-        while waiting and waiting[0][0] <= now:
-            number = waiting[0][1]
-            then = self._lines[number].take(now, calls)
-            if then is None:
-                heapq.heappop(waiting)
-            else:
-                heapq.heapreplace(waiting, (then, number))
-        return calls, min(waiting[0][0] - now, LONGEST_WAIT) if waiting else LONGEST_WAIT
+        while self._times and self._times[0] <= now:
+            for line in self._at.pop(heapq.heappop(self._times)):
+                self._add(line.take(now, calls), line)
+        return calls, min(self._times[0] - now, LONGEST_WAIT) if self._times else LONGEST_WAIT
 
     def _start(self, now: float) -> None:
         """Begin with the calls that are due after `now`."""
-        starts = [(line.start(now), number) for number, line in enumerate(self._lines)]
-        self._waiting = [(then, number) for then, number in starts if then is not None]
-        heapq.heapify(self._waiting)
+        self._at, self._times = {}, []
+        for line in self._lines:
+            self._add(line.start(now), line)
+
+    def _add(self, time: float | None, line: _Line) -> None:
+        if time is None:
+            return
+        lines = self._at.get(time)
+        if lines is None:
+            self._at[time] = [line]
+            heapq.heappush(self._times, time)
+        else:
+            lines.append(line)
 
 
 class _Line:

@@ -79,6 +79,22 @@ def test_a_process_that_claims_nothing_writes_nothing(rows: sqlite3.Connection):
     assert found.next_at == pytest.approx(time.time() + 60, abs=10)
 
 
+def test_of_many_calls_those_whose_ids_are_known_stay_as_they_are(rows: sqlite3.Connection):
+    put(rows, a_call("a", action="first"), a_call("x\0a"))
+    put(rows, a_call("a", action="second"), a_call("x\0b"), a_call("ü 'ü'"), a_call("c"), a_call("c", action="second"))
+    found = {opened.call.id: opened.call.action for opened in call_rows.list_open(100, rows)}
+    assert found == {"a": "first", "x\0a": "act", "x\0b": "act", "ü 'ü'": "act", "c": "act"}
+
+
+def test_calls_whose_ids_are_known_are_found_without_a_write(rows: sqlite3.Connection):
+    calls = [a_call(str(number)) for number in range(3)]
+    put(rows, *calls)
+    tried: list[str] = []
+    rows.set_trace_callback(tried.append)
+    put(rows, *calls)
+    assert [text for text in tried if "INSERT" in text] == []
+
+
 def test_the_calls_of_an_owner_whose_beat_stands_still_are_given_back(
     rows: sqlite3.Connection, caplog: pytest.LogCaptureFixture
 ):
