@@ -10,13 +10,17 @@ from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from benchmarks.background import PEER, WORKERS, BackgroundFigures, Lanes
 from benchmarks.graphql import WORKS, GraphqlFigures
 from benchmarks.in_process import ratio
+from benchmarks.schedules import ScheduleFigures
 from benchmarks.served import CONNECTIONS, Figures, cores, generator
-from benchmarks.startup import BASELINE, PEER, SIZES
+from benchmarks.startup import BASELINE, SIZES
+from benchmarks.startup import PEER as ENTRY_PEER
 from benchmarks.workload import REQUESTS, loop_factory
 
 PACKAGES = ("msgspec", "orjson", "starlette", "litestar", "fastapi", "pydantic", "uvicorn", "httptools", "granian")
+BACKGROUND_PACKAGES = ("celery", "redis")
 GRAPHQL_PACKAGES = ("graphql-core", "strawberry-graphql", "ariadne")
 FEATURES = {
     "hello": "open GET",
@@ -45,6 +49,8 @@ class Results:
         default_factory=dict[str, dict[str, dict[int, list[float]]]]
     )
     memory: Rounds = field(default_factory=Rounds)
+    background: BackgroundFigures | None = None
+    schedules: ScheduleFigures | None = None
 
 
 @dataclass(frozen=True)
@@ -127,9 +133,25 @@ def verdicts(results: Results) -> list[Verdict]:
         growth = ((at[many] - at[some]) / (many - some)) / max((at[some] - at[few]) / (some - few), 1e-9)
         found.append(Verdict("start-up grows linearly", f"an action of {many:,} / of {some}", 1.3, growth, True))
     entry = "import and one open action"
-    compare(results.imports, entry, ("direct entry", PEER, 0.2, True), ("direct entry", BASELINE, 1.3, True))
-    compare(results.imports, f"{entry}, a token read", ("direct entry, jwt", PEER, 0.4, True))
+    compare(results.imports, entry, ("direct entry", ENTRY_PEER, 0.2, True), ("direct entry", BASELINE, 1.3, True))
+    compare(results.imports, f"{entry}, a token read", ("direct entry, jwt", ENTRY_PEER, 0.4, True))
+    if results.background:
+        found += _background_verdicts(results.background)
+    if results.schedules:
+        cost = "% of a core for putting their calls, 4 processes"
+        bounds = zip(results.schedules.producing.items(), (3, 0.5), strict=True)
+        found += (Verdict(label, cost, bound, measured, True) for (label, measured), bound in bounds)
     return found
+
+
+def _background_verdicts(figures: BackgroundFigures) -> Iterable[Verdict]:
+    put, made = figures.put.wall, figures.made.wall
+    for above in ("servey, one after another", "servey, 100 at once"):
+        if put.get(PEER):
+            yield Verdict("put a background call", f"{above} / {PEER}", 0.3, ratio(put[above], put[PEER]), True)
+    for below in WORKERS:
+        if made.get(below):
+            yield Verdict("make a background call", f"servey / {below}", 0.4, ratio(made["servey"], made[below]), True)
 
 
 def throughput(figures: Figures) -> Rounds:
@@ -145,7 +167,7 @@ def throughput(figures: Figures) -> Rounds:
 def machine() -> list[str]:
     """Say what was measured on, and with what."""
     installed: list[str] = []
-    for name in PACKAGES + GRAPHQL_PACKAGES:
+    for name in PACKAGES + GRAPHQL_PACKAGES + BACKGROUND_PACKAGES:
         try:
             installed.append(f"{name} {version(name)}")
         except PackageNotFoundError:
@@ -254,7 +276,7 @@ def render(results: Results, busy: str = "") -> str:
         parts.append(table(("", *(REQUESTS[name].label for name in results.served)), rows))
     if results.imports:
         rows = [
-            (f"`{name}`" if name in (BASELINE, PEER, "servey") else name, _number(taken))
+            (f"`{name}`" if name in (BASELINE, ENTRY_PEER, "servey") else name, _number(taken))
             for name, taken in results.imports.items()
         ]
         parts += ["### Imports: ms of CPU time", table(("", "ms"), rows)]
@@ -273,7 +295,36 @@ def render(results: Results, busy: str = "") -> str:
     if results.memory:
         rows = [(name, f"{before:.1f}", f"{after:.1f}") for name, (before, after) in results.memory.items()]
         parts += ["### Memory: resident MiB", table(("", "after start", "after the requests"), rows)]
+    if results.background:
+        for title, lanes in (("Put", results.background.put), ("Make", results.background.made)):
+            parts += [f"### {title} a background call", _lanes(lanes)]
+    if results.schedules:
+        parts += ["### Schedules", _schedules(results.schedules)]
     return "\n\n".join(parts) + "\n"
+
+
+def _schedules(figures: ScheduleFigures) -> str:
+    rows = [(f"{label}, % of a core", f"{percent:.2f}") for label, percent in figures.producing.items()]
+    late = sorted(figures.late)
+    for percent in (50, 99):
+        rows.append((f"100 schedules of a second: ms late, p{percent}", f"{late[len(late) * percent // 100]:.0f}"))
+    return table(("", ""), rows)
+
+
+def _lanes(lanes: Lanes) -> str:
+    unit = next(iter(lanes.wall))
+
+    def row(name: str) -> tuple[str, ...]:
+        wall, cpu = lanes.wall[name], lanes.cpu[name]
+        return (
+            name,
+            _number(wall),
+            f"{ratio(wall, lanes.wall[unit]):.2f}",
+            _number(cpu),
+            f"{ratio(cpu, lanes.cpu[unit]):.2f}",
+        )
+
+    return table(("", "µs", f"/ {unit}", "µs of CPU time", f"/ {unit}"), map(row, lanes.wall))
 
 
 def write(text: str, page: Path) -> None:

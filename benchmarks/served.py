@@ -38,10 +38,7 @@ class Server(NamedTuple):
 
     def cpu_seconds(self) -> float:
         """Return the CPU time that the server and its workers have used; NaN where there is no /proc."""
-        try:
-            return sum(map(_cpu_seconds, _family(self.pid)))
-        except OSError:
-            return math.nan
+        return cpu_seconds(self.pid)
 
 
 class Figures(NamedTuple):
@@ -49,6 +46,14 @@ class Figures(NamedTuple):
 
     rates: dict[str, list[float]]  # requests per second
     cpu: dict[str, list[float]]  # microseconds of the server's CPU time per request, the system's part included
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return the CPU time that a process and its children have used; NaN where there is no /proc."""
+    try:
+        return sum(map(_cpu_seconds, _family(pid)))
+    except OSError:
+        return math.nan
 
 
 def _family(pid: int) -> Iterator[int]:
