@@ -102,7 +102,7 @@ bench: $(VENV)/.synced-bench
 	$(RUN) -m benchmarks $(ARGS)
 
 clean:
-	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .bench dist build src/servey/servey_starlette/assets
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .bench dist build src/servey/servey_starlette/assets examples/tour/.servey
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/bin/python:

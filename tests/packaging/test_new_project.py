@@ -74,12 +74,16 @@ def test_without_a_python_that_is_new_enough_it_says_so(base, variables, tmp_pat
 def test_its_container_is_built_and_is_well(server, tmp_path):
     project = new_project(server, tmp_path)
     (project / ".env").write_text("SECRET=1", encoding="utf-8")
+    (project / ".servey").mkdir()
+    (project / ".servey" / "store.db").write_text("calls of development", encoding="utf-8")
     image = Image(project, tmp_path / "image", server)
     assert sorted(path.name for path in (tmp_path / "image" / "app").iterdir()) == [
+        ".servey",
         "__pycache__",
         "actions.py",
         "requirements.txt",
     ]
+    assert list((tmp_path / "image" / "app" / ".servey").iterdir()) == []
     port = free_port()
     container = image.run(port, {})
     try:
