@@ -236,4 +236,4 @@ def _traceback_of(error: BaseException) -> str:
 
 def _line_of(error: BaseException) -> str:
     """Return the class and the message of an exception, whose own `__str__` may fail."""
-    return "".join(traceback.format_exception_only(error)).strip()[:1000]
+    return encodable_text("".join(traceback.format_exception_only(error)).strip()[:1000])
