@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 import signal
 import sqlite3
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
+import httpx
 import pytest
 
 from servey import background
@@ -19,7 +23,7 @@ from servey.service import Service
 from servey.settings import Settings
 from support.length import length
 
-from .conftest import ServerProcess, until
+from .conftest import BOUND, ServerProcess, until
 
 ACTIONS = """
 import os
@@ -27,7 +31,7 @@ import sqlite3
 import threading
 import time
 
-from servey import CallContext
+from servey import WEB_POST, CallContext, FixedRateTrigger, background
 from servey.action.action import action
 from servey.servey_thread.plugin import ThreadPlugin
 
@@ -57,6 +61,20 @@ def mark(number: int, context: CallContext) -> None:
 def sleep(seconds: float) -> None:
     database().execute("INSERT INTO runs VALUES (?, ?)", (0, os.getpid()))
     time.sleep(seconds)
+
+"""
+
+ORDERS = f"""{ACTIONS}
+
+@action(triggers=(WEB_POST,))
+def order(number: int) -> int:
+    background.submit(mark, number=number)
+    return number
+
+
+@action(triggers=(FixedRateTrigger(1),))
+async def tick() -> None:
+    background.submit(mark, number=-1)
 """
 
 
@@ -165,3 +183,36 @@ def test_a_stop_ends_in_time_and_gives_long_calls_back(start: Callable[..., Serv
     worker.wait()
     assert time.monotonic() - began < 1 + 2 + 5
     assert effects.open_calls() == 1, "the long call waits for another process"
+
+
+def test_a_stop_under_load_loses_no_call_that_was_accepted(
+    start: Callable[..., ServerProcess], effects: Effects
+) -> None:
+    effects.submit_sleep(60.0)
+    server = start(ORDERS, "--no-reload", SERVEY_SHUTDOWN_TIMEOUT="2", SERVEY_PLUGINS="actions:ShortLease")
+    base = f"http://127.0.0.1:{server.port}/actions/order"
+    accepted: list[int] = []
+    numbers = itertools.count(1).__next__
+
+    def send() -> None:
+        with httpx.Client(timeout=BOUND) as client, suppress(httpx.TransportError):
+            while True:
+                answer = client.post(base, json={"number": numbers()})
+                if answer.status_code == 200:
+                    accepted.append(answer.json())
+
+    threads = [threading.Thread(target=send) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    until(lambda: len(accepted) > 100 and effects.runs()[0], "requests and the long call run")
+    began = time.monotonic()
+    server.signal(signal.SIGTERM)
+    server.wait()
+    assert time.monotonic() - began < 2 + 2 + 5
+    for thread in threads:
+        thread.join(BOUND)
+    worker = start(ORDERS, command="worker", SERVEY_PLUGINS="actions:ShortLease", SERVEY_SHUTDOWN_TIMEOUT="1")
+    until(lambda: set(accepted) <= set(effects.numbers()), "each accepted call has run")
+    until(lambda: effects.runs()[0] == 2, "the long call runs again")
+    worker.signal(signal.SIGTERM)
+    worker.wait()

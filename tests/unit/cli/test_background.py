@@ -64,7 +64,7 @@ async def failed(settings: Settings, *numbers: int) -> list[str]:
 def test_a_command_says_that_its_background_calls_wait(servey, settings: Settings) -> None:
     done = servey("call", "order", "--number=1", actions=ACTIONS, settings=settings)
     assert (done.code, json.loads(done.out) != "") == (0, True)
-    assert done.err == "1 background call submitted: a running server or `servey worker` makes it\n"
+    assert done.err == "1 background call submitted, for a running server or `servey worker` to make\n"
     listed = servey("calls", "--json", actions=ACTIONS, settings=settings)
     [row] = json.loads(listed.out)
     assert (row["id"], row["action"], row["arguments"]) == (json.loads(done.out), "send", {"number": 1})
