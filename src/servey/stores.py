@@ -76,7 +76,7 @@ class Stores:
         Raises:
             SettingsError: No plugin has a queue for the settings.
         """
-        return self._first("calls", "background calls", lambda plugin: plugin.call_queue(self._service))
+        return self._first("calls", lambda plugin: plugin.call_queue(self._service))
 
     @cached_property
     def entries(self) -> KeyValueStore:
@@ -85,9 +85,9 @@ class Stores:
         Raises:
             SettingsError: No plugin has a store for the settings.
         """
-        return self._first("entries", "shared entries", lambda plugin: plugin.key_value_store(self._service))
+        return self._first("entries", lambda plugin: plugin.key_value_store(self._service))
 
-    def _first(self, name: str, what: str, port_of: Callable[[Plugin], T | None]) -> T:
+    def _first(self, name: str, port_of: Callable[[Plugin], T | None]) -> T:
         with self._opening:  # two threads may submit their first calls at the same time
             if name in vars(self):
                 return vars(self)[name]
@@ -96,7 +96,7 @@ class Stores:
                 if port is not None:
                     vars(self)[name] = port
                     return port
-        raise SettingsError(f"no plugin keeps {what} where SERVEY_STORE says: give the path of a file, or memory")
+        raise SettingsError("no plugin opens the store of SERVEY_STORE: set it to the path of a file, or to memory")
 
     async def close(self) -> None:
         """Close the call counter and the store of results, if they are open."""

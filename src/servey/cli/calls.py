@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, TypeVar
 
 import click
@@ -12,7 +12,7 @@ import msgspec
 
 from servey.background_call.call import Call, FailedCall, OpenCall
 from servey.cli.errors import EX_NOINPUT, CommandError
-from servey.cli.output import write, write_json, write_table
+from servey.cli.output import utc_text, write, write_json, write_table
 from servey.cli.project import Project, project_of
 from servey.ports import CallQueue, OpenCallsQueue
 
@@ -139,14 +139,14 @@ def _with_queue(project: Project, use: Callable[[CallQueue], Awaitable[T]]) -> T
 
 def _open_row(item: OpenCall) -> dict[str, Any]:
     state = "running" if item.is_running else "waiting"
-    return {**_row(item.call), "state": state, "time": _iso(item.call.due), "why": ""}
+    return {**_row(item.call), "state": state, "time": utc_text(item.call.due), "why": ""}
 
 
 def _failed_row(item: FailedCall) -> dict[str, Any]:
     problem = msgspec.json.decode(item.problem)
     cause = item.traceback.rstrip().rpartition("\n")[2]
     why = cause or str(problem.get("detail") or problem.get("title", ""))
-    return {**_row(item.call), "state": "failed", "time": _iso(item.failed_at), "why": why, "problem": problem}
+    return {**_row(item.call), "state": "failed", "time": utc_text(item.failed_at), "why": why, "problem": problem}
 
 
 def _row(call: Call) -> dict[str, Any]:
@@ -156,10 +156,6 @@ def _row(call: Call) -> dict[str, Any]:
         "arguments": msgspec.json.decode(call.arguments),
         "attempt": call.attempt,
     }
-
-
-def _iso(moment: float) -> str:
-    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _local(moment: float) -> str:

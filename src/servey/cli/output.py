@@ -8,6 +8,7 @@ import sys
 import textwrap
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -39,6 +40,11 @@ def write(text: str) -> None:
     with _writing():
         click.echo(encodable_text(text))
         sys.stdout.flush()
+
+
+def utc_text(moment: float) -> str:
+    """Return a time in Unix seconds as in RFC 3339, in UTC and with milliseconds."""
+    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def flush() -> None:

@@ -6,14 +6,14 @@ import asyncio
 import math
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import click
 import msgspec
 
 from servey.background_call.last_run import LastRun, last_run
-from servey.cli.output import write, write_json, write_table
+from servey.cli.output import utc_text, write, write_json, write_table
 from servey.cli.project import project_of
 from servey.ports import Timetable
 from servey.schedule.schedule import Schedule, schedules_of
@@ -74,7 +74,12 @@ async def _last_runs(service: Service, schedules: Sequence[Schedule]) -> list[La
 def _row(item: Schedule, run: LastRun | None, now: float) -> dict[str, Any]:
     last = None
     if run is not None:
-        last = {"due": _iso(run.due), "began": _iso(run.began), "seconds": run.seconds, "outcome": run.outcome}
+        last = {
+            "due": utc_text(run.due),
+            "began": utc_text(run.began),
+            "seconds": run.seconds,
+            "outcome": run.outcome,
+        }
     following = next(upcoming([item], now), None)
     return {
         "name": item.name,
@@ -107,7 +112,7 @@ def _next_row(item: Upcoming) -> dict[str, Any]:
     return {
         "name": item.schedule.name,
         "action": item.schedule.action,
-        "due": _iso(item.due),
+        "due": utc_text(item.due),
         "local": item.local.isoformat(),
         "zone": _zone(item),
         "clock": item.clock,
@@ -116,7 +121,3 @@ def _next_row(item: Upcoming) -> dict[str, Any]:
 
 def _zone(item: Upcoming) -> str:
     return str(item.local.tzinfo)
-
-
-def _iso(moment: float) -> str:
-    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -7,7 +7,6 @@ import time
 import zlib
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -17,7 +16,7 @@ from servey.codec import MISSING, ResultError
 from servey.errors import DefinitionError
 from servey.ports import Timetable
 from servey.problem_details import encodable_text
-from servey.trigger.schedule_options import ScheduleOptions, check_options
+from servey.trigger.schedule_options import ScheduleOptions
 
 if TYPE_CHECKING:
     from servey.action.operation import Operation
@@ -111,7 +110,7 @@ def check_schedule(operation: Operation, trigger: Timetable) -> None:
     Raises:
         DefinitionError: It cannot: it is nested or needs a caller, or the options of the trigger are not valid for it.
     """
-    _arguments(operation, trigger)
+    _checked(operation, trigger)
 
 
 def schedules_of(triggered: Iterable[tuple[Operation, Timetable]]) -> tuple[Schedule, ...]:
@@ -127,8 +126,8 @@ def schedules_of(triggered: Iterable[tuple[Operation, Timetable]]) -> tuple[Sche
     """
     schedules: dict[str, Schedule] = {}
     for operation, trigger in triggered:
-        options = _options(trigger)
-        text = f"{operation.name}:{_text(operation, trigger)}"
+        options, arguments = _checked(operation, trigger)
+        text = f"{operation.name}:{_text(trigger)}"
         name, number = _shortened(text), 1
         while name in schedules:
             number += 1
@@ -137,7 +136,7 @@ def schedules_of(triggered: Iterable[tuple[Operation, Timetable]]) -> tuple[Sche
             name=name,
             action=operation.name,
             trigger=trigger,
-            arguments=msgspec.Raw(_arguments(operation, trigger)),
+            arguments=msgspec.Raw(arguments),
             grace=options.grace,
             jitter=options.jitter,
             alone=name if options.overlap == "skip" else "",
@@ -145,16 +144,16 @@ def schedules_of(triggered: Iterable[tuple[Operation, Timetable]]) -> tuple[Sche
     return tuple(schedules.values())
 
 
-def _options(trigger: Timetable) -> ScheduleOptions | SimpleNamespace:
+def _options(trigger: Timetable) -> ScheduleOptions:
     """Return the options of a trigger; a class of a user need not have all of them."""
     if isinstance(trigger, ScheduleOptions):
         return trigger
     names = ScheduleOptions.__struct_fields__
-    return SimpleNamespace(**{name: getattr(trigger, name, getattr(_DEFAULTS, name)) for name in names})
+    return ScheduleOptions(**{name: getattr(trigger, name, getattr(_DEFAULTS, name)) for name in names})
 
 
-def _arguments(operation: Operation, trigger: Timetable) -> bytes:
-    """Return the arguments of the calls as JSON; raise a `DefinitionError` if the action cannot have the trigger."""
+def _checked(operation: Operation, trigger: Timetable) -> tuple[ScheduleOptions, bytes]:
+    """Return the options and the arguments of a schedule; raise a `DefinitionError` if the action cannot have it."""
     name, where = operation.name, operation.action.where
     if operation.signature.owner is not None:
         raise DefinitionError(
@@ -170,8 +169,7 @@ def _arguments(operation: Operation, trigger: Timetable) -> bytes:
         )
     try:
         options = _options(trigger)
-        check_options(options)
-        _text(operation, trigger)
+        _text(trigger)
     except DefinitionError as error:
         raise DefinitionError(f"a trigger of {name}: {error.message}", where=where, fix=error.fix) from error
     codec = operation.arguments
@@ -191,10 +189,10 @@ def _arguments(operation: Operation, trigger: Timetable) -> bytes:
             where=where,
             fix="let the action read large data itself",
         )
-    return data
+    return options, data
 
 
-def _text(operation: Operation, trigger: Timetable) -> str:
+def _text(trigger: Timetable) -> str:
     """Return the text of a trigger in one line. It is the same in all processes: addresses are not part of it."""
     try:
         text = encodable_text(" ".join(str(trigger).split()))

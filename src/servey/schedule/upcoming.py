@@ -1,10 +1,11 @@
-"""The next calls of schedules, for a listing."""
+"""The next calls of schedules, for listings and logs."""
 
 from __future__ import annotations
 
 import heapq
 import logging
 import math
+import time
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta, tzinfo
 from itertools import islice, takewhile
@@ -50,6 +51,17 @@ def upcoming(
     """
     merged = heapq.merge(*(_calls(schedule, start) for schedule in schedules), key=lambda call: call.occurrence)
     return islice(takewhile(lambda call: call.occurrence <= end, merged), count)
+
+
+def schedule_lines(schedules: Iterable[Schedule]) -> list[str]:
+    """Return a line of each schedule for the log: its times, its action and its next run."""
+    now = time.time()
+    lines: list[str] = []
+    for schedule in schedules:
+        following = next(_calls(schedule, now), None)
+        when = "no run follows" if following is None else f"next {following.local:%a %Y-%m-%d %H:%M:%S %Z}"
+        lines.append(f"  {schedule.trigger}  {schedule.action}  ({when})")
+    return lines
 
 
 def _calls(schedule: Schedule, start: float) -> Iterator[Upcoming]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sqlite3
 import stat
@@ -67,8 +66,8 @@ def connect(path: str | None) -> sqlite3.Connection:
         if is_locked(error):
             raise
         raise SettingsError(
-            f"SERVEY_STORE={path} cannot be used: {error}. Name another path, or set SERVEY_STORE=memory: then the "
-            "process loses its background calls when it ends"
+            f"SERVEY_STORE={path} cannot be used: {error}. Name a file that this process can write, or set "
+            "SERVEY_STORE=memory, which loses the background calls when the process ends"
         ) from error
 
 
@@ -99,7 +98,7 @@ def _check_place(path: str) -> None:
         return
     mode = os.stat(path).st_mode
     if not stat.S_ISREG(mode):
-        raise OSError(errno.EINVAL, "it is not a file")
+        raise OSError("it is not a file")
     if mode & stat.S_IWOTH:
         raise SettingsError(
             f"SERVEY_STORE={path} is not safe: other users can write the file, and so make calls as any caller. Run "

@@ -11,8 +11,8 @@ from types import FrameType
 from servey.errors import ServeyError, count_of
 from servey.forced_exit import CLOSING_SECONDS, SAME_SECONDS, end_after
 from servey.ports import Timetable
-from servey.schedule.lines import schedule_lines
 from servey.schedule.schedule import schedules_of
+from servey.schedule.upcoming import schedule_lines
 from servey.security.urls import shown_url
 from servey.service import Service
 from servey.service_life import triggered

@@ -12,8 +12,8 @@ from servey.errors import count_of, located
 from servey.generated_secrets import login_hints
 from servey.http.mounted import mounted_services
 from servey.ports import Authorizer, Timetable
-from servey.schedule.lines import schedule_lines
 from servey.schedule.schedule import schedules_of
+from servey.schedule.upcoming import schedule_lines
 from servey.security.authorizer.jwt_authorizer import JwtAuthorizer
 from servey.servey_uvicorn.listening import host_in_url
 from servey.service import Service

@@ -97,11 +97,15 @@ def cron_times(expression: str, timezone: str) -> CronTimes:
         zone = ZoneInfo(timezone)
     except (TypeError, ValueError, OSError, KeyError) as error:  # ZoneInfoNotFoundError is a KeyError
         raise DefinitionError(
-            f"{timezone!r} is not a time zone of this machine", fix="use an IANA name such as 'Europe/Berlin'"
+            f"{timezone!r} is not a time zone of this machine",
+            fix="use an IANA name such as 'Europe/Berlin'; if this machine has no time zones, pip install tzdata",
         ) from error
     try:
         return CronTimes(expression, zone)
-    except (AttributeError, CronSimError) as error:
+    except (AttributeError, CronSimError) as error:  # AttributeError: it is not text
+        reason = str(error) if isinstance(error, CronSimError) else "it is not text"
         raise DefinitionError(
-            f"{expression!r} is not a cron expression: {error}", fix="write five fields, as in '0 7 * * MON-FRI'"
+            f"{expression!r} is not a cron expression: {reason}",
+            fix="write five fields, minute (0-59), hour (0-23), day of month (1-31), month (1-12) and day of week "
+            "(0-7), as in '0 7 * * MON-FRI'",
         ) from error

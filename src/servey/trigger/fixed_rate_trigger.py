@@ -47,7 +47,8 @@ class FixedRateTrigger(ScheduleOptions, frozen=True, dict=True):
         super().__post_init__()
         if self.jitter > interval.total_seconds():
             raise DefinitionError(
-                f"jitter={self.jitter} is longer than the interval of {interval}", fix="give a shorter jitter"
+                f"jitter={self.jitter} is longer than the interval of {interval}",
+                fix=f"write jitter={interval.total_seconds():g} or less",
             )
 
     def __str__(self) -> str:

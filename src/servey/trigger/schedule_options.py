@@ -34,32 +34,27 @@ class ScheduleOptions(msgspec.Struct, frozen=True, kw_only=True):
     overlap: Literal["skip", "allow"] = "skip"
 
     def __post_init__(self) -> None:
-        check_options(self)
         if self.params is not None:
+            if not _is_params(self.params):
+                raise DefinitionError(
+                    f"params={self.params!r} are not arguments by name", fix="write params={'language': 'de'}"
+                )
             msgspec.structs.force_setattr(self, "params", MappingProxyType(dict(self.params)))
+        if not (_is_seconds(self.grace) and self.grace <= LONGEST_GRACE):
+            raise DefinitionError(
+                f"grace={self.grace!r} is not a number of seconds from 0 to {LONGEST_GRACE:,}", fix="write grace=60"
+            )
+        if not _is_seconds(self.jitter):
+            raise DefinitionError(
+                f"jitter={self.jitter!r} is not a number of seconds, 0 or more", fix="write jitter=30"
+            )
+        if self.overlap not in ("skip", "allow"):
+            raise DefinitionError(
+                f"overlap={self.overlap!r} is not 'skip' or 'allow'", fix="write overlap='skip' or overlap='allow'"
+            )
 
     def __hash__(self) -> int:
         return hash(str(self))  # params have no hash
-
-
-def check_options(options: Any) -> None:
-    """Check the options of a schedule, which may be of a class that does not derive from `ScheduleOptions`.
-
-    Raises:
-        DefinitionError: An option is not valid.
-    """
-    if options.params is not None and not _is_params(options.params):
-        raise DefinitionError(
-            f"params={options.params!r} are not arguments by name", fix="write params={'language': 'de'}"
-        )
-    if not (_is_seconds(options.grace) and options.grace <= LONGEST_GRACE):
-        raise DefinitionError(
-            f"grace={options.grace!r} is not a number of seconds from 0 to {LONGEST_GRACE:,}", fix="write grace=60"
-        )
-    if not _is_seconds(options.jitter):
-        raise DefinitionError(f"jitter={options.jitter!r} is not a number of seconds, 0 or more", fix="write jitter=30")
-    if options.overlap not in ("skip", "allow"):
-        raise DefinitionError(f"overlap={options.overlap!r} is not a rule", fix="write overlap='skip' or 'allow'")
 
 
 def _is_params(value: object) -> bool:
