@@ -1,4 +1,4 @@
-"""The rows of background calls in the SQLite file: each function is one job of `SqliteFile`."""
+"""The rows of background calls in the SQLite file. The functions are jobs of `SqliteFile`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import secrets
 import sqlite3
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import msgspec
@@ -17,26 +18,26 @@ from servey.errors import InternalError, MalformedError, count_of
 _log = logging.getLogger("servey.background")
 
 _READY, _DELAYED, _RUNNING, _ENDED, _FAILED = range(5)
-"""The states of a row. A ready call can be taken now, whatever the clock says; a delayed one when its time has come.
+"""The states of a row. A consumer can claim a ready call at any time, and a delayed call when it is due.
 
-The column `at` has the time that counts in each state: of a ready, delayed or running call when it is due, of an ended
-one when it is deleted, of a failed one when it failed.
+The meaning of the column `at` depends on the state. Ready, delayed, running: when the call is due. Ended: when `purge`
+deletes the row. Failed: when the call failed.
 """
 
 _MOST_TAKES = 5
-"""How often a call is taken whose process ends without an outcome each time."""
+"""A call fails when this many processes have died while they ran it (the column `takes`)."""
 _ENDED_SECONDS = 86400.0
 _EXPIRED_SECONDS = 3 * 3600.0
-"""How long the id of an ended call is known after the call would have expired, and no process repeats it."""
+"""How long an ended call with an expiry stays after that time, in seconds. No process puts it again after that time."""
 _FAILED_SECONDS = 14 * 86400.0
 _PAUSE_SECONDS = 5.0
-"""The pause before a call is taken again whose runner had a defect."""
+"""The delay of a call after a defect of its runner, in seconds."""
 _ROWS_AT_ONCE = 500
 _UNHEARD_BEATS = 3
 
 _PUT = "INSERT INTO calls (id, state, at, call) VALUES (?, ?, ?, ?) ON CONFLICT (id) DO NOTHING"
 _UNKNOWN = "SELECT key FROM json_each(?) WHERE value NOT IN (SELECT id FROM calls)"
-_LOOK = f"""
+_NEXT_DUE = f"""
     SELECT EXISTS (SELECT 1 FROM calls WHERE state = {_READY}), (SELECT min(at) FROM calls WHERE state = {_DELAYED})"""
 _READY_ROWS = f"SELECT rowid, at FROM calls WHERE state = {_READY} ORDER BY at LIMIT :most"
 _DUE_ROWS = f"SELECT rowid, at FROM calls WHERE state = {_DELAYED} AND at <= :now ORDER BY at LIMIT :most"
@@ -56,7 +57,7 @@ _LOST = f"""
         state = CASE WHEN takes + 1 < {_MOST_TAKES} THEN :state ELSE {_FAILED} END,
         at = CASE WHEN takes + 1 < {_MOST_TAKES} THEN coalesce(:at, at) ELSE :now END,
         problem = CASE WHEN takes + 1 < {_MOST_TAKES} THEN NULL ELSE :problem END"""
-_LOST_OF_THE_DEAD = f"""
+_LOST_OF_DEAD_OWNERS = f"""
     {_LOST} WHERE state = {_RUNNING} AND owner NOT IN (SELECT owner FROM owners) RETURNING id, state"""
 _LOST_OF_ONE = f"{_LOST} WHERE id = :id AND state = {_RUNNING} AND owner = :owner"
 _ORPHANS = f"SELECT EXISTS (SELECT 1 FROM calls WHERE state = {_RUNNING} AND owner NOT IN (SELECT owner FROM owners))"
@@ -76,25 +77,17 @@ Row = tuple[str, int, float, bytes]
 
 
 class Claimed(NamedTuple):
-    """A call that an owner has taken.
+    """A call that an owner has claimed.
 
     Args:
         at: When it was due, in Unix seconds.
-        id: Its id.
-        data: The encoded call.
+        id: The id.
+        data: The bytes of `Call.encode`, perhaps of another release.
     """
 
     at: float
     id: str
     data: bytes
-
-    def call(self) -> Call:
-        """Return the call.
-
-        Raises:
-            MalformedError: Another release or program wrote it.
-        """
-        return Call.decode(self.data)
 
 
 class Ended(NamedTuple):
@@ -102,9 +95,9 @@ class Ended(NamedTuple):
 
     Args:
         id: The id of the call.
-        owner: The owner that took it.
-        outcome: The outcome; None if the call was not made or was cancelled, an exception for a defect of the runner.
-        expires: The time after which the call would not be begun, in Unix seconds.
+        owner: The owner.
+        outcome: The outcome; None if the call did not run or was cancelled, an exception for a defect of the runner.
+        expires: `Call.expires` of the call.
     """
 
     id: str
@@ -113,11 +106,11 @@ class Ended(NamedTuple):
     expires: float | None = None
 
 
-class Trade(NamedTuple):
-    """What a consumer gets for the claims that have ended.
+class Claims(NamedTuple):
+    """The calls that a consumer has claimed.
 
     Args:
-        owner: The name under which it has taken calls.
+        owner: The name of the consumer.
         claimed: The calls, in the order of their times.
         next_at: When the next delayed call is due, in Unix seconds; None if there is none.
     """
@@ -128,7 +121,7 @@ class Trade(NamedTuple):
 
 
 def rows(calls: Iterable[Call], now: float) -> list[Row]:
-    """Return the rows of new calls."""
+    """Return the rows of new calls, for `put`."""
     return [(call.id, _READY if call.due <= now else _DELAYED, call.due, call.encode()) for call in calls]
 
 
@@ -142,35 +135,37 @@ def put(new: Sequence[Row], connection: sqlite3.Connection) -> None:
     connection.executemany(_PUT, new)
 
 
-def look(connection: sqlite3.Connection) -> tuple[bool, float | None]:
+def next_due(connection: sqlite3.Connection) -> tuple[bool, float | None]:
     """Return whether a call is ready, and when the next delayed one is due."""
-    [is_ready, next_at] = connection.execute(_LOOK).fetchone()
+    [is_ready, next_at] = connection.execute(_NEXT_DUE).fetchone()
     return bool(is_ready), next_at
 
 
-def trade(ended: Sequence[Ended], owner: str, most: int, beats: bool, connection: sqlite3.Connection) -> Trade:
-    """Record the outcomes of claims, and take calls that are due.
+def record_and_claim(
+    ended: Sequence[Ended], owner: str, most: int, beats: bool, connection: sqlite3.Connection
+) -> Claims:
+    """Record the outcomes of claims, and claim calls that are due.
 
     Args:
         ended: The claims that have ended.
         owner: The name of the consumer; empty if it has none yet.
-        most: The largest number of calls to take.
-        beats: Whether a claim counts up the beat. It must, unless the beat has been counted up just before.
+        most: The largest number of calls to claim.
+        beats: Whether a claim counts up the beat. It must, except shortly after the last time.
         connection: The connection.
     """
     now = time.time()
     _record(ended, now, connection)
     if not most:
-        return Trade(owner)
-    is_ready, next_at = look(connection)
+        return Claims(owner)
+    is_ready, next_at = next_due(connection)
     if not is_ready and (next_at is None or next_at > now):
-        return Trade(owner, next_at=next_at)
+        return Claims(owner, next_at=next_at)
     is_registered = _beat(owner, connection) if beats else _has_owner(owner, connection)
     if not is_registered:
         owner = secrets.token_hex(8)
         connection.execute("INSERT INTO owners (owner, beat) VALUES (?, 0)", (owner,))
     taken = connection.execute(_CLAIM, {"owner": owner, "most": most, "now": now}).fetchall()
-    return Trade(owner, [Claimed(*row) for row in sorted(taken)], next_at)
+    return Claims(owner, [Claimed(*row) for row in sorted(taken)], next_at)
 
 
 def _record(ended: Sequence[Ended], now: float, connection: sqlite3.Connection) -> None:
@@ -202,7 +197,7 @@ def _lost(state: int, now: float, at: float | None = None) -> dict[str, Any]:
 
 
 def _beat(owner: str, connection: sqlite3.Connection) -> bool:
-    """Show that an owner lives, and return whether it is registered."""
+    """Count up the beat of an owner, and return whether the owner is registered."""
     return connection.execute("UPDATE owners SET beat = beat + 1 WHERE owner = ?", (owner,)).rowcount > 0
 
 
@@ -210,19 +205,19 @@ def _has_owner(owner: str, connection: sqlite3.Connection) -> bool:
     return connection.execute("SELECT 1 FROM owners WHERE owner = ?", (owner,)).fetchone() is not None
 
 
-def tend(
+def beat_and_recover(
     owner: str, has_calls: bool, seen: Mapping[str, tuple[int, int]], connection: sqlite3.Connection
 ) -> dict[str, tuple[int, int]]:
-    """Show that an owner lives, and give back the calls of those that have died.
+    """Count up the beat of an owner, and make the calls of dead owners ready again.
 
     Args:
         owner: The owner.
-        has_calls: Whether it runs calls.
-        seen: What the last call returned.
+        has_calls: Whether it runs calls; without calls it needs no beat.
+        seen: The last return value.
         connection: The connection.
 
     Returns:
-        The beat of each other owner, and how often it was the same.
+        The beat of each other owner, and how often it has been the same.
     """
     if has_calls:
         _beat(owner, connection)
@@ -241,20 +236,20 @@ def tend(
 
 
 def _give_back(connection: sqlite3.Connection) -> None:
-    lost = connection.execute(_LOST_OF_THE_DEAD, _lost(_READY, time.time())).fetchall()
-    _log.warning("a process ended without the outcomes of %s; they are made again", count_of(len(lost), "call"))
+    lost = connection.execute(_LOST_OF_DEAD_OWNERS, _lost(_READY, time.time())).fetchall()
+    _log.warning("a process died while it ran %s; another process runs them again", count_of(len(lost), "call"))
     for id, state in lost:
         if state == _FAILED:
             _log.error("the call %s has failed: its process ended %d times before the call did", id, _MOST_TAKES)
 
 
-def leave(owner: str, connection: sqlite3.Connection) -> None:
-    """Remove an owner that has no calls any more."""
+def remove_owner(owner: str, connection: sqlite3.Connection) -> None:
+    """Remove an owner without calls."""
     connection.execute("DELETE FROM owners WHERE owner = ?", (owner,))
 
 
 def purge(connection: sqlite3.Connection) -> bool:
-    """Delete some calls that have ended or failed long ago, and return whether there may be more."""
+    """Delete some old rows of ended and failed calls, and return whether there may be more."""
     now = time.time()
     ended = connection.execute(_PURGE_CALLS, (_ENDED, now, _ROWS_AT_ONCE)).rowcount
     failed = connection.execute(_PURGE_CALLS, (_FAILED, now - _FAILED_SECONDS, _ROWS_AT_ONCE)).rowcount
@@ -286,27 +281,25 @@ def count_open(connection: sqlite3.Connection) -> int:
 
 
 def retry(id: str, connection: sqlite3.Connection) -> bool:
-    """Make a failed call ready, as its first attempt, which does not expire; return whether there is such a call."""
+    """Make a failed call ready again, with its first attempt and no expiry; return whether there is such a call."""
     row = connection.execute(f"SELECT at, id, call FROM calls WHERE id = ? AND state = {_FAILED}", (id,)).fetchone()
     if row is None:
         return False
-    claimed = Claimed(*row)
-    try:
-        call = msgspec.structs.replace(claimed.call(), attempt=1, postponed=0, expires=None)
+    due, _, data = row
+    with suppress(MalformedError):  # it fails again, unless another release reads it
+        call = msgspec.structs.replace(Call.decode(data), attempt=1, postponed=0, expires=None)
         due, data = call.due, call.encode()
-    except MalformedError:
-        due, data = claimed.at, claimed.data
     connection.execute(_RETRY, (due, data, id))
     return True
 
 
 def forget(id: str, connection: sqlite3.Connection) -> bool:
-    """End a failed or a waiting call, whose id stays known; return whether there was such a call."""
+    """End a failed or a waiting call; its id stays known. Return whether there was such a call."""
     return connection.execute(_FORGET, (time.time() + _ENDED_SECONDS, id)).rowcount > 0
 
 
 def _decoded(at: float, id: str, data: bytes) -> Call:
-    """Return a call for a list; without its details if this release cannot read it."""
+    """Return a call for a list. If this release cannot decode it, it has only its id and its time."""
     try:
         return Call.decode(data)
     except MalformedError:

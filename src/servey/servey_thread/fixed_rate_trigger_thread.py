@@ -24,17 +24,17 @@ class FixedRateTriggerThread:
         self._portal: Portal | None = None
 
     def start(self) -> None:
-        """Start the thread unless it runs; return when the schedules run.
+        """Start the thread, unless it is running. Return when the schedules are running.
 
         Raises:
-            SettingsError: ``SERVEY_STORE`` is not a place where servey can keep calls.
+            SettingsError: The file of ``SERVEY_STORE`` cannot be used.
             ResourceError: A resource of the service cannot be opened.
         """
         if self._portal is None:
             self._portal = Portal(self._service.serving).__enter__()
 
     def stop(self) -> None:
-        """Begin no more runs, and wait for those that run, for at most ``SERVEY_SHUTDOWN_TIMEOUT``."""
+        """Begin no more calls, and wait for the running ones, for at most ``SERVEY_SHUTDOWN_TIMEOUT`` seconds."""
         portal, self._portal = self._portal, None
         if portal is not None:
             portal.__exit__(None, None, None)

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 class ThreadPlugin(Plugin):
-    """Keep background calls and shared entries in an SQLite file.
+    """Store background calls and shared entries in an SQLite file.
 
     Args:
-        lease: The time in seconds after which the running calls of a process that has died are given to others.
+        lease: If a process dies, other processes get its calls after this time, in seconds.
     """
 
     def __init__(self, *, lease: float = 30.0) -> None:
@@ -60,7 +60,7 @@ class ThreadPlugin(Plugin):
         return (self._closing,)
 
     def _opened(self, service: Service) -> SqliteFile | None:
-        """Return the file, which the first job of queue or store creates."""
+        """Return the file. The first job of the queue or the store creates it."""
         settings = service.settings.background
         if "://" in settings.store:
             return None
@@ -72,7 +72,7 @@ class ThreadPlugin(Plugin):
 
     @asynccontextmanager
     async def _start(self, service: Service, triggered: Sequence[tuple[Operation, Any]]) -> AsyncGenerator[None]:
-        """Run the schedules, unless another queue has the calls; if the service needs the file, open it now."""
+        """Run the schedules, unless another queue has the calls. If the service needs the file, open it now."""
         is_mine = service.settings.background.background and service.stores.calls is self._queue
         needs_file = triggered or any(operation.action.retry for operation in service.operations.values())
         if not is_mine or self._file is None or not needs_file:

@@ -1,7 +1,6 @@
-"""Put the calls of schedules into the queue when they are due; every server and worker does it.
+"""Put the calls of schedules into the queue when they are due. Every server and worker does this.
 
-The id of a call names its schedule and its time, and a queue ignores known ids. So no process is elected, and nothing
-is locked.
+The id of a call names its schedule and its time, and a queue ignores known ids. So there are no elections and no locks.
 """
 
 from __future__ import annotations
@@ -60,7 +59,7 @@ async def _put_all(service: Service, queue: CallQueue, agenda: Agenda) -> None:
 
 
 async def _put(queue: CallQueue, calls: list[Call]) -> list[Call]:
-    """Put calls into the queue; return those to put again later, because the queue does not take them."""
+    """Put calls into the queue. If the queue does not take them, return those that are not late; they are put again."""
     try:
         await queue.put(calls)
     except CallError as error:

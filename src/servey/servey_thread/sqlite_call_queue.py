@@ -1,18 +1,17 @@
-"""The queue of background calls in an SQLite file, which any number of processes of the machine share.
+"""The queue of background calls in an SQLite file. Any number of processes on the machine share it.
 
-Each call is one row, which changes its state, so it is never between two places. A process that runs calls is an
-*owner*, and counts up its beat. If another process sees the same beat three times, it gives the calls of the owner
-back. So no claim depends on the clock, which may jump.
+Each call is one row with a state, so a call is never between two places. A process *claims* calls: it becomes their
+*owner*, and counts up its beat while it runs them. If another process sees the same beat three times, it makes the
+owner's calls ready again. So no claim depends on the clock, which may jump.
 """
 
 from __future__ import annotations
 
 import logging
-import random
 import sqlite3
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from functools import partial
 
 from servey.background_call.call import Call, FailedCall, OpenCall, Outcome
@@ -23,17 +22,15 @@ from servey.servey_thread.sqlite_file import SqliteFile
 
 _log = logging.getLogger("servey.background")
 
-_PURGE_SECONDS = 60.0
-
 
 class SqliteCallQueue:
-    """Keeps background calls in an SQLite file (`servey.ports.CallQueue`, `servey.ports.OpenCallsQueue`).
+    """Stores background calls in an SQLite file (`servey.ports.CallQueue`, `servey.ports.OpenCallsQueue`).
 
     Args:
         file: The file.
         calls_at_once: How many calls a consumer runs at the same time.
-        lease: The time in seconds after which the running calls of a process that has died are given to others.
-        poll: The time between two looks for the calls of other processes, in seconds.
+        lease: If a process dies, other processes get its calls after this time, in seconds.
+        poll: The time between two checks for calls that other processes have put, in seconds.
     """
 
     def __init__(self, file: SqliteFile, *, calls_at_once: int, lease: float = 30.0, poll: float = 0.5) -> None:
@@ -41,7 +38,7 @@ class SqliteCallQueue:
         self._file = file
         self._calls_at_once, self._lease, self._poll = calls_at_once, lease, poll
         self._consumers: list[SqliteConsumer] = []
-        file.every(_PURGE_SECONDS * random.uniform(0.8, 1.2), self._purge)  # processes purge at different times
+        file.purge_by(call_rows.purge)
         if not self.is_durable:
             file.at_close.append(_warn_of_lost)
 
@@ -53,8 +50,8 @@ class SqliteCallQueue:
             SettingsError: The file cannot be opened.
         """
         if calls:
-            done = self._file.begin(partial(call_rows.put, call_rows.rows(calls, time.time())))
-            self._wake()  # a consumer takes the calls in the same transaction, or in the next one
+            done = self._file.run(partial(call_rows.put, call_rows.rows(calls, time.time())))
+            self._wake()  # a consumer claims the calls in the same transaction, or in the next one
             await done
 
     def put_now(self, calls: Sequence[Call], /) -> None:
@@ -63,12 +60,9 @@ class SqliteCallQueue:
             self._file.post(partial(call_rows.put, call_rows.rows(calls, time.time()))).result()
             self._wake()
 
-    def consuming(self, run: Callable[[Call], Awaitable[Outcome]], /) -> AbstractAsyncContextManager[None]:
-        """Return a context manager that takes calls and runs them; see `servey.ports.CallQueue`."""
-        return self._consuming(run)
-
     @asynccontextmanager
-    async def _consuming(self, run: Callable[[Call], Awaitable[Outcome]]) -> AsyncGenerator[None]:
+    async def consuming(self, run: Callable[[Call], Awaitable[Outcome]], /) -> AsyncGenerator[None]:
+        """Claim calls and run them in this context; see `servey.ports.CallQueue`."""
         consumer = SqliteConsumer(
             self._file, run, calls_at_once=self._calls_at_once, lease=self._lease, poll=self._poll
         )
@@ -104,13 +98,6 @@ class SqliteCallQueue:
     def _wake(self) -> None:
         for consumer in self._consumers:
             consumer.wake()
-
-    def _purge(self, connection: sqlite3.Connection) -> None:
-        self._file.post(self._purge_some)
-
-    def _purge_some(self, connection: sqlite3.Connection) -> None:
-        if call_rows.purge(connection):
-            self._file.post(self._purge_some)  # other jobs come between
 
 
 def _warn_of_lost(connection: sqlite3.Connection) -> None:

@@ -1,4 +1,4 @@
-"""A connection to an SQLite file that is opened when it is needed, and again after a failure of the file."""
+"""A connection to an SQLite file, which reconnects after a failure of the file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from servey.servey_thread.sqlite_place import connect, is_locked
 _log = logging.getLogger("servey.store")
 
 _CHECK_SECONDS = 1.0
-"""How often `opened` looks whether the file was replaced."""
+"""The time between two checks of `opened` for a replaced file."""
 _LOG_SECONDS = 60.0
 """An error of one kind is logged at most once in this time."""
 _OWN_ERRORS = (sqlite3.ProgrammingError, sqlite3.IntegrityError, sqlite3.DataError, sqlite3.InterfaceError)
@@ -44,18 +44,13 @@ class SqliteConnection:
             sqlite3.Error: Another program has locked it.
         """
         if self._connection is not None and self._is_replaced():
-            _log.error("the store %s was removed or replaced; what it had is lost", self.path)
+            _log.error("the store %s was removed or replaced; its background calls are lost", self.path)
             self._disconnect()
         if self._connection is None:
             self._connection = connect(self.path)
             self._identity = _identity(self.path)
             self.is_in_use = True
         return self._connection
-
-    def commit(self) -> None:
-        """Commit the transaction."""
-        assert self._connection is not None
-        self._connection.execute("COMMIT")
 
     def rollback(self) -> None:
         """End the transaction without its changes."""
@@ -66,7 +61,7 @@ class SqliteConnection:
             self._disconnect()
 
     def failed(self, error: Exception) -> Exception:
-        """Log why jobs fail, and return the error for their callers."""
+        """Log an error of the file, and return the error for the callers."""
         if isinstance(error, SettingsError) and not self.is_in_use:
             return error
         kind = getattr(error, "sqlite_errorname", type(error).__name__)
@@ -75,8 +70,8 @@ class SqliteConnection:
             self._logged[kind] = now + _LOG_SECONDS
             _log.error("the store %s does not work: %s (%s)", self.path or "in memory", error, kind)
         if not is_locked(error) and kind != "SQLITE_FULL":
-            self._disconnect()  # the next job opens the file again, which may be another one by then
-        return OverloadedError("the store of background calls does not work now")
+            self._disconnect()  # the next job opens the file again; by then it may be another file
+        return OverloadedError("the store of background calls has failed; try again later")
 
     def close(self) -> None:
         """Close the file. The last connection of all processes writes the log into the file, and removes the log."""
@@ -87,7 +82,7 @@ class SqliteConnection:
         try:
             connection.close()
         except sqlite3.Error as error:
-            _log.warning("closing the store %s: %s", self.path or "in memory", error)
+            _log.warning("the store %s was not closed properly: %s", self.path or "in memory", error)
 
     def _disconnect(self) -> None:
         if self.path is not None:  # the database in memory would be lost

@@ -1,6 +1,6 @@
 """One SQLite file, and the thread that reads and writes it.
 
-Jobs come from any thread and any event loop. The thread does all writes that have come together in one transaction, so
+Any thread and any event loop can add jobs. The thread commits the writes of all waiting jobs in one transaction, so
 many small writes cost little.
 """
 
@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import sqlite3
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
+from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from time import monotonic, sleep
 from typing import Any, TypeVar
@@ -25,26 +27,20 @@ Work = Callable[[sqlite3.Connection], T]
 """The code of a job. It may run again if its transaction fails."""
 
 _JOBS_AT_ONCE = 1000
+_PURGE_SECONDS = 60.0
 
 
+@dataclass(slots=True, eq=False)
 class _Job:
     """Work for the thread, and the future of its result."""
 
-    __slots__ = ("error", "future", "loop", "result", "until", "work", "writes")
-
-    def __init__(
-        self,
-        work: Work[Any],
-        writes: bool,
-        future: asyncio.Future[Any] | Future[Any],
-        loop: asyncio.AbstractEventLoop | None,
-        until: float,
-    ) -> None:
-        self.work, self.writes = work, writes
-        self.future, self.loop = future, loop
-        self.until = until
-        self.result: Any = None
-        self.error: Exception | None = None
+    work: Work[Any]
+    writes: bool
+    future: asyncio.Future[Any] | Future[Any]
+    loop: asyncio.AbstractEventLoop | None
+    until: float
+    result: Any = None
+    error: Exception | None = None
 
     def settle(self) -> None:
         """Give the result to the future, in the thread of its event loop."""
@@ -57,16 +53,17 @@ class _Job:
             future.set_exception(self.error)
 
 
-class _Chore:
+@dataclass(slots=True, eq=False)
+class _PeriodicJob:
     """Work that the thread repeats while the file is open."""
 
-    def __init__(self, seconds: float, work: Work[object]) -> None:
-        self.seconds, self.work = seconds, work
-        self.next = monotonic() + seconds
+    seconds: float
+    work: Work[object]
+    next: float
 
 
 class SqliteFile:
-    """Reads and writes one SQLite file, which the first job creates.
+    """One SQLite file, which the first job creates.
 
     Args:
         path: The path of the file; None for a database in memory, which ends with `close`.
@@ -76,10 +73,10 @@ class SqliteFile:
     def __init__(self, path: str | None, timeout: float) -> None:
         self.path = path
         self._timeout = timeout
-        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()  # None: look at the chores
+        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()  # None wakes the thread
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._chores: list[_Chore] = []
+        self._periodic: list[_PeriodicJob] = []
         self._waiting: list[_Job] = []
         self._connection = SqliteConnection(path)
         self.at_close: list[Work[object]] = []
@@ -90,28 +87,24 @@ class SqliteFile:
         """Whether the file exists or is open; if not, there is nothing to read."""
         return self._connection.is_in_use or (self.path is not None and os.path.exists(self.path))
 
-    async def run(self, work: Work[T], *, writes: bool = True) -> T:
-        """Do a job.
+    def run(self, work: Work[T], *, writes: bool = True) -> asyncio.Future[T]:
+        """Begin a job, and return the future of its result.
 
         Args:
             work: The job. It reads all rows of its statements.
-            writes: Whether it needs a transaction. Its writes are committed when this method returns.
+            writes: Whether it needs a transaction. When the future has the result, the transaction is committed.
 
         Raises:
-            OverloadedError: The job was not done, or not within the time limit.
-            SettingsError: The file cannot be opened.
+            OverloadedError: (From the future.) The job was not done, or not within the time limit.
+            SettingsError: (From the future.) The file cannot be opened.
         """
-        return await self.begin(work, writes=writes)
-
-    def begin(self, work: Work[T], *, writes: bool = True) -> asyncio.Future[T]:
-        """Begin a job; the result is that of `run`."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
         self._add(_Job(work, writes, future, loop, monotonic() + self._timeout))
         return future
 
     def post(self, work: Work[T], *, writes: bool = True) -> Future[T]:
-        """Begin a job in a thread without an event loop; the result is that of `run`."""
+        """Do the same as `run` in a thread without an event loop."""
         future: Future[T] = Future()
         self._add(_Job(work, writes, future, None, monotonic() + self._timeout))
         return future
@@ -123,10 +116,10 @@ class SqliteFile:
             SettingsError: It cannot be opened.
             OverloadedError: Another program has locked it.
         """
-        await self.run(_nothing)
+        await self.run(lambda connection: None)
 
     async def close(self) -> None:
-        """Do the jobs that wait, and close the file. The next job opens it again."""
+        """Do the waiting jobs, and close the file. The next job opens it again."""
         if self._thread is None:
             return
         loop = asyncio.get_running_loop()
@@ -135,19 +128,29 @@ class SqliteFile:
         await future
 
     def every(self, seconds: float, work: Work[object]) -> Callable[[], None]:
-        """Do a job again and again while the file is open, outside of transactions; it may `post` other jobs.
+        """Repeat a job while the file is open, outside of transactions; the job may `post` others.
 
         Args:
             seconds: The time between two runs.
             work: The job.
 
         Returns:
-            A function that ends it.
+            A function that ends the repetition.
         """
-        chore = _Chore(seconds, work)
-        self._chores.append(chore)
+        job = _PeriodicJob(seconds, work, monotonic() + seconds)
+        self._periodic.append(job)
         self._jobs.put(None)
-        return lambda: self._chores.remove(chore)
+        return lambda: self._periodic.remove(job)
+
+    def purge_by(self, work: Work[bool]) -> None:
+        """Delete old rows once a minute; `work` deletes some of them, and returns whether there may be more."""
+
+        def purge(connection: sqlite3.Connection) -> None:
+            if work(connection):
+                self.post(purge)  # other jobs come between
+
+        seconds = _PURGE_SECONDS * random.uniform(0.8, 1.2)  # processes purge at different times
+        self.every(seconds, lambda connection: self.post(purge))
 
     def _add(self, job: _Job) -> None:
         with self._lock:
@@ -170,7 +173,7 @@ class SqliteFile:
                 _deliver(ends)
 
     def _turn(self) -> list[_Job]:
-        """Do the jobs that have come together, and return those that wait for the end of the thread."""
+        """Do the waiting jobs, and return the `close` jobs among them, which wait for the end of the thread."""
         jobs = self._next_jobs()
         ends = [job for job in jobs if job.work is _end]
         reads = [job for job in jobs if job.work is not _end and not job.writes]
@@ -184,13 +187,13 @@ class SqliteFile:
                 self._write()
             self._close()
         else:
-            self._do_chores()
+            self._run_periodic()
         return ends
 
     def _next_jobs(self) -> list[_Job]:
         found: list[_Job] = []
         with suppress(Empty):
-            job = self._jobs.get(timeout=0 if self._waiting else self._seconds_to_chore())
+            job = self._jobs.get(timeout=0 if self._waiting else self._seconds_to_periodic())
             if job is not None:
                 found.append(job)
             while len(found) < _JOBS_AT_ONCE:
@@ -216,7 +219,7 @@ class SqliteFile:
         _deliver(jobs)
 
     def _write(self) -> None:
-        """Do the waiting writes in one transaction; if the file is locked, keep those that have time to wait."""
+        """Do the waiting writes in one transaction; if the file is locked, they wait until their time is over."""
         try:
             connection = self._connection.opened()
             connection.execute("BEGIN IMMEDIATE")
@@ -233,16 +236,16 @@ class SqliteFile:
                 self._connection.rollback()
                 if is_of_file(error):
                     self._fail(self._waiting, error)
-                else:  # the other jobs are done in the next transaction
+                else:  # the next transaction has the other jobs
                     job.error = error
                     self._waiting.remove(job)
                     _deliver([job])
                 return
-        self._commit()
+        self._commit(connection)
 
-    def _commit(self) -> None:
+    def _commit(self, connection: sqlite3.Connection) -> None:
         try:
-            self._connection.commit()
+            connection.execute("COMMIT")
         except sqlite3.Error as error:
             self._connection.rollback()
             self._fail(self._waiting, error)
@@ -251,7 +254,7 @@ class SqliteFile:
         _deliver(jobs)
 
     def _fail_late(self, error: Exception) -> None:
-        """Fail the jobs whose time is over; the others wait until the file is not locked any more."""
+        """Fail the jobs whose time is over; the others wait until the lock ends."""
         now = monotonic()
         self._fail([job for job in self._waiting if job.until <= now], error)
         sleep(0.005)  # in some states, SQLite does not wait by itself
@@ -269,21 +272,21 @@ class SqliteFile:
                     work(self._connection.opened())
             self._connection.close()
 
-    def _seconds_to_chore(self) -> float | None:
-        moments = [chore.next for chore in self._chores]
+    def _seconds_to_periodic(self) -> float | None:
+        moments = [job.next for job in self._periodic]
         if not moments or not self._connection.is_in_use:
             return None
         return max(0.0, min(moments) - monotonic())
 
-    def _do_chores(self) -> None:
+    def _run_periodic(self) -> None:
         if not self._connection.is_in_use:
             return
         now = monotonic()
-        for chore in [chore for chore in self._chores if chore.next <= now]:
-            chore.next = now + chore.seconds
+        for job in [job for job in self._periodic if job.next <= now]:
+            job.next = now + job.seconds
             try:
-                chore.work(self._connection.opened())
-            except Exception as error:  # noqa: BLE001 - it is tried again
+                job.work(self._connection.opened())
+            except Exception as error:  # noqa: BLE001 - the job runs again
                 self._connection.failed(error)
 
 
@@ -305,9 +308,5 @@ def _settle(jobs: list[_Job]) -> None:
         job.settle()
 
 
-def _nothing(connection: sqlite3.Connection) -> None:
-    """Need an open file."""
-
-
 def _end(connection: sqlite3.Connection) -> None:
-    """End the thread; a mark, which is not called."""
+    """Mark the jobs of `close`; the thread does not call this."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import sqlite3
 import time
 from functools import partial
@@ -14,7 +13,6 @@ KEY_LIMIT = 512
 VALUE_LIMIT = 256 * 1024
 """The largest size of a value, in bytes."""
 
-_PURGE_SECONDS = 60.0
 _ROWS_AT_ONCE = 500
 
 _GET = "SELECT value FROM entries WHERE key = ? AND ends > ?"
@@ -27,9 +25,10 @@ _PURGE = "DELETE FROM entries WHERE rowid IN (SELECT rowid FROM entries WHERE en
 
 
 class SqliteKeyValueStore:
-    """Keeps entries in an SQLite file (`servey.ports.KeyValueStore`).
+    """Stores entries in an SQLite file (`servey.ports.KeyValueStore`).
 
-    The ends are wall-clock times, because entries outlive the process and the machine: a clock that jumps moves them.
+    The ends are wall-clock times, because entries outlive the process and restarts of the machine. If the clock jumps,
+    an entry ends earlier or later.
 
     Args:
         file: The file.
@@ -37,7 +36,7 @@ class SqliteKeyValueStore:
 
     def __init__(self, file: SqliteFile) -> None:
         self._file = file
-        file.every(_PURGE_SECONDS * random.uniform(0.8, 1.2), self._purge)
+        file.purge_by(_purge)
 
     async def get(self, key: str, /) -> bytes | None:
         """Return the value of a key; None if there is none.
@@ -69,13 +68,6 @@ class SqliteKeyValueStore:
         _check(key, new or b"")
         return self._file.exists and await self._file.run(partial(_swap, key, old, new, seconds))
 
-    def _purge(self, connection: sqlite3.Connection) -> None:
-        self._file.post(self._purge_some)
-
-    def _purge_some(self, connection: sqlite3.Connection) -> None:
-        if connection.execute(_PURGE, (time.time(), _ROWS_AT_ONCE)).rowcount == _ROWS_AT_ONCE:
-            self._file.post(self._purge_some)  # other jobs come between
-
 
 def _check(key: str, value: bytes = b"") -> None:
     if len(key) > KEY_LIMIT:
@@ -103,3 +95,7 @@ def _swap(key: str, old: bytes, new: bytes | None, seconds: float, connection: s
     if new is None:
         return connection.execute(_REMOVE, (key, old, now)).rowcount > 0
     return connection.execute(_REPLACE, (new, now + seconds, key, old, now)).rowcount > 0
+
+
+def _purge(connection: sqlite3.Connection) -> bool:
+    return connection.execute(_PURGE, (time.time(), _ROWS_AT_ONCE)).rowcount == _ROWS_AT_ONCE

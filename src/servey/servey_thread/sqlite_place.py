@@ -1,4 +1,4 @@
-"""Open the SQLite file of the store: in a safe place, with the tables of this release."""
+"""Open the SQLite file of the store. Check that other users cannot change it, and create or update its tables."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ OLDEST = (3, 35)
 """The first SQLite with `UPDATE … RETURNING`."""
 
 BUSY_SECONDS = 0.1
-"""How long one statement waits for a lock of another process. `SqliteFile` tries again."""
+"""How long one statement waits for the lock of another process, in seconds. Then `SqliteFile` tries again."""
 
 _APPLICATION = 0x73727679
-"""The `application_id` of our files: "srvy"."""
+"""The `application_id` of servey's files: "srvy"."""
 _CREATING = threading.Lock()
 
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
@@ -42,14 +42,14 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
 
 
 def connect(path: str | None) -> sqlite3.Connection:
-    """Open the file, and create it if it does not exist; bring its tables to the current version.
+    """Open the file, or create it; update its tables to the current version.
 
     Args:
         path: The path of the file; None for a database in memory.
 
     Raises:
         SettingsError: The place cannot be used; the message names ``SERVEY_STORE``.
-        sqlite3.OperationalError: Another program has locked the file.
+        sqlite3.OperationalError: Another connection has locked the file.
     """
     if sqlite3.sqlite_version_info < OLDEST:
         raise SettingsError(
@@ -93,7 +93,7 @@ def _make_place(path: str) -> None:
 
 
 def _check_place(path: str) -> None:
-    """Refuse a file that other users can change: its calls have callers that are not verified again."""
+    """Refuse a file that other users can change, because servey trusts the callers in it."""
     if os.name != "posix":
         return
     mode = os.stat(path).st_mode
@@ -101,15 +101,15 @@ def _check_place(path: str) -> None:
         raise OSError("it is not a file")
     if mode & stat.S_IWOTH:
         raise SettingsError(
-            f"SERVEY_STORE={path} is not safe: other users can write the file, and so make calls as any caller. Run "
+            f"SERVEY_STORE={path} is not safe: other users can write the file, and so make calls as any caller. Run: "
             f"chmod 600 {path}"
         )
     directory = os.path.dirname(path) or "."
     mode = os.stat(directory).st_mode
     if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
         raise SettingsError(
-            f"SERVEY_STORE={path} is not safe: other users can write its directory, and so replace the file. Run "
-            f"chmod o-w {directory}, or name a path in another directory"
+            f"SERVEY_STORE={path} is not safe: other users can write its directory, and so replace the file. Run: "
+            f"chmod o-w {directory}, or name a file in another directory"
         )
 
 
@@ -132,16 +132,16 @@ def _prepared(path: str) -> sqlite3.Connection:
 
 
 def _check_program(connection: sqlite3.Connection, path: str) -> None:
-    # in this order: another process may create the tables, with the id, between the two
+    # In this order, because another process may create the tables and the id between the two reads.
     [tables] = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     [application] = connection.execute("PRAGMA application_id").fetchone()
     if tables and application != _APPLICATION:
-        raise SettingsError(f"SERVEY_STORE={path} is a database of another program. Name another path")
+        raise SettingsError(f"SERVEY_STORE={path} is a database of another program. Name another file")
     version = _version(connection)
     if version > len(MIGRATIONS):
         raise SettingsError(
             f"SERVEY_STORE={path} was written by a later release of servey (version {version} of its tables; this "
-            f"release knows {len(MIGRATIONS)}). Update servey, or name another path"
+            f"release knows {len(MIGRATIONS)}). Update servey, or name another file"
         )
 
 
@@ -150,7 +150,7 @@ def _migrate(connection: sqlite3.Connection) -> None:
         for statement in statements:
             connection.execute(statement)
     connection.execute(f"PRAGMA application_id = {_APPLICATION}")
-    # this writes in any case, so a file that cannot be written is found at start
+    # This writes even without a migration, so the start finds a file that it cannot write.
     connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
 
 

@@ -1,4 +1,4 @@
-"""A process that makes background calls and runs schedules, without HTTP."""
+"""A worker: a process that makes background calls and runs schedules, without HTTP."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ import pytest
 
 from servey.background_call.call import Again, Call, Done, Failed
 from servey.servey_thread import call_rows
-from servey.servey_thread.call_rows import Ended, Trade
+from servey.servey_thread.call_rows import Claims, Ended
 from servey.servey_thread.sqlite_place import connect
 from support.queues import a_call
 
@@ -43,16 +43,16 @@ def put(rows: sqlite3.Connection, *calls: Call) -> None:
     call_rows.put(call_rows.rows(calls, time.time()), rows)
 
 
-def take(rows: sqlite3.Connection, owner: str = "", most: int = 10) -> Trade:
-    return call_rows.trade([], owner, most, True, rows)
+def take(rows: sqlite3.Connection, owner: str = "", most: int = 10) -> Claims:
+    return call_rows.record_and_claim([], owner, most, True, rows)
 
 
 def end(rows: sqlite3.Connection, id: str, owner: str, outcome: Any, expires: float | None = None) -> None:
-    call_rows.trade([Ended(id, owner, outcome, expires)], owner, 0, False, rows)
+    call_rows.record_and_claim([Ended(id, owner, outcome, expires)], owner, 0, False, rows)
 
 
-def ids(trade: Trade) -> list[str]:
-    return [claimed.id for claimed in trade.claimed]
+def ids(claims: Claims) -> list[str]:
+    return [claimed.id for claimed in claims.claimed]
 
 
 def open_ids(rows: sqlite3.Connection) -> list[tuple[str, bool]]:
@@ -67,14 +67,14 @@ def die(rows: sqlite3.Connection, owner: str = "observer") -> None:
     """Let the observer see the beats of all others stand still."""
     seen: Any = {}
     for _ in range(4):
-        seen = call_rows.tend(owner, True, seen, rows)
+        seen = call_rows.beat_and_recover(owner, True, seen, rows)
 
 
 def test_a_process_that_claims_nothing_writes_nothing(rows: sqlite3.Connection):
     put(rows, a_call("later", after=60))
     before = rows.total_changes
     found = take(rows)
-    call_rows.tend("me", False, {}, rows)
+    call_rows.beat_and_recover("me", False, {}, rows)
     assert (found.owner, ids(found), rows.total_changes) == ("", [], before)
     assert found.next_at == pytest.approx(time.time() + 60, abs=10)
 
@@ -102,11 +102,11 @@ def test_the_calls_of_an_owner_whose_beat_stands_still_are_given_back(
     dead, live = take(rows, most=1), take(rows, most=1)
     seen: Any = {}
     for _ in range(3):
-        seen = call_rows.tend("observer", False, seen, rows)
-        call_rows.tend(live.owner, True, {}, rows)
+        seen = call_rows.beat_and_recover("observer", False, seen, rows)
+        call_rows.beat_and_recover(live.owner, True, {}, rows)
         assert ids(take(rows, live.owner)) == []
     caplog.set_level(logging.WARNING)
-    call_rows.tend("observer", False, seen, rows)
+    call_rows.beat_and_recover("observer", False, seen, rows)
     assert open_ids(rows) == [("b", True), ("a", False)]
     assert "1 call" in caplog.text
     assert ids(take(rows, live.owner)) == ["a"]
@@ -117,12 +117,12 @@ def test_beats_count_and_not_time(rows: sqlite3.Connection, jump):
     """The observer may have slept, or the file was locked for all: time alone proves nothing."""
     put(rows, a_call("a"))
     owner = take(rows).owner
-    seen = call_rows.tend("observer", False, {}, rows)
+    seen = call_rows.beat_and_recover("observer", False, {}, rows)
     jump(1000 * DAY)
-    seen = call_rows.tend("observer", False, seen, rows)
-    call_rows.tend(owner, True, {}, rows)
+    seen = call_rows.beat_and_recover("observer", False, seen, rows)
+    call_rows.beat_and_recover(owner, True, {}, rows)
     for _ in range(3):
-        seen = call_rows.tend("observer", False, seen, rows)
+        seen = call_rows.beat_and_recover("observer", False, seen, rows)
     assert open_ids(rows) == [("a", True)]
 
 
@@ -132,10 +132,10 @@ def test_a_claim_is_a_sign_of_life(rows: sqlite3.Connection):
     end(rows, "a", first.owner, Done())
     seen: Any = {}
     for _ in range(3):
-        seen = call_rows.tend("observer", False, seen, rows)
+        seen = call_rows.beat_and_recover("observer", False, seen, rows)
     put(rows, a_call("b"))
     assert take(rows, first.owner).owner == first.owner
-    call_rows.tend("observer", False, seen, rows)
+    call_rows.beat_and_recover("observer", False, seen, rows)
     assert open_ids(rows) == [("b", True)]
 
 
@@ -157,7 +157,7 @@ def test_an_owner_that_was_removed_notices_it_without_a_beat(rows: sqlite3.Conne
     put(rows, a_call("a"))
     asleep = take(rows)
     die(rows)
-    assert call_rows.trade([], asleep.owner, 1, False, rows).owner != asleep.owner
+    assert call_rows.record_and_claim([], asleep.owner, 1, False, rows).owner != asleep.owner
 
 
 @pytest.mark.parametrize("state", ["waits", "runs again", "failed", "delayed"])
@@ -295,7 +295,7 @@ def test_failed_calls_are_kept_for_fourteen_days(rows: sqlite3.Connection, jump)
 def test_calls_are_deleted_in_portions(rows: sqlite3.Connection, jump):
     put(rows, *(a_call(str(number)) for number in range(1200)))
     found = take(rows, most=1200)
-    call_rows.trade([Ended(id, found.owner, Done()) for id in ids(found)], found.owner, 0, False, rows)
+    call_rows.record_and_claim([Ended(id, found.owner, Done()) for id in ids(found)], found.owner, 0, False, rows)
     jump(DAY + 1)
     assert [call_rows.purge(rows) for _ in range(3)] == [True, True, False]
     assert rows.execute("SELECT count(*) FROM calls").fetchall() == [(0,)]
@@ -318,7 +318,7 @@ def test_the_indexes_answer_all_queries(rows: sqlite3.Connection):
     rows.set_trace_callback(seen.append)
     found = take(rows)
     end(rows, "a", found.owner, RuntimeError())
-    call_rows.tend("observer", True, {}, rows)
+    call_rows.beat_and_recover("observer", True, {}, rows)
     call_rows.list_open(10, rows)
     call_rows.list_failed(10, rows)
     call_rows.purge(rows)

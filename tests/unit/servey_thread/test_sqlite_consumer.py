@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from servey.background_call.call import Call, Done, Failed, Outcome
-from servey.servey_thread import call_rows, sqlite_call_queue, sqlite_consumer
+from servey.servey_thread import call_rows, sqlite_consumer, sqlite_file
 from servey.servey_thread.sqlite_call_queue import SqliteCallQueue
 from servey.servey_thread.sqlite_file import SqliteFile
 from support.queues import Runs, a_call, until
@@ -331,7 +331,7 @@ async def test_memory_that_holds_no_open_calls_ends_silently(caplog: pytest.LogC
 
 
 async def test_ended_calls_are_deleted_in_the_background(path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(sqlite_call_queue, "_PURGE_SECONDS", 0.1)
+    monkeypatch.setattr(sqlite_file, "_PURGE_SECONDS", 0.1)
     runs, start, offset = Runs(), time.time, 0.0
     monkeypatch.setattr(time, "time", lambda: start() + offset)
     async with a_queue(path) as (file, queue):

@@ -75,9 +75,9 @@ async def test_a_closed_file_ends_its_thread_and_can_be_used_again(path: Path, k
     before = set(threading.enumerate())
     file = SqliteFile(str(path) if kind == "file" else None, 60.0)
     for _ in range(3):
-        waiting = file.begin(lambda connection: None)
+        waiting = file.run(lambda connection: None)
         closing = asyncio.ensure_future(file.close())
-        late = file.begin(lambda connection: connection.execute("SELECT 1").fetchone())
+        late = file.run(lambda connection: connection.execute("SELECT 1").fetchone())
         await waiting
         await closing
         assert await late == (1,)
@@ -90,7 +90,7 @@ async def test_a_closed_file_ends_its_thread_and_can_be_used_again(path: Path, k
 
 async def test_closing_does_the_jobs_that_wait_and_leaves_one_file(path: Path):
     file = SqliteFile(str(path), 60.0)
-    jobs = [file.begin(adding(str(number))) for number in range(100)]
+    jobs = [file.run(adding(str(number))) for number in range(100)]
     await file.close()
     assert all(job.done() for job in jobs)
     assert [entry.name for entry in path.parent.iterdir()] == ["store.db"]
@@ -102,10 +102,10 @@ async def test_jobs_that_come_together_share_a_transaction(path: Path):
     file = SqliteFile(str(path), 60.0)
     await file.open()
     go = threading.Event()
-    first = file.begin(lambda connection: go.wait(60), writes=False)
-    jobs = [file.begin(lambda connection: connection.in_transaction) for _ in range(50)]
+    first = file.run(lambda connection: go.wait(60), writes=False)
+    jobs = [file.run(lambda connection: connection.in_transaction) for _ in range(50)]
     commits: list[str] = []
-    watch = file.begin(lambda connection: connection.set_trace_callback(commits.append), writes=False)
+    watch = file.run(lambda connection: connection.set_trace_callback(commits.append), writes=False)
     go.set()
     await asyncio.gather(first, watch, *jobs)
     assert all(job.result() for job in jobs)
@@ -125,7 +125,7 @@ async def test_an_error_of_one_job_does_not_concern_the_others(path: Path):
         add("one", connection)
 
     work = [adding("one"), wrong, twice, adding("two")]
-    found = await asyncio.gather(*(file.begin(item) for item in work), return_exceptions=True)
+    found = await asyncio.gather(*(file.run(item) for item in work), return_exceptions=True)
     assert [type(item) for item in found] == [type(None), LookupError, sqlite3.IntegrityError, type(None)]
     assert await file.run(keys, writes=False) == ["one", "two"]
     await file.close()
@@ -138,7 +138,10 @@ async def test_jobs_of_threads_and_of_other_event_loops_get_their_results(path: 
         file.post(adding(f"thread {number}")).result(60)
 
     def in_a_loop(number: int) -> None:
-        asyncio.run(file.run(adding(f"loop {number}")))
+        async def add_one() -> None:
+            await file.run(adding(f"loop {number}"))
+
+        asyncio.run(add_one())
 
     await asyncio.gather(*(asyncio.to_thread(work, n) for n in range(10) for work in (in_a_thread, in_a_loop)))
     assert len(await file.run(keys, writes=False)) == 20
@@ -149,7 +152,7 @@ async def test_a_job_whose_caller_has_gone_is_done(path: Path):
     file = SqliteFile(str(path), 60.0)
     await file.open()
     go = threading.Event()
-    first = file.begin(lambda connection: go.wait(60), writes=False)
+    first = file.run(lambda connection: go.wait(60), writes=False)
     task = asyncio.ensure_future(file.run(adding("a")))
     await asyncio.sleep(0)
     task.cancel()
@@ -158,7 +161,7 @@ async def test_a_job_whose_caller_has_gone_is_done(path: Path):
     gone = asyncio.new_event_loop()
 
     async def begin() -> None:
-        file.begin(adding("b"))
+        file.run(adding("b"))
 
     await asyncio.to_thread(lambda: (gone.run_until_complete(begin()), gone.close()))
     assert await file.run(keys) == ["a", "b"]
@@ -189,9 +192,9 @@ async def test_jobs_wait_while_another_program_locks_the_file(path: Path):
     file = SqliteFile(str(path), 60.0)
     await file.open()
     with locked(path):
-        waiting = [file.begin(adding("a"))]
+        waiting = [file.run(adding("a"))]
         assert await file.run(keys, writes=False) == []  # reads need no lock
-        waiting.append(file.begin(adding("b")))
+        waiting.append(file.run(adding("b")))
     await asyncio.gather(*waiting)
     assert await file.run(keys, writes=False) == ["a", "b"]
     await file.close()
