@@ -1,4 +1,4 @@
-"""End a process whose stop takes too long, even if its event loop is blocked."""
+"""End a process if its stop takes too long, even if its event loop is blocked."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import threading
 _log = logging.getLogger("servey.server")
 
 CLOSING_SECONDS = 2.0
-"""The time limit for closing resources, after the running calls have ended or have had their time."""
+"""The time limit for closing resources, after the running calls have ended or were cancelled, in seconds."""
 
 SAME_SECONDS = 0.5
-"""The time in which a process may receive one Ctrl-C twice: from the terminal and from its parent."""
+"""Within this time, two signals are the same Ctrl-C: from the terminal and from the parent process; in seconds."""
 
 
 def end_after(seconds: float, number: int) -> None:

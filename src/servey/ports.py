@@ -220,10 +220,10 @@ class ResultStore(Protocol):
 
 @runtime_checkable
 class Timetable(Protocol):
-    """A trigger that is a schedule: its times are known in advance.
+    """A trigger that is a schedule: it knows its times in advance.
 
     It may also have `params` (the arguments of its calls, by name), `grace` and `jitter` (in seconds) and `overlap`, as
-    `servey.trigger.cron_trigger.CronTrigger` describes them. Its `str` names it, and is the same in every process.
+    `servey.trigger.cron_trigger.CronTrigger` describes them. Its `str` is its name, the same in every process.
     """
 
     def next_after(self, moment: float, /) -> float | None:
@@ -232,17 +232,17 @@ class Timetable(Protocol):
 
 
 class CallQueue(Protocol):
-    """Keep background calls until they have ended: at least once, so a call may be made again after a crash."""
+    """Store background calls until they have ended. A call runs at least once: after a crash, it may run again."""
 
     is_durable: bool
     """Whether the calls outlive the process."""
 
     async def put(self, calls: Sequence[Call], /) -> None:
-        """Return when all calls are kept. A call whose id is known is ignored.
+        """Store calls, and return when all are stored. The queue ignores a call with a known id.
 
         Raises:
-            OverloadedError: The calls are not kept within ``SERVEY_QUEUE_TIMEOUT``. Some may be; it does no harm to put
-                them again.
+            OverloadedError: Not all calls are stored within ``SERVEY_QUEUE_TIMEOUT``. You can put them again: a queue
+                stores each id once.
         """
         ...
 
@@ -251,10 +251,10 @@ class CallQueue(Protocol):
         ...
 
     def consuming(self, run: Callable[[Call], Awaitable[Outcome]], /) -> AbstractAsyncContextManager[None]:
-        """Return a context manager that takes calls and runs them, ``SERVEY_BACKGROUND_CALLS`` at the same time.
+        """Return a context manager that claims calls and runs them, ``SERVEY_BACKGROUND_CALLS`` at the same time.
 
-        When it is left, it takes no more calls, and waits for those that run. If that is cancelled, it cancels them and
-        gives them back to the queue.
+        Its exit claims no more calls, and waits for the running ones. If the exit is cancelled, it cancels these calls,
+        and makes them ready again for other processes.
 
         Args:
             run: Makes a call; it raises nothing but a cancellation.
@@ -270,13 +270,13 @@ class CallQueue(Protocol):
         ...
 
     async def forget(self, id: str, /) -> bool:
-        """Forget a failed or a waiting call, but not its id; return whether there is such a call."""
+        """Forget a failed or a waiting call; its id stays known. Return whether there is such a call."""
         ...
 
 
 @runtime_checkable
 class OpenCallsQueue(Protocol):
-    """A queue that can list the calls which have not ended."""
+    """A queue that can list its running and waiting calls."""
 
     async def open_calls(self, limit: int, /) -> Sequence[OpenCall]:
         """Return the running calls and then the waiting ones, in the order of their times."""
@@ -284,7 +284,7 @@ class OpenCallsQueue(Protocol):
 
 
 class KeyValueStore(Protocol):
-    """Small entries that processes share, each with an end: leases, claims, idempotency keys.
+    """Store small entries that processes share, such as leases and idempotency keys. Each entry ends after a time.
 
     Keys have at most 512 characters, values 256 KiB. All methods raise `OverloadedError` if the store does not answer
     within ``SERVEY_QUEUE_TIMEOUT``.

@@ -1,4 +1,4 @@
-"""The stores of a service, each opened when it is first used: of results, counts, background calls and entries.
+"""The stores of a service: results, counts, background calls and entries. The first use of a store opens it.
 
 The stores of results and counts have a URL. Its scheme decides which plugin opens them; the memory of the process is
 built in.

@@ -1,4 +1,4 @@
-"""``servey calls``: the background calls that the queue keeps."""
+"""``servey calls``: list the background calls in the queue, and retry or forget them."""
 
 from __future__ import annotations
 
@@ -19,18 +19,20 @@ from servey.ports import CallQueue, OpenCallsQueue
 T = TypeVar("T")
 
 MOST = 10_000
-"""The largest number of calls that a command looks at."""
+"""The largest number of calls that a command reads."""
 
 
 @click.group("calls", invoke_without_command=True)
-@click.option("--failed", "only_failed", is_flag=True, help="List only those that have failed for good.")
-@click.option("--limit", type=click.IntRange(1, MOST), default=50, show_default=True, help="How many of each state.")
+@click.option("--failed", "only_failed", is_flag=True, help="List only the failed calls.")
+@click.option(
+    "--limit", type=click.IntRange(1, MOST), default=50, show_default=True, help="The most calls of each state."
+)
 @click.option("--json", "as_json", is_flag=True, help="Write a JSON array, for programs.")
 @click.pass_context
 def calls(context: click.Context, only_failed: bool, limit: int, as_json: bool) -> None:
     """List the background calls: running, waiting and failed ones.
 
-    `servey calls show ID` shows all of a failed call, with its traceback.
+    `servey calls show ID` shows a failed call with its traceback.
     """
     if context.invoked_subcommand is not None:
         return
@@ -61,7 +63,7 @@ def calls(context: click.Context, only_failed: bool, limit: int, as_json: bool) 
 @click.argument("id")
 @click.pass_context
 def show(context: click.Context, id: str) -> None:
-    """Show all of a failed call: its arguments, its problem and its traceback."""
+    """Show a failed call: its arguments, its problem and its traceback."""
     found = [item for item in _with_queue(project_of(context), _failed) if item.call.id == id]
     if not found:
         raise CommandError(f"no failed call has the id {id}; `servey calls --failed` lists them", EX_NOINPUT)
@@ -108,7 +110,7 @@ def _each(
     *,
     is_all: bool,
 ) -> None:
-    """Change calls by their ids, and say what has become of each."""
+    """Change calls by their ids, and write a line for each."""
     if bool(ids) == is_all:
         raise click.UsageError("Give the ids of calls, or --all for all failed ones.", context)
 

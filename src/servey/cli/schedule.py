@@ -25,7 +25,7 @@ CLOCKS = {
     "forward": "the clock goes forward: a skipped time runs now",
     "back": "the clock shows this hour twice",
 }
-"""The marks of runs at a change of clocks."""
+"""The notes for runs at a change of clocks."""
 
 
 def _moment(_context: click.Context, _param: click.Parameter, value: str | None) -> float | None:
@@ -39,9 +39,9 @@ def _moment(_context: click.Context, _param: click.Parameter, value: str | None)
 
 
 @click.command("schedule")
-@click.option("--count", type=click.IntRange(1, 10_000), help="How many runs.  [default: 5]")
-@click.option("--from", "start", callback=_moment, metavar="TIME", help="The time after which the runs are.  [now]")
-@click.option("--to", "end", callback=_moment, metavar="TIME", help="The time of the last run.")
+@click.option("--count", type=click.IntRange(1, 10_000), help="The number of next runs.  [default: 5]")
+@click.option("--from", "start", callback=_moment, metavar="TIME", help="Show the runs after this time.  [now]")
+@click.option("--to", "end", callback=_moment, metavar="TIME", help="Show the runs until this time.")
 @click.option("--json", "as_json", is_flag=True, help="Write a JSON object, for programs.")
 @click.pass_context
 def schedule(context: click.Context, count: int | None, start: float | None, end: float | None, as_json: bool) -> None:
@@ -93,11 +93,11 @@ def _row(item: Schedule, run: LastRun | None, now: float) -> dict[str, Any]:
 def _cells(row: dict[str, Any]) -> list[list[str]]:
     following = "never" if row["next"] is None else _shown(datetime.fromisoformat(row["next"]))
     last = row["last_run"]
-    told = ["never", "", ""]
+    last_cells = ["never", "", ""]
     if last is not None:
         due = datetime.fromisoformat(last["due"]).astimezone()
-        told = [_shown(due), last["outcome"], f"{last['seconds']:.3g} s"]
-    return [[text] for text in (row["action"], row["schedule"], following, *told)]
+        last_cells = [_shown(due), last["outcome"], f"{last['seconds']:.3g} s"]
+    return [[text] for text in (row["action"], row["schedule"], following, *last_cells)]
 
 
 def _next_cells(item: Upcoming) -> list[list[str]]:

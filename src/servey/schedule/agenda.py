@@ -1,4 +1,4 @@
-"""The agenda: it decides when a schedule makes a call, without a clock and without I/O."""
+"""The agenda decides when a schedule makes a call, without a clock and without I/O."""
 
 from __future__ import annotations
 
@@ -13,40 +13,40 @@ from servey.schedule.schedule import LATENESS, Schedule
 _log = logging.getLogger("servey.schedule")
 
 LONGEST_WAIT = 1.0
-"""The longest wait in seconds: a clock that is set, or a machine that wakes up, is seen after this time."""
+"""The longest wait in seconds. After this time, the agenda notices a changed clock or a machine that was suspended."""
 
 _CLOCK_BACK = 1.0
-_SET_ASIDE = 60.0
+_PAUSE = 60.0
 _Occurrence = tuple[float, float | None]
 
 
 class Agenda:
     """The calls of schedules at their times.
 
-    All processes with the same schedules make the same calls with the same ids, so a queue keeps each call once.
+    All processes with the same schedules make the same calls with the same ids, so a queue stores each call once.
 
-    After a start or a gap (a suspended machine, a clock that is set forward), it makes only the latest missed call of
-    each schedule, and only within the schedule's grace. If the clock is set back, the agenda starts again at the new
-    time. A schedule whose trigger fails is set aside for a minute.
+    After a start or a gap (a suspended machine, a clock that is set forward), the agenda makes only the latest missed
+    call of each schedule, and only within the schedule's grace. If the clock is set back, the agenda starts again at
+    the new time. If a trigger fails, its schedule pauses for a minute.
 
     Args:
         schedules: The schedules.
         now: The time in Unix seconds.
-        catches_up: Whether calls that were due before `now` are made, within their grace.
+        catches_up: Whether the agenda makes calls that were due before `now`, within their grace.
     """
 
     def __init__(self, schedules: Iterable[Schedule], now: float, catches_up: bool = True) -> None:
         self._now = now
-        self._lines = [_Line(schedule) for schedule in schedules]
-        self._at: dict[float, list[_Line]] = {now: [*self._lines]}
-        """The schedules by the time when to look at them: many are due at the same time."""
+        self._timelines = [_Timeline(schedule) for schedule in schedules]
+        self._at: dict[float, list[_Timeline]] = {now: [*self._timelines]}
+        """The schedules by the time of their next call. Many schedules can have the same time."""
         self._times = [now]
         """The keys of `_at`, as a heap."""
         if not catches_up:
             self._start(now)
 
     def due(self, now: float) -> tuple[list[Call], float]:
-        """Return the calls that are due, each once, and the seconds until the next look, at most `LONGEST_WAIT`.
+        """Return the calls that are due, each once, and the seconds to wait, at most `LONGEST_WAIT`.
 
         Args:
             now: The time in Unix seconds.
@@ -56,28 +56,28 @@ class Agenda:
         self._now = now
         calls: list[Call] = []
         while self._times and self._times[0] <= now:
-            for line in self._at.pop(heapq.heappop(self._times)):
-                self._add(line.take(now, calls), line)
+            for timeline in self._at.pop(heapq.heappop(self._times)):
+                self._add(timeline.take(now, calls), timeline)
         return calls, min(self._times[0] - now, LONGEST_WAIT) if self._times else LONGEST_WAIT
 
     def _start(self, now: float) -> None:
         """Begin with the calls that are due after `now`."""
         self._at, self._times = {}, []
-        for line in self._lines:
-            self._add(line.start(now), line)
+        for timeline in self._timelines:
+            self._add(timeline.start(now), timeline)
 
-    def _add(self, time: float | None, line: _Line) -> None:
+    def _add(self, time: float | None, timeline: _Timeline) -> None:
         if time is None:
             return
-        lines = self._at.get(time)
-        if lines is None:
-            self._at[time] = [line]
+        timelines = self._at.get(time)
+        if timelines is None:
+            self._at[time] = [timeline]
             heapq.heappush(self._times, time)
         else:
-            lines.append(line)
+            timelines.append(timeline)
 
 
-class _Line:
+class _Timeline:
     """The next call of one schedule."""
 
     __slots__ = ("_grace", "_last", "_next", "_schedule")
@@ -87,19 +87,19 @@ class _Line:
         self._grace = max(schedule.grace, LATENESS)
         self._last = -math.inf
         self._next: _Occurrence | None = None
-        """None at the beginning and after an error: it must be found."""
+        """None at the beginning and after an error; `take` then finds it."""
 
     def start(self, now: float) -> float | None:
-        """Go on to the first call that is due after `now`, and return when to take it; None for never."""
+        """Skip to the first call that is due after `now`, and return its time; None for never."""
         self._last = -math.inf
         try:
             _, self._next = self._around(now, now - self._schedule.jitter)
             return self._when()
         except Exception:  # noqa: BLE001 - the trigger of a user
-            return self._set_aside(now)
+            return self._pause(now)
 
     def take(self, now: float, calls: list[Call]) -> float | None:
-        """Add the call that is due, and return when to take the next one; None for never."""
+        """Add the call that is due, and return the time of the next one; None for never."""
         current = self._next
         try:
             if current is None:
@@ -111,21 +111,21 @@ class _Line:
                 self._next = self._after(current)
             return self._when()
         except Exception:  # noqa: BLE001 - the trigger of a user
-            return self._set_aside(now)
+            return self._pause(now)
 
     def _when(self) -> float | None:
         return None if self._next is None else self._schedule.due(*self._next)
 
     def _put(self, occurrence: _Occurrence, now: float, latest: float, calls: list[Call]) -> None:
-        """Add a call, unless it is later than `latest` seconds."""
+        """Add a call, unless it is late by more than `latest` seconds."""
         self._last = occurrence[0]
         call = self._schedule.call(*occurrence)
         if now - call.due <= latest:
             calls.append(call)
 
     def _catch_up(self, now: float, latest: float, calls: list[Call]) -> None:
-        """Add the latest call that was due before, and find the first one that is due after `now`."""
-        earliest = now - latest - self._schedule.jitter - 1  # a time at the limit is not left out
+        """Add the latest missed call, and find the first call that is due after `now`."""
+        earliest = now - latest - self._schedule.jitter - 1  # so that a time at the limit is found
         passed, self._next = self._around(now, max(self._last, earliest))
         if passed is not None:
             self._put(passed, now, latest, calls)
@@ -135,7 +135,7 @@ class _Line:
         first = self._first(earliest)
         width = 1.0
         while self._is_due(first, now) and now - width > earliest:
-            later = self._first(now - width)  # a short look is enough for most schedules
+            later = self._first(now - width)  # for most schedules, a short search is enough
             if self._is_due(later, now):
                 first = later
                 break
@@ -156,13 +156,13 @@ class _Line:
     def _is_due(self, occurrence: _Occurrence | None, now: float) -> bool:
         return occurrence is not None and self._schedule.due(*occurrence) <= now
 
-    def _set_aside(self, now: float) -> float:
-        """Log the current exception, and return when to try again."""
+    def _pause(self, now: float) -> float:
+        """Log the current exception, and return the time of the next attempt."""
         self._next = None
         _log.exception(
-            "the schedule %s failed and is set aside for %d seconds",
+            "the schedule %s failed; the next attempt is in %d seconds",
             self._schedule.name,
-            _SET_ASIDE,
+            _PAUSE,
             extra={"action": self._schedule.action},
         )
-        return now + _SET_ASIDE
+        return now + _PAUSE

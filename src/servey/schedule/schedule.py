@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from servey.action.operation import Operation
 
 LATENESS = 5.0
-"""How late a call may always begin, in seconds: a loop or a queue that is busy does not lose a call."""
+"""How late a call may always begin, in seconds, so that a busy loop or queue loses no call."""
 
 _LONGEST_NAME = 200  # characters
 _YEAR_10000 = 253_402_300_800
@@ -54,7 +54,7 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True):
         """Return the first time that is later than `moment`, both in Unix seconds; None if there is none.
 
         Raises:
-            ValueError: The trigger returns something else.
+            ValueError: The trigger returns another value.
             Exception: Any error of the trigger.
         """
         found = self.trigger.next_after(moment)
@@ -75,13 +75,13 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True):
             occurrence = following
 
     def id_of(self, occurrence: float) -> str:
-        """Return the id of a call. It names the occurrence, so all processes have the same id."""
+        """Return the id of a call. It is the same in all processes, because it names the occurrence."""
         return f"{self.name}@{_utc(occurrence)}"
 
     def due(self, occurrence: float, following: float | None) -> float:
-        """Return when a call begins: the occurrence and a delay below `jitter`, which its id determines.
+        """Return the time of a call: the occurrence and a delay, which is a hash of the id.
 
-        The call begins before the following occurrence.
+        The delay is less than `jitter`, and ends before the following occurrence.
         """
         if not self.jitter:
             return occurrence
@@ -89,7 +89,7 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True):
         return occurrence + most * zlib.crc32(self.id_of(occurrence).encode()) / 2**32
 
     def call(self, occurrence: float, following: float | None) -> Call:
-        """Return the call of an occurrence. It expires when the next one is due, but not within its grace."""
+        """Return the call of an occurrence. It expires after its grace, but not before the following occurrence."""
         id = self.id_of(occurrence)
         due = self.due(occurrence, following)
         pause = LATENESS if following is None else following - occurrence
@@ -145,7 +145,7 @@ def schedules_of(triggered: Iterable[tuple[Operation, Timetable]]) -> tuple[Sche
 
 
 def _options(trigger: Timetable) -> ScheduleOptions:
-    """Return the options of a trigger; a class of a user need not have all of them."""
+    """Return the options of a trigger. A user's class may have only some of them."""
     if isinstance(trigger, ScheduleOptions):
         return trigger
     names = ScheduleOptions.__struct_fields__
@@ -193,12 +193,12 @@ def _checked(operation: Operation, trigger: Timetable) -> tuple[ScheduleOptions,
 
 
 def _text(trigger: Timetable) -> str:
-    """Return the text of a trigger in one line. It is the same in all processes: addresses are not part of it."""
+    """Return the text of a trigger in one line, without memory addresses, so it is the same in all processes."""
     try:
         text = encodable_text(" ".join(str(trigger).split()))
     except Exception as error:
         raise DefinitionError(
-            f"str() of {type(trigger).__name__} fails: {type(error).__name__}: {error}", fix="mend its __str__"
+            f"str() of {type(trigger).__name__} fails: {type(error).__name__}: {error}", fix="correct its __str__"
         ) from error
     return type(trigger).__name__ if re.search(" at 0x[0-9A-Fa-f]", text) else text
 
@@ -206,7 +206,7 @@ def _text(trigger: Timetable) -> str:
 def _shortened(name: str) -> str:
     if len(name) <= _LONGEST_NAME:
         return name
-    import hashlib  # only few names need it
+    import hashlib  # few names need it
 
     end = hashlib.sha256(name.encode()).hexdigest()[:12]
     return f"{name[: _LONGEST_NAME - len(end) - 1]}…{end}"

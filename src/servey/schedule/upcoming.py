@@ -27,8 +27,8 @@ class Upcoming(msgspec.Struct, frozen=True):
         occurrence: Its time, in Unix seconds.
         due: When the call begins, in Unix seconds: `occurrence` and its jitter.
         local: The occurrence in the time zone of the trigger; UTC if it has none.
-        clock: ``"forward"`` if the clock goes forward at the occurrence, which then may stand for a skipped time;
-            ``"back"`` if the clock shows the local time twice (`local.fold` is 1 for the second); otherwise empty.
+        clock: ``"forward"`` if the clock goes forward at the occurrence: the run may be that of a skipped time.
+            ``"back"`` if the clock shows the local time twice (`local.fold` is 1 for the second). Otherwise empty.
     """
 
     schedule: Schedule
@@ -44,9 +44,9 @@ def upcoming(
     """Yield the calls of all schedules in the order of their times.
 
     Args:
-        schedules: The schedules. If the trigger of one fails, this is logged, and its calls end.
-        start: The time after which the calls are, in Unix seconds.
-        end: The time of the last call, in Unix seconds.
+        schedules: The schedules. If a trigger fails, servey logs the error, and its schedule ends here.
+        start: The calls are later than this time, in Unix seconds.
+        end: The calls are not later than this time, in Unix seconds.
         count: The largest number of calls; None for all.
     """
     merged = heapq.merge(*(_calls(schedule, start) for schedule in schedules), key=lambda call: call.occurrence)
@@ -59,7 +59,7 @@ def schedule_lines(schedules: Iterable[Schedule]) -> list[str]:
     lines: list[str] = []
     for schedule in schedules:
         following = next(_calls(schedule, now), None)
-        when = "no run follows" if following is None else f"next {following.local:%a %Y-%m-%d %H:%M:%S %Z}"
+        when = "no more runs" if following is None else f"next {following.local:%a %Y-%m-%d %H:%M:%S %Z}"
         lines.append(f"  {schedule.trigger}  {schedule.action}  ({when})")
     return lines
 

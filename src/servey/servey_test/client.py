@@ -63,9 +63,9 @@ class Client:
         self._submitted = submitted
 
     async def run_submitted(self) -> Sequence[Call]:
-        """Run the background calls that requests have submitted, in their order, and those that they submit.
+        """Run the background calls that requests have submitted, in their order, and the calls that they submit.
 
-        Nothing waits for delays; a retry follows at once.
+        Delays are ignored; a retry follows at once.
 
         Returns:
             Each attempt that has run.

@@ -1,4 +1,4 @@
-"""The background calls that a test submits: collected in memory, and run when the test says so."""
+"""The background calls that a test submits. They stay in memory until the test runs them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from servey.service import Service
 
 
 class SubmittedCalls:
-    """A `servey.ports.CallQueue` in memory, whose calls run only in `run_all`.
+    """A `servey.ports.CallQueue` in memory. Its calls run only in `run_all`.
 
     Args:
         service: The service that runs them.
@@ -33,7 +33,7 @@ class SubmittedCalls:
         return tuple(self._waiting)
 
     async def put(self, calls: Sequence[Call], /) -> None:
-        """Keep calls; those whose id is known are ignored."""
+        """Store calls; a call with a known id is ignored."""
         self.put_now(calls)
 
     def put_now(self, calls: Sequence[Call], /) -> None:
@@ -45,7 +45,7 @@ class SubmittedCalls:
 
     @asynccontextmanager
     async def consuming(self, run: Callable[[Call], Awaitable[Outcome]], /) -> AsyncGenerator[None]:
-        """Run nothing: `run_all` does."""
+        """Run nothing; `run_all` runs the calls."""
         yield
 
     async def failed(self, limit: int, /) -> Sequence[FailedCall]:
@@ -61,7 +61,7 @@ class SubmittedCalls:
         return False
 
     async def run_all(self) -> Sequence[Call]:
-        """Run the calls in the order of their submission, and those that they submit. Nothing waits for delays.
+        """Run the calls in the order of their submission, and the calls that they submit. Delays are ignored.
 
         Returns:
             Each attempt that has run.
@@ -85,9 +85,9 @@ class SubmittedCalls:
 
 @contextmanager
 def collecting(service: Service) -> Generator[SubmittedCalls]:
-    """Collect what is submitted here, so that no server on this machine runs the calls of a test.
+    """Collect the submitted calls, so that no server on this machine runs the calls of a test.
 
-    It may be entered again inside, and then yields the same object.
+    Inside another `collecting` of the service, it yields the same object.
     """
     before = vars(service.stores).get("calls")
     if isinstance(before, SubmittedCalls):

@@ -1,6 +1,6 @@
 """The times of a cron expression in a time zone.
 
-A module of its own, because its imports take 20 ms.
+`CronTrigger` imports this module when it needs it, because the imports take 20 ms.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from servey.errors import DefinitionError
 class CronTimes:
     """The times of a cron expression in a time zone, with the rules of Debian's cron(8) at a change of clocks.
 
-    cronsim finds the local times, and this class their moments. cronsim's own moments are wrong where clocks change by
-    half an hour, or not at a full hour: it leaves out 03:15 of ``15 */3 * * *`` on Lord Howe Island, and returns the
-    same hour of ``* 3 * * *`` on the Chatham Islands without end.
+    cronsim finds the local times, and this class converts them to Unix time. cronsim's own conversion is wrong where
+    clocks change by half an hour, or not at a full hour. It omits 03:15 of ``15 */3 * * *`` on Lord Howe Island, and
+    repeats one hour of ``* 3 * * *`` on the Chatham Islands for ever.
 
     Args:
         expression: Five fields as in crontab(5).
@@ -40,7 +40,7 @@ class CronTimes:
         self._is_by_clock = fields[0].startswith("*") or fields[1].startswith("*")
 
     def next_after(self, moment: float) -> float | None:
-        """Return the first time that is later than `moment`, both in Unix seconds; None if 50 years have none."""
+        """Return the first time later than `moment`, both in Unix seconds; None if there is none in 50 years."""
         here = datetime.fromtimestamp(math.floor(moment), self._zone)
         local = here.replace(tzinfo=None, fold=0)
         if not self._is_by_clock:
@@ -49,7 +49,7 @@ class CronTimes:
         repeated = _offset(here) - _offset(here.replace(fold=1))
         if following is None or not repeated:
             return following
-        # the clock will show the last minutes again
+        # the clock shows the last minutes again
         again = _first_later(moment, self._each(self._local_times(local - repeated)))
         return following if again is None else min(following, again)
 

@@ -10,12 +10,12 @@ class CronTrigger(ScheduleOptions, frozen=True):
 
     Args:
         expression: Five fields as in crontab(5): minute, hour, day of month, month, day of week.
-        timezone: An IANA time zone. At a change of clocks the rules are those of Debian's cron: a run at a skipped
-            time happens right after it, a run at a repeated time happens once. If the minute or the hour begins with a
-            star, the action runs whenever the clock shows a time of the expression.
+        timezone: An IANA time zone. When clocks change, the rules of Debian's cron apply. If the clock skips a time,
+            the action runs right after the gap. If the clock shows a time twice, the action runs once. An expression
+            whose minute or hour begins with a star runs whenever the clock shows one of its times.
         params: The arguments of the calls, by name.
         grace: How late a missed call may begin when a server starts, in seconds, 0 to 43,200.
-        jitter: The largest delay of a call in seconds. Each call has its own delay, which all processes agree on.
+        jitter: The largest delay of a call in seconds. Each call has its own delay, the same in all processes.
         overlap: ``"skip"``: a call is skipped while the last one is running. ``"allow"``: it is not.
 
     Raises:

@@ -15,7 +15,7 @@ from servey.trigger.schedule_options import ScheduleOptions
 class FixedRateTrigger(ScheduleOptions, frozen=True, dict=True):
     """Run an action at a fixed interval: at the multiples of the interval since 1970-01-01T00:00Z.
 
-    So ``FixedRateTrigger(3600)`` runs at every full hour, after a restart, too, and at the same time in all processes.
+    So ``FixedRateTrigger(3600)`` runs at every full hour: the same times in all processes, and after a restart.
 
     Args:
         interval: The time between the starts of two runs, in seconds or as a `timedelta`; at least one second.
@@ -40,7 +40,9 @@ class FixedRateTrigger(ScheduleOptions, frozen=True, dict=True):
         try:
             interval = self.interval if isinstance(self.interval, timedelta) else timedelta(seconds=self.interval)
         except (TypeError, ValueError, OverflowError) as error:  # text; not a number; too large for timedelta
-            raise DefinitionError(f"{self.interval!r} is not an interval", fix="give seconds or a timedelta") from error
+            raise DefinitionError(
+                f"{self.interval!r} is not an interval", fix="write seconds or a timedelta: FixedRateTrigger(60)"
+            ) from error
         if interval < timedelta(seconds=1):
             raise DefinitionError(f"an interval of {interval} is too short", fix="give at least one second")
         msgspec.structs.force_setattr(self, "interval", interval)
@@ -66,6 +68,6 @@ class FixedRateTrigger(ScheduleOptions, frozen=True, dict=True):
 
     @cached_property
     def _microseconds(self) -> int:
-        """The interval as an integer, so that no error adds up."""
+        """The interval as an integer, so that rounding errors do not add up."""
         interval: timedelta = self.interval  # pyright: ignore[reportAssignmentType] - seconds are converted
         return interval // timedelta(microseconds=1)

@@ -21,7 +21,7 @@ class ScheduleOptions(msgspec.Struct, frozen=True, kw_only=True):
     Args:
         params: The arguments of the calls, by name.
         grace: How late a missed call may begin when a server starts, in seconds, 0 to 43,200.
-        jitter: The largest delay of a call in seconds. Each call has its own delay, which all processes agree on.
+        jitter: The largest delay of a call in seconds. Each call has its own delay, the same in all processes.
         overlap: ``"skip"``: a call is skipped while the last one is running. ``"allow"``: it is not.
 
     Raises:

@@ -207,7 +207,7 @@ class Broken:
 
 @pytest.mark.parametrize("failure", [ZeroDivisionError("no calendar"), START - 1000, "soon", float("nan")])
 @pytest.mark.parametrize("catches_up", [True, False])
-def test_a_trigger_that_fails_is_set_aside_for_a_minute_and_the_others_go_on(failure, catches_up, caplog):
+def test_a_trigger_that_fails_pauses_for_a_minute_and_the_others_go_on(failure, catches_up, caplog):
     broken = Broken(failure)
     agenda = Agenda([plan(broken, "broken"), every(1, "a")], START - 0.5, catches_up)
     due(agenda, -0.5)
