@@ -1,1 +1,1 @@
-"""Background calls: calls that a queue keeps, and that a process makes later, once or again."""
+"""Background calls: a queue stores them, and a server or a worker makes them later."""

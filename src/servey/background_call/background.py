@@ -27,8 +27,9 @@ ID_LIMIT = 200
 class Background:
     """Submit calls of actions that a server or a worker makes later.
 
-    There is one instance, `servey.background`. A call gets the caller of the call that submits it; access control and
-    rate limit apply to that one only. At least once: if a process dies while it runs a call, the call runs again.
+    There is one instance, `servey.background`. A background call has the caller of the call that submits it; access
+    control and rate limit apply only to the call that submits. If a process dies while it runs a background call, the
+    call runs again.
 
     Example:
         >>> from servey import background
@@ -68,9 +69,10 @@ class Background:
     def submit(_background, action: Callable[..., Any] | str, /, **arguments: Any) -> str:
         """Submit a call.
 
-        In a call of an action, the submitted call leaves when the call has succeeded and its resources are closed; if
-        it fails, nothing is submitted. If the queue does not take the submitted call, the call fails with 503. Outside
-        of calls, `submit` returns when the queue has the call; on an event loop, await `asubmit` there.
+        Inside a call of an action, the background call goes to the queue when the action's call has succeeded and its
+        resources are closed. If the action's call fails, nothing is submitted. If the queue does not take the
+        background call, the action's call fails with 503. Outside of calls, `submit` returns when the queue has the
+        call; on an event loop, await `asubmit` there.
 
         Args:
             action: The decorated function, or the action's name.
@@ -83,7 +85,7 @@ class Background:
             NoServiceError: No service is running here.
             LookupError: The service has no such action.
             ValueError: The action has no such arguments, or the delay is too long.
-            TypeError: The caller cannot be sent: it has claims that are not JSON, or a class of its own.
+            TypeError: The caller cannot be sent: it has claims that are not JSON, or is of a subclass.
             UnauthorizedError: The action needs a caller, and there is none.
             OverloadedError: The queue does not take the call (outside of calls).
             RuntimeError: The current call has failed, or this is an event loop outside of calls.
@@ -102,7 +104,7 @@ class Background:
         return call.id
 
     async def asubmit(_background, action: Callable[..., Any] | str, /, **arguments: Any) -> str:
-        """Submit a call at once, whatever becomes of the current call, and return its id when the queue has it.
+        """Submit a call at once, even if the current call fails later. Return its id when the queue has it.
 
         Raises:
             CallError: The queue does not take the call, or the token of the current request is not valid.
@@ -119,7 +121,7 @@ class Background:
         self, service: Any, context: CallContext, action: Callable[..., Any] | str, arguments: dict[str, Any]
     ) -> Call:
         operation = operation_of(service, action)
-        _ = service.stores.calls  # without a queue, the call fails now, and not after its changes
+        _ = service.stores.calls  # without a queue, the call fails now, before it changes data
         longest = service.settings.background.max_delay
         if self._delay > longest:
             raise ValueError(f"a delay of {self._delay:g} s is too long; the limit is {longest:g} s (SERVEY_MAX_DELAY)")
@@ -155,7 +157,7 @@ def _encoded(operation: Operation, arguments: dict[str, Any]) -> bytes:
 
 
 def _sendable(caller: Authorization | None) -> Authorization | None:
-    """Return the caller; raise `TypeError` if another one would arrive."""
+    """Return the caller; raise `TypeError` if it would change on the way to the queue."""
     if caller is None:
         return None
     if type(caller) is not Authorization:
@@ -173,7 +175,7 @@ _CALLERS = msgspec.json.Decoder(Authorization)
 
 
 def _check_outside() -> None:
-    """Check that the code here, which no call runs, may block and loses no caller."""
+    """Check that `submit` may block here, outside of calls, and loses no caller."""
     _check_may_block()
     if CURRENT_REQUEST.get() is not None:
         raise RuntimeError("submit cannot verify the caller of this request: write `await background.asubmit(…)`")

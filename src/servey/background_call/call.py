@@ -1,4 +1,4 @@
-"""A background call as data, and its outcome: what a queue keeps, and what the runner returns to it."""
+"""A background call as data, and its outcome."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ ARGUMENTS_LIMIT = 256 * 1024
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A background call. Keep it only in a trusted place: its caller is not verified again.
+    """A background call. Store it only in a trusted place: servey does not verify its caller again.
 
     Readers ignore unknown fields, so that two releases can share a queue.
 
     Args:
-        id: The id of the call, at most 400 characters. A queue keeps one call of an id.
+        id: The id of the call, at most 400 characters. A queue stores one call of an id.
         action: The action's name.
         arguments: The arguments as a JSON object, from `ArgumentsCodec.encode_json`.
         due: When the call may begin, in Unix seconds.
         request_id: The id of the request that has submitted the call.
-        expires: The time after which the call is not begun any more, in Unix seconds; None for no such time.
-        attempt: The number of the attempt: 1, and more after failures.
+        expires: The call does not begin after this time, in Unix seconds; None for no limit.
+        attempt: The number of the attempt, from 1; a failure with a retry adds 1.
         caller: The caller on whose behalf the call is made.
         traceparent: The trace that the call belongs to (W3C Trace Context §3.2); empty if unknown.
-        postponed: How often the call was put off, because the process that took it does not know its action.
+        postponed: How often the call was postponed, because the process does not know its action.
         alone: While a call with this text runs, other calls with the same text are skipped. Empty for no such rule.
     """
 
@@ -86,7 +86,7 @@ class Again(msgspec.Struct, frozen=True):
 
 
 class Failed(msgspec.Struct, frozen=True):
-    """The call has failed for good; the queue keeps it until somebody retries or forgets it.
+    """The call has failed for good. The queue stores it, and you can retry or forget it.
 
     Args:
         problem: The problem details (RFC 9457) as JSON.
@@ -101,7 +101,7 @@ Outcome = Done | Again | Failed
 
 
 class FailedCall(msgspec.Struct, frozen=True):
-    """A failed call that a queue keeps.
+    """A failed call in a queue.
 
     Args:
         call: The last attempt.
@@ -117,7 +117,7 @@ class FailedCall(msgspec.Struct, frozen=True):
 
 
 class OpenCall(msgspec.Struct, frozen=True):
-    """A call that a queue keeps and that has not ended.
+    """A running or waiting call in a queue.
 
     Args:
         call: The current or next attempt.

@@ -34,7 +34,7 @@ _DECODER = msgspec.json.Decoder(LastRun)
 
 
 def schedule_of(call: Call) -> str:
-    """Return the name of the schedule that has put a call; empty for other calls.
+    """Return the name of the schedule of a call; empty for a call without a schedule.
 
     Example:
         >>> schedule_of(Call(id="tick:every 0:01:00@…", action="tick", arguments=msgspec.Raw(), due=0, request_id=""))
@@ -44,7 +44,7 @@ def schedule_of(call: Call) -> str:
 
 
 async def record_run(service: Any, call: Call, outcome: Outcome, began: float, seconds: float) -> None:
-    """Record a run of a schedule; nothing for other calls. A failure of the store is logged only."""
+    """Record the run of a schedule's call; other calls are ignored. If the store fails, servey only logs it."""
     schedule = schedule_of(call)
     if not schedule:
         return

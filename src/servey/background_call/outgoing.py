@@ -1,4 +1,4 @@
-"""The background calls that a call submits. They leave when it has succeeded, and a call that fails submits none."""
+"""The background calls that a call submits. They go to the queue when the call has succeeded, and not if it fails."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ NOT_TAKEN = Outgoing()
 
 
 def collect(context: CallContext, call: Call) -> bool:
-    """Add a call to those that leave when the call of `context` has succeeded; from any thread.
+    """Add a call that goes to the queue when the call of `context` has succeeded; from any thread.
 
     Returns:
         False if the call of `context` does not run: it has not begun, or it has succeeded.
@@ -68,9 +68,9 @@ def collect(context: CallContext, call: Call) -> bool:
 
 
 async def leave(context: CallContext, *, shares: bool) -> None:
-    """Put the calls that the call of `context` has submitted into the queue, because it has succeeded.
+    """Put the submitted calls of a successful call into the queue.
 
-    In a request scope, they leave when the scope has closed its resources.
+    In a request scope, they go to the queue when the scope has closed its resources.
 
     Args:
         context: The context of the call.

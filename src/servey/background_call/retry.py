@@ -1,4 +1,4 @@
-"""When and how often a failed background call is made again."""
+"""The rules for retries of failed background calls."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ import msgspec
 from servey.errors import CallError, DefinitionError
 
 SPREAD = 0.1
-"""Delays differ from their formula by up to this part, so that calls which failed together do not return together."""
+"""The largest deviation of a delay, as a part of it, so that calls which failed together do not run together again."""
 
 
 class Retry(msgspec.Struct, frozen=True, kw_only=True):
     """Make a failed background call again, after growing delays: ``@action(retry=Retry())``.
 
     A call is made again if its failure is not the caller's fault: an error with a status of 500 or more, or 429
-    (``"too_many_requests"``), or an exception in `on`. A call that is made again because its process has died is not a
+    (``"too_many_requests"``), or an exception in `on`. If a call runs again because its process has died, this is not a
     retry, and does not count.
 
     Args:
         times: The largest number of further attempts, 1 to 100.
         first: The delay before the second attempt, in seconds.
-        factor: Each further delay is longer by this factor; at least 1.
-        most: The longest delay, in seconds; ``SERVEY_MAX_DELAY`` limits it, too.
+        factor: Each delay is the last one, multiplied by this factor; at least 1.
+        most: The longest delay, in seconds. ``SERVEY_MAX_DELAY`` also limits it.
         on: Further exceptions after which the call is made again, whatever their status.
 
     Raises:

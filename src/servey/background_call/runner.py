@@ -1,4 +1,4 @@
-"""Make background calls: the same rules for every queue."""
+"""Make background calls, with the same rules for every queue."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from servey.errors import CallError, NotFoundError
 from servey.problem_details import encodable_text, problem_details
 
 TRACEBACK_LIMIT = 16 * 1024
-"""The largest length of a kept traceback, in characters; its end is kept."""
+"""The largest length of a stored traceback, in characters; of a longer one, servey stores the end."""
 PROBLEM_LIMIT = 64 * 1024
-"""The largest size of kept problem details, in bytes; larger ones lose their own members and the end of the detail."""
+"""The largest size of stored problem details, in bytes; larger ones lose extension members and a part of the detail."""
 
 LONGEST_SECONDS = 86400.0
 """The time limit of a background call whose action has no limit (`math.inf`)."""
@@ -33,7 +33,7 @@ LONGEST_SECONDS = 86400.0
 POSTPONE_SECONDS = 5.0
 """The delay of a call that cannot begin in this process now."""
 MOST_POSTPONED = 12
-"""How often a call of an unknown action is postponed: a process with newer code may take it."""
+"""How often a call of an unknown action is postponed, so that a process with newer code may claim it."""
 
 LEASE_SECONDS = 30.0
 """How long a call excludes others with the same `Call.alone` after its process has died."""
@@ -59,8 +59,8 @@ class Runner:
     async def run(self, call: Call) -> Outcome:
         """Make a call, and return its outcome. It raises only a cancellation.
 
-        The origin of the call is the system, on behalf of the caller who has submitted it: access control and rate
-        limit have applied before. Its deadline is the action's `timeout`, or else ``SERVEY_BACKGROUND_TIMEOUT``.
+        The origin of the call is the system, on behalf of the caller of the submitting call: access control and rate
+        limit have applied to that call. Its deadline is the action's `timeout`, or else ``SERVEY_BACKGROUND_TIMEOUT``.
         """
         try:
             return await self._outcome(call)
@@ -136,7 +136,7 @@ class Runner:
                 extra=extra,
             )
             due = time.time() + delay
-            # it has begun in time, so the time after which it may not begin is over
+            # the first attempt has begun in time, so a retry has no expiry
             return Again(msgspec.structs.replace(call, attempt=call.attempt + 1, due=due, expires=None))
         _log.error("%s (%s) has failed for good: %s; see `servey calls`", call.action, call.id, why, extra=extra)
         return _failed(call, error, error.__cause__)
@@ -167,11 +167,11 @@ class Lease:
         self._store, self._call = store, call
         self._key = f"alone:{call.alone}"
         self._id = f"{call.id} ".encode()
-        # a queue may give the call to another process, which then takes over the lease
+        # a queue may give the call to another process, which then needs the same lease
         self._mine = self._id + os.urandom(8).hex().encode()
 
     async def take(self) -> bool:
-        """Take the lease, also from a lost run of the same call; return False if another call has it.
+        """Take the lease, even from a lost run of the same call. Return False if another call has it.
 
         Raises:
             CallError: The store does not answer.
@@ -183,7 +183,7 @@ class Lease:
 
     @asynccontextmanager
     async def held(self) -> AsyncGenerator[None]:
-        """Renew the lease until this is left, and give it back. Failures are logged only: the call runs."""
+        """Renew the lease in this context, and release it at the exit. If the store fails, servey only logs it."""
         renewing = asyncio.create_task(self._renew())
         try:
             yield

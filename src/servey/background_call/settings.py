@@ -11,7 +11,7 @@ from servey.settings_part import Seconds, SettingsPart, Variable
 
 
 class BackgroundSettings(SettingsPart, frozen=True, kw_only=True):
-    """Where background calls are kept, and which processes make them."""
+    """The store of background calls, and the processes that make them."""
 
     store: Annotated[
         str,
