@@ -168,15 +168,15 @@ async def test_a_job_whose_caller_has_gone_is_done(path: Path):
     await file.close()
 
 
-async def test_a_chore_runs_again_and_again_until_its_end(path: Path):
+async def test_a_periodic_job_runs_again_and_again_until_its_end(path: Path):
     file, loop, ran = SqliteFile(str(path), 60.0), asyncio.get_running_loop(), asyncio.Queue[int]()
     numbers = iter(range(1000))
 
-    def chore(connection: sqlite3.Connection) -> None:
+    def work(connection: sqlite3.Connection) -> None:
         loop.call_soon_threadsafe(ran.put_nowait, next(numbers))
-        raise RuntimeError("a chore may fail")
+        raise RuntimeError("a periodic job may fail")
 
-    end = file.every(0.01, chore)
+    end = file.every(0.01, work)
     await file.open()
     assert [await ran.get() for _ in range(3)] == [0, 1, 2]
     end()
