@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from servey.action.context import CURRENT_CALL
 from servey.action.defect import defect
-from servey.errors import OverloadedError
+from servey.errors import OverloadedError, SettingsError
 
 if TYPE_CHECKING:
     from servey.action.context import CallContext
@@ -131,6 +132,8 @@ def _not_taken(error: BaseException, calls: Sequence[Call]) -> OverloadedError:
     """Return the error of callers; a cancellation is raised, and an unexpected error of the queue is logged."""
     if isinstance(error, OverloadedError):
         return error
+    if isinstance(error, SettingsError) and CURRENT_CALL.get(None) is None:
+        raise error  # for the developer, not for a caller
     if isinstance(error, TimeoutError):
         return OverloadedError("the queue of background calls does not answer")
     first = calls[0]

@@ -8,7 +8,7 @@ import signal
 import time
 from types import FrameType
 
-from servey.errors import ServeyError, count_of
+from servey.errors import count_of
 from servey.forced_exit import CLOSING_SECONDS, SAME_SECONDS, end_after
 from servey.ports import Timetable
 from servey.schedule.schedule import schedules_of
@@ -19,21 +19,15 @@ from servey.service_life import triggered
 
 _log = logging.getLogger("servey.worker")
 
-EX_UNAVAILABLE = 69
-"""The exit code (sysexits.h) of a worker that cannot start, because a resource cannot be opened."""
-
 
 def work(service: Service) -> None:
-    """Serve until Ctrl-C or SIGTERM; a second signal ends the process at once.
+    """Make calls until Ctrl-C or SIGTERM; a second signal ends the process at once.
 
     Raises:
-        SystemExit: The service cannot start.
+        SettingsError: ``SERVEY_STORE`` is not a place where servey can store calls.
+        ResourceError: A resource of the service cannot be opened.
     """
-    try:
-        asyncio.run(_Worker(service).run())
-    except ServeyError as error:
-        _log.error("%s", error)
-        raise SystemExit(EX_UNAVAILABLE) from None
+    asyncio.run(_Worker(service).run())
 
 
 class _Worker:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from servey import WEB_POST, FixedRateTrigger, Retry, background
+from servey import WEB_POST, CallContext, FixedRateTrigger, Origin, Retry, background
 from servey.action.action import action
 from servey.action.portal import Portal
 from servey.errors import OverloadedError, SettingsError
@@ -45,12 +45,18 @@ def test_a_service_that_needs_the_store_does_not_start_without_it(needs_it) -> N
 
 
 def test_other_services_start_and_a_submission_fails() -> None:
-    service = Service([plain], settings=Settings(store=NOWHERE))
+    @action
+    async def submitting() -> None:
+        background.submit(plain)
+
+    service = Service([plain, submitting], settings=Settings(store=NOWHERE))
 
     async def submit() -> None:
         async with asyncio.timeout(BOUND), service.serving():
-            with pytest.raises(OverloadedError):
+            with pytest.raises(SettingsError, match="SERVEY_STORE"):
                 await background.asubmit(plain)
+            with pytest.raises(OverloadedError):
+                await service.call("submitting", {}, CallContext(Origin.SYSTEM, "direct", "1"))
 
     asyncio.run(submit())
 
