@@ -552,6 +552,7 @@ CONTRADICTIONS = [
         )
     ),
     ({"SERVEY_RATE_LIMITS": "off"}, "SERVEY_RATE_LIMITS"),
+    *(({"SERVEY_STORE": text}, "SERVEY_STORE") for text in ("Memory", ":memory:", "data/", "~/store.db", "a\0b")),
 ]
 
 

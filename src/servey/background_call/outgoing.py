@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import threading
 from collections.abc import Sequence
 from functools import partial
@@ -25,7 +26,7 @@ _LOCK = threading.Lock()
 
 
 class Outgoing:
-    """The calls that a running call has submitted, or its state: `OPEN`, `SUCCEEDED`, `FAILED` or `NOT_TAKEN`."""
+    """The calls that a running call has submitted, or its state: one of the constants below."""
 
     __slots__ = ("calls",)
 
@@ -41,6 +42,8 @@ FAILED = Outgoing()
 """The `CallContext.outgoing` of a call that has failed."""
 NOT_TAKEN = Outgoing()
 """The `CallContext.outgoing` of a call that has failed only because the queue has not taken what it has submitted."""
+FORKED = Outgoing()
+"""The `CallContext.outgoing` in a process that the call has forked."""
 
 
 def collect(context: CallContext, call: Call) -> bool:
@@ -50,7 +53,7 @@ def collect(context: CallContext, call: Call) -> bool:
         False if the call of `context` does not run: it has not begun, or it has succeeded.
 
     Raises:
-        RuntimeError: The call of `context` has failed, for example at its deadline.
+        RuntimeError: The call of `context` has failed, for example at its deadline, or it runs in another process.
     """
     first = Outgoing(call)
     with _LOCK:
@@ -60,6 +63,8 @@ def collect(context: CallContext, call: Call) -> bool:
             context.outgoing = first
             return True
         outgoing: Outgoing | None = context.outgoing
+        if outgoing is FORKED:
+            raise RuntimeError(f"{context.action} runs in another process: submit {call.action} there")
         if outgoing is FAILED or outgoing is NOT_TAKEN:
             raise RuntimeError(f"{context.action} has failed, so it cannot submit {call.action}")
         if outgoing is None or outgoing is SUCCEEDED:
@@ -121,6 +126,19 @@ def send_now(service: Any, calls: Sequence[Call]) -> None:
     except BaseException as error:
         raise _not_taken(error, calls) from error
     service.stores.submitted += len(calls)
+
+
+def _after_fork() -> None:
+    """Keep a forked process from collecting: what it collects would not leave."""
+    global _LOCK
+    _LOCK = threading.Lock()
+    context = CURRENT_CALL.get(None)
+    if context is not None and context.outgoing is not None:
+        context.outgoing = FORKED
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def has_changed_data(context: CallContext) -> bool:

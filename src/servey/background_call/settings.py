@@ -56,5 +56,6 @@ class BackgroundSettings(SettingsPart, frozen=True, kw_only=True):
 
     def problems(self, *, production: bool) -> Iterator[str]:
         """Yield a store that cannot be the path of a file."""
-        if "\0" in self.store or self.store.endswith("/"):
+        is_misspelt = self.store != "memory" and self.store.strip(" :").casefold() in {"", "memory"}
+        if is_misspelt or "\0" in self.store or self.store.endswith("/") or self.store.startswith("~"):
             yield "SERVEY_STORE is not valid: it takes memory, or the path of a file"

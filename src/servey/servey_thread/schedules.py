@@ -62,7 +62,9 @@ async def _put(queue: CallQueue, calls: list[Call]) -> list[Call]:
     """Put calls into the queue. If the queue does not take them, return those that are not late; they are put again."""
     try:
         await queue.put(calls)
-    except CallError as error:
+    except Exception as error:  # noqa: BLE001 - no error ends the schedules
+        if not isinstance(error, CallError):
+            _log.exception("the queue does not take calls of schedules, because of a defect")
         now = time.time()
         left = [call for call in calls if call.expires is None or call.expires > now]
         _log.error(

@@ -35,14 +35,32 @@ class SqliteConnection:
         self._identity: tuple[int, int] | None = None
         self._checks_at = 0.0
         self._logged: dict[str, float] = {}
+        self._parent: SqliteConnection | None = None
+
+    def after_fork(self) -> SqliteConnection:
+        """Return the connection for a forked process: one that refuses if the file is open in the parent.
+
+        The locks of SQLite do not survive a fork (https://sqlite.org/howtocorrupt.html §2.6), and closing the
+        connection of the parent is not allowed either.
+        """
+        if self._connection is None:
+            return self
+        forked = SqliteConnection(self.path)
+        forked._parent = self
+        return forked
 
     def opened(self) -> sqlite3.Connection:
         """Return the connection. If the file was removed or replaced, open it again.
 
         Raises:
-            SettingsError: It cannot be opened.
+            SettingsError: It cannot be opened, or this process was forked from one that has it open.
             sqlite3.Error: Another program has locked it.
         """
+        if self._parent is not None:
+            raise SettingsError(
+                "the store is open in the process that forked this one, and SQLite cannot use it here: submit "
+                "background calls there, or start processes with spawn"
+            )
         if self._connection is not None and self._is_replaced():
             _log.error("the store %s was removed or replaced; its background calls are lost", self.path)
             self._disconnect()

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from time import monotonic, sleep
 from typing import Any, TypeVar
+from weakref import WeakSet
 
 from servey.servey_thread.sqlite_connection import SqliteConnection, is_of_file
 from servey.servey_thread.sqlite_place import is_locked
@@ -71,16 +72,17 @@ class SqliteFile:
     """
 
     def __init__(self, path: str | None, timeout: float) -> None:
-        self.path = path
+        self.path = None if path is None else _absolute(path)
         self._timeout = timeout
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()  # None wakes the thread
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._periodic: list[_PeriodicJob] = []
         self._waiting: list[_Job] = []
-        self._connection = SqliteConnection(path)
+        self._connection = SqliteConnection(self.path)
         self.at_close: list[Work[object]] = []
         """Work to do before the file is closed."""
+        _FILES.add(self)
 
     @property
     def exists(self) -> bool:
@@ -154,10 +156,11 @@ class SqliteFile:
 
     def _add(self, job: _Job) -> None:
         with self._lock:
-            self._jobs.put(job)
             if self._thread is None:
-                self._thread = threading.Thread(target=self._serve, name="servey store", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._serve, name="servey store", daemon=True)
+                thread.start()  # fails if the system has no more threads, and then nothing has begun
+                self._thread = thread
+            self._jobs.put(job)
 
     # the methods below run in the thread
 
@@ -288,6 +291,28 @@ class SqliteFile:
                 job.work(self._connection.opened())
             except Exception as error:  # noqa: BLE001 - the job runs again
                 self._connection.failed(error)
+
+
+_FILES: WeakSet[SqliteFile] = WeakSet()
+
+
+def _after_fork() -> None:
+    """Begin again in a forked process, which has neither the threads nor the consumers nor the locks of its parent."""
+    for file in list(_FILES):
+        connection = file._connection
+        file.__init__(file.path, file._timeout)
+        file._connection = connection.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def _absolute(path: str) -> str:
+    """Return a path that stays the same when the process changes its directory, and means only a file to SQLite."""
+    with suppress(OSError):  # the current directory was removed
+        return os.path.abspath(path)
+    return path
 
 
 def _deliver(jobs: list[_Job]) -> None:

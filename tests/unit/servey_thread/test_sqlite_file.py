@@ -131,6 +131,42 @@ async def test_an_error_of_one_job_does_not_concern_the_others(path: Path):
     await file.close()
 
 
+async def test_a_process_that_changes_its_directory_keeps_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    file = SqliteFile("store.db", 60.0)
+    await file.run(adding("a"))
+    await file.close()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert await file.run(keys, writes=False) == ["a"]
+    await file.close()
+
+
+@pytest.mark.parametrize("name", [":memory:", "file:store?mode=memory", "a b", "é", "a?b#c"])
+async def test_every_name_is_that_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str):
+    monkeypatch.chdir(tmp_path)
+    file = SqliteFile(name, 60.0)
+    await file.run(adding("a"))
+    await file.close()
+    assert await file.run(keys, writes=False) == ["a"]
+    await file.close()
+
+
+async def test_a_system_without_more_threads_fails_jobs_until_it_has_some(path: Path, monkeypatch: pytest.MonkeyPatch):
+    def fail(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    file = SqliteFile(str(path), 60.0)
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", fail)
+        with pytest.raises(RuntimeError, match="start new thread"):
+            file.post(adding("a"))
+    async with asyncio.timeout(60):
+        await file.run(adding("b"))
+        assert await file.run(keys, writes=False) == ["b"]
+    await file.close()
+
+
 async def test_jobs_of_threads_and_of_other_event_loops_get_their_results(path: Path):
     file = SqliteFile(str(path), 60.0)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -10,10 +12,12 @@ import pytest
 from servey import WEB_POST, CallContext, FixedRateTrigger, Origin, Retry, background
 from servey.action.action import action
 from servey.action.portal import Portal
+from servey.background_call.call import Call
 from servey.errors import OverloadedError, SettingsError
 from servey.ports import OpenCallsQueue
 from servey.servey_starlette.app import create_app
 from servey.servey_test.client import client_of
+from servey.servey_thread.sqlite_call_queue import SqliteCallQueue
 from servey.service import Service
 from servey.settings import Settings
 
@@ -108,3 +112,26 @@ def test_the_memory_of_a_service_lasts_as_long_as_one_of_its_loops() -> None:
         asyncio.run(submit())
         assert portal.call(count) == 1
     assert asyncio.run(count()) == 0
+
+
+def test_schedules_outlive_an_unexpected_error_of_the_queue(monkeypatch: pytest.MonkeyPatch) -> None:
+    ran = threading.Event()
+
+    @action(triggers=(FixedRateTrigger(1),))
+    def tick() -> None:
+        ran.set()
+
+    put, failures = SqliteCallQueue.put, iter(range(2))
+
+    async def fail_twice(queue: SqliteCallQueue, calls: Sequence[Call], /) -> None:
+        if next(failures, None) is not None:
+            raise RuntimeError("can't start new thread")
+        await put(queue, calls)
+
+    monkeypatch.setattr(SqliteCallQueue, "put", fail_twice)
+
+    async def serve_until_it_runs() -> None:
+        async with asyncio.timeout(BOUND), Service([tick], settings=Settings(store="memory")).serving():
+            assert await asyncio.to_thread(ran.wait, BOUND)
+
+    asyncio.run(serve_until_it_runs())
