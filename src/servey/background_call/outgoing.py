@@ -130,15 +130,14 @@ def send_now(service: Any, calls: Sequence[Call]) -> None:
 
 def _after_fork() -> None:
     """Keep a forked process from collecting: what it collects would not leave."""
-    global _LOCK
-    _LOCK = threading.Lock()
+    _LOCK.release()
     context = CURRENT_CALL.get(None)
     if context is not None and context.outgoing is not None:
         context.outgoing = FORKED
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    os.register_at_fork(before=_LOCK.acquire, after_in_parent=_LOCK.release, after_in_child=_after_fork)
 
 
 def has_changed_data(context: CallContext) -> bool:

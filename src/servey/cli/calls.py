@@ -12,7 +12,7 @@ import msgspec
 
 from servey.background_call.call import Call, FailedCall, OpenCall
 from servey.cli.errors import EX_NOINPUT, CommandError
-from servey.cli.output import utc_text, write, write_json, write_table
+from servey.cli.output import printable, utc_text, write, write_json, write_table
 from servey.cli.project import Project, project_of
 from servey.ports import CallQueue, OpenCallsQueue
 
@@ -79,9 +79,9 @@ def show(context: click.Context, id: str) -> None:
         "failed": _local(item.failed_at),
         "problem": item.problem.decode(),
     }
-    write("\n".join(f"{name:10} {text}".rstrip() for name, text in lines.items()))
+    write(printable("\n".join(f"{name:10} {text}".rstrip() for name, text in lines.items())))
     if item.traceback:
-        write(f"\n{item.traceback.rstrip()}")
+        write(printable(f"\n{item.traceback.rstrip()}"))
 
 
 @calls.command("retry")

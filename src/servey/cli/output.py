@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 import textwrap
@@ -17,6 +18,8 @@ import msgspec
 from servey.cli.errors import EX_IOERR, CommandError
 from servey.problem_details import encodable_text
 
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""Matches control characters other than tabs and newlines, and those that change the direction of a text."""
 _GAP = "  "
 _NARROWEST = 24
 """The minimum width of the last column, in characters."""
@@ -45,6 +48,16 @@ def write(text: str) -> None:
 def utc_text(moment: float) -> str:
     """Return a time in Unix seconds as in RFC 3339, in UTC and with milliseconds."""
     return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def printable(text: str) -> str:
+    """Return a text with escapes for control characters, which a terminal would obey: strangers may have sent it.
+
+    Example:
+        >>> print(printable("red: \\x1b[31m"))
+        red: \\x1b[31m
+    """
+    return _CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def flush() -> None:
@@ -77,8 +90,9 @@ def write_table(headings: Sequence[str], rows: Sequence[Sequence[Sequence[str]]]
     """Write rows of cells, each a sequence of items.
 
     On a terminal, the items of a cell are below each other, and the last column is wrapped. Elsewhere a row is one full
-    line. Empty columns are left out.
+    line. Empty columns are left out, and control characters are escaped.
     """
+    rows = [[[printable(item) for item in cell] for cell in row] for row in rows]
     wanted = [index for index in range(len(headings)) if any(any(row[index]) for row in rows)]
     terminal = is_terminal()
     cells = [[list(row[index]) if terminal else [", ".join(row[index])] for index in wanted] for row in rows]

@@ -162,6 +162,12 @@ class SqliteFile:
                 self._thread = thread
             self._jobs.put(job)
 
+    def after_fork(self) -> None:
+        """Begin again in a forked process, which has no threads, consumers and locks of its parent."""
+        connection = self._connection
+        self.__init__(self.path, self._timeout)
+        self._connection = connection.after_fork()
+
     # the methods below run in the thread
 
     def _serve(self) -> None:
@@ -228,7 +234,8 @@ class SqliteFile:
             connection.execute("BEGIN IMMEDIATE")
         except Exception as error:  # noqa: BLE001 - every job gets an answer
             if is_locked(error):
-                self._fail_late(error)
+                self._fail(_late(self._waiting), error)  # the others wait until the file is not locked any more
+                sleep(0.005)  # in some states, SQLite does not wait by itself
             else:
                 self._fail(self._waiting, error)
             return
@@ -255,12 +262,6 @@ class SqliteFile:
             return
         jobs, self._waiting = self._waiting, []
         _deliver(jobs)
-
-    def _fail_late(self, error: Exception) -> None:
-        """Fail the jobs whose time is over; the others wait until the lock ends."""
-        now = monotonic()
-        self._fail([job for job in self._waiting if job.until <= now], error)
-        sleep(0.005)  # in some states, SQLite does not wait by itself
 
     def _fail(self, jobs: list[_Job], error: Exception) -> None:
         for job in jobs:
@@ -297,15 +298,18 @@ _FILES: WeakSet[SqliteFile] = WeakSet()
 
 
 def _after_fork() -> None:
-    """Begin again in a forked process, which has neither the threads nor the consumers nor the locks of its parent."""
     for file in list(_FILES):
-        connection = file._connection
-        file.__init__(file.path, file._timeout)
-        file._connection = connection.after_fork()
+        file.after_fork()
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
+
+
+def _late(jobs: list[_Job]) -> list[_Job]:
+    """Return the jobs whose time is over."""
+    now = monotonic()
+    return [job for job in jobs if job.until <= now]
 
 
 def _absolute(path: str) -> str:

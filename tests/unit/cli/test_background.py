@@ -25,6 +25,11 @@ def send(number: int) -> None:
 
 
 @action
+def repeat(text: str) -> None:
+    raise ValueError(text)
+
+
+@action
 def order(number: int) -> str:
     return background.submit(send, number=number)
 
@@ -33,7 +38,7 @@ def order(number: int) -> str:
 def report(number: int = 1) -> None: ...
 
 
-ACTIONS = (send, order, report)
+ACTIONS = (send, repeat, order, report)
 
 
 @pytest.fixture
@@ -162,3 +167,18 @@ def test_the_caller_of_a_failed_call_is_shown(servey, settings: Settings) -> Non
     id = asyncio.run(fail())
     shown = servey("calls", "show", id, actions=ACTIONS, settings=settings).out
     assert [line.split() for line in shown.splitlines()[3:5]] == [["caller", "ann"], ["request", "r-1"]]
+
+
+def test_texts_of_callers_do_not_control_the_terminal(servey, settings: Settings) -> None:
+    async def fail() -> str:
+        async with Service(ACTIONS, settings=settings).running():
+            id = await background.asubmit(repeat, text="\x1b]0;title\x07 \x9b31m \r\u202eevil é 💥")
+        await failed(settings, -1)
+        return id
+
+    id = asyncio.run(fail())
+    listed = servey("calls", actions=ACTIONS, settings=settings).out
+    shown = servey("calls", "show", id, actions=ACTIONS, settings=settings).out
+    escaped = r"ValueError: \x1b]0;title\x07 \x9b31m \r\u202eevil é 💥"
+    assert [line.count(escaped) for line in listed.splitlines() if id in line] == [1]
+    assert shown.splitlines()[-1] == escaped
