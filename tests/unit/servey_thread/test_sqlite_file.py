@@ -56,7 +56,8 @@ async def test_nothing_is_created_before_the_first_job(path: Path):
     file.every(0.01, keys)
     assert not file.exists
     await file.close()
-    assert (exists(path), set(threading.enumerate())) == (False, before)
+    assert not exists(path)
+    assert set(threading.enumerate()) <= before
     await file.run(adding("a"))
     assert file.exists
     assert exists(path)
@@ -85,7 +86,7 @@ async def test_a_closed_file_ends_its_thread_and_can_be_used_again(path: Path, k
     assert file.exists == (kind == "file")
     for thread in set(threading.enumerate()) - before:
         thread.join(60)
-    assert set(threading.enumerate()) == before
+    assert set(threading.enumerate()) <= before  # one of an earlier test may end meanwhile
 
 
 async def test_closing_does_the_jobs_that_wait_and_leaves_one_file(path: Path):
