@@ -125,13 +125,14 @@ def schedules_of(triggered: Iterable[tuple[Operation, Timetable]]) -> tuple[Sche
         DefinitionError: As for `check_schedule`.
     """
     schedules: dict[str, Schedule] = {}
+    numbers: dict[str, int] = {}
     for operation, trigger in triggered:
         options, arguments = _checked(operation, trigger)
         text = f"{operation.name}:{_text(trigger)}"
-        name, number = _shortened(text), 1
+        name = _shortened(text)
         while name in schedules:
-            number += 1
-            name = _shortened(f"{text} #{number}")
+            numbers[text] = numbers.get(text, 1) + 1
+            name = _shortened(f"{text} #{numbers[text]}")
         schedules[name] = Schedule(
             name=name,
             action=operation.name,

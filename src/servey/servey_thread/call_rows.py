@@ -6,7 +6,7 @@ import logging
 import secrets
 import sqlite3
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -24,8 +24,8 @@ The meaning of the column `at` depends on the state. Ready, delayed, running: wh
 deletes the row. Failed: when the call failed.
 """
 
-_MOST_TAKES = 5
-"""A call fails when this many processes have died while they ran it (the column `takes`)."""
+_MOST_LOSSES = 5
+"""A call fails when this many processes have died while they ran it (the column `losses`)."""
 _ENDED_SECONDS = 86400.0
 _EXPIRED_SECONDS = 3 * 3600.0
 """How long an ended call with an expiry stays after that time, in seconds. No process puts it again after that time."""
@@ -49,14 +49,14 @@ _DONE = f"""
     UPDATE calls SET state = {_ENDED}, at = ?, call = x'', owner = NULL, problem = NULL, traceback = NULL
     WHERE id = ? AND state != {_ENDED}"""
 _OURS = f"WHERE id = ? AND state = {_RUNNING} AND owner = ?"
-_AGAIN = f"UPDATE calls SET state = ?, at = ?, call = ?, owner = NULL, takes = 0 {_OURS}"
+_AGAIN = f"UPDATE calls SET state = ?, at = ?, call = ?, owner = NULL, losses = 0 {_OURS}"
 _FAIL = f"UPDATE calls SET state = {_FAILED}, at = ?, owner = NULL, problem = ?, traceback = ? {_OURS}"
 _RETURN = f"UPDATE calls SET state = {_READY}, owner = NULL {_OURS}"
 _LOST = f"""
-    UPDATE calls SET owner = NULL, takes = takes + 1,
-        state = CASE WHEN takes + 1 < {_MOST_TAKES} THEN :state ELSE {_FAILED} END,
-        at = CASE WHEN takes + 1 < {_MOST_TAKES} THEN coalesce(:at, at) ELSE :now END,
-        problem = CASE WHEN takes + 1 < {_MOST_TAKES} THEN NULL ELSE :problem END"""
+    UPDATE calls SET owner = NULL, losses = losses + 1,
+        state = CASE WHEN losses + 1 < {_MOST_LOSSES} THEN :state ELSE {_FAILED} END,
+        at = CASE WHEN losses + 1 < {_MOST_LOSSES} THEN coalesce(:at, at) ELSE :now END,
+        problem = CASE WHEN losses + 1 < {_MOST_LOSSES} THEN NULL ELSE :problem END"""
 _LOST_OF_DEAD_OWNERS = f"""
     {_LOST} WHERE state = {_RUNNING} AND owner NOT IN (SELECT owner FROM owners) RETURNING id, state"""
 _LOST_OF_ONE = f"{_LOST} WHERE id = :id AND state = {_RUNNING} AND owner = :owner"
@@ -66,14 +66,12 @@ _LIST_FAILED = f"""
     SELECT at, id, call, problem, coalesce(traceback, '') FROM calls WHERE state = {_FAILED} ORDER BY at DESC LIMIT ?"""
 _LIST_OPEN = "SELECT at, id, call FROM calls WHERE state = ? ORDER BY at LIMIT ?"
 _RETRY = f"""
-    UPDATE calls SET state = {_READY}, at = ?, call = ?, takes = 0, problem = NULL, traceback = NULL
+    UPDATE calls SET state = {_READY}, at = ?, call = ?, losses = 0, problem = NULL, traceback = NULL
     WHERE id = ? AND state = {_FAILED}"""
 _FORGET = f"""
     UPDATE calls SET state = {_ENDED}, at = ?, call = x'', problem = NULL, traceback = NULL
     WHERE id = ? AND state IN ({_READY}, {_DELAYED}, {_FAILED})"""
 _COUNT_OPEN = f"SELECT count(*) FROM calls WHERE state IN ({_READY}, {_DELAYED}, {_RUNNING})"
-
-Row = tuple[str, int, float, bytes]
 
 
 class Claimed(NamedTuple):
@@ -120,19 +118,16 @@ class Claims(NamedTuple):
     next_at: float | None = None
 
 
-def rows(calls: Iterable[Call], now: float) -> list[Row]:
-    """Return the rows of new calls, for `put`."""
-    return [(call.id, _READY if call.due <= now else _DELAYED, call.due, call.encode()) for call in calls]
-
-
-def put(new: Sequence[Row], connection: sqlite3.Connection) -> None:
-    """Add rows whose ids are not known."""
-    if len(new) > 1 and sqlite3.sqlite_version_info >= (3, 38):  # the first with json_each in every build
+def put(calls: Sequence[Call], connection: sqlite3.Connection) -> None:
+    """Add calls whose ids are not known."""
+    if len(calls) > 1 and sqlite3.sqlite_version_info >= (3, 38):  # the first with json_each in every build
         # calls of schedules: other processes have put most of them already, and an INSERT costs more than a look
-        ids = msgspec.json.encode([row[0] for row in new])
+        ids = msgspec.json.encode([call.id for call in calls])
         unknown: list[tuple[int]] = connection.execute(_UNKNOWN, (ids,)).fetchall()
-        new = [new[number] for (number,) in unknown]
-    connection.executemany(_PUT, new)
+        calls = [calls[number] for (number,) in unknown]
+    now = time.time()
+    rows = [(call.id, _READY if call.due <= now else _DELAYED, call.due, call.encode()) for call in calls]
+    connection.executemany(_PUT, rows)
 
 
 def next_due(connection: sqlite3.Connection) -> tuple[bool, float | None]:
@@ -191,7 +186,7 @@ def _record(ended: Sequence[Ended], now: float, connection: sqlite3.Connection) 
 
 
 def _lost(state: int, now: float, at: float | None = None) -> dict[str, Any]:
-    text = f"the call was begun {_MOST_TAKES} times, and its process ended each time before the call did"
+    text = f"the call was begun {_MOST_LOSSES} times, and its process ended each time before the call did"
     problem = msgspec.json.encode(InternalError(text).problem())
     return {"state": state, "at": at, "now": now, "problem": problem}
 
@@ -240,7 +235,7 @@ def _give_back(connection: sqlite3.Connection) -> None:
     _log.warning("a process died while it ran %s; another process runs them again", count_of(len(lost), "call"))
     for id, state in lost:
         if state == _FAILED:
-            _log.error("the call %s has failed: its process ended %d times before the call did", id, _MOST_TAKES)
+            _log.error("the call %s has failed: its process ended %d times before the call did", id, _MOST_LOSSES)
 
 
 def remove_owner(owner: str, connection: sqlite3.Connection) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -50,14 +49,14 @@ class SqliteCallQueue:
             SettingsError: The file cannot be opened.
         """
         if calls:
-            done = self._file.run(partial(call_rows.put, call_rows.rows(calls, time.time())))
+            done = self._file.run(partial(call_rows.put, tuple(calls)))
             self._wake()  # a consumer claims the calls in the same transaction, or in the next one
             await done
 
     def put_now(self, calls: Sequence[Call], /) -> None:
         """Do the same as `put` in a thread without an event loop."""
         if calls:
-            self._file.post(partial(call_rows.put, call_rows.rows(calls, time.time()))).result()
+            self._file.post(partial(call_rows.put, tuple(calls))).result()
             self._wake()
 
     @asynccontextmanager

@@ -28,7 +28,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             at REAL NOT NULL,
             call BLOB NOT NULL,
             owner TEXT,
-            takes INTEGER NOT NULL DEFAULT 0,
+            losses INTEGER NOT NULL DEFAULT 0,
             problem BLOB,
             traceback TEXT
         )""",

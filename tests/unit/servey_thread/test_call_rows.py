@@ -40,7 +40,7 @@ def jump(monkeypatch: pytest.MonkeyPatch):
 
 
 def put(rows: sqlite3.Connection, *calls: Call) -> None:
-    call_rows.put(call_rows.rows(calls, time.time()), rows)
+    call_rows.put(calls, rows)
 
 
 def take(rows: sqlite3.Connection, owner: str = "", most: int = 10) -> Claims:
@@ -302,7 +302,7 @@ def test_calls_are_deleted_in_portions(rows: sqlite3.Connection, jump):
 
 
 def test_a_call_that_this_release_cannot_read_is_listed_without_its_details(rows: sqlite3.Connection):
-    call_rows.put([("strange", 0, 5.0, b"?")], rows)
+    rows.execute("INSERT INTO calls (id, state, at, call) VALUES ('strange', 0, 5.0, x'3f')")
     [found] = call_rows.list_open(10, rows)
     assert (found.call.id, found.call.action, found.call.due) == ("strange", "", 5.0)
     end(rows, "strange", take(rows).owner, Failed(b"{}"))

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from servey.background_call.call import Call, Done, Failed, Outcome
-from servey.servey_thread import call_rows, sqlite_consumer, sqlite_file
+from servey.servey_thread import sqlite_consumer, sqlite_file
 from servey.servey_thread.sqlite_call_queue import SqliteCallQueue
 from servey.servey_thread.sqlite_file import SqliteFile
 from support.queues import Runs, a_call, until
@@ -277,7 +277,8 @@ async def test_a_stop_ends_in_time_although_the_file_is_locked(path: Path, monke
 
 async def test_a_call_that_this_release_cannot_read_fails(path: Path):
     async with a_queue(path) as (file, queue):
-        await file.run(lambda connection: call_rows.put([("strange", 0, 5.0, b"?")], connection))
+        strange = "INSERT INTO calls (id, state, at, call) VALUES ('strange', 0, 5.0, x'3f')"
+        await file.run(lambda connection: connection.execute(strange).rowcount)
         runs = Runs()
         async with runs.of(queue):
             await queue.put([a_call("a")])
