@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
+from contextlib import suppress
 from time import monotonic
 
 from servey.errors import OverloadedError, SettingsError
@@ -87,9 +88,17 @@ class SqliteConnection:
         if now >= self._logged.get(kind, 0.0):
             self._logged[kind] = now + _LOG_SECONDS
             _log.error("the store %s does not work: %s (%s)", self.path or "in memory", error, kind)
-        if not is_locked(error) and kind != "SQLITE_FULL":
+        if kind == "SQLITE_FULL":
+            self._reuse_log()
+        elif not is_locked(error):
             self._disconnect()  # the next job opens the file again; by then it may be another file
         return OverloadedError("the store of background calls has failed; try again later")
+
+    def _reuse_log(self) -> None:
+        """Copy the log into the database and write it from its start again: the log itself may have filled the disk."""
+        with suppress(sqlite3.Error):
+            if self._connection is not None:
+                self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
     def close(self) -> None:
         """Close the file. The last connection of all processes writes the log into the file, and removes the log."""

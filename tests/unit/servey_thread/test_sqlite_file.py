@@ -366,3 +366,23 @@ async def test_the_database_in_memory_is_kept_after_an_error():
         await file.run(lambda connection: connection.execute("SELECT * FROM missing"))
     assert await file.run(keys, writes=False) == ["a"]
     await file.close()
+
+
+async def test_a_log_that_has_filled_the_disk_is_written_from_its_start_again(path: Path):
+    def is_full(connection: sqlite3.Connection) -> None:
+        error = sqlite3.OperationalError("database or disk is full")
+        error.sqlite_errorname, error.sqlite_errorcode = "SQLITE_FULL", sqlite3.SQLITE_FULL
+        raise error
+
+    def size_of_log() -> int:
+        return path.with_name("store.db-wal").stat().st_size
+
+    file = SqliteFile(str(path), 60.0)
+    for number in range(20):
+        await file.run(adding(str(number)))
+    before = size_of_log()
+    with pytest.raises(OverloadedError):
+        await file.run(is_full)
+    await file.run(adding("after"))
+    assert size_of_log() == before
+    await file.close()
