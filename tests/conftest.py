@@ -5,10 +5,10 @@ from __future__ import annotations
 import gc
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
@@ -37,6 +37,14 @@ TESTS = Path(__file__).parent
 def pytest_configure(config: pytest.Config) -> None:
     for name in sorted({path.parent.name for path in TESTS.glob("*/test_*.py")}):
         config.addinivalue_line("markers", f"{name}: tests of tests/{name}, which have the marker by themselves")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
+    """Replace lone surrogates in captured logs: a worker of pytest-xdist cannot send them."""
+    report = yield
+    report.sections = [(name, text.encode("utf-8", "backslashreplace").decode()) for name, text in report.sections]
+    return report
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:

@@ -209,7 +209,7 @@ class Service:
         """
         lifecycle = self.runtime.lifecycle
         await lifecycle.enter()
-        with self._as_running():
+        with self.as_current():
             try:
                 yield self
             finally:
@@ -226,14 +226,14 @@ class Service:
         """
         lifecycle = self.runtime.lifecycle
         await lifecycle.enter_serving()
-        with self._as_running():
+        with self.as_current():
             try:
                 yield self
             finally:
                 await lifecycle.leave_serving(self.settings.calls.shutdown_timeout)
 
     @contextmanager
-    def _as_running(self) -> Generator[None]:
+    def as_current(self) -> Generator[None]:
         """Make this the current service for the code inside, until the service has closed."""
         token = RUNNING.set(self)
         try:

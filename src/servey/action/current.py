@@ -107,7 +107,8 @@ def current_service() -> Any:
     return service
 
 
-def set_service_of_process(service: Any) -> None:
-    """Set the service of this process; servers and the command line call this."""
+def set_service_of_process(service: Any) -> Any:
+    """Set the service of this process, and return the one before; servers and the command line call this."""
     global _of_process
-    _of_process = service
+    before, _of_process = _of_process, service
+    return before

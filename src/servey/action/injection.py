@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from servey.action.callables import name_of, parameters_of
-from servey.action.context import CallContext
+from servey.action.context import CallContext, with_call_id
 from servey.action.resource import Resource, Scope
 from servey.action.signature import Injected, asked_for
 from servey.errors import DefinitionError
@@ -65,7 +65,7 @@ class Injection:
                 )
         self.providers: dict[type, Provide] = {
             Authorization: lambda context: context.authorization,
-            CallContext: lambda context: context,
+            CallContext: with_call_id,
             **injectors,
         }
         self._nodes: dict[type, ResourceNode] = {}
@@ -201,7 +201,8 @@ def compile_call(
         elif item.type is Authorization:
             value = "c.authorization"
         elif item.type is CallContext:
-            value = "c"
+            namespace["with_call_id"] = with_call_id
+            value = "with_call_id(c)"
         elif item.type in injection.providers:
             namespace[f"provide_{index}"] = injection.providers[item.type]
             value = f"provide_{index}(c)"

@@ -183,4 +183,6 @@ class Lifecycle:
         except TimeoutError:
             if not limit.expired():  # an error of the source itself
                 raise
-            _log.warning("the calls of a trigger did not end within the time limit of the stop; they are cancelled")
+            _log.warning(
+                "calls of triggers or of the queue did not end within the time limit of the stop, and are cancelled"
+            )

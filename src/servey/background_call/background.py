@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -42,16 +43,17 @@ class Background:
     def __init__(self, *, delay: float = 0.0, once: str = "") -> None:
         self._delay, self._once = delay, once
 
-    def after(self, seconds: float) -> Background:
+    def after(self, seconds: float | timedelta) -> Background:
         """Return an object whose calls begin after a delay.
 
         Args:
-            seconds: The delay; at most ``SERVEY_MAX_DELAY``. For a longer one, store the work in a database, and let a
-                schedule look for it.
+            seconds: The delay, in seconds or as a `timedelta`; at most ``SERVEY_MAX_DELAY``. For a longer one, store
+                the work in a database, and let a schedule look for it.
         """
-        if type(seconds) not in (int, float) or not 0 <= seconds < math.inf:
-            raise ValueError(f"{seconds!r} is not a delay: give seconds")
-        return Background(delay=float(seconds), once=self._once)
+        delay: Any = seconds.total_seconds() if isinstance(seconds, timedelta) else seconds
+        if type(delay) not in (int, float) or not 0 <= delay < math.inf:
+            raise ValueError(f"{seconds!r} is not a delay: give 0 seconds or more, or a timedelta")
+        return Background(delay=float(delay), once=self._once)
 
     def once(self, id: str) -> Background:
         """Return an object that submits a call of an action only if no call of that action has had the same id.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import shlex
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
@@ -11,7 +13,7 @@ import click
 import msgspec
 
 from servey.background_call.call import Call, FailedCall, OpenCall
-from servey.cli.errors import EX_NOINPUT, CommandError
+from servey.cli.errors import EX_CONFIG, EX_NOINPUT, CommandError
 from servey.cli.output import printable, utc_text, write, write_json, write_table
 from servey.cli.project import Project, project_of
 from servey.ports import CallQueue, OpenCallsQueue
@@ -32,7 +34,7 @@ MOST = 10_000
 def calls(context: click.Context, only_failed: bool, limit: int, as_json: bool) -> None:
     """List the background calls: running, waiting and failed ones.
 
-    `servey calls show ID` shows a failed call with its traceback.
+    `servey calls show ID` shows all of a call, with the traceback of a failed one.
     """
     if context.invoked_subcommand is not None:
         return
@@ -63,10 +65,11 @@ def calls(context: click.Context, only_failed: bool, limit: int, as_json: bool) 
 @click.argument("id")
 @click.pass_context
 def show(context: click.Context, id: str) -> None:
-    """Show a failed call: its arguments, its problem and its traceback."""
-    found = [item for item in _with_queue(project_of(context), _failed) if item.call.id == id]
+    """Show a call: its arguments and its caller, and the problem and the traceback of a failed one."""
+    open_calls, failed = _with_queue(project_of(context), _all)
+    found = [item for item in (*open_calls, *failed) if item.call.id == id]
     if not found:
-        raise CommandError(f"no failed call has the id {id}; `servey calls --failed` lists them", EX_NOINPUT)
+        raise CommandError(f"no call has the id {id}; `servey calls` lists the calls", EX_NOINPUT)
     item = found[0]
     lines = {
         "id": item.call.id,
@@ -76,11 +79,11 @@ def show(context: click.Context, id: str) -> None:
         "request": item.call.request_id,
         "attempts": str(item.call.attempt),
         "due": _local(item.call.due),
-        "failed": _local(item.failed_at),
-        "problem": item.problem.decode(),
     }
+    if isinstance(item, FailedCall):
+        lines |= {"failed": _local(item.failed_at), "problem": item.problem.decode()}
     write(printable("\n".join(f"{name:10} {text}".rstrip() for name, text in lines.items())))
-    if item.traceback:
+    if isinstance(item, FailedCall) and item.traceback:
         write(printable(f"\n{item.traceback.rstrip()}"))
 
 
@@ -121,8 +124,15 @@ def _each(
     results = _with_queue(project_of(context), changed)
     for id, is_done in results.items():
         click.echo(f"{id} {done}" if is_done else f"no such call: {id}", err=not is_done)
+    if not results:
+        click.echo("No call has failed.", err=True)
     if not all(results.values()):
-        raise CommandError("`servey calls` lists the calls", EX_NOINPUT)
+        raise CommandError("`servey calls` lists the calls; quote an id that has spaces", EX_NOINPUT)
+
+
+async def _all(queue: CallQueue) -> tuple[Sequence[OpenCall], Sequence[FailedCall]]:
+    open_calls = await queue.open_calls(MOST) if isinstance(queue, OpenCallsQueue) else ()
+    return open_calls, await queue.failed(MOST)
 
 
 async def _failed(queue: CallQueue) -> Sequence[FailedCall]:
@@ -132,6 +142,8 @@ async def _failed(queue: CallQueue) -> Sequence[FailedCall]:
 def _with_queue(project: Project, use: Callable[[CallQueue], Awaitable[T]]) -> T:
     """Return the result of a function of the project's queue; the resources of the service stay closed."""
     queue = project.service.stores.calls
+    if not queue.is_durable:
+        raise CommandError("with SERVEY_STORE=memory each process has its own calls: no command sees them", EX_CONFIG)
 
     async def used() -> T:
         return await use(queue)
@@ -165,4 +177,7 @@ def _local(moment: float) -> str:
 
 
 def _shown(column: str, value: Any) -> str:
-    return _local(datetime.fromisoformat(value).timestamp()) if column == "time" else str(value)
+    if column == "time":
+        return _local(datetime.fromisoformat(value).timestamp())
+    is_for_shells = column == "id" and re.search(r"[^\w@%+=:,./#-]", value)
+    return shlex.quote(value) if is_for_shells else str(value)

@@ -13,8 +13,10 @@ import click
 import msgspec
 
 from servey.background_call.last_run import LastRun, last_run
+from servey.cli.errors import EX_NOINPUT, CommandError
 from servey.cli.output import utc_text, write, write_json, write_table
 from servey.cli.project import project_of
+from servey.errors import did_you_mean
 from servey.ports import Timetable
 from servey.schedule.schedule import Schedule, schedules_of
 from servey.schedule.upcoming import Upcoming, upcoming
@@ -39,18 +41,26 @@ def _moment(_context: click.Context, _param: click.Parameter, value: str | None)
 
 
 @click.command("schedule")
+@click.argument("action", required=False)
 @click.option("--count", type=click.IntRange(1, 10_000), help="The number of next runs.  [default: 5]")
 @click.option("--from", "start", callback=_moment, metavar="TIME", help="Show the runs after this time.  [now]")
 @click.option("--to", "end", callback=_moment, metavar="TIME", help="Show the runs until this time.")
 @click.option("--json", "as_json", is_flag=True, help="Write a JSON object, for programs.")
 @click.pass_context
-def schedule(context: click.Context, count: int | None, start: float | None, end: float | None, as_json: bool) -> None:
-    """Show the schedules with their last runs, and the next runs of all of them.
+def schedule(
+    context: click.Context, action: str | None, count: int | None, start: float | None, end: float | None, as_json: bool
+) -> None:
+    """Show the schedules (of one ACTION, or of all) with their last runs, and the next runs.
 
     A time without an offset is local time.
     """
     service = project_of(context).service
-    schedules = schedules_of(triggered(service, Timetable))
+    schedules = [
+        item for item in schedules_of(triggered(service, Timetable)) if action is None or item.action == action
+    ]
+    if action is not None and not schedules:
+        names = dict.fromkeys(operation.name for operation, _ in triggered(service, Timetable))
+        raise CommandError(f"no schedule calls {action}{did_you_mean(action, names)}", EX_NOINPUT)
     if end is not None and count is None:
         count = 10_000
     now = time.time()
@@ -64,7 +74,7 @@ def schedule(context: click.Context, count: int | None, start: float | None, end
     else:
         write_table(["ACTION", "SCHEDULE", "NEXT RUN", "LAST RUN", "OUTCOME", "TOOK"], [_cells(row) for row in rows])
         write("")
-        write_table(["NEXT RUNS", "ZONE", "ACTION", "CLOCK"], [_next_cells(item) for item in following])
+        write_table(["NEXT RUNS", "ZONE", "ACTION", "SCHEDULE", "CLOCK"], [_next_cells(item) for item in following])
 
 
 async def _last_runs(service: Service, schedules: Sequence[Schedule]) -> list[LastRun | None]:
@@ -101,7 +111,8 @@ def _cells(row: dict[str, Any]) -> list[list[str]]:
 
 
 def _next_cells(item: Upcoming) -> list[list[str]]:
-    return [[text] for text in (_shown(item.local), _zone(item), item.schedule.action, CLOCKS.get(item.clock, ""))]
+    schedule, clock = item.schedule, CLOCKS.get(item.clock, "")
+    return [[text] for text in (_shown(item.local), _zone(item), schedule.action, str(schedule.trigger), clock)]
 
 
 def _shown(moment: datetime) -> str:

@@ -173,7 +173,10 @@ async def client_of(app: Any, root_path: str = "") -> AsyncGenerator[Client]:
         RuntimeError: The application did not start; the message has the reason.
     """
     with ExitStack() as stack:
-        submitted = [stack.enter_context(collecting(item.service)) for item in mounted_services(app)]
+        services = [item.service for item in mounted_services(app)]
+        submitted = [stack.enter_context(collecting(service)) for service in services]
+        for service in services[:1]:  # a test may submit calls itself
+            stack.enter_context(service.as_current())
         async with _lifespan(app):
             yield Client(app, root_path, submitted)
 

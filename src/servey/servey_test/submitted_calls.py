@@ -79,7 +79,8 @@ class SubmittedCalls:
                 self._waiting.appendleft(outcome.call)
             elif isinstance(outcome, Failed):
                 problem = msgspec.json.decode(outcome.problem)
-                raise AssertionError(f"the background call of {call.action} failed: {problem}\n{outcome.traceback}")
+                why = outcome.traceback.rstrip().rpartition("\n")[2] or problem.get("detail", problem["title"])
+                raise AssertionError(f"the background call of {call.action} failed: {why}\n{outcome.traceback}")
         return ran
 
 

@@ -232,7 +232,8 @@ def beat_and_recover(
 
 def _give_back(connection: sqlite3.Connection) -> None:
     lost = connection.execute(_LOST_OF_DEAD_OWNERS, _lost(_READY, time.time())).fetchall()
-    _log.warning("a process died while it ran %s; another process runs them again", count_of(len(lost), "call"))
+    ids = ", ".join(id for id, _ in lost[:10])
+    _log.warning("a process died while it ran %s, which run again: %s", count_of(len(lost), "call"), ids)
     for id, state in lost:
         if state == _FAILED:
             _log.error("the call %s has failed: its process ended %d times before the call did", id, _MOST_LOSSES)

@@ -56,6 +56,8 @@ class _Worker:
         mode = "production" if settings.production else "development"
         count = count_of(settings.background.background_calls, "background call")
         first = f"{mode}: a worker makes {count} at the same time, from {shown_url(settings.background.store)}"
+        if settings.background.store == "memory":
+            first += ": no other process can submit calls to it"
         return [first, *schedule_lines(schedules_of(triggered(self._service, Timetable)))]
 
     def _stop(self, number: int, _frame: FrameType | None) -> None:

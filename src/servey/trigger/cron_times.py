@@ -9,11 +9,11 @@ import math
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from functools import lru_cache
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 from cronsim import CronSim, CronSimError
 
-from servey.errors import DefinitionError
+from servey.errors import DefinitionError, did_you_mean
 
 
 class CronTimes:
@@ -97,7 +97,7 @@ def cron_times(expression: str, timezone: str) -> CronTimes:
         zone = ZoneInfo(timezone)
     except (TypeError, ValueError, OSError, KeyError) as error:  # ZoneInfoNotFoundError is a KeyError
         raise DefinitionError(
-            f"{timezone!r} is not a time zone of this machine",
+            f"{timezone!r} is not a time zone of this machine{did_you_mean(timezone, available_timezones())}",
             fix="use an IANA name such as 'Europe/Berlin'; if this machine has no time zones, pip install tzdata",
         ) from error
     try:
