@@ -56,7 +56,7 @@ def check(seed, call, tour, directory, *more):
         *more,
     ]
     told = call([program, "run", f"{tour}/graphql", *options], directory, 1200, SCHEMATHESIS_HOOKS="hooks")
-    assert "Tested: 20" in told, told
+    assert "Tested: 21" in told, told
 
 
 def test_schemathesis_finds_nothing_where_a_token_lets_it_in(call, tour, root_token, tmp_path):

@@ -19,7 +19,7 @@ def check(seed, examples, call, tour, directory, *more):
     program = Path(sys.executable).with_name("schemathesis")
     options = ["--checks=all", f"--seed={seed}", f"--max-examples={examples}", "--no-color", *more]
     told = call([program, "run", f"{tour}/openapi.json", *options], directory, 1200)
-    assert "Tested: 20" in told, told
+    assert "Tested: 21" in told, told
     return told
 
 

@@ -74,7 +74,7 @@ def schedule(
     else:
         write_table(["ACTION", "SCHEDULE", "NEXT RUN", "LAST RUN", "OUTCOME", "TOOK"], [_cells(row) for row in rows])
         write("")
-        write_table(["NEXT RUNS", "ZONE", "ACTION", "SCHEDULE", "CLOCK"], [_next_cells(item) for item in following])
+        write_table(["NEXT RUNS", "ZONE", "ACTION", "CLOCK"], [_next_cells(item) for item in following])
 
 
 async def _last_runs(service: Service, schedules: Sequence[Schedule]) -> list[LastRun | None]:
@@ -111,8 +111,7 @@ def _cells(row: dict[str, Any]) -> list[list[str]]:
 
 
 def _next_cells(item: Upcoming) -> list[list[str]]:
-    schedule, clock = item.schedule, CLOCKS.get(item.clock, "")
-    return [[text] for text in (_shown(item.local), _zone(item), schedule.action, str(schedule.trigger), clock)]
+    return [[text] for text in (_shown(item.local), _zone(item), item.schedule.action, CLOCKS.get(item.clock, ""))]
 
 
 def _shown(moment: datetime) -> str:
