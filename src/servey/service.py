@@ -29,9 +29,10 @@ from servey.errors import (
 )
 from servey.finder import Declarations, find_declarations
 from servey.plugin import Plugin, TriggerSupport
+from servey.ports import Timetable
 from servey.security.authentication import Authentication
 from servey.service_builder import ServiceBuilder, check_declared
-from servey.service_life import open_service, start_sources, warn_of_resources
+from servey.service_life import open_service, start_sources, triggered, warn_of_resources
 from servey.settings import Settings
 from servey.stores import Stores
 from servey.trigger.web_route import WebRoute, web_routes
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from servey.cache_control.cached_operation import CachedOperation
     from servey.cache_control.invalidation import Invalidate
     from servey.codec import Engine
+    from servey.schedule.schedule import Schedule
     from servey.security.authorization import Authorization
 
 _log = logging.getLogger("servey.service")
@@ -167,6 +169,13 @@ class Service:
         from servey.cache_control.invalidation import invalidations
 
         return MappingProxyType(invalidations(self.web_routes, self.cached))
+
+    @cached_property
+    def schedules(self) -> tuple[Schedule, ...]:
+        """The schedules: the triggers that have a timetable."""
+        from servey.schedule.schedule import schedules_of
+
+        return schedules_of(triggered(self, Timetable))
 
     @cached_property
     def commands(self) -> tuple[Any, ...]:

@@ -6,20 +6,16 @@ import math
 import time
 from collections.abc import Callable
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from servey.action.context import CURRENT_CALL, CallContext, Origin, new_request_id
 from servey.action.current import CURRENT_REQUEST, current_context, current_service
 from servey.action.python_call import operation_of
-from servey.background_call.call import ARGUMENTS_LIMIT, Call
-from servey.codec import ResultError
+from servey.background_call.call import ARGUMENTS_LIMIT, Call, arguments_json
 from servey.errors import UnauthorizedError
 from servey.security.authorization import Authorization
-
-if TYPE_CHECKING:
-    from servey.action.operation import Operation
 
 ID_LIMIT = 200
 """The largest length of an id for `Background.once`, in characters."""
@@ -127,7 +123,7 @@ class Background:
         longest = service.settings.background.max_delay
         if self._delay > longest:
             raise ValueError(f"a delay of {self._delay:g} s is too long; the limit is {longest:g} s (SERVEY_MAX_DELAY)")
-        data = _encoded(operation, arguments)
+        data = arguments_json(operation, arguments)
         if len(data) > ARGUMENTS_LIMIT:
             raise ValueError(
                 f"the arguments of {operation.name} have {len(data)} bytes; the limit is {ARGUMENTS_LIMIT}: "
@@ -147,15 +143,6 @@ class Background:
 
 
 background = Background()
-
-
-def _encoded(operation: Operation, arguments: dict[str, Any]) -> bytes:
-    try:
-        return operation.arguments.encode_json(operation.bind(**arguments))
-    except ResultError as error:
-        raise ValueError(f"{operation.name} cannot have these arguments: {error}") from error
-    except RecursionError:
-        raise ValueError(f"{operation.name} cannot have these arguments: they are nested too deeply") from None
 
 
 def _sendable(caller: Authorization | None) -> Authorization | None:

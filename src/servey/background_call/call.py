@@ -2,13 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
 import msgspec
 
+from servey.codec import ResultError
 from servey.errors import MalformedError
 from servey.security.authorization import Authorization
 
+if TYPE_CHECKING:
+    from servey.action.operation import Operation
+
 ARGUMENTS_LIMIT = 256 * 1024
 """The largest size of a call's arguments, in bytes of JSON."""
+
+
+def arguments_json(operation: Operation, arguments: Mapping[str, Any]) -> bytes:
+    """Return arguments, given by name as in a call of the function, as JSON for `Call.arguments`.
+
+    Raises:
+        ValueError: The action has no such arguments; the error has all problems.
+    """
+    try:
+        return operation.arguments.encode_json(operation.bind(**arguments))
+    except ResultError as error:
+        raise ValueError(f"{operation.name} cannot have these arguments: {error}") from error
+    except RecursionError:
+        raise ValueError(f"{operation.name} cannot have these arguments: they are nested too deeply") from None
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -104,12 +104,13 @@ class Runner:
         outcome: Outcome
         try:
             outcome = Done(await self._service.call(operation.name, bytes(call.arguments), context))
-            seconds = loop.time() - started
-            extra = {"action": call.action, "request_id": call.request_id}
-            _log.info("%s (%s) took %.3f s", call.action, call.id, seconds, extra=extra)
         except CallError as error:
             outcome = self._after(error, operation, call)
-        await record_run(self._service, call, outcome, began, loop.time() - started)
+        seconds = loop.time() - started
+        if isinstance(outcome, Done):
+            extra = {"action": call.action, "request_id": call.request_id}
+            _log.info("%s (%s) took %.3f s", call.action, call.id, seconds, extra=extra)
+        await record_run(self._service, call, outcome, began, seconds)
         return outcome
 
     def _seconds(self, operation: Operation) -> float:

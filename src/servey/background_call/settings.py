@@ -49,11 +49,6 @@ class BackgroundSettings(SettingsPart, frozen=True, kw_only=True):
         Variable("SERVEY_MAX_DELAY", "The longest delay of a background call, in seconds."),
     ] = 900.0
 
-    @property
-    def store_path(self) -> str | None:
-        """The path of the SQLite file; None if the store is not a file."""
-        return None if self.store == "memory" or "://" in self.store else self.store
-
     def problems(self, *, production: bool) -> Iterator[str]:
         """Yield a store that cannot be the path of a file."""
         is_misspelt = self.store != "memory" and self.store.strip(" :").casefold() in {"", "memory"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import shlex
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -40,13 +40,8 @@ def calls(context: click.Context, only_failed: bool, limit: int, as_json: bool) 
         return
     project = project_of(context)
 
-    async def listed(queue: CallQueue) -> list[dict[str, Any]]:
-        waiting: Sequence[OpenCall] = ()
-        if not only_failed and isinstance(queue, OpenCallsQueue):
-            waiting = await queue.open_calls(limit)
-        return [*map(_open_row, waiting), *map(_failed_row, await queue.failed(limit))]
-
-    rows = _with_queue(project, listed)
+    open_calls, failed = _with_queue(project, lambda queue: _all(queue, limit))
+    rows = [*map(_failed_row, failed)] if only_failed else [*map(_open_row, open_calls), *map(_failed_row, failed)]
     if as_json:
         write_json(msgspec.json.encode(rows))
     elif rows:
@@ -66,7 +61,7 @@ def calls(context: click.Context, only_failed: bool, limit: int, as_json: bool) 
 @click.pass_context
 def show(context: click.Context, id: str) -> None:
     """Show a call: its arguments and its caller, and the problem and the traceback of a failed one."""
-    open_calls, failed = _with_queue(project_of(context), _all)
+    open_calls, failed = _with_queue(project_of(context), lambda queue: _all(queue, MOST))
     found = [item for item in (*open_calls, *failed) if item.call.id == id]
     if not found:
         raise CommandError(f"no call has the id {id}; `servey calls` lists the calls", EX_NOINPUT)
@@ -118,7 +113,7 @@ def _each(
         raise click.UsageError("Give the ids of calls, or --all for all failed ones.", context)
 
     async def changed(queue: CallQueue) -> dict[str, bool]:
-        chosen = [item.call.id for item in await _failed(queue)] if is_all else ids
+        chosen = [item.call.id for item in await queue.failed(MOST)] if is_all else ids
         return {id: await change(queue, id) for id in chosen}
 
     results = _with_queue(project_of(context), changed)
@@ -130,25 +125,17 @@ def _each(
         raise CommandError("`servey calls` lists the calls; quote an id that has spaces", EX_NOINPUT)
 
 
-async def _all(queue: CallQueue) -> tuple[Sequence[OpenCall], Sequence[FailedCall]]:
-    open_calls = await queue.open_calls(MOST) if isinstance(queue, OpenCallsQueue) else ()
-    return open_calls, await queue.failed(MOST)
+async def _all(queue: CallQueue, limit: int) -> tuple[Sequence[OpenCall], Sequence[FailedCall]]:
+    open_calls = await queue.open_calls(limit) if isinstance(queue, OpenCallsQueue) else ()
+    return open_calls, await queue.failed(limit)
 
 
-async def _failed(queue: CallQueue) -> Sequence[FailedCall]:
-    return await queue.failed(MOST)
-
-
-def _with_queue(project: Project, use: Callable[[CallQueue], Awaitable[T]]) -> T:
+def _with_queue(project: Project, use: Callable[[CallQueue], Coroutine[Any, Any, T]]) -> T:
     """Return the result of a function of the project's queue; the resources of the service stay closed."""
     queue = project.service.stores.calls
     if not queue.is_durable:
         raise CommandError("with SERVEY_STORE=memory each process has its own calls: no command sees them", EX_CONFIG)
-
-    async def used() -> T:
-        return await use(queue)
-
-    return asyncio.run(used())
+    return asyncio.run(use(queue))
 
 
 def _open_row(item: OpenCall) -> dict[str, Any]:

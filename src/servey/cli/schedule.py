@@ -17,11 +17,9 @@ from servey.cli.errors import EX_NOINPUT, CommandError
 from servey.cli.output import utc_text, write, write_json, write_table
 from servey.cli.project import project_of
 from servey.errors import did_you_mean
-from servey.ports import Timetable
-from servey.schedule.schedule import Schedule, schedules_of
+from servey.schedule.schedule import Schedule
 from servey.schedule.upcoming import Upcoming, upcoming
 from servey.service import Service
-from servey.service_life import triggered
 
 CLOCKS = {
     "forward": "the clock goes forward: a skipped time runs now",
@@ -55,11 +53,9 @@ def schedule(
     A time without an offset is local time.
     """
     service = project_of(context).service
-    schedules = [
-        item for item in schedules_of(triggered(service, Timetable)) if action is None or item.action == action
-    ]
+    schedules = [item for item in service.schedules if action is None or item.action == action]
     if action is not None and not schedules:
-        names = dict.fromkeys(operation.name for operation, _ in triggered(service, Timetable))
+        names = {item.action for item in service.schedules}
         raise CommandError(f"no schedule calls {action}{did_you_mean(action, names)}", EX_NOINPUT)
     if end is not None and count is None:
         count = 10_000

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from servey.background_call.call import ARGUMENTS_LIMIT, Call
-from servey.codec import MISSING, ResultError
+from servey.background_call.call import ARGUMENTS_LIMIT, Call, arguments_json
+from servey.codec import MISSING
 from servey.errors import DefinitionError
 from servey.ports import Timetable
 from servey.problem_details import encodable_text
@@ -173,10 +173,10 @@ def _checked(operation: Operation, trigger: Timetable) -> tuple[ScheduleOptions,
         _text(trigger)
     except DefinitionError as error:
         raise DefinitionError(f"a trigger of {name}: {error.message}", where=where, fix=error.fix) from error
-    codec = operation.arguments
     try:
-        data = codec.encode_json(operation.bind(**(options.params or {})))
-    except (ValueError, ResultError) as error:
+        data = arguments_json(operation, options.params or {})
+    except ValueError as error:
+        codec = operation.arguments
         required = [key for key, (item, _) in codec.parameters.items() if item.default is MISSING]
         example = ", ".join(f"{key!r}: …" for key in required or codec.parameters)
         raise DefinitionError(

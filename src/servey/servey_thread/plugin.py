@@ -67,7 +67,7 @@ class ThreadPlugin(Plugin):
         if self._file is None:
             from servey.servey_thread.sqlite_file import SqliteFile
 
-            self._file = SqliteFile(settings.store_path, settings.queue_timeout)
+            self._file = SqliteFile(None if settings.store == "memory" else settings.store, settings.queue_timeout)
         return self._file
 
     @asynccontextmanager
@@ -81,7 +81,7 @@ class ThreadPlugin(Plugin):
         await self._file.open()
         from servey.servey_thread.schedules import run_schedules
 
-        async with run_schedules(service, triggered):
+        async with run_schedules(service):
             yield
 
     @asynccontextmanager

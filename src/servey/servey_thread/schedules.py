@@ -8,34 +8,26 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import Any
 
-from servey.action.operation import Operation
 from servey.background_call.call import Call
 from servey.errors import CallError
 from servey.ports import CallQueue
 from servey.schedule.agenda import Agenda
-from servey.schedule.schedule import schedules_of
 from servey.service import Service
 
 _log = logging.getLogger("servey.schedule")
 
 
 @asynccontextmanager
-async def run_schedules(service: Service, triggered: Sequence[tuple[Operation, Any]]) -> AsyncGenerator[None]:
-    """Put the calls of schedules into the queue until the service begins to stop.
-
-    Args:
-        service: The service.
-        triggered: Its schedules, each with its operation.
-    """
-    if not triggered:
+async def run_schedules(service: Service) -> AsyncGenerator[None]:
+    """Put the calls of the schedules of a service into the queue, until the service begins to stop."""
+    if not service.schedules:
         yield
         return
     queue = service.stores.calls
-    agenda = Agenda(schedules_of(triggered), time.time(), catches_up=queue.is_durable)
+    agenda = Agenda(service.schedules, time.time(), catches_up=queue.is_durable)
     putting = asyncio.create_task(_put_all(service, queue, agenda))
     try:
         yield

@@ -102,20 +102,21 @@ class SqliteConnection:
 
     def close(self) -> None:
         """Close the file. The last connection of all processes writes the log into the file, and removes the log."""
-        connection, self._connection = self._connection, None
         self.is_in_use = False
+        self._drop()
+
+    def _disconnect(self) -> None:
+        if self.path is not None:  # the database in memory would be lost
+            self._drop()
+
+    def _drop(self) -> None:
+        connection, self._connection = self._connection, None
         if connection is None:
             return
         try:
             connection.close()
         except sqlite3.Error as error:
             _log.warning("the store %s was not closed properly: %s", self.path or "in memory", error)
-
-    def _disconnect(self) -> None:
-        if self.path is not None:  # the database in memory would be lost
-            is_in_use = self.is_in_use
-            self.close()
-            self.is_in_use = is_in_use
 
     def _is_replaced(self) -> bool:
         now = monotonic()

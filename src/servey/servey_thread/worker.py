@@ -10,12 +10,9 @@ from types import FrameType
 
 from servey.errors import count_of
 from servey.forced_exit import CLOSING_SECONDS, SAME_SECONDS, end_after
-from servey.ports import Timetable
-from servey.schedule.schedule import schedules_of
 from servey.schedule.upcoming import schedule_lines
 from servey.security.urls import shown_url
 from servey.service import Service
-from servey.service_life import triggered
 
 _log = logging.getLogger("servey.worker")
 
@@ -58,7 +55,7 @@ class _Worker:
         first = f"{mode}: a worker makes {count} at the same time, from {shown_url(settings.background.store)}"
         if settings.background.store == "memory":
             first += ": no other process can submit calls to it"
-        return [first, *schedule_lines(schedules_of(triggered(self._service, Timetable)))]
+        return [first, *schedule_lines(self._service.schedules)]
 
     def _stop(self, number: int, _frame: FrameType | None) -> None:
         now = time.monotonic()

@@ -11,13 +11,11 @@ from typing import Any, cast
 from servey.errors import count_of, located
 from servey.generated_secrets import login_hints
 from servey.http.mounted import mounted_services
-from servey.ports import Authorizer, Timetable
-from servey.schedule.schedule import schedules_of
+from servey.ports import Authorizer
 from servey.schedule.upcoming import schedule_lines
 from servey.security.authorizer.jwt_authorizer import JwtAuthorizer
 from servey.servey_uvicorn.listening import host_in_url
 from servey.service import Service
-from servey.service_life import triggered
 from servey.settings import Settings
 
 _log = logging.getLogger("servey.server")
@@ -72,7 +70,7 @@ def banner(service: Service, port: int, paths: Collection[str] = (), prefix: str
     if not count:
         places = _places(settings.process.action_path)
         lines.append(f"no action was found in {places}: put @action above a function there")
-    elif not service.web_routes and not triggered(service, Timetable):
+    elif not service.web_routes and not service.schedules:
         lines.append("nothing to serve: give an action a web trigger, @action(triggers=(WEB_GET,))")
     lines += _answered_without(service, service.operations)
     if settings.process.workers > 1:
@@ -99,7 +97,7 @@ def _routes(service: Service, port: int, prefix: str, names: Collection[str]) ->
 def _schedules(service: Service) -> list[str]:
     if not service.settings.background.background:
         return ["schedules and background calls are left to `servey worker` (SERVEY_BACKGROUND=off)"]
-    return schedule_lines(schedules_of(triggered(service, Timetable)))
+    return schedule_lines(service.schedules)
 
 
 def _answered_without(service: Service, names: Collection[str]) -> list[str]:
@@ -128,7 +126,7 @@ def _apart(service: Service) -> list[str]:
             f"caches results of {', '.join(caching)} by itself, and an invalidation reaches only one worker; to share "
             "a cache, set SERVEY_RESULT_CACHE=redis://…"
         )
-    scheduled = dict.fromkeys(operation.name for operation, _ in triggered(service, Timetable))
+    scheduled = dict.fromkeys(schedule.action for schedule in service.schedules)
     if scheduled and service.settings.background.store == "memory":
         found.append(
             f"runs the schedules of {', '.join(scheduled)} by itself; to run them once, set SERVEY_STORE to a path"
