@@ -21,7 +21,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.served import cpu_seconds
+from benchmarks.served import cpu_seconds, end
 from benchmarks.workload import DisagreementError, loop_factory
 
 ROOT = Path(__file__).parents[1]
@@ -122,12 +122,7 @@ class Celery:
         try:
             yield
         finally:
-            process.terminate()
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            end(process, 20)
 
     def wait_until_up(self, concurrency: int, log: Path) -> None:
         """Wait for a worker, and let it take no calls yet."""

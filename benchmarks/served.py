@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from benchmarks.workload import DisagreementError, Request, problem
 
@@ -46,6 +46,16 @@ class Figures(NamedTuple):
 
     rates: dict[str, list[float]]  # requests per second
     cpu: dict[str, list[float]]  # microseconds of the server's CPU time per request, the system's part included
+
+
+def end(process: subprocess.Popen[Any], seconds: float) -> None:
+    """End a process, by force if it takes longer."""
+    process.terminate()
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def cpu_seconds(pid: int) -> float:
@@ -138,12 +148,7 @@ def serving(name: str, command: list[str], affinity: Affinity) -> Iterator[Serve
             _wait_until_up(name, process, port, log)
             yield Server(port, process.pid)
         finally:
-            process.terminate()
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            end(process, 10)
 
 
 def generator() -> str:

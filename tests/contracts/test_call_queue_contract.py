@@ -8,7 +8,7 @@ import contextvars
 import logging
 import threading
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Protocol
@@ -82,6 +82,16 @@ async def fail(queue: CallQueue, *calls: Call) -> None:
             await runs.until(1)
 
 
+def done_after(event: asyncio.Event) -> Callable[[Call], Awaitable[Outcome]]:
+    """Return a function that runs a call until the event is set."""
+
+    async def run(call: Call) -> Outcome:
+        await event.wait()
+        return Done()
+
+    return run
+
+
 async def test_a_call_arrives_as_it_was_put(opened: Open):
     caller = Authorization(subject="me", scopes=frozenset({"read"}), claims={"tenant": 1})
     call = a_call(
@@ -146,12 +156,7 @@ async def test_calls_are_taken_in_the_order_of_their_times(opened: Open):
 async def test_a_known_id_is_ignored_while_the_call_waits_runs_or_has_ended(opened: Open):
     async with opened() as place:
         queue, go = place(), asyncio.Event()
-
-        async def run(call: Call) -> Outcome:
-            await go.wait()
-            return Done()
-
-        runs = Runs(run)
+        runs = Runs(done_after(go))
         await queue.put([a_call("a"), a_call("a", attempt=2)])
         await queue.put([a_call("a")])
         async with runs.of(queue):
@@ -178,12 +183,7 @@ async def test_a_known_id_is_ignored_after_the_call_has_failed(opened: Open):
 async def test_as_many_calls_run_at_once_as_the_setting_says(opened: Open):
     async with opened() as place:
         queue, go = place(calls_at_once=3), asyncio.Event()
-
-        async def run(call: Call) -> Outcome:
-            await go.wait()
-            return Done()
-
-        runs = Runs(run)
+        runs = Runs(done_after(go))
         async with runs.of(queue):
             await queue.put([a_call(str(number)) for number in range(10)])
             await runs.until(3)
@@ -315,12 +315,7 @@ async def test_a_forgotten_waiting_call_does_not_run(opened: Open):
 async def test_a_running_and_an_ended_call_cannot_be_forgotten_or_retried(opened: Open):
     async with opened() as place:
         queue, go = place(), asyncio.Event()
-
-        async def run(call: Call) -> Outcome:
-            await go.wait()
-            return Done()
-
-        runs = Runs(run)
+        runs = Runs(done_after(go))
         async with runs.of(queue):
             await queue.put([a_call("a")])
             await runs.until(1)
@@ -343,12 +338,7 @@ async def test_open_calls_are_the_running_and_then_the_waiting_ones(opened: Open
         if not isinstance(queue, OpenCallsQueue):
             pytest.skip("it does not list them")
         assert await queue.open_calls(10) == []
-
-        async def run(call: Call) -> Outcome:
-            await go.wait()
-            return Done()
-
-        runs = Runs(run)
+        runs = Runs(done_after(go))
         calls = [a_call("a", after=-9), a_call("d", after=200), a_call("c", after=100), a_call("b", after=-5)]
         async with runs.of(queue):
             await queue.put(calls)

@@ -85,6 +85,22 @@ def send(
 ) -> None: ...
 
 
+def cached_value() -> tuple[Any, Any]:
+    """Return two actions of a value: one reads it, with cached results; one writes it, and submits a call."""
+    value = [1]
+
+    @action(triggers=(WebTrigger(WebTriggerMethod.GET, "/value"),), cache_control=TtlCacheControl(60))
+    async def read() -> int:
+        return value[0]
+
+    @action(triggers=(WebTrigger(WebTriggerMethod.PUT, "/value"),))
+    async def write(to: int) -> None:
+        value[0] = to
+        background.submit(note, what="written")
+
+    return read, write
+
+
 def refused(kind: type[Exception], submit: Any) -> str:
     """Return the message of the error."""
     service = Service([send, note])
@@ -555,16 +571,7 @@ def test_a_cached_result_submits_once() -> None:
 
 
 def test_a_write_whose_submission_is_not_taken_invalidates_the_cached_results() -> None:
-    value = [1]
-
-    @action(triggers=(WebTrigger(WebTriggerMethod.GET, "/value"),), cache_control=TtlCacheControl(60))
-    async def read() -> int:
-        return value[0]
-
-    @action(triggers=(WebTrigger(WebTriggerMethod.PUT, "/value"),))
-    async def write(to: int) -> None:
-        value[0] = to
-        background.submit(note, what="written")
+    read, write = cached_value()
 
     @in_client(read, write, refuses=True)
     async def _(client: Client, submitted: SubmittedCalls) -> None:
@@ -579,22 +586,13 @@ def test_a_write_whose_submission_is_not_taken_invalidates_the_cached_results() 
 
 @pytest.mark.parametrize("by_graphql", [False, True])
 def test_a_write_that_is_cancelled_while_it_submits_invalidates_the_cached_results(by_graphql: bool) -> None:
-    value = [1]
+    read, write = cached_value()
     putting = asyncio.Event()
 
     class Hanging(SubmittedCalls):
         async def put(self, calls: Sequence[Call], /) -> None:
             putting.set()
             await asyncio.sleep(60)
-
-    @action(triggers=(WebTrigger(WebTriggerMethod.GET, "/value"),), cache_control=TtlCacheControl(60))
-    async def read() -> int:
-        return value[0]
-
-    @action(triggers=(WebTrigger(WebTriggerMethod.PUT, "/value"),))
-    async def write(to: int) -> None:
-        value[0] = to
-        background.submit(note, what="written")
 
     service = Service([read, write, note])
     service.stores.calls = Hanging(service)
@@ -912,16 +910,7 @@ async def test_an_operation_that_runs_twice_with_one_context_submits_twice() -> 
 
 @bounded
 async def test_a_write_of_a_direct_call_invalidates_too_if_its_submission_is_not_taken() -> None:
-    value = [1]
-
-    @action(triggers=(WebTrigger(WebTriggerMethod.GET, "/value"),), cache_control=TtlCacheControl(60))
-    async def read() -> int:
-        return value[0]
-
-    @action(triggers=(WebTrigger(WebTriggerMethod.PUT, "/value"),))
-    async def write(to: int) -> None:
-        value[0] = to
-        background.submit(note, what="written")
+    read, write = cached_value()
 
     service = Service([read, write, note])
     service.stores.calls = Refusing(service)
