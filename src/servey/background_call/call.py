@@ -28,8 +28,6 @@ def arguments_json(operation: Operation, arguments: Mapping[str, Any]) -> bytes:
         return operation.arguments.encode_json(operation.bind(**arguments))
     except ResultError as error:
         raise ValueError(f"{operation.name} cannot have these arguments: {error}") from error
-    except RecursionError:
-        raise ValueError(f"{operation.name} cannot have these arguments: they are nested too deeply") from None
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

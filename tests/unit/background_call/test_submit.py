@@ -919,3 +919,31 @@ async def test_a_write_of_a_direct_call_invalidates_too_if_its_submission_is_not
         with pytest.raises(OverloadedError):
             await direct.call(service, "write", {"to": 2})
         assert await direct.call(service, "read", {}, cached=True) == 2
+
+
+@bounded
+async def test_each_other_call_has_its_own_id() -> None:
+    ids: list[str] = []
+
+    @action
+    async def remember(context: CallContext) -> None:
+        ids.append(context.call_id)
+
+    service = Service([remember])
+    async with service.running():
+        for _ in range(2):
+            await direct.call(service, "remember", {})
+        await direct.call(service, "remember", {}, context=CallContext(Origin.SYSTEM, "direct", "r", call_id="mine"))
+    assert len(set(ids)) == 3
+    assert (all(ids), ids[2]) == (True, "mine")
+
+
+@bounded
+async def test_a_delay_is_seconds_or_a_timedelta() -> None:
+    service = Service([note])
+    with collecting(service) as submitted:
+        async with service.running():
+            for delay in (90, dt.timedelta(minutes=1.5)):
+                await background.after(delay).asubmit(note, what="later")
+    first, second = submitted.waiting
+    assert 0 <= second.due - first.due < 60

@@ -182,3 +182,46 @@ def test_texts_of_callers_do_not_control_the_terminal(servey, settings: Settings
     escaped = r"ValueError: \x1b]0;title\x07 \x9b31m \r\u202eevil é 💥"
     assert [line.count(escaped) for line in listed.splitlines() if id in line] == [1]
     assert shown.splitlines()[-1] == escaped
+
+
+def test_a_waiting_call_is_shown_too(servey, settings: Settings) -> None:
+    id = json.loads(servey("call", "order", "--number=1", actions=ACTIONS, settings=settings).out)
+    shown = servey("calls", "show", id, actions=ACTIONS, settings=settings).out
+    assert [line.split() for line in shown.splitlines()[:3]] == [
+        ["id", id],
+        ["action", "send"],
+        ["arguments", '{"number":1}'],
+    ]
+    assert "problem" not in shown
+
+
+def test_an_id_with_spaces_is_quoted_for_the_shell(servey, settings: Settings) -> None:
+    async def submit() -> None:
+        service = Service(ACTIONS, settings=settings)
+        async with service.running():
+            await background.once("two words").asubmit(send, number=1)
+            await background.once("word").asubmit(send, number=1)
+
+    asyncio.run(submit())
+    listed = servey("calls", actions=ACTIONS, settings=settings).out
+    assert "'send#two words'  send" in listed
+    assert "\nsend#word " in listed
+
+
+def test_the_calls_in_the_memory_of_processes_are_not_seen(servey) -> None:
+    done = servey("calls", actions=ACTIONS, settings=Settings(store="memory"))
+    assert (done.code, done.out, "SERVEY_STORE=memory" in done.err) == (78, "", True)
+
+
+def test_the_schedules_of_one_action_are_shown_alone(servey, settings: Settings) -> None:
+    @action(triggers=(FixedRateTrigger(1),))
+    def tick() -> None: ...
+
+    found = json.loads(servey("schedule", "report", "--json", actions=[report, tick], settings=settings).out)
+    assert {row["action"] for part in found.values() for row in part} == {"report"}
+    done = servey("schedule", "reprot", actions=[report, tick], settings=settings)
+    assert (done.code, "did you mean report?" in done.err) == (66, True)
+
+
+def test_without_failed_calls_a_retry_of_all_says_so(servey, settings: Settings) -> None:
+    assert servey("calls", "retry", "--all", actions=ACTIONS, settings=settings) == (0, "", "No call has failed.\n")

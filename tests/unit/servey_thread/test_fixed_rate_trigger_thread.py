@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from servey import CallContext, FixedRateTrigger
+from servey import CallContext, FixedRateTrigger, background
 from servey.action.action import action
+from servey.errors import NoServiceError
 from servey.schedule import agenda
 from servey.schedule.schedule import schedules_of
 from servey.servey_thread.fixed_rate_trigger_thread import FixedRateTriggerThread
@@ -164,3 +165,17 @@ def test_schedules_that_fail_hang_or_block_do_not_stop_the_others() -> None:
     finally:
         thread.stop()
     assert len(ran) == len(set(ran))
+
+
+def test_the_program_can_submit_calls_while_the_thread_runs() -> None:
+    ran = threading.Event()
+
+    @action
+    def work() -> None:
+        ran.set()
+
+    with FixedRateTriggerThread(Service([work], settings=Settings(store="memory"))):
+        background.submit(work)
+        assert ran.wait(BOUND)
+    with pytest.raises(NoServiceError):
+        background.submit(work)
