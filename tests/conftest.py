@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import hypothesis
 import pytest
 
+from servey.action.current import set_service_of_process
 from support.coroutines import run_coroutine_test
 from support.shares import in_shares
 
@@ -37,6 +38,14 @@ TESTS = Path(__file__).parent
 def pytest_configure(config: pytest.Config) -> None:
     for name in sorted({path.parent.name for path in TESTS.glob("*/test_*.py")}):
         config.addinivalue_line("markers", f"{name}: tests of tests/{name}, which have the marker by themselves")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
+    """Forget the service of the process, which a test sets where it loads one, so that no later test depends on it."""
+    done = yield
+    set_service_of_process(None)
+    return done
 
 
 @pytest.hookimpl(wrapper=True)
