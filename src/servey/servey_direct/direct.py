@@ -9,19 +9,20 @@ import asyncio
 import logging
 import signal
 import threading
-from collections.abc import Coroutine, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from types import FrameType
 from typing import Any, TypeVar, overload
 
 from servey.action.context import CallContext, Origin, new_request_id
 from servey.action.current import current_context
+from servey.forced_exit import end_after
 from servey.service import Service
 
 T = TypeVar("T")
 Texts = Sequence[tuple[str, str]]
 
 SIGTERM_EXIT_CODE = 128 + signal.SIGTERM
+_DEFAULTS = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
 
 _log = logging.getLogger("servey.direct")
 
@@ -105,52 +106,44 @@ async def call(
 def run(coroutine: Coroutine[Any, Any, T]) -> T:
     """Run `coroutine` in a new event loop until it is done, or until a signal stops it.
 
-    The first Ctrl-C or SIGTERM cancels it, so that it can clean up; the second one ends it at once.
+    The first Ctrl-C or SIGTERM cancels it, so that it can clean up; the second one ends the process at once. A signal
+    that the program handles itself is left to it.
 
     Raises:
         KeyboardInterrupt: Ctrl-C.
         SystemExit: SIGTERM; its code is 143.
     """
     received: list[int] = []
+    numbers: list[int] = []
+    if threading.current_thread() is threading.main_thread():
+        numbers = [number for number, default in _DEFAULTS.items() if signal.getsignal(number) is default]
     try:
         with asyncio.Runner() as runner:
-            return runner.run(_terminable(coroutine, received))
+            return runner.run(_stoppable(coroutine, numbers, received))
     except asyncio.CancelledError:
-        if received:
-            raise SystemExit(SIGTERM_EXIT_CODE) from None
-        raise
+        if not received:
+            raise
+        if received[0] == signal.SIGINT:
+            raise KeyboardInterrupt from None
+        raise SystemExit(SIGTERM_EXIT_CODE) from None
 
 
-async def _terminable(coroutine: Coroutine[Any, Any, T], received: list[int]) -> T:
-    with _cancelled_by_sigterm(received):
-        return await coroutine
+async def _stoppable(coroutine: Coroutine[Any, Any, T], numbers: Iterable[int], received: list[int]) -> T:
+    """Await `coroutine`; a signal of `numbers` cancels it. `received` gets the signals."""
+    task, loop = asyncio.current_task(), asyncio.get_running_loop()
+    assert task is not None
 
-
-@contextmanager
-def _cancelled_by_sigterm(received: list[int]) -> Generator[None]:
-    """Handle SIGTERM as `asyncio.Runner` handles SIGINT, unless there is a handler already.
-
-    Args:
-        received: The list to which received signals are added.
-    """
-    if (
-        threading.current_thread() is not threading.main_thread()
-        or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
-    ):
-        yield
-        return
-    task = asyncio.current_task()
-    loop = asyncio.get_running_loop()
-
-    def terminate(number: int, _frame: FrameType | None) -> None:
+    def stop(number: int, _frame: FrameType | None) -> None:
         received.append(number)
-        if len(received) > 1 or task is None:
-            raise SystemExit(SIGTERM_EXIT_CODE)
+        if len(received) > 1:
+            end_after(0.0, number)  # an exception here could be raised in the middle of any code
+            return
         task.cancel()
         loop.call_soon_threadsafe(lambda: None)  # wakes a loop that sleeps in select()
 
-    signal.signal(signal.SIGTERM, terminate)
+    before = {number: signal.signal(number, stop) for number in numbers}
     try:
-        yield
+        return await coroutine
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for number, handler in before.items():
+            signal.signal(number, handler)

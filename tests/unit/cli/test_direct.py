@@ -100,21 +100,39 @@ def test_resources_are_open_during_the_call_and_closed_after_it():
     assert told == ["open", "used", "closed"]
 
 
-def test_signal_handlers_are_as_before_after_a_run():
-    before = signal.getsignal(signal.SIGTERM)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_handlers_are_as_before_after_a_run(number):
+    before = signal.getsignal(number)
     assert direct.run(direct.call(SERVICE, "add", {"a": 1})) == 1
-    assert signal.getsignal(signal.SIGTERM) is before
+    assert signal.getsignal(number) is before
 
 
-def test_a_signal_handler_of_somebody_elses_is_let_be():
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_programs_own_signal_handler_is_left_alone(number):
     async def handler():
-        return signal.getsignal(signal.SIGTERM)
+        return signal.getsignal(number)
 
-    before = signal.signal(signal.SIGTERM, mine := lambda number, frame: None)
+    before = signal.signal(number, mine := lambda number, frame: None)
     try:
         assert direct.run(handler()) is mine
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(number, before)
+
+
+@pytest.mark.parametrize(("number", "error"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
+def test_a_signal_cancels_the_coroutine(number, error):
+    cleaned_up = []
+
+    async def wait():
+        signal.raise_signal(number)
+        try:
+            await asyncio.sleep(60)
+        finally:
+            cleaned_up.append(True)
+
+    with pytest.raises(error):
+        direct.run(wait())
+    assert cleaned_up
 
 
 def test_it_runs_outside_the_main_thread():
