@@ -12,7 +12,6 @@ from servey.action.callables import name_of, source_of
 from servey.action.injection import Injection
 from servey.action.operation import Operation
 from servey.action.runtime import Runtime
-from servey.background_call.runner import Runner
 from servey.errors import ResourceError, raised_in
 from servey.plugin import TriggerSupport
 
@@ -60,6 +59,8 @@ async def start_sources(service: Service, supports: Sequence[TriggerSupport]) ->
 @asynccontextmanager
 async def _making_background_calls(service: Service) -> AsyncGenerator[None]:
     """Make the calls of the queue until the service begins to stop; at the end, wait for those that run."""
+    from servey.background_call.runner import Runner  # commands and Lambda functions do not need it
+
     loop = asyncio.get_running_loop()
     started, ending = loop.create_future(), loop.create_task(service.until_stopping())
 

@@ -51,9 +51,7 @@ class ThreadPlugin(Plugin):
 
     def triggers(self) -> Sequence[TriggerSupport]:
         """Return the support for schedules."""
-        from servey.schedule.schedule import check_schedule
-
-        return (TriggerSupport(Timetable, self._start, check_schedule),)
+        return (TriggerSupport(Timetable, self._start, _check),)
 
     def lifespans(self) -> Sequence[Callable[[Service], AbstractAsyncContextManager[None]]]:
         """Return the lifespan that closes the file."""
@@ -94,3 +92,9 @@ class ThreadPlugin(Plugin):
             self._users.discard(user)
             if self._file is not None and not self._users:  # the service may run in several event loops
                 await self._file.close()
+
+
+def _check(operation: Operation, trigger: Timetable) -> None:
+    from servey.schedule.schedule import check_schedule  # not needed without a schedule
+
+    check_schedule(operation, trigger)
