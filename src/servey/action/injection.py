@@ -200,9 +200,6 @@ def compile_call(
             value = f"a.{name}"
         elif item.type is Authorization:
             value = "c.authorization"
-        elif item.type is CallContext:
-            namespace["with_call_id"] = with_call_id
-            value = "with_call_id(c)"
         elif item.type in injection.providers:
             namespace[f"provide_{index}"] = injection.providers[item.type]
             value = f"provide_{index}(c)"

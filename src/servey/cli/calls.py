@@ -40,8 +40,8 @@ def calls(context: click.Context, only_failed: bool, limit: int, as_json: bool) 
         return
     project = project_of(context)
 
-    open_calls, failed = _with_queue(project, lambda queue: _all(queue, limit))
-    rows = [*map(_failed_row, failed)] if only_failed else [*map(_open_row, open_calls), *map(_failed_row, failed)]
+    open_calls, failed = _with_queue(project, lambda queue: _all(queue, limit, only_failed))
+    rows = [*map(_open_row, open_calls), *map(_failed_row, failed)]
     if as_json:
         write_json(msgspec.json.encode(rows))
     elif rows:
@@ -125,8 +125,12 @@ def _each(
         raise CommandError("`servey calls` lists the calls; quote an id that has spaces", EX_NOINPUT)
 
 
-async def _all(queue: CallQueue, limit: int) -> tuple[Sequence[OpenCall], Sequence[FailedCall]]:
-    open_calls = await queue.open_calls(limit) if isinstance(queue, OpenCallsQueue) else ()
+async def _all(
+    queue: CallQueue, limit: int, only_failed: bool = False
+) -> tuple[Sequence[OpenCall], Sequence[FailedCall]]:
+    open_calls: Sequence[OpenCall] = ()
+    if not only_failed and isinstance(queue, OpenCallsQueue):
+        open_calls = await queue.open_calls(limit)
     return open_calls, await queue.failed(limit)
 
 
