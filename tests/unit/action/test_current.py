@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from servey.action import current
 from servey.action.action import action
 from servey.action.current import current_service, set_service_of_process
 from servey.errors import NoServiceError
@@ -18,11 +17,6 @@ from servey.servey_direct.direct import call
 from servey.service import Service
 
 BOUND = 60.0
-
-
-@pytest.fixture(autouse=True)
-def no_service_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(current, "_of_process", None)
 
 
 def test_without_any_there_is_an_error() -> None:

@@ -14,7 +14,6 @@ import pydantic
 import pytest
 
 from servey import Authorization, WebTrigger, WebTriggerMethod, cache
-from servey.action import current
 from servey.action.action import action
 from servey.action.context import CallContext, Origin, new_request_id
 from servey.cache_control import TtlCacheControl
@@ -302,8 +301,7 @@ def test_with_the_cache_off_there_is_nothing_to_forget() -> None:
     run(service, main)
 
 
-def test_without_a_service_the_error_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(current, "_of_process", None)
+def test_without_a_service_the_error_says_what_to_do() -> None:
     caught: list[str] = []
 
     def attempt() -> None:
