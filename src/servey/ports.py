@@ -236,9 +236,11 @@ class CallQueue(Protocol):
 
     is_durable: bool
     """Whether the calls outlive the process."""
+    carries_callers: bool
+    """Whether the calls can have a caller: not if other programs can change them, and no key signs them."""
 
     async def put(self, calls: Sequence[Call], /) -> None:
-        """Store calls, and return when all are stored. The queue ignores a call with a known id.
+        """Store calls, and return when all are stored. The queue ignores a call with a known id (`Call.is_named`).
 
         Raises:
             OverloadedError: Not all calls are stored within ``SERVEY_QUEUE_TIMEOUT``. You can put them again: a queue

@@ -47,8 +47,8 @@ class ProcessSettings(SettingsPart, frozen=True, kw_only=True):
         Literal["", "development", "production"],
         Variable(
             "SERVEY_ENV",
-            "`development` or `production`. Unset: development if the server binds to a loopback address, else "
-            "production.",
+            "`development` or `production`. Unset: development if the server binds to a loopback address and the "
+            "broker is on one, too; else production.",
         ),
     ] = ""
     server_host: Annotated[
@@ -99,11 +99,6 @@ class ProcessSettings(SettingsPart, frozen=True, kw_only=True):
     def is_local(self) -> bool:
         """Whether the server is bound to this machine alone."""
         return is_loopback(self.server_host)
-
-    @property
-    def production(self) -> bool:
-        """Whether the service runs in production."""
-        return self.environment == "production" or (self.environment == "" and not self.is_local)
 
     def problems(self, *, production: bool) -> Iterator[str]:
         """Yield proxies that are neither addresses nor networks."""
@@ -226,8 +221,10 @@ class Settings:
 
     @property
     def production(self) -> bool:
-        """Whether the service runs in production; without `SERVEY_ENV`, if other machines can reach its address."""
-        return self.process.production
+        """Whether the service runs in production; without `SERVEY_ENV`, if it is reachable from outside."""
+        if self.process.environment:
+            return self.process.environment == "production"
+        return not self.is_local or not self.background.is_local
 
     def __repr__(self) -> str:
         """Return the fields that differ from the defaults, without secrets: a traceback may show them."""

@@ -30,6 +30,7 @@ class Variable(NamedTuple):
         secret: Whether the value is hidden in all output.
         public: Values of a secret variable that are shown, because they contain no secret.
         has_urls: Whether the values are URLs. They are shown without credentials and query.
+        agrees: Whether all names that are set must have the same value, because other programs read a further name.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Variable(NamedTuple):
     secret: bool = False
     public: tuple[str, ...] = ()
     has_urls: bool = False
+    agrees: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -73,11 +75,14 @@ class SettingsField(NamedTuple):
 
     def given(self, environ: Mapping[str, str]) -> tuple[str, str] | None:
         """Return the first variable that is set, and its text."""
+        return next(self.all_given(environ), None)
+
+    def all_given(self, environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+        """Yield each variable that is set, and its text."""
         for name in self.variable.names:
             text = environ.get(name, "").strip()
             if text:
-                return name, text
-        return None
+                yield name, text
 
     def hides(self, value: Any) -> bool:
         """Return whether a value is secret: because of its variable, or because it contains a private key."""
@@ -170,6 +175,9 @@ def read(fields: Iterable[SettingsField], environ: Mapping[str, str]) -> tuple[d
         if given is None:
             continue
         name, text = given
+        if item.variable.agrees:
+            others = [other for other, value in item.all_given(environ) if value != text]
+            problems += [f"{name} and {other} differ: remove one of them" for other in others]
         try:
             text.encode()
             values[item.name] = item.parse(text)

@@ -72,6 +72,7 @@ class ObservedQueue:
         self._queue = queue
         self._outcomes: dict[str, asyncio.Future[Outcome]] = {}
         submits = queue if submitted is None else submitted
+        self.carries_callers = queue.carries_callers
         self.is_durable, self.put, self.put_now = queue.is_durable, submits.put, submits.put_now
         self.failed, self.retry, self.forget = queue.failed, queue.retry, queue.forget
 

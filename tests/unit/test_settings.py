@@ -60,6 +60,8 @@ DEFAULTS = {
     "store_timeout": 0.25,
     "rate_limits": "memory",
     "store": ".servey/store.db",
+    "broker": "",
+    "message_key": "",
     "background": True,
     "background_calls": 8,
     "background_timeout": 1200.0,
@@ -142,6 +144,8 @@ READ = [
     ("rate_limits", ("SERVEY_RATE_LIMITS",), "unix:///run/valkey.sock", "unix:///run/valkey.sock"),
     ("store_timeout", ("SERVEY_STORE_TIMEOUT",), "2", 2.0),
     ("store", ("SERVEY_STORE",), "/data/store.db", "/data/store.db"),
+    ("broker", ("CELERY_BROKER", "CELERY_BROKER_URL"), "amqp://localhost//", "amqp://localhost//"),
+    ("message_key", ("SERVEY_MESSAGE_KEY",), "k" * 32, "k" * 32),
     ("background", ("SERVEY_BACKGROUND",), "off", False),
     ("background_calls", ("SERVEY_BACKGROUND_CALLS",), "1", 1),
     ("background_timeout", ("SERVEY_BACKGROUND_TIMEOUT",), "60", 60.0),
@@ -553,6 +557,9 @@ CONTRADICTIONS = [
     ),
     ({"SERVEY_RATE_LIMITS": "off"}, "SERVEY_RATE_LIMITS"),
     *(({"SERVEY_STORE": text}, "SERVEY_STORE") for text in ("Memory", ":memory:", "data/", "~/store.db", "a\0b")),
+    *(({"CELERY_BROKER": text}, "CELERY_BROKER") for text in ("amqp", "sqs://host", "amqp://", "redis://h:x")),
+    ({"CELERY_BROKER": "amqp://host", "CELERY_BROKER_URL": "amqp://other"}, "CELERY_BROKER"),
+    ({"SERVEY_MESSAGE_KEY": "k" * 31}, "SERVEY_MESSAGE_KEY"),
 ]
 
 

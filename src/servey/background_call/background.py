@@ -86,7 +86,8 @@ class Background:
             TypeError: The caller cannot be sent: it has claims that are not JSON, or is of a subclass.
             UnauthorizedError: The action needs a caller, and there is none.
             OverloadedError: The queue does not take the call (outside of calls).
-            RuntimeError: The current call has failed, or this is an event loop outside of calls.
+            RuntimeError: The current call has failed, this is an event loop outside of calls, or the call has a caller
+                and no key signs it for the broker.
         """
         from servey.background_call.outgoing import collect, send_now  # takes asyncio, which `import servey` does not
 
@@ -119,7 +120,12 @@ class Background:
         self, service: Any, context: CallContext, action: Callable[..., Any] | str, arguments: dict[str, Any]
     ) -> Call:
         operation = operation_of(service, action)
-        _ = service.stores.calls  # without a queue, the call fails now, before it changes data
+        queue = service.stores.calls  # without a queue, the call fails now, before it changes data
+        if context.authorization is not None and not queue.carries_callers:
+            raise RuntimeError(
+                f"{operation.name} cannot be submitted on behalf of a caller, because no key signs the message: set "
+                "SERVEY_MESSAGE_KEY or JWT_SECRET_KEY, the same in all servers and workers"
+            )
         longest = service.settings.background.max_delay
         if self._delay > longest:
             raise ValueError(f"a delay of {self._delay:g} s is too long; the limit is {longest:g} s (SERVEY_MAX_DELAY)")

@@ -61,6 +61,11 @@ class Call(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     postponed: int = 0
     alone: str = ""
 
+    @property
+    def is_named(self) -> bool:
+        """Whether the id has a meaning (a schedule and its time, `Background.once`), so that others may put it, too."""
+        return self.id.startswith((f"{self.action}:", f"{self.action}#"))
+
     @classmethod
     def decode(cls, data: bytes) -> Call:
         """Decode the bytes of `encode`.

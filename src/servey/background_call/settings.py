@@ -7,7 +7,13 @@ from typing import Annotated
 
 import msgspec
 
+from servey.security.settings import HOW_TO_MAKE_A_SECRET
+from servey.security.urls import host_of, is_loopback, shown_url
 from servey.settings_part import Seconds, SettingsPart, Variable
+
+BROKER_SCHEMES = ("amqp", "amqps", "redis", "rediss")
+SHORTEST_KEY = 32
+"""The least length of ``SERVEY_MESSAGE_KEY``, in bytes (RFC 7518 §3.2)."""
 
 
 class BackgroundSettings(SettingsPart, frozen=True, kw_only=True):
@@ -17,11 +23,32 @@ class BackgroundSettings(SettingsPart, frozen=True, kw_only=True):
         str,
         Variable(
             "SERVEY_STORE",
-            "Where servey keeps background calls and what processes share: the path of an SQLite file, or `memory` of "
-            "the process.",
+            "Where servey keeps what processes share: the path of an SQLite file, `memory` of the process, or "
+            "`redis://…`. Without a broker, the file has the background calls, too. Unset, with a Redis broker: the "
+            "broker.",
             has_urls=True,
         ),
     ] = ".servey/store.db"
+    broker: Annotated[
+        str,
+        Variable(
+            "CELERY_BROKER",
+            "The broker of background calls: `amqp://…` or `amqps://…` (RabbitMQ), `redis://…` or `rediss://…`. Celery "
+            "workers then make them. Unset: the calls are in `SERVEY_STORE`.",
+            ("CELERY_BROKER_URL",),
+            agrees=True,
+            has_urls=True,
+        ),
+    ] = ""
+    message_key: Annotated[
+        str,
+        Variable(
+            "SERVEY_MESSAGE_KEY",
+            "The secret that signs background calls in a broker, 32 bytes or more; all processes have the same. Unset: "
+            "it is derived from `JWT_SECRET_KEY`.",
+            secret=True,
+        ),
+    ] = ""
     background: Annotated[
         bool,
         Variable(
@@ -49,8 +76,27 @@ class BackgroundSettings(SettingsPart, frozen=True, kw_only=True):
         Variable("SERVEY_MAX_DELAY", "The longest delay of a background call, in seconds."),
     ] = 900.0
 
+    @property
+    def is_local(self) -> bool:
+        """Whether the broker is on this machine, or there is none."""
+        return all(is_loopback(host_of(url) or "") for url in self.broker.split(";") if url)
+
+    @property
+    def has_redis_broker(self) -> bool:
+        """Whether the broker is a Redis or Valkey server."""
+        return self.broker.startswith(("redis://", "rediss://"))
+
     def problems(self, *, production: bool) -> Iterator[str]:
-        """Yield a store that cannot be the path of a file."""
+        """Yield a store, a broker and a key that cannot be used."""
         is_misspelt = self.store != "memory" and self.store.strip(" :").casefold() in {"", "memory"}
-        if is_misspelt or "\0" in self.store or self.store.endswith("/") or self.store.startswith("~"):
-            yield "SERVEY_STORE is not valid: it takes memory, or the path of a file"
+        is_directory = self.store.endswith("/") and "://" not in self.store
+        if is_misspelt or is_directory or "\0" in self.store or self.store.startswith("~"):
+            yield "SERVEY_STORE is not valid: it takes memory, the path of a file, or redis://host:6379/0"
+        for url in filter(None, self.broker.split(";")):
+            if url.partition("://")[0] not in BROKER_SCHEMES or not host_of(url):
+                yield (
+                    f"CELERY_BROKER is not valid: {shown_url(url)!r} is not the URL of a broker; write "
+                    "amqp://user:password@host:5672/vhost, redis://host:6379/0, or amqps:// and rediss:// with TLS"
+                )
+        if self.message_key and len(self.message_key.encode()) < SHORTEST_KEY:
+            yield f"SERVEY_MESSAGE_KEY has less than {SHORTEST_KEY} bytes: {HOW_TO_MAKE_A_SECRET}"

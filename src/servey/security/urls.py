@@ -21,6 +21,18 @@ def shown_url(url: str) -> str:
     return f"{scheme}{slashes}{shown}{'?…' if more else ''}"
 
 
+def host_of(url: str) -> str | None:
+    """Return the host of a URL; None if it has none, or is not a URL."""
+    from urllib.parse import urlsplit
+
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+        return parts.hostname
+    except ValueError:
+        return None
+
+
 def is_trusted_url(url: str) -> bool:
     """Return whether a response from a URL is sure to come from its host: over TLS, or from this machine."""
     from urllib.parse import urlsplit

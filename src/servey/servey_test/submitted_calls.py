@@ -21,6 +21,7 @@ class SubmittedCalls:
     """
 
     is_durable = False
+    carries_callers = True
 
     def __init__(self, service: Service) -> None:
         self._service = service

@@ -32,6 +32,8 @@ class SqliteCallQueue:
         poll: The time between two checks for calls that other processes have put, in seconds.
     """
 
+    carries_callers = True
+
     def __init__(self, file: SqliteFile, *, calls_at_once: int, lease: float = 30.0, poll: float = 0.5) -> None:
         self.is_durable = file.path is not None
         self._file = file
