@@ -12,7 +12,7 @@ from servey.action.callables import name_of, source_of
 from servey.action.injection import Injection
 from servey.action.operation import Operation
 from servey.action.runtime import Runtime
-from servey.errors import ResourceError, raised_in
+from servey.errors import ResourceError, SettingsError, raised_in
 from servey.plugin import TriggerSupport
 
 if TYPE_CHECKING:
@@ -48,12 +48,23 @@ async def open_service(
 async def start_sources(service: Service, supports: Sequence[TriggerSupport]) -> AsyncGenerator[None]:
     """Start to make background calls, and the triggers that begin calls by themselves."""
     async with AsyncExitStack() as stack:
-        if service.settings.background.background:
+        if service.settings.background.background and _has_queue(service):
             await stack.enter_async_context(_making_background_calls(service))
         for support in supports:
             if support.start is not None:
                 await stack.enter_async_context(support.start(service, triggered(service, support.type)))
         yield
+
+
+def _has_queue(service: Service) -> bool:
+    """Return whether the service has a queue of background calls; raise the error of a missing one if it needs it."""
+    try:
+        _ = service.stores.calls
+    except SettingsError:
+        if service.schedules or any(operation.action.retry for operation in service.operations.values()):
+            raise
+        return False
+    return True
 
 
 @asynccontextmanager

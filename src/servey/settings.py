@@ -226,6 +226,13 @@ class Settings:
             return self.process.environment == "production"
         return not self.is_local or not self.background.is_local
 
+    @property
+    def message_secret(self) -> str:
+        """The secret that signs background calls in a broker; empty if there is none that other processes have, too."""
+        if self.background.message_key or "JWT_SECRET_KEY" in self.generated:
+            return self.background.message_key
+        return self.tokens.jwt_secret_key
+
     def __repr__(self) -> str:
         """Return the fields that differ from the defaults, without secrets: a traceback may show them."""
         defaults = {name: value for part in self.parts for name, value in _values_of(type(part)())}

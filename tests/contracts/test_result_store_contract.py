@@ -33,7 +33,7 @@ from servey.ports import ResultStore
 from servey.servey_redis.redis_result_store import RedisResultStore
 from servey.service import Service
 from servey.settings import Settings
-from support.valkeys import valkey_server
+from support.valkeys import pid_of, valkey_server
 
 BOUND = 60.0
 SIZE = 1_000_000
@@ -592,11 +592,6 @@ def own_server() -> Iterator[ValkeyServer]:
     """A server that a test may stop."""
     with valkey_server() as running:
         yield running
-
-
-def pid_of(valkey: ValkeyServer) -> int:
-    with redis.Redis.from_url(valkey.connection_url) as client:
-        return client.info("server")["process_id"]
 
 
 def test_a_store_that_does_not_answer_costs_its_timeout_once(

@@ -11,3 +11,9 @@ def valkey_server() -> ValkeyServer:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return ValkeyServer(port=probe.getsockname()[1])
+
+
+def pid_of(server: ValkeyServer) -> int:
+    """Return the process of a server, to stop or kill it."""
+    with server.client() as client:
+        return int(client.info("server")["process_id"])

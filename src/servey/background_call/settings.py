@@ -11,6 +11,7 @@ from servey.security.settings import HOW_TO_MAKE_A_SECRET
 from servey.security.urls import host_of, is_loopback, shown_url
 from servey.settings_part import Seconds, SettingsPart, Variable
 
+DEFAULT_STORE = ".servey/store.db"
 BROKER_SCHEMES = ("amqp", "amqps", "redis", "rediss")
 SHORTEST_KEY = 32
 """The least length of ``SERVEY_MESSAGE_KEY``, in bytes (RFC 7518 §3.2)."""
@@ -28,7 +29,7 @@ class BackgroundSettings(SettingsPart, frozen=True, kw_only=True):
             "broker.",
             has_urls=True,
         ),
-    ] = ".servey/store.db"
+    ] = DEFAULT_STORE
     broker: Annotated[
         str,
         Variable(
@@ -82,9 +83,10 @@ class BackgroundSettings(SettingsPart, frozen=True, kw_only=True):
         return all(is_loopback(host_of(url) or "") for url in self.broker.split(";") if url)
 
     @property
-    def has_redis_broker(self) -> bool:
-        """Whether the broker is a Redis or Valkey server."""
-        return self.broker.startswith(("redis://", "rediss://"))
+    def shared_store(self) -> str:
+        """The store of small entries: `store`, or a Redis broker if `store` has its default."""
+        has_redis = self.broker.startswith(("redis://", "rediss://")) and ";" not in self.broker
+        return self.broker if has_redis and self.store == DEFAULT_STORE else self.store
 
     def problems(self, *, production: bool) -> Iterator[str]:
         """Yield a store, a broker and a key that cannot be used."""

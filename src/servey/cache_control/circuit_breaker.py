@@ -25,10 +25,18 @@ class CircuitBreaker:
         name: The name of the store in the log.
         log: The logger.
         clock: Returns the time, in seconds.
+        effect: What a failure means for calls, for the log.
     """
 
-    def __init__(self, name: str, log: logging.Logger, clock: Callable[[], float] = monotonic) -> None:
-        self._name, self._log, self._clock = name, log, clock
+    def __init__(
+        self,
+        name: str,
+        log: logging.Logger,
+        clock: Callable[[], float] = monotonic,
+        *,
+        effect: str = "calls continue without it",
+    ) -> None:
+        self._name, self._log, self._clock, self._effect = name, log, clock, effect
         self._lock = threading.Lock()
         self._open = False
         self._until = 0.0
@@ -51,7 +59,7 @@ class CircuitBreaker:
             self._until = self._clock() + PAUSE_SECONDS
         if is_first:
             name = type(error).__name__
-            self._log.warning("%s does not answer (%s); calls continue without it", self._name, name)
+            self._log.warning("%s does not answer (%s); %s", self._name, name, self._effect)
 
     def succeeded(self) -> None:
         """End the pauses: the store answers."""

@@ -71,7 +71,8 @@ class ThreadPlugin(Plugin):
     @asynccontextmanager
     async def _start(self, service: Service, triggered: Sequence[tuple[Operation, Any]]) -> AsyncGenerator[None]:
         """Run the schedules, unless another queue has the calls. If the service needs the file, open it now."""
-        is_mine = service.settings.background.background and service.stores.calls is self._queue
+        # without a queue of this plugin, another one has the calls and their schedules
+        is_mine = service.settings.background.background and self._queue is not None
         needs_file = triggered or any(operation.action.retry for operation in service.operations.values())
         if not is_mine or self._file is None or not needs_file:
             yield

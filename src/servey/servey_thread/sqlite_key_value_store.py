@@ -6,12 +6,8 @@ import sqlite3
 import time
 from functools import partial
 
+from servey.background_call.entries import check_entry
 from servey.servey_thread.sqlite_file import SqliteFile
-
-KEY_LIMIT = 512
-"""The largest length of a key, in characters."""
-VALUE_LIMIT = 256 * 1024
-"""The largest size of a value, in bytes."""
 
 _ROWS_AT_ONCE = 500
 
@@ -45,7 +41,7 @@ class SqliteKeyValueStore:
             ValueError: The key is too long.
             OverloadedError: The file has failed.
         """
-        _check(key)
+        check_entry(key)
         return await self._file.run(partial(_get, key), writes=False) if self._file.exists else None
 
     async def add(self, key: str, value: bytes, seconds: float, /) -> bytes | None:
@@ -55,7 +51,7 @@ class SqliteKeyValueStore:
             ValueError: The key or the value is too long.
             OverloadedError: The file is locked or full, or it has failed.
         """
-        _check(key, value)
+        check_entry(key, value)
         return await self._file.run(partial(_add, key, value, seconds))
 
     async def swap(self, key: str, old: bytes, new: bytes | None, seconds: float, /) -> bool:
@@ -65,15 +61,8 @@ class SqliteKeyValueStore:
             ValueError: The key or the new value is too long.
             OverloadedError: The file is locked or full, or it has failed.
         """
-        _check(key, new or b"")
+        check_entry(key, new or b"")
         return self._file.exists and await self._file.run(partial(_swap, key, old, new, seconds))
-
-
-def _check(key: str, value: bytes = b"") -> None:
-    if len(key) > KEY_LIMIT:
-        raise ValueError(f"a key has at most {KEY_LIMIT} characters; this one has {len(key)}")
-    if len(value) > VALUE_LIMIT:
-        raise ValueError(f"a value has at most {VALUE_LIMIT} bytes; this one has {len(value)}")
 
 
 def _get(key: str, connection: sqlite3.Connection) -> bytes | None:
