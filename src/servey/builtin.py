@@ -14,6 +14,7 @@ from servey.plugin import Plugin
 BUILT_IN = (
     "servey.servey_starlette.plugin:StarlettePlugin",
     "servey.servey_strawberry.plugin:StrawberryPlugin",
+    "servey.servey_celery.plugin:CeleryPlugin",
     "servey.servey_redis.plugin:RedisPlugin",
     "servey.servey_thread.plugin:ThreadPlugin",
 )

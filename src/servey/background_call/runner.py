@@ -67,7 +67,7 @@ class Runner:
         except BaseException as error:  # noqa: BLE001 - raised again if it is a cancellation
             message = "the background call cannot be made"
             failure = defect(error, message, log=_log, request_id=call.request_id, action=call.action)
-            return _failed(call, failure, error)
+            return failed_outcome(failure, call.request_id, error)
 
     async def _outcome(self, call: Call) -> Outcome:
         if call.expires is not None and time.time() > call.expires:
@@ -96,7 +96,7 @@ class Runner:
             "background",
             call.request_id,
             call.caller,
-            deadline=started + self._seconds(operation),
+            deadline=started + seconds_of(operation),
             call_id=call.id,
             attempt=call.attempt,
             traceparent=call.traceparent,
@@ -112,12 +112,6 @@ class Runner:
             _log.info("%s (%s) took %.3f s", call.action, call.id, seconds, extra=extra)
         await record_run(self._service, call, outcome, began, seconds)
         return outcome
-
-    def _seconds(self, operation: Operation) -> float:
-        timeout = operation.action.timeout
-        if timeout is None:
-            return self._settings.background_timeout
-        return LONGEST_SECONDS if math.isinf(timeout) else timeout
 
     def _after(self, error: CallError, operation: Operation, call: Call) -> Outcome:
         """Return the outcome of a failed attempt."""
@@ -140,14 +134,14 @@ class Runner:
             # the first attempt has begun in time, so a retry has no expiry
             return Again(msgspec.structs.replace(call, attempt=call.attempt + 1, due=due, expires=None))
         _log.error("%s (%s) has failed for good: %s; see `servey calls`", call.action, call.id, why, extra=extra)
-        return _failed(call, error, error.__cause__)
+        return failed_outcome(error, call.request_id, error.__cause__)
 
     def _unknown(self, call: Call) -> Outcome:
         if call.postponed < MOST_POSTPONED:
             due = time.time() + POSTPONE_SECONDS
             return Again(msgspec.structs.replace(call, postponed=call.postponed + 1, due=due))
         _log.error("there is no action %s for the background call %s; see `servey calls`", call.action, call.id)
-        return _failed(call, NotFoundError(f"there is no action {call.action!r}"))
+        return failed_outcome(NotFoundError(f"there is no action {call.action!r}"), call.request_id)
 
     async def _skipped(self, call: Call, why: str, level: int) -> Done:
         _log.log(level, "%s (%s) is skipped: %s", call.action, call.id, why, extra={"action": call.action})
@@ -214,8 +208,23 @@ class Lease:
                 return
 
 
-def _failed(call: Call, error: CallError, cause: BaseException | None = None) -> Failed:
-    details = problem_details(error, call.request_id)
+def seconds_of(operation: Operation) -> float:
+    """Return the time limit of a background call of an action, in seconds."""
+    timeout = operation.action.timeout
+    if timeout is None:
+        return operation.service.settings.background.background_timeout
+    return LONGEST_SECONDS if math.isinf(timeout) else timeout
+
+
+def failed_outcome(error: CallError, request_id: str, cause: BaseException | None = None) -> Failed:
+    """Return the outcome of a call that has failed for good.
+
+    Args:
+        error: The error of the call.
+        request_id: The id of its request.
+        cause: The exception of the action, whose traceback is stored.
+    """
+    details = problem_details(error, request_id)
     problem = msgspec.json.encode(details)
     if len(problem) > PROBLEM_LIMIT:
         standard = {name: details[name] for name in _STANDARD if name in details}

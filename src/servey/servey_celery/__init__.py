@@ -1,0 +1,1 @@
+"""Background calls and schedules on many machines, with Celery."""

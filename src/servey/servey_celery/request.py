@@ -1,0 +1,96 @@
+"""What a worker does with the message of a call whose process has died, or that could not run.
+
+The call is put again, or among the failed ones, and then the message is acknowledged. So the call is always in the
+broker; at worst it is there twice.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+import msgspec
+
+from servey.background_call.message import Message
+from servey.errors import CallError, DeadlineError, InternalError
+from servey.servey_celery.configuration import MOST_LOST
+from servey.servey_celery.received import Received, received
+from servey.servey_celery.worker_process import CallFailedError
+
+_exceptions: Any = import_module("celery.exceptions")
+_state: Any = import_module("celery.worker.state")
+_Request: Any = import_module("celery.worker.request").Request
+
+LOST_SECONDS = 1.0
+"""The delay before a call whose process has died runs again."""
+
+_LOST = (_exceptions.WorkerLostError, SystemExit, KeyboardInterrupt)
+_HANDLED = (CallFailedError, _exceptions.Ignore, _exceptions.Reject, _exceptions.Terminated, MemoryError)
+
+_log = logging.getLogger("servey.background")
+
+
+class KeepingRequest(_Request):
+    """A request of Celery that loses no call."""
+
+    def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> Any:
+        """Handle an exception of the task, or the death of its process."""
+        error: Any = exc_info.exception
+        error = getattr(error, "exc", error)
+        is_lost = isinstance(error, _LOST)
+        is_stopping = _state.should_terminate or self._already_cancelled or self._already_revoked
+        if isinstance(error, _HANDLED) or (is_lost and is_stopping):
+            return _Request.on_failure(self, exc_info, send_failed_event, return_ok)
+        if is_lost:
+            return self._lost(str(error))
+        return self._fail(InternalError(f"the call could not run: {type(error).__name__}"), str(exc_info.traceback))
+
+    def on_timeout(self, soft: bool, timeout: float) -> Any:
+        """Put a call that went on after its deadline, and whose process was killed, among the failed ones."""
+        if soft or _state.should_terminate:
+            return _Request.on_timeout(self, soft, timeout)
+        return self._fail(DeadlineError("the call went on after its deadline, and its process was killed"))
+
+    def _lost(self, why: str) -> None:
+        engine = self.app.servey
+        try:
+            message = self._received().message(engine.service.operations[self.name], engine.queue.signer)
+        except CallError as error:
+            return self._fail(error)
+        number = message.lost + 1
+        if number > MOST_LOST:
+            return self._fail(InternalError(f"the processes of the call have died {number} times: {why}"))
+        _log.warning("%s (%s) has lost its process (%d. time): %s", self.name, self.id, number, why)
+        later = msgspec.structs.replace(message.call, due=time.time() + LOST_SECONDS)
+        self._acknowledge_after(lambda: engine.queue.put_messages_now([Message(later, message.put, number)]))
+        return None
+
+    def _fail(self, error: CallError, traceback: str = "") -> None:
+        failed = self._received().failed(error, traceback)
+        _log.error("%s (%s) has failed for good: %s; see `servey calls`", self.name, self.id, error)
+        if self._acknowledge_after(lambda: self.app.servey.queue.put_failed_now(failed)):
+            self.task.backend.mark_as_failure(
+                self.id, CallFailedError(str(error)), request=self._context, store_result=self.store_errors
+            )
+
+    def _received(self) -> Received:
+        try:
+            body = self.message.payload
+        except Exception:  # noqa: BLE001 - it is not JSON, which is why the call fails
+            body = None
+        return received(self._request_dict, body)
+
+    def _acknowledge_after(self, put: Callable[[], None]) -> bool:
+        """Put something, and acknowledge the message; if the broker does not take it, give the message back."""
+        _state.task_ready(self)
+        try:
+            put()
+        except CallError as error:
+            _log.error("%s (%s) goes back to the queue: %s", self.name, self.id, error)
+            self.reject(requeue=True)
+            return False
+        self.acknowledge()
+        return True

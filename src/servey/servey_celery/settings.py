@@ -1,0 +1,20 @@
+"""The settings of Celery."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from servey.settings_part import SettingsPart, Variable
+
+
+class CelerySettings(SettingsPart, frozen=True, kw_only=True):
+    """Where Celery stores the results of background calls."""
+
+    result_backend: Annotated[
+        str,
+        Variable(
+            "CELERY_RESULT_BACKEND",
+            "Where Celery workers store the results of calls, for other programs, such as `redis://…`. Unset: nowhere.",
+            has_urls=True,
+        ),
+    ] = ""
