@@ -23,6 +23,7 @@ COMMANDS = (
     Command("serve", "servey.cli.serve:serve", "Serve the actions over HTTP."),
     Command("call", "servey.cli.call:call", "Call an action and print its result as JSON."),
     Command("worker", "servey.cli.worker:worker", "Make background calls and run schedules, without HTTP."),
+    Command("beat", "servey.cli.worker:beat", "Put the calls of schedules into a broker."),
     Command("schedule", "servey.cli.schedule:schedule", "Show the next and the last runs of schedules."),
     Command("calls", "servey.cli.calls:calls", "List the background calls; retry or forget failed ones."),
     Command("list", "servey.cli.listing:list_actions", "List the actions with their triggers and access."),

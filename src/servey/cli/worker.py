@@ -1,10 +1,14 @@
-"""``servey worker``: make background calls and run schedules, without HTTP."""
+"""``servey worker`` and ``servey beat``: make background calls and run schedules, without HTTP."""
 
 from __future__ import annotations
 
 import click
 
-from servey.cli.project import project_of
+from servey.cli.errors import EX_CONFIG, CommandError
+from servey.cli.project import Project, project_of
+from servey.errors import count_of
+from servey.schedule.upcoming import schedule_lines
+from servey.security.urls import shown_url
 from servey.service import Service
 from servey.settings import Settings
 
@@ -16,15 +20,65 @@ from servey.settings import Settings
     metavar="NUMBER",
     help="How many calls run at the same time, instead of SERVEY_BACKGROUND_CALLS.",
 )
+@click.option(
+    "--pool",
+    type=click.Choice(("prefork", "threads", "solo")),
+    help="With a broker: whether calls run in processes, in threads, or one at a time.  [default: prefork]",
+)
 @click.pass_context
-def worker(context: click.Context, calls: int | None) -> None:
-    """Make background calls and run schedules, until Ctrl-C or SIGTERM.
+def worker(context: click.Context, calls: int | None, pool: str | None) -> None:
+    """Make background calls, until Ctrl-C or SIGTERM.
 
-    Any number of workers and servers on a machine share the calls in SERVEY_STORE.
+    Any number of workers share the calls. Without CELERY_BROKER, the calls are in SERVEY_STORE, and workers on this
+    machine also run the schedules. With it, they are in the broker, and `servey beat` runs the schedules.
     """
+    project = project_of(context)
+    given = {} if calls is None else {"background_calls": calls}
+    settings: Settings = project.settings.replace(background=True, **given)
+    service = _service(project, settings)
+    count = count_of(settings.background.background_calls, "background call")
+    if settings.background.broker:
+        from servey.servey_celery import programs
+
+        place = shown_url(settings.background.broker)
+        programs.work(
+            service, pool or "prefork", [f"{_mode(settings)}: a worker makes {count} at the same time, from {place}"]
+        )
+        return
+    if pool is not None:
+        raise CommandError("--pool is for workers of Celery, and CELERY_BROKER is not set", EX_CONFIG)
     from servey.servey_thread.worker import work
 
-    given = {} if calls is None else {"background_calls": calls}
+    first = f"{_mode(settings)}: a worker makes {count} at the same time, from {shown_url(settings.background.store)}"
+    if settings.background.store == "memory":
+        first += ": no other process can submit calls to it"
+    work(service, [first, *schedule_lines(service.schedules)])
+
+
+@click.command("beat")
+@click.pass_context
+def beat(context: click.Context) -> None:
+    """Put the calls of schedules into the broker when they are due, until Ctrl-C or SIGTERM.
+
+    One process is enough. A second one does no harm: workers run each time of a schedule once.
+    """
     project = project_of(context)
-    settings: Settings = project.settings.replace(background=True, **given)
-    work(Service.from_settings(settings) if "service" not in vars(project) else project.service)
+    background = project.settings.background
+    if not background.broker:
+        raise CommandError(
+            "CELERY_BROKER is not set; without a broker, servers and `servey worker` run the schedules", EX_CONFIG
+        )
+    from servey.servey_celery import programs
+
+    service = _service(project, project.settings)
+    place = shown_url(background.broker)
+    first = f"{_mode(project.settings)}: the calls of {count_of(len(service.schedules), 'schedule')} go to {place}"
+    programs.beat(service, [first, *schedule_lines(service.schedules)])
+
+
+def _service(project: Project, settings: Settings) -> Service:
+    return project.service if "service" in vars(project) else Service.from_settings(settings)
+
+
+def _mode(settings: Settings) -> str:
+    return "production" if settings.production else "development"

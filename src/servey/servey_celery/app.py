@@ -16,9 +16,6 @@ from servey.servey_celery.settings import CelerySettings
 from servey.servey_celery.worker_process import CallFailedError, WorkerProcess
 from servey.service import Service
 
-POOLS = ("prefork", "threads", "solo")
-"""The pools of workers that keep the promises of `servey.background`."""
-
 APPS = "servey"
 """The attribute of a Celery app with its `CeleryEngine`."""
 
@@ -45,7 +42,6 @@ class CeleryEngine:
                 result_backend=result_backend,
                 longest=max((seconds_of(item) for item in service.operations.values()), default=0.0),
                 max_delay=settings.background.max_delay,
-                stop=settings.calls.shutdown_timeout,
                 calls=settings.background.background_calls,
             )
         )

@@ -61,9 +61,7 @@ def _queue(name: str, kind: str, arguments: dict[str, Any] | None = None) -> Any
     return kombu.Queue(name, exchange=exchange, routing_key=name, durable=True, queue_arguments=arguments)
 
 
-def configuration(
-    broker: str, *, result_backend: str, longest: float, max_delay: float, stop: float, calls: int
-) -> dict[str, Any]:
+def configuration(broker: str, *, result_backend: str, longest: float, max_delay: float, calls: int) -> dict[str, Any]:
     """Return the configuration of a Celery app.
 
     Args:
@@ -71,7 +69,6 @@ def configuration(
         result_backend: The URL for results; empty for none.
         longest: The longest deadline of a call, in seconds.
         max_delay: The longest delay of a call, in seconds.
-        stop: How long running calls may go on when a worker stops, in seconds.
         calls: The number of calls that a worker runs at the same time.
     """
     return {
@@ -102,8 +99,6 @@ def configuration(
         "task_reject_on_worker_lost": True,
         "result_backend": result_backend or None,
         "task_ignore_result": not result_backend,
-        "worker_soft_shutdown_timeout": stop,
-        "worker_enable_soft_shutdown_on_idle": True,
         "worker_hijack_root_logger": False,
         "beat_scheduler": "servey.servey_celery.beat:AgendaScheduler",
         "beat_max_loop_interval": 1.0,

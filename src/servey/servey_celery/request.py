@@ -60,10 +60,11 @@ class KeepingRequest(_Request):
             message = self._received().message(engine.service.operations[self.name], engine.queue.signer)
         except CallError as error:
             return self._fail(error)
-        number = message.lost + 1
+        is_stop = _state.should_stop is not None  # also the processes have got the signal
+        number = message.lost + (0 if is_stop else 1)
         if number > MOST_LOST:
             return self._fail(InternalError(f"the processes of the call have died {number} times: {why}"))
-        _log.warning("%s (%s) has lost its process (%d. time): %s", self.name, self.id, number, why)
+        _log.warning("%s (%s) has lost its process: %s", self.name, self.id, why)
         later = msgspec.structs.replace(message.call, due=time.time() + LOST_SECONDS)
         self._acknowledge_after(lambda: engine.queue.put_messages_now([Message(later, message.put, number)]))
         return None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import signal
 import threading
 import time
 from importlib import import_module
@@ -46,6 +48,8 @@ class WorkerProcess:
         self._runner = Runner(service)
         self._lock = threading.Lock()
         self._portal: Portal | None = None
+        self._running: set[asyncio.Task[Any]] = set()
+        self._gives_back = False
 
     def run(self, operation: Operation, received: Received) -> Any:
         """Run the call of a message, and return its result as JSON values; None if results are not stored.
@@ -56,6 +60,12 @@ class WorkerProcess:
             celery.exceptions.Reject: The broker has not taken the outcome; it delivers the message again.
         """
         return self._opened().call(self._run, operation, received)
+
+    def give_back(self, *_: object) -> None:
+        """Put the running calls into the broker again, because the worker stops."""
+        self._gives_back = True
+        if self._portal is not None:
+            self._portal.submit(self._cancel_all)
 
     def close(self) -> None:
         """Close the service, if it is open."""
@@ -72,12 +82,24 @@ class WorkerProcess:
                 self._portal = portal
             return self._portal
 
+    async def _cancel_all(self) -> None:
+        self._service.stop_within(0.0)  # a `def` that goes on is not waited for
+        for task in self._running:
+            task.cancel()
+
     async def _run(self, operation: Operation, received: Received) -> Any:
+        task = asyncio.current_task()
+        assert task is not None
+        self._running.add(task)
         try:
             return await self._outcome(operation, received)
         except CallError as error:  # of the broker
             _log.error("%s (%s) goes back to the queue: %s", received.action, received.id, error)
             raise _exceptions.Reject(str(error), requeue=True) from None
+        except asyncio.CancelledError:
+            raise _exceptions.Reject("the worker stops", requeue=True) from None
+        finally:
+            self._running.discard(task)
 
     async def _outcome(self, operation: Operation, received: Received) -> Any:
         try:
@@ -88,7 +110,15 @@ class WorkerProcess:
             raise CallFailedError(str(error)) from None
         if not await self._is_first(message):
             raise _exceptions.Ignore
-        outcome = await self._runner.run(message.call)
+        try:
+            outcome = await self._runner.run(message.call)
+        except asyncio.CancelledError:
+            if not self._gives_back:  # the process ends, and the worker sees it
+                raise
+            # a new message, because RabbitMQ counts how often it has delivered the old one
+            await self._queue.put_messages([message])
+            _log.warning("%s (%s) goes back to the queue: the worker stops", received.action, received.id)
+            raise _exceptions.Ignore from None
         if isinstance(outcome, Done):
             return msgspec.json.decode(outcome.result) if self._keeps_results else None
         if isinstance(outcome, Again):
@@ -117,6 +147,24 @@ def _detail(outcome: Failed) -> str:
     return str(problem.get("detail") or problem.get("title", ""))
 
 
+def _in_worker(sender: Any, **_: Any) -> None:
+    """Handle the signals of a worker that is ready; in a thread, another program handles them."""
+    engine = getattr(sender.app, "servey", None)
+    if engine is not None and threading.current_thread() is threading.main_thread():
+        from servey.servey_celery.stop import Stop
+
+        Stop(sender.controller, engine.service.settings.calls.shutdown_timeout).install()
+
+
+def _in_process(**_: Any) -> None:
+    """Handle the signal that a worker sends to its processes."""
+    engine = getattr(celery.current_app, "servey", None)
+    if engine is not None:
+        from servey.servey_celery.stop import GIVE_BACK
+
+        signal.signal(GIVE_BACK, engine.process.give_back)
+
+
 def _close(**_: Any) -> None:
     """Close the service when a worker, or one of its processes, ends."""
     engine = getattr(celery.current_app, "servey", None)
@@ -124,5 +172,7 @@ def _close(**_: Any) -> None:
         engine.process.close()
 
 
+_signals.worker_ready.connect(_in_worker)
+_signals.worker_process_init.connect(_in_process)
 _signals.worker_process_shutdown.connect(_close)
 _signals.worker_shutdown.connect(_close)
