@@ -81,7 +81,14 @@ class ServerProcess:
 
     def children(self) -> list[int]:
         """Return the processes that it has started and that run Python code of a server."""
-        found: list[int] = []
+        return [pid for pid, command in self._children() if b"spawn_main" in command]
+
+    def processes(self) -> list[int]:
+        """Return all processes that it has started."""
+        return [pid for pid, _ in self._children()]
+
+    def _children(self) -> list[tuple[int, bytes]]:
+        found: list[tuple[int, bytes]] = []
         for entry in Path("/proc").iterdir():
             if entry.name.isdigit():
                 try:
@@ -89,8 +96,8 @@ class ServerProcess:
                     command = (entry / "cmdline").read_bytes()
                 except OSError:
                     continue
-                if parent == self.process.pid and b"spawn_main" in command:
-                    found.append(int(entry.name))
+                if parent == self.process.pid:
+                    found.append((int(entry.name), command))
         return sorted(found)
 
     def kill(self) -> None:

@@ -58,18 +58,19 @@ class RabbitMq:
         """Start the node, and wait until it takes connections."""
         for path in self.directory.glob("data/*.pid"):
             path.unlink()
-        self._process = subprocess.Popen(
-            [PROGRAM],
-            cwd=self.directory,
-            env=self._environment,
-            stdout=(self.directory / "stdout").open("ab"),
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        with (self.directory / "stdout").open("ab") as output:
+            self._process = subprocess.Popen(
+                [PROGRAM],
+                cwd=self.directory,
+                env=self._environment,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
         end = time.monotonic() + BOUND
         while not self._answers():
-            text = (self.directory / "stdout").read_text(errors="replace")
-            assert self._process.poll() is None and time.monotonic() < end, f"RabbitMQ does not start:\n{text}"
+            is_hopeless = self._process.poll() is not None or time.monotonic() > end
+            assert not is_hopeless, (self.directory / "stdout").read_text(errors="replace")
             time.sleep(0.05)
 
     def _answers(self) -> bool:
@@ -95,7 +96,10 @@ class RabbitMq:
         for entry in Path("/proc").iterdir():  # its EPMD is in a session of its own
             if entry.name.isdigit():
                 with suppress(OSError, ValueError):
-                    if f"ERL_EPMD_PORT={self._environment['ERL_EPMD_PORT']}".encode() in (entry / "environ").read_bytes():
+                    if (
+                        f"ERL_EPMD_PORT={self._environment['ERL_EPMD_PORT']}".encode()
+                        in (entry / "environ").read_bytes()
+                    ):
                         os.kill(int(entry.name), signal.SIGKILL)
         shutil.rmtree(self.directory, ignore_errors=True)
 

