@@ -63,6 +63,7 @@ class Workers:
     def kill_a_process(self, effects: Effects, total: int) -> None:
         """Kill a process of a worker while it runs calls."""
         worker = random.choice(self._workers)
+        worker.wait_for("ready.")  # a worker ends if one of its first processes dies before that
         until(lambda: any(map(effects.run_count, worker.processes())) or len(effects.numbers()) == total, "calls run")
         children = worker.processes()
         if children:
@@ -74,7 +75,7 @@ class Workers:
         self._next = 1 - place
         self._workers[place].wait_for("ready.")
         self._workers[place].signal(signal.SIGTERM)
-        assert self._workers[place].wait() == 0
+        assert self._workers[place].wait() == 0, "".join(self._workers[place].lines[-40:])
         self._workers[place] = self._one()
 
 

@@ -147,6 +147,11 @@ def _detail(outcome: Failed) -> str:
     return str(problem.get("detail") or problem.get("title", ""))
 
 
+def _before_processes(**_: Any) -> None:
+    """Shorten a wait of processes at their end: for 30 s, they wait for a worker that does not count a result."""
+    import_module("billiard.pool").GUARANTEE_MESSAGE_CONSUMPTION_RETRY_LIMIT = 10  # each takes 0.1 s
+
+
 def _in_worker(sender: Any, **_: Any) -> None:
     """Handle the signals of a worker that is ready; in a thread, another program handles them."""
     engine = getattr(sender.app, "servey", None)
@@ -172,6 +177,7 @@ def _close(**_: Any) -> None:
         engine.process.close()
 
 
+_signals.worker_init.connect(_before_processes)
 _signals.worker_ready.connect(_in_worker)
 _signals.worker_process_init.connect(_in_process)
 _signals.worker_process_shutdown.connect(_close)
