@@ -8,6 +8,7 @@ from servey.action.operation import Operation
 from servey.background_call.message import MessageSigner
 from servey.background_call.runner import seconds_of
 from servey.errors import SettingsError
+from servey.servey_celery import worker_life
 from servey.servey_celery.celery_call_queue import CeleryCallQueue
 from servey.servey_celery.configuration import HARD_SECONDS, configuration
 from servey.servey_celery.extra import celery
@@ -52,6 +53,7 @@ class CeleryEngine:
         self.process = WorkerProcess(service, self.queue, keeps_results=bool(result_backend))
         for operation in service.operations.values():
             self._add_task(operation)
+        worker_life.connect()
 
     def _add_task(self, operation: Operation) -> None:
         process = self.process

@@ -25,6 +25,8 @@ MOST_FAILED = 100_000
 """The most failed calls in a broker; the oldest ones give way."""
 
 _CONNECT_SECONDS, _SOCKET_SECONDS = 1.0, 2.0
+_LOST_SECONDS = 2.0
+"""How long a worker waits for the result of a process that has died, in seconds."""
 _LONGEST_RUN = 25 * 3600 * 1000
 """RabbitMQ waits for the end of a call as long as this, in milliseconds. The longest deadline is a day.
 
@@ -97,6 +99,7 @@ def configuration(broker: str, *, result_backend: str, longest: float, max_delay
         # a message is acknowledged when its call has ended
         "task_acks_late": True,
         "task_reject_on_worker_lost": True,
+        "worker_lost_wait": _LOST_SECONDS,
         "result_backend": result_backend or None,
         "task_ignore_result": not result_backend,
         "worker_hijack_root_logger": False,

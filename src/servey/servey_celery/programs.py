@@ -12,9 +12,6 @@ from typing import Any
 
 from servey.service import Service
 
-POOLS = ("prefork", "threads", "solo")
-"""The pools of workers that keep the promises of `servey.background`."""
-
 _log = logging.getLogger("servey.worker")
 
 
@@ -25,7 +22,7 @@ def work(service: Service, pool: str, banner: Sequence[str]) -> None:
 
     Args:
         service: The service.
-        pool: One of `POOLS`.
+        pool: One of `servey.servey_celery.worker_life.POOLS`.
         banner: The first lines of the log.
 
     Raises:

@@ -1,6 +1,8 @@
 """The stop of a worker: it takes no more calls, lets the running ones end for a while, and gives the others back.
 
-By itself, Celery waits for running calls without end, or kills them at any place in their code.
+By itself, Celery waits for running calls without end, or kills them at any place in their code. And if a call is on its
+way to a process of the pool while Celery stops, it forgets the call, and waits for the process for half a minute. So
+this module waits until no call runs, and stops Celery only then.
 """
 
 from __future__ import annotations
@@ -11,11 +13,14 @@ import signal
 import threading
 import time
 from importlib import import_module
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from servey.forced_exit import CLOSING_SECONDS, SAME_SECONDS, end_after
 
 _state: Any = import_module("celery.worker.state")
+_ignore_errors: Any = import_module("kombu.common").ignore_errors
+_WorkerShutdown: Any = import_module("celery.exceptions").WorkerShutdown
 
 GIVE_BACK = signal.SIGUSR2
 """The signal that a worker sends to its processes: they give their calls back."""
@@ -23,11 +28,13 @@ GIVE_BACK = signal.SIGUSR2
 GIVING_SECONDS = 6.0
 """How long giving back may take: the broker has to confirm it."""
 
+_LOOK_SECONDS = 0.2
+
 _log = logging.getLogger("servey.worker")
 
 
 class Stop:
-    """Handles the signals of a worker.
+    """Handles the signals of a worker. The first one begins the stop, and the second one gives running calls back now.
 
     Args:
         worker: The worker of Celery.
@@ -36,38 +43,88 @@ class Stop:
 
     def __init__(self, worker: Any, seconds: float) -> None:
         self._worker, self._seconds = worker, seconds
-        self._since: float | None = None
-        self._is_giving_back = False
+        self._signals: SimpleQueue[int] = SimpleQueue()  # a signal handler may use it
+        self._last = 0.0
+        self._thread: threading.Thread | None = None
+        self._connection: Any = None
+        self._is_late = False
 
     def install(self) -> None:
         """Handle SIGTERM and SIGINT from now on."""
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._stop)
+            signal.signal(number, self._handle)
 
-    def _stop(self, number: int, _frame: Any) -> None:
+    def _handle(self, number: int, _frame: Any) -> None:
         now = time.monotonic()
-        if self._since is None:
-            self._since = now
-            _state.should_stop = 0  # the exit code; Celery takes no more calls, and waits for the running ones
-            _log.info("stopping: running calls get %g s", self._seconds)
-            later = threading.Timer(self._seconds, self._give_back)
-            later.daemon = True
-            later.start()
-            end_after(self._seconds + GIVING_SECONDS + CLOSING_SECONDS, number)
-        elif now - self._since < SAME_SECONDS:
-            return
-        elif not self._is_giving_back:
-            threading.Thread(target=self._give_back, daemon=True).start()
+        if self._thread is None:
+            self._last = now
+            self._thread = threading.Thread(target=self._run, args=(number,), name="servey-stop", daemon=True)
+            self._thread.start()
+        elif now - self._last >= SAME_SECONDS:
+            self._last = now
+            self._signals.put(number)
+
+    def _run(self, number: int) -> None:
+        """Stop the worker; this thread ends with the process."""
+        _log.info("stopping: running calls get %g s", self._seconds)
+        self._begin()
+        self._wait(self._seconds)
+        self._give_back()
+        self._wait(GIVING_SECONDS)
+        self._is_late = True
+        self._worker.consumer.hub.call_soon(_wake)
+        self._wait(CLOSING_SECONDS)
+        for process in self._processes():
+            _kill(process, signal.SIGKILL)  # without its parent, nothing would end it
+        end_after(0.0, number)
+
+    def _begin(self) -> None:
+        self._connection = self._worker.consumer.connection
+        if self._connection is None:
+            _state.should_stop = 0  # the exit code; the broker does not answer, so no call can end
         else:
-            end_after(0.0, number)
+            self._worker.consumer.hub.call_soon(self._take_no_more)
+
+    # the next two functions run in the loop of the worker
+
+    def _take_no_more(self) -> None:
+        consumer = self._worker.consumer
+        consumer.hub.on_tick.add(self._leave_when_idle)
+        if consumer.task_consumer is not None:
+            _ignore_errors(consumer, consumer.task_consumer.cancel)
+
+    def _leave_when_idle(self) -> None:
+        if self._is_late or not _state.reserved_requests:
+            raise _WorkerShutdown(0)
+
+    def _wait(self, seconds: float) -> None:
+        """Wait for another signal, for at most `seconds`."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            try:
+                self._signals.get(timeout=min(left, _LOOK_SECONDS))
+            except Empty:
+                if self._worker.consumer.connection is not self._connection:
+                    _state.should_stop = 0  # the broker delivers the calls again, and no new ones may begin
+            else:
+                return
 
     def _give_back(self) -> None:
-        if self._is_giving_back:
-            return
-        self._is_giving_back = True
         self._worker.app.servey.process.give_back()
-        for process in getattr(getattr(self._worker.pool, "_pool", None), "_pool", ()):
-            try:
-                os.kill(process.pid, GIVE_BACK)
-            except OSError:
-                _log.debug("the process %s has ended", process.pid)
+        for process in self._processes():
+            _kill(process, GIVE_BACK)
+
+    def _processes(self) -> list[int]:
+        pool = getattr(self._worker.pool, "_pool", None)
+        return [process.pid for process in getattr(pool, "_pool", ()) if process.pid]
+
+
+def _wake() -> None:
+    """Do nothing: the loop of the worker calls it, and then looks whether to stop."""
+
+
+def _kill(process: int, number: int) -> None:
+    try:
+        os.kill(process, number)
+    except OSError:
+        _log.debug("the process %s has ended", process)

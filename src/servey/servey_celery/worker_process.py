@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import signal
 import threading
 import time
 from importlib import import_module
@@ -20,12 +19,10 @@ from servey.background_call.runner import POSTPONE_SECONDS, Runner
 from servey.errors import CallError, MalformedError
 from servey.servey_celery.celery_call_queue import CeleryCallQueue
 from servey.servey_celery.claims import claim
-from servey.servey_celery.extra import celery
 from servey.servey_celery.received import Received
 from servey.service import Service
 
 _exceptions: Any = import_module("celery.exceptions")
-_signals: Any = import_module("celery.signals")
 
 _log = logging.getLogger("servey.background")
 
@@ -145,40 +142,3 @@ class WorkerProcess:
 def _detail(outcome: Failed) -> str:
     problem = msgspec.json.decode(outcome.problem)
     return str(problem.get("detail") or problem.get("title", ""))
-
-
-def _before_processes(**_: Any) -> None:
-    """Shorten a wait of processes at their end: for 30 s, they wait for a worker that does not count a result."""
-    import_module("billiard.pool").GUARANTEE_MESSAGE_CONSUMPTION_RETRY_LIMIT = 10  # each takes 0.1 s
-
-
-def _in_worker(sender: Any, **_: Any) -> None:
-    """Handle the signals of a worker that is ready; in a thread, another program handles them."""
-    engine = getattr(sender.app, "servey", None)
-    if engine is not None and threading.current_thread() is threading.main_thread():
-        from servey.servey_celery.stop import Stop
-
-        Stop(sender.controller, engine.service.settings.calls.shutdown_timeout).install()
-
-
-def _in_process(**_: Any) -> None:
-    """Handle the signal that a worker sends to its processes."""
-    engine = getattr(celery.current_app, "servey", None)
-    if engine is not None:
-        from servey.servey_celery.stop import GIVE_BACK
-
-        signal.signal(GIVE_BACK, engine.process.give_back)
-
-
-def _close(**_: Any) -> None:
-    """Close the service when a worker, or one of its processes, ends."""
-    engine = getattr(celery.current_app, "servey", None)
-    if engine is not None:
-        engine.process.close()
-
-
-_signals.worker_init.connect(_before_processes)
-_signals.worker_ready.connect(_in_worker)
-_signals.worker_process_init.connect(_in_process)
-_signals.worker_process_shutdown.connect(_close)
-_signals.worker_shutdown.connect(_close)
