@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import logging
-import time
+from collections.abc import Sequence
 
 from servey.background_call.call import Call
 from servey.errors import CallError
 from servey.schedule.agenda import Agenda
+from servey.schedule.schedule import LATENESS, Schedule
 
 _log = logging.getLogger("servey.schedule")
 
 
 class DueCalls:
-    """The calls of an agenda for a queue, which may not take them at once.
+    """The calls of schedules for a queue that may not take them at once.
+
+    While the queue does not take calls, the latest one of each schedule waits, as long as it is within its grace.
 
     Args:
-        agenda: The agenda.
+        schedules: The schedules.
+        now: The time in Unix seconds.
+        catches_up: As for `Agenda`.
     """
 
-    def __init__(self, agenda: Agenda) -> None:
-        self._agenda = agenda
-        self._waiting: list[Call] = []
+    def __init__(self, schedules: Sequence[Schedule], now: float, catches_up: bool = True) -> None:
+        self._agenda = Agenda(schedules, now, catches_up)
+        self._grace = {schedule.name: max(schedule.grace, LATENESS) for schedule in schedules}
+        self._waiting: dict[str, Call] = {}
+        self._is_failing = False
 
     def due(self, now: float) -> tuple[list[Call], float]:
         """Return the calls to put into the queue, and the seconds until the next look.
@@ -29,23 +36,30 @@ class DueCalls:
         Args:
             now: The time in Unix seconds.
         """
+        for name, call in list(self._waiting.items()):
+            if now - call.due > self._grace[name]:
+                del self._waiting[name]
+                _log.error("%s is not made: the queue has not taken it in time", call.id, extra={"action": call.action})
         calls, seconds = self._agenda.due(now)
-        self._waiting += calls
-        return self._waiting, seconds
+        self._waiting |= {_schedule_of(call): call for call in calls}
+        return list(self._waiting.values()), seconds
 
     def taken(self) -> None:
         """Forget the calls, which the queue has taken."""
-        self._waiting = []
+        self._waiting = {}
+        if self._is_failing:
+            self._is_failing = False
+            _log.info("the queue takes the calls of schedules again")
 
-    def not_taken(self, error: BaseException) -> None:
-        """Keep the calls that are not late for the next look, and log the error of the queue."""
-        calls, now = self._waiting, time.time()
-        self._waiting = [call for call in calls if call.expires is None or call.expires > now]
+    def not_taken(self, error: Exception) -> None:
+        """Keep the calls for the next look, and log the error of the queue once."""
         if not isinstance(error, CallError):
             _log.error("the queue does not take calls of schedules, because of a defect", exc_info=error)
-        _log.error(
-            "%d calls of schedules wait until the queue takes them, %d are late: %s",
-            len(self._waiting),
-            len(calls) - len(self._waiting),
-            error,
-        )
+        elif not self._is_failing:
+            _log.error("the calls of schedules wait until the queue takes them: %s", error)
+        self._is_failing = True
+
+
+def _schedule_of(call: Call) -> str:
+    """Return the name of a call's schedule, with which the id begins."""
+    return call.id.rpartition("@")[0]

@@ -12,7 +12,6 @@ from contextlib import asynccontextmanager
 
 from servey.background_call.call import Call
 from servey.ports import CallQueue
-from servey.schedule.agenda import Agenda
 from servey.schedule.due_calls import DueCalls
 from servey.service import Service
 
@@ -24,8 +23,8 @@ async def run_schedules(service: Service) -> AsyncGenerator[None]:
         yield
         return
     queue = service.stores.calls
-    agenda = Agenda(service.schedules, time.time(), catches_up=queue.is_durable)
-    putting = asyncio.create_task(_put_all(service, queue, DueCalls(agenda)))
+    due = DueCalls(service.schedules, time.time(), catches_up=queue.is_durable)
+    putting = asyncio.create_task(_put_all(service, queue, due))
     try:
         yield
     finally:
