@@ -110,13 +110,9 @@ def rabbitmq() -> Iterator[RabbitMq]:
 @pytest.fixture(params=["rabbitmq", "valkey"])
 def broker(request: pytest.FixtureRequest) -> str:
     """The URL of an empty broker; a test runs with each kind."""
-    server = request.getfixturevalue(request.param)
-    if request.param == "rabbitmq":
-        server.empty()
-        return server.url
-    with server.client() as client:
-        client.flushall()
-    return server.connection_url
+    from support.brokers import emptied
+
+    return emptied(request.param, request)
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import gc
 import logging
 import threading
 import time
@@ -21,6 +22,8 @@ from servey.ports import CallQueue, OpenCallsQueue
 from servey.security.authorization import Authorization
 from servey.servey_thread.sqlite_call_queue import SqliteCallQueue
 from servey.servey_thread.sqlite_file import SqliteFile
+from support.brokers import emptied
+from support.celery_queues import WorkedQueue
 from support.queues import Runs, a_call, until
 
 PROBLEM = b'{"status":500}'
@@ -42,9 +45,20 @@ class Place(Protocol):
 Open = Callable[[], AbstractAsyncContextManager[Place]]
 
 
-@pytest.fixture(params=["file", "memory"])
+EMBEDDED, BROKERS = ["file", "memory"], ["valkey", "rabbitmq"]
+embedded = pytest.mark.parametrize("opened", EMBEDDED, indirect=True)
+"""A rule of queues that know the order, the waiting calls and the end of each process."""
+
+
+leaves_sockets = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+"""Celery's worker leaves sockets to the garbage collector; in a process of its own, nothing is left."""
+
+
+@pytest.fixture(params=[*EMBEDDED, *(pytest.param(kind, marks=leaves_sockets) for kind in BROKERS)])
 def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
     """Opens an empty place in the event loop of the test, and closes it."""
+    if request.param in BROKERS:
+        return celery(emptied(request.param, request), str(tmp_path / "store.db"))
 
     @asynccontextmanager
     async def sqlite() -> AsyncGenerator[Place]:
@@ -62,6 +76,26 @@ def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
                 await file.close()
 
     return sqlite
+
+
+def celery(broker: str, store: str) -> Open:
+    @asynccontextmanager
+    async def opened() -> AsyncGenerator[Place]:
+        queues: list[WorkedQueue] = []
+
+        def queue(*, calls_at_once: int = 8, poll: float = 0.05) -> CallQueue:
+            queues.append(WorkedQueue(broker, calls_at_once=calls_at_once, store=store))
+            return queues[-1]
+
+        try:
+            yield queue
+        finally:
+            for used in queues:
+                await used.close()
+            queues.clear()
+            gc.collect()
+
+    return opened
 
 
 def failing(problem: bytes = PROBLEM, traceback: str = "a line") -> Callable[[Call], asyncio.Future[Outcome]]:
@@ -144,6 +178,7 @@ async def test_calls_can_be_put_from_a_thread(opened: Open):
     assert sorted(runs.ids) == ["a", "b"]
 
 
+@embedded
 async def test_calls_are_taken_in_the_order_of_their_times(opened: Open):
     async with opened() as place:
         queue, runs = place(calls_at_once=1), Runs()
@@ -157,27 +192,27 @@ async def test_a_known_id_is_ignored_while_the_call_waits_runs_or_has_ended(open
     async with opened() as place:
         queue, go = place(), asyncio.Event()
         runs = Runs(done_after(go))
-        await queue.put([a_call("a"), a_call("a", attempt=2)])
-        await queue.put([a_call("a")])
+        await queue.put([a_call("act#a"), a_call("act#a", attempt=2)])
+        await queue.put([a_call("act#a")])
         async with runs.of(queue):
             await runs.until(1)
-            await queue.put([a_call("a"), a_call("b")])
+            await queue.put([a_call("act#a"), a_call("act#b")])
             go.set()
             await runs.until(2)
         async with runs.of(queue):
-            await queue.put([a_call("a"), a_call("b"), a_call("c")])
+            await queue.put([a_call("act#a"), a_call("act#b"), a_call("act#c")])
             await runs.until(3)
-    assert (sorted(runs.ids), runs.calls[0].attempt) == (["a", "b", "c"], 1)
+    assert (sorted(runs.ids), runs.calls[0].attempt) == (["act#a", "act#b", "act#c"], 1)
 
 
 async def test_a_known_id_is_ignored_after_the_call_has_failed(opened: Open):
     async with opened() as place:
         queue, runs = place(), Runs()
-        await fail(queue, a_call("a"))
+        await fail(queue, a_call("act#a"))
         async with runs.of(queue):
-            await queue.put([a_call("a"), a_call("b")])
+            await queue.put([a_call("act#a"), a_call("act#b")])
             await runs.until(1)
-    assert runs.ids == ["b"]
+    assert runs.ids == ["act#b"]
 
 
 async def test_as_many_calls_run_at_once_as_the_setting_says(opened: Open):
@@ -194,6 +229,7 @@ async def test_as_many_calls_run_at_once_as_the_setting_says(opened: Open):
     assert (before, runs.most, len(set(runs.ids))) == (3, 3, 10)
 
 
+@embedded
 async def test_two_consumers_never_run_the_same_call(opened: Open):
     async with opened() as place:
         one, other, both = Runs(), Runs(), Runs()
@@ -237,11 +273,11 @@ async def test_the_next_attempt_of_a_call_replaces_it(opened: Open):
 
         runs = Runs(run)
         async with runs.of(queue):
-            await queue.put([a_call("a")])
+            await queue.put([a_call("act#a")])
             await runs.until(2)
-            await queue.put([a_call("a")])  # known: nothing is between two places
+            await queue.put([a_call("act#a")])  # known: nothing is between two places
             await runs.until(3)
-        assert [(call.id, call.attempt) for call in runs.calls] == [("a", 1), ("a", 2), ("a", 3)]
+        assert [(call.id, call.attempt) for call in runs.calls] == [("act#a", 1), ("act#a", 2), ("act#a", 3)]
         assert await queue.failed(10) == []
 
 
@@ -273,6 +309,7 @@ async def test_a_retried_call_begins_with_its_first_attempt_and_does_not_expire(
     assert runs.calls == [msgspec.structs.replace(call, attempt=1, postponed=0, expires=None)]
 
 
+@embedded
 async def test_retry_wakes_a_consumer(opened: Open):
     async with opened() as place:
         queue = place(poll=3600.0)
@@ -291,16 +328,17 @@ async def test_retry_wakes_a_consumer(opened: Open):
 async def test_a_forgotten_failed_call_never_runs_and_its_id_stays_known(opened: Open):
     async with opened() as place:
         queue, runs = place(), Runs()
-        await fail(queue, a_call("a"), a_call("b"))
-        assert await queue.forget("a")
-        assert not await queue.forget("a")
-        assert [kept.call.id for kept in await queue.failed(10)] == ["b"]
+        await fail(queue, a_call("act#a"), a_call("act#b"))
+        assert await queue.forget("act#a")
+        assert not await queue.forget("act#a")
+        assert [kept.call.id for kept in await queue.failed(10)] == ["act#b"]
         async with runs.of(queue):
-            await queue.put([a_call("a"), a_call("c")])
+            await queue.put([a_call("act#a"), a_call("act#c")])
             await runs.until(1)
-    assert runs.ids == ["c"]
+    assert runs.ids == ["act#c"]
 
 
+@embedded
 async def test_a_forgotten_waiting_call_does_not_run(opened: Open):
     async with opened() as place:
         queue, runs = place(), Runs()
@@ -332,6 +370,7 @@ async def test_an_unknown_call_cannot_be_forgotten_or_retried(opened: Open):
         assert await queue.failed(10) == []
 
 
+@embedded
 async def test_open_calls_are_the_running_and_then_the_waiting_ones(opened: Open):
     async with opened() as place:
         queue, go = place(calls_at_once=1), asyncio.Event()
@@ -434,6 +473,7 @@ async def test_a_call_that_a_stop_cancels_often_does_not_fail(opened: Open):
             await runs.until(1)
 
 
+@embedded
 async def test_a_defect_of_the_runner_loses_no_call(opened: Open, caplog: pytest.LogCaptureFixture):
     async with opened() as place:
         queue = place()
@@ -471,6 +511,7 @@ async def test_a_call_may_put_others(opened: Open):
     assert sorted(runs.ids) == ["a", "b", "c"]
 
 
+@embedded
 async def test_calls_do_not_see_the_context_variables_of_other_calls(opened: Open):
     variable = contextvars.ContextVar("variable", default="none")
     async with opened() as place:
@@ -499,7 +540,7 @@ async def test_many_threads_and_tasks_can_put_together(opened: Open):
         async with runs.of(queue):
             for thread in threads:
                 thread.start()
-            await asyncio.gather(*(queue.put([a_call(f"task-{n}"), a_call("same")]) for n in range(50)))
+            await asyncio.gather(*(queue.put([a_call(f"task-{n}"), a_call("act#same")]) for n in range(50)))
             await runs.until(151)
         for thread in threads:
             thread.join()

@@ -27,6 +27,10 @@ _exceptions: Any = import_module("celery.exceptions")
 _log = logging.getLogger("servey.background")
 
 
+_LAST_CALL_SECONDS = 0.5
+"""The delay of a call that goes back at once, so that the worker does not take it again before it stops."""
+
+
 class CallFailedError(Exception):
     """A call has failed for good, and is among the failed calls. Its text is the problem's detail."""
 
@@ -68,6 +72,7 @@ class WorkerProcess:
         """Close the service, if it is open."""
         with self._lock:
             portal, self._portal = self._portal, None
+            self._gives_back = False
         if portal is not None:
             portal.__exit__(None, None, None)
 
@@ -108,6 +113,9 @@ class WorkerProcess:
         if not await self._is_first(message):
             raise _exceptions.Ignore
         try:
+            if self._gives_back:  # the worker has taken one more call before its stop
+                await asyncio.sleep(_LAST_CALL_SECONDS)
+                raise asyncio.CancelledError
             outcome = await self._runner.run(message.call)
         except asyncio.CancelledError:
             if not self._gives_back:  # the process ends, and the worker sees it
