@@ -26,7 +26,8 @@ def _starting(sender: Any, **_: Any) -> None:
         raise SystemExit(f"the pool of a worker of servey is one of {', '.join(POOLS)}, not {pool.__module__}")
     if pool is get_implementation("solo"):
         sender.concurrency = 1  # else it would get calls that it cannot run yet, and a stop would run all of them
-    signal.signal(GIVE_BACK, signal.SIG_IGN)  # until a new process handles it
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(GIVE_BACK, signal.SIG_IGN)  # until a new process handles it
 
 
 def _ready(sender: Any, **_: Any) -> None:
