@@ -8,8 +8,8 @@ import pytest
 
 import servey
 
-# the program runs when it is imported; the application needs the user's actions
-NO_IMPORT = {"servey.__main__", "servey.servey_starlette.starlette_app"}
+# the program runs when it is imported; the applications need the user's actions
+NO_IMPORT = {"servey.__main__", "servey.servey_starlette.starlette_app", "servey.servey_celery.celery_app"}
 
 MODULES = sorted({info.name for info in pkgutil.walk_packages(servey.__path__, "servey.")} - NO_IMPORT | {"servey"})
 

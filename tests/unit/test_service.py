@@ -21,6 +21,8 @@ from servey.trigger.web_trigger import WEB_GET, WEB_POST, WebTrigger, WebTrigger
 
 GET, POST = WebTriggerMethod.GET, WebTriggerMethod.POST
 
+OTHERS = ["CeleryPlugin", "RedisPlugin", "ThreadPlugin"]
+
 
 def line_of(function):
     return function.__code__.co_firstlineno
@@ -375,7 +377,7 @@ def test_the_users_plugins_go_before_the_built_in_ones():
         pass
 
     names = [type(plugin).__name__ for plugin in Service(plugins=[One(), Two()]).plugins]
-    assert names == ["One", "Two", "StarlettePlugin", "StrawberryPlugin", "RedisPlugin", "ThreadPlugin"]
+    assert names == ["One", "Two", "StarlettePlugin", "StrawberryPlugin", *OTHERS]
 
 
 def test_what_a_plugin_adds_is_taken():
@@ -471,7 +473,7 @@ def test_plugins_of_the_settings_are_loaded_in_order(project):
     project({"actions.py": ACTIONS, "servey_test_plugins.py": PLUGINS})
     settings = Settings(plugins=("servey_test_plugins:Two", "servey_test_plugins:One"))
     names = [type(plugin).__name__ for plugin in Service.from_settings(settings).plugins]
-    assert names == ["Two", "One", "StarlettePlugin", "StrawberryPlugin", "RedisPlugin", "ThreadPlugin"]
+    assert names == ["Two", "One", "StarlettePlugin", "StrawberryPlugin", *OTHERS]
 
 
 def entry_points(tmp_path, text, name="servey_test_dist"):
@@ -486,7 +488,7 @@ def test_plugins_of_installed_packages_go_first(project, tmp_path):
     entry_points(tmp_path, "mine = servey_test_plugins:Two")
     settings = Settings(plugins=("servey_test_plugins:One",))
     names = [type(plugin).__name__ for plugin in Service.from_settings(settings).plugins]
-    assert names == ["Two", "One", "StarlettePlugin", "StrawberryPlugin", "RedisPlugin", "ThreadPlugin"]
+    assert names == ["Two", "One", "StarlettePlugin", "StrawberryPlugin", *OTHERS]
 
 
 def test_a_plugin_that_is_named_twice_is_loaded_once(project, tmp_path):
@@ -494,7 +496,7 @@ def test_a_plugin_that_is_named_twice_is_loaded_once(project, tmp_path):
     entry_points(tmp_path, "mine = servey_test_plugins:One")
     settings = Settings(plugins=("servey_test_plugins:One", "servey_test_plugins:Two", "servey_test_plugins:Two"))
     names = [type(plugin).__name__ for plugin in Service.from_settings(settings).plugins]
-    assert names == ["One", "Two", "StarlettePlugin", "StrawberryPlugin", "RedisPlugin", "ThreadPlugin"]
+    assert names == ["One", "Two", "StarlettePlugin", "StrawberryPlugin", *OTHERS]
 
 
 @pytest.mark.parametrize("target", ["servey_test_plugins:Nowhere", "servey_test_nowhere:One"])

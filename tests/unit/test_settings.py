@@ -62,6 +62,7 @@ DEFAULTS = {
     "store": ".servey/store.db",
     "broker": "",
     "message_key": "",
+    "result_backend": "",
     "background": True,
     "background_calls": 8,
     "background_timeout": 1200.0,
@@ -161,6 +162,7 @@ READ = [
     ("graphql_max_tokens", ("SERVEY_GRAPHQL_MAX_TOKENS",), "1", 1),
     ("graphql_max_values", ("SERVEY_GRAPHQL_MAX_VALUES",), "5", 5),
     ("graphql_max_batch", ("SERVEY_GRAPHQL_MAX_BATCH",), "5", 5),
+    ("result_backend", ("CELERY_RESULT_BACKEND",), "redis://localhost", "redis://localhost"),
 ]
 
 

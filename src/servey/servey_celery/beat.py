@@ -1,7 +1,7 @@
 """The schedules of a service in ``celery beat``: it puts their calls into the broker when they are due.
 
-It writes no file. The id of a call names its schedule and its time, and workers run an id once, so a second beat does no
-harm.
+It writes no file. The id of a call names its schedule and its time, and workers run an id once. So a second beat does
+no harm.
 """
 
 from __future__ import annotations

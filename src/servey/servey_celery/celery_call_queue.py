@@ -17,7 +17,8 @@ from servey.background_call.call import Call, FailedCall, Outcome
 from servey.background_call.message import Message, MessageSigner
 from servey.errors import OverloadedError
 from servey.servey_celery.configuration import is_amqp, queues
-from servey.servey_celery.failed_calls import FailedCalls, FailedMessage, stored
+from servey.servey_celery.failed_calls import FailedCalls, stored
+from servey.servey_celery.failed_message import FailedMessage
 from servey.servey_celery.publisher import Publication, Publisher
 from servey.servey_celery.received import HEADER
 

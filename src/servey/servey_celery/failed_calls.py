@@ -14,51 +14,12 @@ from typing import Any
 
 import msgspec
 
-from servey.background_call.call import Call, FailedCall
-from servey.background_call.message import Message, MessageSigner
-from servey.errors import CallError, InternalError
+from servey.background_call.call import FailedCall
+from servey.background_call.message import MessageSigner
+from servey.errors import InternalError
 from servey.servey_celery.configuration import FAILED_QUEUE, MOST_LOST, is_amqp, queues
-
-
-class FailedMessage(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A failed call as it is stored.
-
-    Args:
-        id: The id of the call.
-        action: The action's name.
-        arguments: The arguments as parsed JSON.
-        args: Arguments by position, in a message of another program.
-        header: The header of the message; None if it had none.
-        failed_at: When it failed, in Unix seconds.
-        problem: The problem details (RFC 9457).
-        traceback: The traceback of the action.
-    """
-
-    id: str
-    action: str
-    arguments: Any
-    header: Any
-    failed_at: float
-    problem: Any
-    traceback: str = ""
-    args: Any = ()
-
-    def message(self, signer: MessageSigner) -> Message | None:
-        """Return the call; None if its header is not valid."""
-        if self.header is None:
-            return None
-        try:
-            return signer.read(self.header, id=self.id, action=self.action, arguments=self.arguments)
-        except CallError:
-            return None
-
-    def call(self, signer: MessageSigner) -> Call:
-        """Return the call; without a caller if its header is not valid."""
-        found = self.message(signer)
-        if found is not None:
-            return found.call
-        arguments = msgspec.Raw(msgspec.json.encode(self.arguments))
-        return Call(id=self.id, action=self.action, arguments=arguments, due=self.failed_at, request_id=self.id)
+from servey.servey_celery.failed_message import FailedMessage
+from servey.servey_celery.received import received
 
 
 class StoredMessage(msgspec.Struct, frozen=True):
@@ -124,7 +85,8 @@ class FailedCalls:
 
 def _body(raw: Any) -> bytes:
     body = str(raw.get("body", "")).encode()
-    if (raw.get("properties") or {}).get("body_encoding") == "base64":
+    properties: Any = raw.get("properties") or {}
+    if properties.get("body_encoding") == "base64":
         with suppress(ValueError):
             return base64.b64decode(body)
     return body
@@ -140,8 +102,6 @@ def _read(body: Any, headers: dict[str, Any]) -> FailedMessage:
 
 def _by_broker(body: bytes, headers: dict[str, Any]) -> FailedMessage:
     """Return the failed call of a message that RabbitMQ has moved to the queue of failed calls."""
-    from servey.servey_celery.received import received
-
     deaths: Any = headers.get("x-death")
     died = deaths[0].get("time") if deaths else None
     is_lost = headers.get("x-first-death-reason") == "delivery_limit"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -13,7 +13,7 @@ from servey.background_call.call import Call, Failed
 from servey.background_call.message import Message, MessageSigner
 from servey.background_call.runner import failed_outcome
 from servey.errors import CallError, MalformedError
-from servey.servey_celery.failed_calls import FailedMessage
+from servey.servey_celery.failed_message import FailedMessage
 
 HEADER = "servey"
 """The header of a message with all of a call but its id, its action and its arguments."""
@@ -85,7 +85,8 @@ class Received(msgspec.Struct, frozen=True):
 
 def received(headers: Mapping[str, Any], body: Any) -> Received:
     """Return the message of headers and of a parsed body, as far as they have its parts."""
-    parts: Any = body if isinstance(body, (list, tuple)) and len(body) > 1 else ((), {})  # pyright: ignore[reportUnknownArgumentType]
+    is_task = isinstance(body, (list, tuple)) and len(cast("Sequence[Any]", body)) > 1
+    parts = cast("Sequence[Any]", body if is_task else ((), {}))
     args = parts[0] if isinstance(parts[0], (list, tuple)) else ()
     kwargs: Any = parts[1] if isinstance(parts[1], dict) else {}
     action, id = str(headers.get("task", "")), str(headers.get("id", ""))
