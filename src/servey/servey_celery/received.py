@@ -85,9 +85,9 @@ class Received(msgspec.Struct, frozen=True):
 
 def received(headers: Mapping[str, Any], body: Any) -> Received:
     """Return the message of headers and of a parsed body, as far as they have its parts."""
-    is_task = isinstance(body, (list, tuple)) and len(cast("Sequence[Any]", body)) > 1
-    parts = cast("Sequence[Any]", body if is_task else ((), {}))
-    args = parts[0] if isinstance(parts[0], (list, tuple)) else ()
-    kwargs: Any = parts[1] if isinstance(parts[1], dict) else {}
-    action, id = str(headers.get("task", "")), str(headers.get("id", ""))
-    return Received(action, id, headers.get(HEADER), tuple(args), kwargs)
+    try:
+        args, kwargs, *_ = cast("tuple[Any, ...]", body)
+        parts = msgspec.convert((args, kwargs), tuple[tuple[Any, ...], dict[str, Any]])
+    except (TypeError, ValueError, msgspec.ValidationError):
+        parts = (), dict[str, Any]()
+    return Received(str(headers.get("task", "")), str(headers.get("id", "")), headers.get(HEADER), *parts)
