@@ -19,7 +19,7 @@ from servey.servey_redis.redis_key_value_store import RedisKeyValueStore
 from servey.servey_thread.sqlite_file import SqliteFile
 from servey.servey_thread.sqlite_key_value_store import SqliteKeyValueStore
 from support.queues import until
-from support.valkeys import pid_of
+from support.valkeys import pid_of, valkey_server
 
 Place = Callable[[], KeyValueStore]
 """What an implementation gives to this suite: each call returns one more store of the same place, which was empty."""
@@ -201,6 +201,59 @@ async def test_a_silent_server_is_overloaded_within_the_time_and_back_when_it_an
         await until(answers)
     finally:
         await store.close()
+
+
+async def test_a_killed_server_is_overloaded_and_answers_when_it_is_started_again():
+    server = valkey_server()
+    server.start()
+    store = RedisKeyValueStore(server.connection_url, 60.0)
+    try:
+        assert await store.add("key", b"one", 60) is None
+        os.kill(pid_of(server), signal.SIGKILL)
+        for method in (store.get("key"), store.add("key", b"two", 60), store.swap("key", b"one", None, 0)):
+            with pytest.raises(OverloadedError, match="does not answer"):
+                await method
+        again = ValkeyServer(port=server.port)
+        again.start()
+        try:
+
+            async def answers() -> bool:
+                try:
+                    return await store.add("key", b"two", 60) in (None, b"two")
+                except OverloadedError:
+                    return False
+
+            await until(answers)
+            assert await store.get("key") == b"two"
+        finally:
+            again.stop()
+    finally:
+        await store.close()
+        server.stop()
+
+
+async def test_all_keys_of_a_server_begin_with_the_name_of_the_package(valkey: ValkeyServer):
+    with redis.Redis.from_url(valkey.connection_url) as client:
+        client.flushall()
+        store = RedisKeyValueStore(valkey.connection_url, 60.0)
+        try:
+            await store.add("key", b"one", 60)
+        finally:
+            await store.close()
+        assert client.keys() == [b"servey:entry:key"]
+        assert 0 < client.pttl("servey:entry:key") <= 60_000
+
+
+def test_each_event_loop_has_its_own_connections(valkey: ValkeyServer):
+    store = RedisKeyValueStore(valkey.connection_url, 60.0)
+
+    async def use() -> bytes | None:
+        try:
+            return await store.add("loops", b"one", 60)
+        finally:
+            await store.close()
+
+    assert [asyncio.run(use()) for _ in range(2)] == [None, b"one"]
 
 
 async def test_a_key_of_another_type_is_an_error_of_the_store(valkey: ValkeyServer):

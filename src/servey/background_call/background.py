@@ -119,8 +119,10 @@ class Background:
     def _call(
         self, service: Any, context: CallContext, action: Callable[..., Any] | str, arguments: dict[str, Any]
     ) -> Call:
+        from servey.background_call.outgoing import queue_of
+
         operation = operation_of(service, action)
-        queue = service.stores.calls  # without a queue, the call fails now, before it changes data
+        queue = queue_of(service, context, operation.name)  # without one, the call fails now, before it changes data
         if context.authorization is not None and not queue.carries_callers:
             raise RuntimeError(
                 f"{operation.name} cannot be submitted on behalf of a caller, because no key signs the message: set "

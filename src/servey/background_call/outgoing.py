@@ -104,6 +104,20 @@ async def _put(context: CallContext, calls: Sequence[Call]) -> None:
         raise
 
 
+def queue_of(service: Any, context: CallContext, action: str) -> Any:
+    """Return the queue of a service, for a call of `action` that the call of `context` submits.
+
+    Raises:
+        OverloadedError: The settings name no queue, and the call of `context` runs: the caller cannot change that. The
+            log has the error.
+        SettingsError: The same outside of calls.
+    """
+    try:
+        return service.stores.calls
+    except SettingsError as error:
+        raise _not_taken(error, action, context.request_id) from error
+
+
 async def send(service: Any, calls: Sequence[Call]) -> None:
     """Put calls into the queue of a service.
 
@@ -115,7 +129,7 @@ async def send(service: Any, calls: Sequence[Call]) -> None:
         async with asyncio.timeout(service.settings.background.queue_timeout + _PATIENCE_SECONDS):
             await service.stores.calls.put(calls)
     except BaseException as error:
-        raise _not_taken(error, calls) from error
+        raise _not_taken(error, calls[0].action, calls[0].request_id) from error
     service.stores.submitted += len(calls)
 
 
@@ -124,7 +138,7 @@ def send_now(service: Any, calls: Sequence[Call]) -> None:
     try:
         service.stores.calls.put_now(calls)
     except BaseException as error:
-        raise _not_taken(error, calls) from error
+        raise _not_taken(error, calls[0].action, calls[0].request_id) from error
     service.stores.submitted += len(calls)
 
 
@@ -145,7 +159,7 @@ def has_changed_data(context: CallContext) -> bool:
     return context.outgoing is NOT_TAKEN
 
 
-def _not_taken(error: BaseException, calls: Sequence[Call]) -> OverloadedError:
+def _not_taken(error: BaseException, action: str, request_id: str) -> OverloadedError:
     """Return the error of callers; a cancellation is raised, and an unexpected error of the queue is logged."""
     if isinstance(error, OverloadedError):
         return error
@@ -153,6 +167,5 @@ def _not_taken(error: BaseException, calls: Sequence[Call]) -> OverloadedError:
         raise error  # for the developer, not for a caller
     if isinstance(error, TimeoutError):
         return OverloadedError("the queue of background calls does not answer")
-    first = calls[0]
-    defect(error, "the queue does not take the call", log=_log, request_id=first.request_id, action=first.action)
+    defect(error, "the queue does not take the call", log=_log, request_id=request_id, action=action)
     return OverloadedError("the queue of background calls has failed")

@@ -58,8 +58,7 @@ class CircuitBreaker:
             is_first, self._open = not self._open, True
             self._until = self._clock() + PAUSE_SECONDS
         if is_first:
-            name = type(error).__name__
-            self._log.warning("%s does not answer (%s); %s", self._name, name, self._effect)
+            self._log.warning("%s does not answer (%s); %s", self._name, _reason(error), self._effect)
 
     def succeeded(self) -> None:
         """End the pauses: the store answers."""
@@ -69,6 +68,17 @@ class CircuitBreaker:
             was_open, self._open = self._open, False
         if was_open:
             self._log.info("%s answers again", self._name)
+
+
+def _reason(error: BaseException) -> str:
+    """Return the class of an error; its text may have a password. A certificate that is not valid is named."""
+    part: BaseException | None = error
+    while part is not None:
+        wrong = getattr(part, "verify_message", "")  # of `ssl.SSLCertVerificationError`
+        if wrong:
+            return f"its certificate is not valid: {wrong}"
+        part = part.__cause__ or part.__context__
+    return type(error).__name__
 
 
 async def within(seconds: float, answer: Awaitable[T]) -> T:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from servey.servey_celery.extra import kombu
+from servey.servey_celery.tls import broker_tls, result_tls
 
 QUEUE = "servey"
 """The name of the queue, of its exchange and of the routing key."""
@@ -76,6 +77,7 @@ def configuration(broker: str, *, result_backend: str, longest: float, max_delay
     return {
         "broker_url": broker,
         "broker_transport_options": _transport_options(broker, longest + max_delay),
+        "broker_use_ssl": broker_tls(broker),
         "broker_connection_timeout": _CONNECT_SECONDS,
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
@@ -101,6 +103,7 @@ def configuration(broker: str, *, result_backend: str, longest: float, max_delay
         "task_reject_on_worker_lost": True,
         "worker_lost_wait": _LOST_SECONDS,
         "result_backend": result_backend or None,
+        "redis_backend_use_ssl": result_tls(result_backend),
         "task_ignore_result": not result_backend,
         "worker_hijack_root_logger": False,
         "beat_scheduler": "servey.servey_celery.beat:AgendaScheduler",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+import asyncio
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar, cast
 
 from servey.errors import MissingExtraError, SettingsError, is_missing
 
@@ -16,7 +18,9 @@ except ModuleNotFoundError as error:
         raise
     raise MissingExtraError("redis", "redis") from error
 
-__all__ = ["CONNECTIONS", "RedisError", "TimeoutError", "checked_url", "client"]
+__all__ = ["CONNECTIONS", "PerLoop", "RedisError", "TimeoutError", "checked_url", "client"]
+
+T = TypeVar("T")
 
 CONNECTIONS = 32
 """The most connections of one event loop."""
@@ -70,6 +74,37 @@ def client(url: str, timeout: float | None, *, wait: float | None = None) -> Any
         timeout=timeout if wait is None else wait,
         socket_connect_timeout=timeout,
         **({"socket_timeout": None} if timeout is None else {}),
+        **({"ssl_check_hostname": True} if url.startswith("rediss") else {}),  # before redis-py 6 it was False
         retry=Retry(NoBackoff(), 1),  # once more: a restarted server has closed the connections
     )
     return _REDIS.Redis.from_pool(pool)
+
+
+class PerLoop(Generic[T]):
+    """An object for each event loop, because a client cannot change its loop.
+
+    Args:
+        make: Makes the object at its first use.
+    """
+
+    def __init__(self, make: Callable[[], T]) -> None:
+        self._make = make
+        self._made: dict[asyncio.AbstractEventLoop, T] = {}
+
+    def get(self) -> T:
+        """Return the object of the running event loop."""
+        loop = asyncio.get_running_loop()
+        found = self._made.get(loop)
+        if found is None:
+            for closed in [other for other in list(self._made) if other.is_closed()]:
+                self._made.pop(closed, None)
+            found = self._made[loop] = self._make()
+        return found
+
+    def pop(self) -> T | None:
+        """Remove the object of the running event loop, and return it; None if there is none."""
+        return self._made.pop(asyncio.get_running_loop(), None)
+
+    def running_loop(self) -> asyncio.AbstractEventLoop | None:
+        """Return an event loop that has an object and runs, in any thread; None if there is none."""
+        return next((loop for loop in list(self._made) if loop.is_running()), None)

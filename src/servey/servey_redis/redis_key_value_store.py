@@ -5,7 +5,6 @@ Each method is one script, which the server runs as one step. The ends are times
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Sequence
 from typing import Any, cast
@@ -13,7 +12,7 @@ from typing import Any, cast
 from servey.background_call.entries import check_entry
 from servey.cache_control.circuit_breaker import CircuitBreaker, within
 from servey.errors import OverloadedError
-from servey.servey_redis.connections import RedisError, checked_url, client
+from servey.servey_redis.connections import PerLoop, RedisError, checked_url, client
 
 _log = logging.getLogger("servey.store")
 
@@ -47,7 +46,7 @@ class RedisKeyValueStore:
         self._url = checked_url(url, "SERVEY_STORE is neither memory nor the path of a file")
         self._timeout = timeout
         self._circuit = CircuitBreaker("the store of entries", _log, effect="calls that need it fail")
-        self._clients: dict[asyncio.AbstractEventLoop, _Client] = {}
+        self._clients = PerLoop(lambda: _Client(client(self._url, timeout)))
 
     async def get(self, key: str, /) -> bytes | None:
         """Return the value of a key; None if there is none.
@@ -57,7 +56,7 @@ class RedisKeyValueStore:
             OverloadedError: The server does not answer.
         """
         check_entry(key)
-        return await self._answer(self._client().get, key, ())
+        return await self._answer(self._clients.get().get, key, ())
 
     async def add(self, key: str, value: bytes, seconds: float, /) -> bytes | None:
         """Store a value for a time, unless the key has one. Return the value that is there already; None if added.
@@ -67,7 +66,7 @@ class RedisKeyValueStore:
             OverloadedError: The server does not answer. It may have stored the value.
         """
         check_entry(key, value)
-        return await self._answer(self._client().add, key, (value, _milliseconds(seconds)))
+        return await self._answer(self._clients.get().add, key, (value, _milliseconds(seconds)))
 
     async def swap(self, key: str, old: bytes, new: bytes | None, seconds: float, /) -> bool:
         """Replace the value `old` by `new` for a time (None: remove it), and return whether `old` was there.
@@ -78,11 +77,11 @@ class RedisKeyValueStore:
         """
         check_entry(key, new or b"")
         arguments = (old,) if new is None else (old, new, _milliseconds(seconds))
-        return await self._answer(self._client().swap, key, arguments) == 1
+        return await self._answer(self._clients.get().swap, key, arguments) == 1
 
     async def close(self) -> None:
         """Close the connections of the running event loop."""
-        found = self._clients.pop(asyncio.get_running_loop(), None)
+        found = self._clients.pop()
         if found is not None:
             await found.redis.aclose()
 
@@ -96,16 +95,6 @@ class RedisKeyValueStore:
             self._circuit.failed(error)
             raise OverloadedError("the store of entries does not answer") from error
         self._circuit.succeeded()
-        return found
-
-    def _client(self) -> _Client:
-        """Return the client of the running event loop; it connects at its first command."""
-        loop = asyncio.get_running_loop()
-        found = self._clients.get(loop)
-        if found is None:
-            for closed in [other for other in list(self._clients) if other.is_closed()]:
-                self._clients.pop(closed, None)
-            found = self._clients[loop] = _Client(client(self._url, self._timeout))
         return found
 
 

@@ -29,8 +29,8 @@ from servey.cache_control.memory_result_store import LARGEST_PART
 from servey.cache_control.representation import Representation
 from servey.cache_control.result_store import Lease, Lookup, ResultKey
 from servey.errors import checked_headers
+from servey.servey_redis.connections import PerLoop, checked_url, client
 from servey.servey_redis.connections import TimeoutError as RedisTimeoutError
-from servey.servey_redis.connections import checked_url, client
 from servey.servey_redis.invalidation_queue import InvalidationQueue
 
 T = TypeVar("T")
@@ -108,7 +108,7 @@ class RedisResultStore:
         self._largest = size // LARGEST_PART
         self._prefix = prefix
         self._circuit = CircuitBreaker("the store of results", _log)
-        self._clients: dict[asyncio.AbstractEventLoop, _Client] = {}
+        self._clients = PerLoop(lambda: _Client(client(self._url, timeout)))
         self.pending = InvalidationQueue()
 
     async def get(self, key: ResultKey) -> Lookup:
@@ -119,7 +119,7 @@ class RedisResultStore:
             return Lookup(None, self.pending.changes, "store-unavailable")
         names = self._names(key)
         try:
-            found, *tokens = await self._within(self._client().get(names, [os.urandom(16), _TOKEN_MILLISECONDS]))
+            found, *tokens = await self._within(self._clients.get().get(names, [os.urandom(16), _TOKEN_MILLISECONDS]))
             lease = b"".join(tokens)
         except Exception as error:  # noqa: BLE001 - from a broken store, or from another kind of server
             return Lookup(None, self.pending.changes, self._failed(error))
@@ -141,7 +141,9 @@ class RedisResultStore:
             return False
         half = len(lease) // 2
         try:
-            done = await self._within(self._client().put(names, [lease[:half], lease[half:], content, max_age * 1000]))
+            done = await self._within(
+                self._clients.get().put(names, [lease[:half], lease[half:], content, max_age * 1000])
+            )
         except Exception as error:  # noqa: BLE001
             self._failed(error)
             return False
@@ -177,7 +179,7 @@ class RedisResultStore:
         """Send pending invalidations, if the server answers now, and close the connections of this event loop."""
         if self.pending:
             await self._settle()
-        found = self._clients.pop(asyncio.get_running_loop(), None)
+        found = self._clients.pop()
         if found is not None:
             if found.settling is not None:
                 found.settling.cancel()
@@ -188,7 +190,7 @@ class RedisResultStore:
 
     def _settle_later(self) -> None:
         """Start the one task of the running event loop that sends pending invalidations."""
-        own = self._client()
+        own = self._clients.get()
         if own.settling is None or own.settling.done():
             own.settling = asyncio.create_task(self._settle_all())
 
@@ -197,7 +199,7 @@ class RedisResultStore:
 
         An event loop of this store sends them, and repeats them later. Without one, they are sent once.
         """
-        loop = next((loop for loop in list(self._clients) if loop.is_running()), None)
+        loop = self._clients.running_loop()
         if loop is None:
             asyncio.run(self._settle_once())
             return
@@ -221,7 +223,7 @@ class RedisResultStore:
         waiting = self.pending.waiting()
         try:
             if waiting:
-                pipeline = self._client().redis.pipeline(transaction=False)  # one round trip
+                pipeline = self._clients.get().redis.pipeline(transaction=False)  # one round trip
                 for scope, arguments in waiting:
                     pipeline.delete(self._token(scope, arguments))  # each key by itself, for a cluster
                 await self._within(pipeline.execute())
@@ -236,7 +238,7 @@ class RedisResultStore:
         """Do the same as `_settle` in an event loop that ends then."""
         if self._circuit.allows_request():
             await self._settle()
-        own = self._clients.pop(asyncio.get_running_loop(), None)
+        own = self._clients.pop()
         if own is not None:
             await own.redis.aclose()
 
@@ -255,16 +257,6 @@ class RedisResultStore:
 
     def _arguments(self, scope: str, arguments: bytes) -> str:
         return f"{self._prefix}:{{{scope}}}:{hashlib.sha256(arguments).hexdigest()}"
-
-    def _client(self) -> _Client:
-        """Return the client of the running event loop; it connects at its first command."""
-        loop = asyncio.get_running_loop()
-        found = self._clients.get(loop)
-        if found is None:
-            for closed in [other for other in list(self._clients) if other.is_closed()]:
-                self._clients.pop(closed, None)
-            found = self._clients[loop] = _Client(client(self._url, self._timeout))
-        return found
 
     async def _within(self, answer: Awaitable[T]) -> T:
         return await within(self._timeout, answer)

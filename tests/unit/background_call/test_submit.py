@@ -480,7 +480,7 @@ async def test_a_context_of_two_calls_at_the_same_time_submits_for_each_by_itsel
 
 
 @bounded
-async def test_without_a_queue_a_call_fails_before_its_changes_are_made() -> None:
+async def test_without_a_queue_a_call_fails_before_its_changes_are_made(caplog: pytest.LogCaptureFixture) -> None:
     class Session: ...
 
     ended: list[str] = []
@@ -498,10 +498,12 @@ async def test_without_a_queue_a_call_fails_before_its_changes_are_made() -> Non
     def order(session: Session) -> None:
         background.submit(note, what="x")
 
-    service = Service([order, note], resources=[session], settings=Settings(store="nowhere://x"))
-    with pytest.raises(CallError):
+    service = Service([order, note], resources=[session], settings=Settings(store="redis://me:secret@host"))
+    with pytest.raises(OverloadedError):  # the caller cannot change the settings
         await direct.call(service, "order", {})
     assert ended == ["rolled back"]
+    assert "CELERY_BROKER" in caplog.text, "but the developer can"
+    assert "secret" not in caplog.text
     with pytest.raises(SettingsError, match="SERVEY_STORE"):
         _ = service.stores.calls
 

@@ -48,6 +48,17 @@ def test_a_service_that_needs_the_store_does_not_start_without_it(needs_it) -> N
         asyncio.run(serve(Service([plain, needs_it], settings=Settings(store=NOWHERE))))
 
 
+@pytest.mark.parametrize("needs_it", [scheduled, retried])
+def test_a_service_that_needs_a_queue_does_not_start_with_a_shared_store_alone(needs_it) -> None:
+    with pytest.raises(SettingsError, match="CELERY_BROKER") as caught:
+        asyncio.run(serve(Service([plain, needs_it], settings=Settings(store="redis://me:secret@host"))))
+    assert "secret" not in str(caught.value)
+
+
+def test_other_services_start_with_a_shared_store_alone() -> None:
+    asyncio.run(serve(Service([plain], settings=Settings(store="redis://127.0.0.1:1"))))
+
+
 def test_other_services_start_and_a_submission_fails() -> None:
     @action
     async def submitting() -> None:
