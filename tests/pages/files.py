@@ -3,6 +3,7 @@
 import re
 import shlex
 import tomllib
+from collections.abc import Sequence
 from configparser import ConfigParser
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from urllib.parse import urlsplit
 import crossplane
 import yaml
 
+from servey.servey_celery.stop import GIVING_SECONDS
 from servey.settings import Settings
 
 UNIT_KEYS = {
@@ -26,7 +28,7 @@ COMPOSE_SERVICE_KEYS = {
     *("build", "command", "environment", "ports", "volumes", "healthcheck"),
     *("restart", "stop_grace_period", "read_only", "tmpfs"),
 }
-STORE_KEYS = {"image", "restart"}
+STORE_KEYS = {"image", "restart", "command", "environment", "hostname", "volumes"}
 SECRET = "0123456789abcdef" * 4
 """What stands for a secret that a file does not have."""
 POD_KEYS = {"terminationGracePeriodSeconds", "containers", "securityContext"}
@@ -75,9 +77,12 @@ def check_unit(path: Path) -> None:
     service = unit["Service"]
     variables = dict(word.split("=", 1) for text in service["Environment"] for word in shlex.split(text))
     check_variables(variables)
-    check_grace(float(service["TimeoutStopSec"][0]), variables)
-    [state] = service["StateDirectory"]
-    assert variables["SERVEY_STORE"].startswith(f"/var/lib/{state}/"), "the rest cannot be written"
+    check_grace(float(service["TimeoutStopSec"][0]), variables, service["ExecStart"][0].split())
+    if service["ExecStart"][0].endswith("servey serve"):
+        [state] = service["StateDirectory"]
+        assert variables["SERVEY_STORE"].startswith(f"/var/lib/{state}/"), "the rest cannot be written"
+    else:
+        assert variables["SERVEY_STORE"].startswith("redis://"), "several machines share it"
     assert service["KillMode"] == ["mixed"], "the main process tells its workers"
 
 
@@ -94,18 +99,21 @@ def check_compose(document: dict[str, Any]) -> None:
     for service in document["services"].values():
         if "image" in service:  # somebody else's
             assert set(service) <= STORE_KEYS
+            assert {volume.partition(":")[0] for volume in service.get("volumes", ())} <= set(
+                document.get("volumes", ())
+            )
             continue
         assert set(service) <= COMPOSE_SERVICE_KEYS
         variables = {
-            name: re.sub(rf"^\$\{{{name}:\?[^}}]*\}}$", SECRET, str(value))
+            name: re.sub(r"\$\{[A-Z_]+:\?[^}]*\}", SECRET, str(value))
             for name, value in service.get("environment", {}).items()
         }
-        hosts = {urlsplit(value).hostname for value in variables.values() if value.startswith("redis:")}
+        hosts = {urlsplit(value).hostname for value in variables.values() if value.startswith(("redis:", "amqp:"))}
         assert hosts <= set(document["services"])
         check_variables(variables)
         seconds = re.fullmatch(r"(\d+)s", service["stop_grace_period"])
         assert seconds is not None
-        check_grace(float(seconds[1]), variables)
+        check_grace(float(seconds[1]), variables, service.get("command", ()))
         for volume in service.get("volumes", ()):
             name, place = volume.split(":")
             assert name in document["volumes"]
@@ -157,10 +165,12 @@ def check_variables(variables: dict[str, str]) -> None:
     Settings.from_environment(variables)
 
 
-def check_grace(seconds: float, variables: dict[str, str]) -> None:
+def check_grace(seconds: float, variables: dict[str, str], words: Sequence[str] = ()) -> None:
     """Whoever stops the server waits longer than that takes."""
     settings = Settings.from_environment(variables)
     needed = settings.process.shutdown_delay + settings.calls.shutdown_timeout + FORCE_SECONDS
+    if "worker" in words:
+        needed += GIVING_SECONDS  # the broker has to confirm that it has the calls again
     assert seconds > needed, f"stopping takes up to {needed} s, and it is killed after {seconds}"
 
 
