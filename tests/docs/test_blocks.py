@@ -107,7 +107,7 @@ DEPLOYMENT = {block.file: block for block in blocks_of((ROOT / "docs" / "deploym
         ("compose-workers.yaml", "SERVEY_SHUTDOWN_TIMEOUT", "SERVEY_SHUTDOWN_TIME"),
         ("compose-workers.yaml", "  store:", "  stores:"),
         ("compose-celery.yaml", "@rabbitmq:5672", "@rabbit:5672"),
-        ("compose-celery.yaml", "CELERY_BROKER: amqp", "CELERY_BROKER: ampq"),
+        ("compose-celery.yaml", "CELERY_BROKER: amqp", "CELERY_BROKR: amqp"),
         ("compose-celery.yaml", "stop_grace_period: 80s", "stop_grace_period: 65s"),
         ("compose-celery.yaml", '["rabbitmq:/var', '["rabbit:/var'),
         ("planets-worker.service", "TimeoutStopSec=80", "TimeoutStopSec=65"),
