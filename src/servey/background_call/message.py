@@ -1,4 +1,4 @@
-"""Background calls as messages of a broker: the arguments in its own form, and one header with all else, signed.
+"""Background calls as messages of a broker: the arguments as JSON, and one header with all else, signed.
 
 The header is a compact JWS (RFC 7515) with HS256. Its signature also covers the id, the action and the arguments, so
 other programs that can write to the broker cannot call an action on behalf of a caller. Its key is derived, so that a
@@ -8,6 +8,7 @@ message is never a bearer token, and a bearer token never a message (RFC 8725 §
 from __future__ import annotations
 
 import hashlib
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -31,9 +32,8 @@ class _Claims(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     due: float
     request_id: str
     put: str
+    arguments_hash: str
     lost: int = 0
-    arguments: str = ""
-    arguments_hash: str = ""
     expires: float | None = None
     attempt: int = 1
     caller: Authorization | None = None
@@ -44,8 +44,20 @@ class _Claims(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 _COMMON = tuple(name for name in Call.__struct_fields__ if name != "arguments")
 _ENCODER = msgspec.json.Encoder()
-_SORTED = msgspec.json.Encoder(order="sorted")
+_CANONICAL = msgspec.json.Encoder(order="deterministic")
 _DECODER = msgspec.json.Decoder(_Claims)
+
+
+def canonical_json(value: Any) -> bytes:
+    """Return the JSON of a value; equal values have the same, whatever program has written and parsed them.
+
+    Raises:
+        MalformedError: The value is not JSON.
+    """
+    try:
+        return _CANONICAL.encode(value)
+    except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
+        raise MalformedError(f"the arguments are not JSON: {error}") from error
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -79,12 +91,8 @@ class MessageSigner:
         """Whether there is a key, so that calls can have a caller."""
         return bool(self._key)
 
-    def header(self, message: Message, *, with_arguments: bool = False) -> str:
-        """Return the header of a message.
-
-        Args:
-            message: The message.
-            with_arguments: Whether the header contains the arguments, because the message cannot.
+    def header(self, message: Message) -> str:
+        """Return the header of a message that contains exactly the bytes of the call's arguments.
 
         Raises:
             ValueError: The call has a caller, and there is no key.
@@ -94,26 +102,20 @@ class MessageSigner:
             raise ValueError("a call with a caller needs a key: set SERVEY_MESSAGE_KEY")
         common = {name: getattr(call, name) for name in _COMMON}
         claims = _ENCODER.encode(
-            _Claims(
-                **common,
-                put=message.put,
-                lost=message.lost,
-                arguments=bytes(call.arguments).decode() if with_arguments else "",
-                arguments_hash="" if with_arguments else _hash(msgspec.json.decode(call.arguments)),
-            )
+            _Claims(**common, put=message.put, lost=message.lost, arguments_hash=_hash(call.arguments))
         )
         if not self._key:
             return claims.decode()
         return _jws().encode(claims, self._key, algorithm="HS256", headers={"typ": MESSAGE_TYPE})
 
-    def read(self, header: str, *, id: str, action: str, arguments: Any) -> Message:
+    def read(self, header: Any, *, id: str, action: str, arguments: bytes) -> Message:
         """Return the message of a header.
 
         Args:
             header: The header.
             id: The id of the message.
             action: The action's name.
-            arguments: The arguments of the message as parsed JSON.
+            arguments: The arguments of the message as JSON.
 
         Raises:
             MalformedError: The header is not valid: it is not of this service, or the message was changed.
@@ -121,10 +123,9 @@ class MessageSigner:
         claims = self._claims(header)
         if (claims.id, claims.action) != (id, action):
             raise MalformedError(f"the header of the message is that of another call: {claims.action} ({claims.id})")
-        if not claims.arguments and claims.arguments_hash != _hash(arguments):
+        if claims.arguments_hash != _hash(arguments):
             raise MalformedError("the arguments of the message were changed on the way")
-        raw = claims.arguments.encode() or _ENCODER.encode(arguments)
-        call = Call(arguments=msgspec.Raw(raw), **{name: getattr(claims, name) for name in _COMMON})
+        call = Call(arguments=msgspec.Raw(arguments), **{name: getattr(claims, name) for name in _COMMON})
         return Message(call, claims.put, claims.lost)
 
     def _claims(self, header: Any) -> _Claims:
@@ -159,8 +160,7 @@ class MessageSigner:
 
 
 def _hash(arguments: Any) -> str:
-    """Return the hash of arguments that are equal as JSON, whatever program has written the text."""
-    return hashlib.sha256(_SORTED.encode(arguments)).hexdigest()
+    return hashlib.sha256(arguments).hexdigest()
 
 
 def _derived(secret: str) -> bytes:
@@ -171,6 +171,7 @@ def _derived(secret: str) -> bytes:
     return HKDF(SHA256(), length=32, salt=None, info=MESSAGE_TYPE.encode()).derive(secret.encode())
 
 
+@cache
 def _jws() -> Any:
     from jwt.api_jws import PyJWS
 

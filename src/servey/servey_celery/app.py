@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from servey.action.context import new_request_id
 from servey.action.operation import Operation
 from servey.background_call.message import MessageSigner
 from servey.background_call.runner import seconds_of
@@ -14,7 +15,7 @@ from servey.servey_celery.configuration import HARD_SECONDS, configuration
 from servey.servey_celery.extra import celery
 from servey.servey_celery.received import HEADER, Received
 from servey.servey_celery.settings import CelerySettings
-from servey.servey_celery.worker_process import CallFailedError, WorkerProcess
+from servey.servey_celery.worker_process import CallFailedError, NotOpenError, WorkerProcess
 from servey.service import Service
 
 APPS = "servey"
@@ -61,7 +62,8 @@ class CeleryEngine:
         # `_task` is positional only: a parameter of an action may be called `self`
         def run(_task: Any, /, *args: Any, **kwargs: Any) -> Any:
             request = _task.request
-            return process.run(operation, Received(operation.name, request.id, request.get(HEADER), args, kwargs))
+            id = request.id or new_request_id()
+            return process.run(operation, Received(operation.name, id, request.get(HEADER), args, kwargs))
 
         self.app.task(
             run,
@@ -70,7 +72,7 @@ class CeleryEngine:
             typing=False,
             shared=False,
             Request="servey.servey_celery.request:KeepingRequest",
-            throws=(CallFailedError,),  # logged without a traceback: the runner has logged it
+            throws=(CallFailedError, NotOpenError),  # logged already
             time_limit=seconds_of(operation) + HARD_SECONDS,
         )
 

@@ -4,26 +4,71 @@ from __future__ import annotations
 
 import logging
 import time
+import warnings
+from collections.abc import Callable
+from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
 import msgspec
 
+from servey.action.context import new_request_id
 from servey.background_call.message import Message
 from servey.background_call.runner import MOST_POSTPONED, POSTPONE_SECONDS
 from servey.errors import CallError, MalformedError, NotFoundError
+from servey.servey_celery.configuration import is_amqp
+from servey.servey_celery.failed_message import FailedMessage
 from servey.servey_celery.received import Received, received
 
 _Consumer: Any = import_module("celery.worker.consumer").Consumer
+_state: Any = import_module("celery.worker.state")
 
 _log = logging.getLogger("servey.background")
 
-_SHOWN = 2000
-"""How much of a body that is not JSON is stored, in characters."""
+
+class _NotAMessageError(ConnectionError):
+    """Nothing that a worker can read: another program has written to its list."""
 
 
 class KeepingConsumer(_Consumer):
     """A consumer of Celery that deletes no message. It blocks while the broker takes one, which is rare."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        _Consumer.__init__(self, *args, **kwargs)
+        if not is_amqp(self.app.conf.broker_url):
+            self._loop, self.loop = self.loop, self._redis_loop
+
+    def create_task_handler(self) -> Callable[[Any], None]:
+        """Return the function for each message; it keeps a message that Celery fails to read."""
+        handle = _Consumer.create_task_handler(self)
+
+        def on_message(message: Any) -> None:
+            try:
+                handle(message)
+            except Exception as error:
+                if isinstance(error, OSError) or message.acknowledged or _is_running(message):
+                    raise
+                self.on_invalid_task(None, message, error)
+
+        return on_message
+
+    def _redis_loop(self, *args: Any) -> None:
+        """Run the loop of Celery, which an element of the list that is not a message would end, and the worker."""
+        try:
+            self._loop(*args)
+        except (ValueError, TypeError, AttributeError) as error:
+            raise _NotAMessageError(f"an element of the list is not a message: {error}") from error
+
+    def on_connection_error_after_connected(self, exc: Exception) -> None:
+        """Keep an element that is not a message, as far as it is known, and connect again."""
+        if isinstance(exc, _NotAMessageError):
+            found, text = Received("", new_request_id()), getattr(exc.__cause__, "doc", None)
+            failed = FailedMessage.unread(found, MalformedError(str(exc)), text)
+            with suppress(CallError):
+                self.app.servey.queue.put_failed_now(failed)
+        with warnings.catch_warnings():  # of a setting that this configuration does not use
+            warnings.simplefilter("ignore", PendingDeprecationWarning)
+            _Consumer.on_connection_error_after_connected(self, exc)
 
     def on_unknown_task(self, body: Any, message: Any, exc: Exception) -> None:
         """Postpone a call of an unknown action, so that a worker with newer code may take it."""
@@ -56,7 +101,7 @@ class KeepingConsumer(_Consumer):
         if found.header is None:
             return None
         signer = self.app.servey.queue.signer
-        read = signer.read(found.header, id=found.id, action=found.action, arguments=found.kwargs)
+        read = found.signed(signer)
         call = read.call
         if call.postponed >= MOST_POSTPONED:
             return None
@@ -64,20 +109,17 @@ class KeepingConsumer(_Consumer):
         return Message(msgspec.structs.replace(call, postponed=call.postponed + 1, due=due), read.put, read.lost)
 
     def _received(self, message: Any) -> Received:
-        try:
-            body = message.payload
-        except Exception:  # noqa: BLE001 - then it is kept as it is
-            body = None
-        return received(message.headers or {}, body)
+        return received(message.headers or {}, _body(message))
 
     def _keep(self, message: Any, found: Received, error: CallError) -> None:
+        if not found.id:
+            found = msgspec.structs.replace(found, id=new_request_id())
         _log.error("a message (%s, %s) is not run: %s; see `servey calls`", found.action, found.id, error)
-        body = message.body if isinstance(message.body, str) else bytes(message.body or b"").decode(errors="replace")
-        failed = found.failed(error, "" if found.kwargs else body[:_SHOWN])
+        failed = FailedMessage.unread(found, error, None if _body(message) is not None else message.body)
         queue = self.app.servey.queue
         self._acknowledge_after(message, found, lambda: queue.put_failed_now(failed))
 
-    def _acknowledge_after(self, message: Any, found: Received, put: Any) -> None:
+    def _acknowledge_after(self, message: Any, found: Received, put: Callable[[], None]) -> None:
         try:
             put()
         except CallError as error:
@@ -85,3 +127,23 @@ class KeepingConsumer(_Consumer):
             message.reject_log_error(_log, self.connection_errors, requeue=True)
         else:
             message.ack_log_error(_log, self.connection_errors)
+
+
+def _is_running(message: Any) -> bool:
+    """Return whether the pool has got the call of a message; otherwise, forget it."""
+    headers: Any = message.headers or {}
+    request = _state.requests.get(headers.get("id"))
+    if request is None or request.message is not message:
+        return False
+    if request._apply_result is None:
+        _state.task_ready(request)
+        return False
+    return True
+
+
+def _body(message: Any) -> Any:
+    """Return the parsed body of a message; None if it cannot be parsed."""
+    try:
+        return message.payload
+    except Exception:  # noqa: BLE001 - it is not JSON
+        return None

@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
 import msgspec
 
-from servey.background_call.call import FailedCall
-from servey.background_call.message import MessageSigner
 from servey.errors import InternalError
 from servey.servey_celery.configuration import FAILED_QUEUE, MOST_LOST, is_amqp, queues
 from servey.servey_celery.failed_message import FailedMessage
 from servey.servey_celery.received import received
+
+_READ_AT_ONCE = 100
 
 
 class StoredMessage(msgspec.Struct, frozen=True):
@@ -50,46 +51,54 @@ class FailedCalls:
 
     def latest(self, limit: int) -> Sequence[StoredMessage]:
         """Return failed calls, the latest first. They stay in the queue."""
-        return self._amqp(limit) if self._is_amqp else self._redis(limit)
+        if self._is_amqp:
+            return [*reversed(deque(self._amqp(), limit))]
+        elements: list[bytes] = self._channel.client.lrange(FAILED_QUEUE, 0, limit - 1)
+        return [_of_redis(element) for element in elements]
 
     def find(self, id: str) -> StoredMessage | None:
-        """Return the failed call with an id."""
-        return next((item for item in self.latest(0) if item.failed.id == id), None)
+        """Return the failed call with an id, the oldest one of several."""
+        items = self._amqp() if self._is_amqp else self._redis()
+        return next((item for item in items if item.failed.received.id == id), None)
 
     def remove(self, item: StoredMessage) -> bool:
         """Remove a failed call, and return whether it was there."""
         if self._is_amqp:
             self._channel.basic_ack(item.token)
             return True
-        return self._channel.client.lrem(FAILED_QUEUE, 1, item.token) > 0
+        return self._channel.client.lrem(FAILED_QUEUE, -1, item.token) > 0
 
-    def _amqp(self, limit: int) -> Sequence[StoredMessage]:
-        # the messages come back to their places when the connection is closed
-        found: list[StoredMessage] = []
+    def _amqp(self) -> Iterator[StoredMessage]:
+        """Yield the failed calls, the oldest first. They come back to their places when the connection is closed."""
         while (message := self._channel.basic_get(FAILED_QUEUE, no_ack=False)) is not None:
-            read = _read(message.body, dict(message.headers or {}))
-            found.append(StoredMessage(read, message.delivery_tag))
-        found.reverse()
-        return found[:limit] if limit else found
+            yield StoredMessage(_read(message.body, dict(message.headers or {})), message.delivery_tag)
 
-    def _redis(self, limit: int) -> Sequence[StoredMessage]:
-        elements: list[bytes] = self._channel.client.lrange(FAILED_QUEUE, 0, limit - 1)
-        found: list[StoredMessage] = []
-        for element in elements:
-            raw: Any = {}
-            with suppress(ValueError):
-                raw = json.loads(element)
-            found.append(StoredMessage(_read(_body(raw), raw.get("headers") or {}), element))
-        return found
+    def _redis(self) -> Iterator[StoredMessage]:
+        """Yield the failed calls, the oldest first."""
+        end = -1
+        while elements := self._channel.client.lrange(FAILED_QUEUE, end - _READ_AT_ONCE + 1, end):
+            yield from map(_of_redis, reversed(elements))
+            end -= len(elements)
 
 
-def _body(raw: Any) -> bytes:
-    body = str(raw.get("body", "")).encode()
-    properties: Any = raw.get("properties") or {}
-    if properties.get("body_encoding") == "base64":
-        with suppress(ValueError):
-            return base64.b64decode(body)
-    return body
+class _Element(msgspec.Struct):
+    """A message of kombu in a list of Redis."""
+
+    body: str
+    headers: dict[str, Any] = {}
+    properties: dict[str, Any] = {}
+
+    def content(self) -> bytes:
+        data = self.body.encode()
+        return base64.b64decode(data) if self.properties.get("body_encoding") == "base64" else data
+
+
+def _of_redis(element: bytes) -> StoredMessage:
+    try:
+        found = msgspec.json.decode(element, type=_Element)
+        return StoredMessage(_read(found.content(), found.headers), element)
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        return StoredMessage(_by_broker(element, {}), element)
 
 
 def _read(body: Any, headers: dict[str, Any]) -> FailedMessage:
@@ -105,14 +114,9 @@ def _by_broker(body: bytes, headers: dict[str, Any]) -> FailedMessage:
     deaths: Any = headers.get("x-death")
     died = deaths[0].get("time") if deaths else None
     is_lost = headers.get("x-first-death-reason") == "delivery_limit"
-    why = f"the processes of the call have died {MOST_LOST} times" if is_lost else "the broker has moved the message"
+    why = f"the workers of the call have died {MOST_LOST} times" if is_lost else "the broker has moved the message"
     parsed: Any = None
     with suppress(ValueError, RecursionError):
         parsed = json.loads(body)
-    failed = received(headers, parsed).failed(InternalError(why), "" if parsed else body.decode(errors="replace"))
+    failed = FailedMessage.unread(received(headers, parsed), InternalError(why), body if parsed is None else None)
     return failed if died is None else msgspec.structs.replace(failed, failed_at=died.timestamp())
-
-
-def stored(item: FailedMessage, signer: MessageSigner) -> FailedCall:
-    """Return a failed call for `servey.ports.CallQueue.failed`."""
-    return FailedCall(item.call(signer), item.failed_at, msgspec.json.encode(item.problem), item.traceback)

@@ -3,38 +3,37 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, cast
 
 import msgspec
 
 from servey.action.operation import Operation
-from servey.background_call.call import Call, Failed
-from servey.background_call.message import Message, MessageSigner
-from servey.background_call.runner import failed_outcome
-from servey.errors import CallError, MalformedError
-from servey.servey_celery.failed_message import FailedMessage
+from servey.background_call.call import Call
+from servey.background_call.message import Message, MessageSigner, canonical_json
+from servey.errors import MalformedError
+from servey.problem_details import encodable_text
 
 HEADER = "servey"
 """The header of a message with all of a call but its id, its action and its arguments."""
 
 
-class Received(msgspec.Struct, frozen=True):
+class Received(msgspec.Struct, frozen=True, omit_defaults=True):
     """A received message.
 
     Args:
         action: The name of the task.
         id: The id of the task.
         header: The header of this package; None if another program has put the message.
-        args: The arguments by position.
+        args: The arguments by position. With a header: none, or all arguments as one JSON text.
         kwargs: The arguments by name.
     """
 
     action: str
     id: str
-    header: Any
-    args: Sequence[Any]
-    kwargs: Mapping[str, Any]
+    header: Any = None
+    args: Any = ()
+    kwargs: Any = {}
 
     def message(self, operation: Operation, signer: MessageSigner) -> Message:
         """Return the verified message.
@@ -44,30 +43,26 @@ class Received(msgspec.Struct, frozen=True):
         Raises:
             MalformedError: It is not valid.
         """
-        if self.header is None:
-            raw = msgspec.Raw(msgspec.json.encode(self._by_name(operation)))
-            call = Call(id=self.id, action=self.action, arguments=raw, due=time.time(), request_id=self.id)
-            return Message(call, self.id)
-        if self.args:
-            raise MalformedError("the message has arguments by position")
-        return signer.read(self.header, id=self.id, action=self.action, arguments=self.kwargs)
+        if self.header is not None:
+            return self.signed(signer)
+        raw = msgspec.Raw(canonical_json(self._by_name(operation)))
+        call = Call(id=self.id, action=self.action, arguments=raw, due=time.time(), request_id=self.id)
+        return Message(call, self.id)
 
-    def failed(self, error: CallError, traceback: str = "") -> FailedMessage:
-        """Return the failed call of a message that is not run."""
-        return self.failed_by(failed_outcome(error, self.id), traceback)
+    def signed(self, signer: MessageSigner) -> Message:
+        """Return the verified message of a header.
 
-    def failed_by(self, outcome: Failed, traceback: str = "") -> FailedMessage:
-        """Return the failed call of an outcome."""
-        return FailedMessage(
-            id=self.id,
-            action=self.action,
-            arguments=self.kwargs,
-            args=self.args,
-            header=self.header,
-            failed_at=time.time(),
-            problem=msgspec.json.decode(outcome.problem),
-            traceback=outcome.traceback or traceback,
-        )
+        Raises:
+            MalformedError: It is not valid.
+        """
+        return signer.read(self.header, id=self.id, action=self.action, arguments=self._json())
+
+    def _json(self) -> bytes:
+        if not self.args:
+            return canonical_json(self.kwargs)
+        if self.kwargs or len(self.args) > 1 or not isinstance(self.args[0], str):
+            raise MalformedError("the message has a header, and arguments by position")
+        return encodable_text(self.args[0]).encode()
 
     def _by_name(self, operation: Operation) -> dict[str, Any]:
         """Return the arguments by name; those by position are in the order of the function."""
@@ -85,9 +80,13 @@ class Received(msgspec.Struct, frozen=True):
 
 def received(headers: Mapping[str, Any], body: Any) -> Received:
     """Return the message of headers and of a parsed body, as far as they have its parts."""
+    if isinstance(body, dict):  # the first protocol of Celery has no headers
+        first = cast("dict[str, Any]", body)
+        headers, body = {**first, **headers}, (first.get("args"), first.get("kwargs"))
     try:
         args, kwargs, *_ = cast("tuple[Any, ...]", body)
-        parts = msgspec.convert((args, kwargs), tuple[tuple[Any, ...], dict[str, Any]])
+        args, kwargs = msgspec.convert((args, kwargs), tuple[list[Any], dict[str, Any]])
     except (TypeError, ValueError, msgspec.ValidationError):
-        parts = (), dict[str, Any]()
-    return Received(str(headers.get("task", "")), str(headers.get("id", "")), headers.get(HEADER), *parts)
+        args, kwargs = [], {}
+    action, id = (encodable_text(str(headers.get(name) or "")) for name in ("task", "id"))
+    return Received(action, id, headers.get(HEADER), args, kwargs)

@@ -15,10 +15,12 @@ from typing import Any
 import msgspec
 
 from servey.background_call.message import Message
+from servey.background_call.runner import POSTPONE_SECONDS
 from servey.errors import CallError, DeadlineError, InternalError
 from servey.servey_celery.configuration import MOST_LOST
+from servey.servey_celery.failed_message import FailedMessage
 from servey.servey_celery.received import Received, received
-from servey.servey_celery.worker_process import CallFailedError
+from servey.servey_celery.worker_process import CallFailedError, NotOpenError
 
 _exceptions: Any = import_module("celery.exceptions")
 _state: Any = import_module("celery.worker.state")
@@ -29,6 +31,7 @@ LOST_SECONDS = 1.0
 
 _LOST = (_exceptions.WorkerLostError, SystemExit, KeyboardInterrupt)
 _HANDLED = (CallFailedError, _exceptions.Ignore, _exceptions.Reject, _exceptions.Terminated, MemoryError)
+_TimedOut: Any = _exceptions.TimeLimitExceeded
 
 _log = logging.getLogger("servey.background")
 
@@ -40,12 +43,16 @@ class KeepingRequest(_Request):
         """Handle an exception of the task, or the death of its process."""
         error: Any = exc_info.exception
         error = getattr(error, "exc", error)
+        if isinstance(error, _TimedOut):
+            return None  # `on_timeout` handles it
         is_lost = isinstance(error, _LOST)
         is_stopping = _state.should_terminate or self._already_cancelled or self._already_revoked
         if isinstance(error, _HANDLED) or (is_lost and is_stopping):
             return _Request.on_failure(self, exc_info, send_failed_event, return_ok)
         if is_lost:
             return self._lost(str(error))
+        if isinstance(error, NotOpenError):
+            return self._put_again(POSTPONE_SECONDS)
         return self._fail(InternalError(f"the call could not run: {type(error).__name__}"), str(exc_info.traceback))
 
     def on_timeout(self, soft: bool, timeout: float) -> Any:
@@ -55,26 +62,36 @@ class KeepingRequest(_Request):
         return self._fail(DeadlineError("the call went on after its deadline, and its process was killed"))
 
     def _lost(self, why: str) -> None:
-        engine = self.app.servey
+        is_stop = _state.should_stop is not None  # also the processes have got the signal
+        self._put_again(LOST_SECONDS, "" if is_stop else why)
+
+    def _put_again(self, seconds: float, why_lost: str = "") -> None:
+        """Put the call again for later.
+
+        Args:
+            seconds: The delay.
+            why_lost: How its process has died; empty if it is not to blame.
+        """
+        engine, found = self.app.servey, self._received()
         try:
-            message = self._received().message(engine.service.operations[self.name], engine.queue.signer)
+            message = found.message(engine.service.operations[found.action], engine.queue.signer)
         except CallError as error:
             return self._fail(error)
-        is_stop = _state.should_stop is not None  # also the processes have got the signal
-        number = message.lost + (0 if is_stop else 1)
-        if number > MOST_LOST:
-            return self._fail(InternalError(f"the processes of the call have died {number} times: {why}"))
-        _log.warning("%s (%s) has lost its process: %s", self.name, self.id, why)
-        later = msgspec.structs.replace(message.call, due=time.time() + LOST_SECONDS)
-        self._acknowledge_after(lambda: engine.queue.put_messages_now([Message(later, message.put, number)]))
+        lost = message.lost + bool(why_lost)
+        if lost > MOST_LOST:
+            return self._fail(InternalError(f"the processes of the call have died {lost} times: {why_lost}"))
+        if why_lost:
+            _log.warning("%s (%s) has lost its process: %s", self.name, self.id, why_lost)
+        later = msgspec.structs.replace(message.call, due=time.time() + seconds)
+        self._acknowledge_after(lambda: engine.queue.put_messages_now([Message(later, message.put, lost)]))
         return None
 
     def _fail(self, error: CallError, traceback: str = "") -> None:
-        failed = self._received().failed(error, traceback)
+        failed = FailedMessage.by(self._received(), error, traceback)
         _log.error("%s (%s) has failed for good: %s; see `servey calls`", self.name, self.id, error)
-        if self._acknowledge_after(lambda: self.app.servey.queue.put_failed_now(failed)):
+        if self._acknowledge_after(lambda: self.app.servey.queue.put_failed_now(failed)) and self.store_errors:
             self.task.backend.mark_as_failure(
-                self.id, CallFailedError(str(error)), request=self._context, store_result=self.store_errors
+                self.id, CallFailedError(str(error)), request=self._context, store_result=True
             )
 
     def _received(self) -> Received:

@@ -19,6 +19,7 @@ from servey.background_call.runner import POSTPONE_SECONDS, Runner
 from servey.errors import CallError, MalformedError
 from servey.servey_celery.celery_call_queue import CeleryCallQueue
 from servey.servey_celery.claims import claim
+from servey.servey_celery.failed_message import FailedMessage
 from servey.servey_celery.received import Received
 from servey.service import Service
 
@@ -33,6 +34,10 @@ _LAST_CALL_SECONDS = 0.5
 
 class CallFailedError(Exception):
     """A call has failed for good, and is among the failed calls. Its text is the problem's detail."""
+
+
+class NotOpenError(Exception):
+    """The service could not be opened in this process, so the call waits for a while."""
 
 
 class WorkerProcess:
@@ -57,10 +62,16 @@ class WorkerProcess:
 
         Raises:
             CallFailedError: The call is among the failed ones now. The worker acknowledges the message.
+            NotOpenError: The service could not be opened.
             celery.exceptions.Ignore: A further attempt is in the broker, or the call was put twice. The same.
             celery.exceptions.Reject: The broker has not taken the outcome; it delivers the message again.
         """
-        return self._opened().call(self._run, operation, received)
+        try:
+            portal = self._opened()
+        except Exception as error:  # noqa: BLE001 - of a resource or a plugin
+            _log.error("%s (%s) waits: the service cannot be opened: %s", received.action, received.id, error)
+            raise NotOpenError(type(error).__name__) from None
+        return portal.call(self._run, operation, received)
 
     def give_back(self, *_: object) -> None:
         """Put the running calls into the broker again, because the worker stops."""
@@ -108,7 +119,7 @@ class WorkerProcess:
             message = received.message(operation, self._queue.signer)
         except MalformedError as error:
             _log.error("%s (%s) is not run: %s; see `servey calls`", received.action, received.id, error)
-            await self._queue.put_failed(received.failed(error))
+            await self._queue.put_failed(FailedMessage.by(received, error))
             raise CallFailedError(str(error)) from None
         if not await self._is_first(message):
             raise _exceptions.Ignore
@@ -129,7 +140,7 @@ class WorkerProcess:
         if isinstance(outcome, Again):
             await self._queue.put_messages([Message(outcome.call, message.put, message.lost)])
             raise _exceptions.Ignore
-        await self._queue.put_failed(received.failed_by(outcome))
+        await self._queue.put_failed(FailedMessage.of(received, outcome))
         raise CallFailedError(_detail(outcome))
 
     async def _is_first(self, message: Message) -> bool:
