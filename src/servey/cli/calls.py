@@ -32,16 +32,16 @@ MOST = 10_000
 @click.option("--json", "as_json", is_flag=True, help="Write a JSON array, for programs.")
 @click.pass_context
 def calls(context: click.Context, only_failed: bool, limit: int, as_json: bool) -> None:
-    """List the background calls: running, waiting and failed ones.
+    """List the background calls: running, waiting and failed ones. A broker lists only the failed ones.
 
     `servey calls show ID` shows all of a call, with the traceback of a failed one.
     """
     if context.invoked_subcommand is not None:
         return
     project = project_of(context)
-
     open_calls, failed = _with_queue(project, lambda queue: _all(queue, limit, only_failed))
     rows = [*map(_open_row, open_calls), *map(_failed_row, failed)]
+    lists_open = isinstance(project.service.stores.calls, OpenCallsQueue)
     if as_json:
         write_json(msgspec.json.encode(rows))
     elif rows:
@@ -52,8 +52,13 @@ def calls(context: click.Context, only_failed: bool, limit: int, as_json: bool) 
         )
         if any(row["state"] == "failed" for row in rows):
             click.echo("servey calls show ID, retry ID… (or --all), forget ID…", err=True)
+    elif only_failed or not lists_open:
+        click.echo("No call has failed.", err=True)
     else:
-        click.echo("No call has failed." if only_failed else "No call runs, waits or has failed.", err=True)
+        click.echo("No call runs, waits or has failed.", err=True)
+    if not (as_json or only_failed or lists_open):
+        click.echo("A broker does not list running and waiting calls. This asks its workers:", err=True)
+        click.echo("celery -A servey.servey_celery.celery_app inspect active", err=True)
 
 
 @calls.command("show")

@@ -33,24 +33,35 @@ def worker(context: click.Context, calls: int | None, pool: str | None) -> None:
     machine also run the schedules. With it, they are in the broker, and `servey beat` runs the schedules.
     """
     project = project_of(context)
+    if pool is not None and not project.settings.background.broker:
+        raise CommandError("--pool is for workers of Celery, and CELERY_BROKER is not set", EX_CONFIG)
     given = {} if calls is None else {"background_calls": calls}
     settings: Settings = project.settings.replace(background=True, **given)
-    service = _service(project, settings)
-    count = count_of(settings.background.background_calls, "background call")
     if settings.background.broker:
-        from servey.servey_celery import programs
+        _work_for_broker(_service(project, settings), pool or "prefork")
+    else:
+        _work_for_store(_service(project, settings))
 
-        place = shown_url(settings.background.broker)
-        programs.work(
-            service, pool or "prefork", [f"{_mode(settings)}: a worker makes {count} at the same time, from {place}"]
-        )
-        return
-    if pool is not None:
-        raise CommandError("--pool is for workers of Celery, and CELERY_BROKER is not set", EX_CONFIG)
+
+def _work_for_broker(service: Service, pool: str) -> None:
+    from servey.servey_celery import programs
+
+    background = service.settings.background
+    count = count_of(1 if pool == "solo" else background.background_calls, "background call")
+    place = shown_url(background.broker)
+    banner = [f"{_mode(service)}: a worker makes {count} at the same time ({pool}), from {place}"]
+    if service.schedules:
+        banner.append(f"`servey beat` runs {count_of(len(service.schedules), 'schedule')}")
+    programs.work(service, pool, banner)
+
+
+def _work_for_store(service: Service) -> None:
     from servey.servey_thread.worker import work
 
-    first = f"{_mode(settings)}: a worker makes {count} at the same time, from {shown_url(settings.background.store)}"
-    if settings.background.store == "memory":
+    background = service.settings.background
+    count = count_of(background.background_calls, "background call")
+    first = f"{_mode(service)}: a worker makes {count} at the same time, from {shown_url(background.store)}"
+    if background.store == "memory":
         first += ": no other process can submit calls to it"
     work(service, [first, *schedule_lines(service.schedules)])
 
@@ -72,7 +83,7 @@ def beat(context: click.Context) -> None:
 
     service = _service(project, project.settings)
     place = shown_url(background.broker)
-    first = f"{_mode(project.settings)}: the calls of {count_of(len(service.schedules), 'schedule')} go to {place}"
+    first = f"{_mode(service)}: the calls of {count_of(len(service.schedules), 'schedule')} go to {place}"
     programs.beat(service, [first, *schedule_lines(service.schedules)])
 
 
@@ -80,5 +91,5 @@ def _service(project: Project, settings: Settings) -> Service:
     return project.service if "service" in vars(project) else Service.from_settings(settings)
 
 
-def _mode(settings: Settings) -> str:
-    return "production" if settings.production else "development"
+def _mode(service: Service) -> str:
+    return "production" if service.settings.production else "development"

@@ -6,17 +6,19 @@ import logging
 import os
 import socket
 import sys
+import warnings
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
+from servey.servey_celery.app import create_celery
 from servey.service import Service
 
 _log = logging.getLogger("servey.worker")
 
 
 def work(service: Service, pool: str, banner: Sequence[str]) -> None:
-    """Run the calls of the broker until Ctrl-C or SIGTERM, and exit with the code of Celery.
+    """Run the calls of the broker until Ctrl-C or SIGTERM, and exit.
 
     Running calls get ``SERVEY_SHUTDOWN_TIMEOUT`` seconds; then they go back to the broker.
 
@@ -29,16 +31,18 @@ def work(service: Service, pool: str, banner: Sequence[str]) -> None:
         MissingExtraError: Celery is not installed.
     """
     app = _app(service)
-    worker = app.Worker(
-        hostname=f"worker-{os.getpid()}@{socket.gethostname()}",
-        pool_cls=import_module("celery.concurrency").get_implementation(pool),
-        loglevel=logging.getLogger().level,
-        quiet=True,
-        without_mingle=True,
-        without_gossip=True,
-    )
-    for line in banner:
-        _log.info("%s", line)
+    _write(banner)
+    with warnings.catch_warnings():
+        # Celery warns of the user root because of pickle, which these workers do not accept
+        warnings.simplefilter("ignore", import_module("celery.exceptions").SecurityWarning)
+        worker = app.Worker(
+            hostname=f"worker-{os.getpid()}@{socket.gethostname()}",
+            pool_cls=pool,
+            loglevel=logging.getLogger().level,
+            quiet=True,
+            without_mingle=True,
+            without_gossip=True,
+        )
     worker.start()
     sys.exit(worker.exitcode)
 
@@ -54,14 +58,16 @@ def beat(service: Service, banner: Sequence[str]) -> None:
         MissingExtraError: Celery is not installed.
     """
     app = _app(service)
-    for line in banner:
-        _log.info("%s", line)
+    _write(banner)
     app.Beat(quiet=True, loglevel=logging.getLogger().level).run()
 
 
-def _app(service: Service) -> Any:
-    from servey.servey_celery.app import create_celery
+def _write(banner: Sequence[str]) -> None:
+    for line in banner:
+        _log.info("%s", line)
 
+
+def _app(service: Service) -> Any:
     app = create_celery(service)
     import_module("celery.signals").setup_logging.connect(_keep_logging)
     for name in ("celery.worker.strategy", "celery.app.trace"):  # each call has a line of ours
@@ -71,3 +77,4 @@ def _app(service: Service) -> Any:
 
 def _keep_logging(**_: Any) -> None:
     """Keep Celery from configuring the log: it does not when the signal has a receiver."""
+    import_module("billiard.util").get_logger().propagate = True  # lost processes are in the same log

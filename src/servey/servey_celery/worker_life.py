@@ -7,6 +7,7 @@ import threading
 from importlib import import_module
 from typing import Any
 
+from servey.background_call.limits import log_limits
 from servey.servey_celery.extra import celery
 from servey.servey_celery.stop import GIVE_BACK, Stop
 
@@ -28,6 +29,14 @@ def _starting(sender: Any, **_: Any) -> None:
         sender.concurrency = 1  # else it would get calls that it cannot run yet, and a stop would run all of them
     if threading.current_thread() is threading.main_thread():
         signal.signal(GIVE_BACK, signal.SIG_IGN)  # until a new process handles it
+    log_limits(sender.app.servey.service.settings)
+
+
+def _beat_starting(sender: Any, **_: Any) -> None:
+    """Log what does not hold; see `log_limits`."""
+    engine = getattr(sender.app, "servey", None)
+    if engine is not None:
+        log_limits(engine.service.settings)
 
 
 def _ready(sender: Any, **_: Any) -> None:
@@ -54,6 +63,7 @@ def _ends(**_: Any) -> None:
 def connect() -> None:
     """Call the functions of this module at the signals of Celery."""
     _signals.worker_init.connect(_starting)
+    _signals.beat_init.connect(_beat_starting)
     _signals.worker_ready.connect(_ready)
     _signals.worker_process_init.connect(_process_started)
     _signals.worker_process_shutdown.connect(_ends)

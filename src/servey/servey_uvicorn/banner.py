@@ -8,12 +8,14 @@ import sys
 from collections.abc import Collection, Mapping
 from typing import Any, cast
 
+from servey.background_call.limits import log_limits
 from servey.errors import count_of, located
 from servey.generated_secrets import login_hints
 from servey.http.mounted import mounted_services
 from servey.ports import Authorizer
 from servey.schedule.upcoming import schedule_lines
 from servey.security.authorizer.jwt_authorizer import JwtAuthorizer
+from servey.security.urls import shown_url
 from servey.servey_uvicorn.listening import host_in_url
 from servey.service import Service
 from servey.settings import Settings
@@ -35,6 +37,7 @@ def log_banner(settings: Settings, app: Any, listening: socket.socket) -> None:
     for item in mounted:
         for line in banner(item.service, listening.getsockname()[1], item.paths, item.prefix):
             _log.info("%s", line)
+        log_limits(item.service.settings)
     if not mounted:
         _log.info("%s: an application without a service", _mode(settings))
 
@@ -95,7 +98,11 @@ def _routes(service: Service, port: int, prefix: str, names: Collection[str]) ->
 
 
 def _schedules(service: Service) -> list[str]:
-    if not service.settings.background.background:
+    background = service.settings.background
+    if background.broker:
+        place = shown_url(background.broker)
+        return [f"background calls go to {place}: `servey worker` makes them, and `servey beat` runs the schedules"]
+    if not background.background:
         return ["schedules and background calls are left to `servey worker` (SERVEY_BACKGROUND=off)"]
     return schedule_lines(service.schedules)
 
@@ -127,7 +134,8 @@ def _apart(service: Service) -> list[str]:
             "a cache, set SERVEY_RESULT_CACHE=redis://…"
         )
     scheduled = dict.fromkeys(schedule.action for schedule in service.schedules)
-    if scheduled and service.settings.background.store == "memory":
+    background = service.settings.background
+    if scheduled and background.store == "memory" and not background.broker:
         found.append(
             f"runs the schedules of {', '.join(scheduled)} by itself; to run them once, set SERVEY_STORE to a path"
         )
