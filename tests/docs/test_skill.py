@@ -83,5 +83,5 @@ def test_every_argument_of_the_decorator_is_named():
 
 def test_what_it_says_does_not_exist_does_not():
     assert "AWS" in ABSENT
-    for module in ("servey.servey_celery", "servey.servey_aws", "servey.subscription"):
+    for module in ("servey.servey_aws", "servey.subscription"):
         assert not resolves(f"{module}.__name__")

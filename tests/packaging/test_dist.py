@@ -109,7 +109,9 @@ def test_the_wheel_says_what_it_is(metadata):
         "Description-Content-Type": "text/markdown",
     }
     assert 20 < len(metadata["Summary"]) < 200
-    assert set(metadata.get_all("Provides-Extra", [])) == {"server", "redis", "pydantic", "marshy", "all"}
+    assert set(metadata.get_all("Provides-Extra", [])) == {
+        *("server", "redis", "celery", "scheduler", "pydantic", "marshy", "all")
+    }
     assert {"Typing :: Typed", "Programming Language :: Python :: 3.11"} <= set(metadata.get_all("Classifier", []))
     bare = [line for line in metadata.get_all("Requires-Dist", []) if "extra ==" not in line]
     assert {re.split(r"\W", line)[0] for line in bare} == {"click", "cronsim", "docstring", "msgspec", "pyjwt"}

@@ -12,7 +12,20 @@ from pages.distribution import empty_environment, run
 from pages.installation import ROOT, Installation
 from pages.reader import Reader
 
-COMMANDS = ("serve", "call", "worker", "schedule", "calls", "list", "openapi", "config", "token", "new", "completion")
+COMMANDS = (
+    "serve",
+    "call",
+    "worker",
+    "beat",
+    "schedule",
+    "calls",
+    "list",
+    "openapi",
+    "config",
+    "token",
+    "new",
+    "completion",
+)
 ACTIONS = '''
 from servey import WEB_GET, Example
 from servey.action.action import action
