@@ -30,7 +30,8 @@ class ServerProcess:
     """
 
     def __init__(self, directory: Path, words: tuple[str, ...], variables: dict[str, str]) -> None:
-        environment = {name: value for name, value in os.environ.items() if not name.startswith(("SERVEY_", "SERVER_"))}
+        others = ("SERVEY_", "SERVER_", "CELERY_")
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(others)}
         environment |= {"SERVER_PORT": "0", **variables}
         self.process = subprocess.Popen(
             [sys.executable, "-m", *words],
@@ -124,7 +125,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., ServerProcess]]:
 
     def start(source: str, *words: str, command: str = "serve", **variables: str) -> ServerProcess:
         (tmp_path / "actions.py").write_text(source)
-        program = (command,) if command == "uvicorn" else ("servey", command)
+        program = (command,) if command in ("uvicorn", "celery") else ("servey", command)
         server = ServerProcess(tmp_path, (*program, *words), variables)
         servers.append(server)
         return server

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -75,16 +74,6 @@ class RabbitMq:
         self._end(b"")
         shutil.rmtree(self.directory, ignore_errors=True)
 
-    @contextmanager
-    def silent(self) -> Iterator[None]:
-        """Hold the node up: its connections stay open, and it answers nothing."""
-        process = self.pid
-        os.kill(process, signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            os.kill(process, signal.SIGCONT)
-
     def empty(self) -> None:
         """Remove the queues of services, and the messages that wait for their time."""
         with self._connection() as connection:
@@ -129,11 +118,16 @@ class RabbitMq:
         }
 
 
+def needs_rabbitmq() -> None:
+    """Skip the test where RabbitMQ is not installed."""
+    if not INSTALLED:
+        pytest.skip("there is no RabbitMQ; install it, on Debian with: apt-get install -y rabbitmq-server")
+
+
 @contextmanager
 def running_rabbitmq() -> Iterator[RabbitMq]:
     """Yield a node that runs; skip the test where RabbitMQ is not installed."""
-    if not INSTALLED:
-        pytest.skip("there is no RabbitMQ; install it, on Debian with: apt-get install -y rabbitmq-server")
+    needs_rabbitmq()
     node = RabbitMq()
     try:
         node.start()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from servey import WEB_GET, Authorization, ScopeAccessControl
+from servey import WEB_GET, Authorization, FixedRateTrigger, ScopeAccessControl
 from servey.action.action import action
 from servey.errors import SettingsError
 from servey.servey_uvicorn.banner import banner, reloaded
@@ -192,6 +192,20 @@ def test_the_banner_says_when_workers_count_apart() -> None:
     assert told(workers=2)
     assert not told(workers=1)
     assert not told(workers=2, rate_limits="redis://localhost")
+
+
+def test_with_a_broker_the_banner_says_which_programs_make_calls_and_run_schedules() -> None:
+    @action(triggers=(WEB_GET, FixedRateTrigger(60)))
+    def roll() -> int:
+        return 4
+
+    settings = Settings(broker="amqp://me:secret@host:5672//", store="memory", workers=2)
+    lines = banner(Service([roll], settings=settings), 8001)
+    assert (
+        "background calls go to amqp://…@host:5672//: `servey worker` makes them, and `servey beat` runs the schedules"
+        in lines
+    )
+    assert not any("every 0:01:00" in line or "runs the schedules of roll" in line for line in lines)
 
 
 def test_the_banner_says_when_there_is_nothing_to_serve() -> None:
