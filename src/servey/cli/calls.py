@@ -117,17 +117,25 @@ def _each(
     if bool(ids) == is_all:
         raise click.UsageError("Give the ids of calls, or --all for all failed ones.", context)
 
-    async def changed(queue: CallQueue) -> dict[str, bool]:
+    async def changed(queue: CallQueue) -> dict[str, str]:
         chosen = [item.call.id for item in await queue.failed(MOST)] if is_all else ids
-        return {id: await change(queue, id) for id in chosen}
+        return {id: await _why_not(change(queue, id), id) for id in chosen}
 
     results = _with_queue(project_of(context), changed)
-    for id, is_done in results.items():
-        click.echo(f"{id} {done}" if is_done else f"no such call: {id}", err=not is_done)
+    for id, why_not in results.items():
+        click.echo(why_not or f"{id} {done}", err=bool(why_not))
     if not results:
         click.echo("No call has failed.", err=True)
-    if not all(results.values()):
+    if any(results.values()):
         raise CommandError("`servey calls` lists the calls; quote an id that has spaces", EX_NOINPUT)
+
+
+async def _why_not(change: Awaitable[bool], id: str) -> str:
+    """Return why a call is not changed; empty if it is."""
+    try:
+        return "" if await change else f"no such call: {id}"
+    except ValueError as error:  # the message of the call is not of this service
+        return str(error)
 
 
 async def _all(
