@@ -223,7 +223,8 @@ class ActionCommand(click.Command):
             ctx.exit(error.exit_code)
         if service.stores.submitted and service.stores.calls.is_durable:
             count = count_of(service.stores.submitted, "background call")
-            click.echo(f"{count} submitted, for a running server or `servey worker` to make", err=True)
+            maker = "`servey worker`" if service.settings.background.broker else "a running server or `servey worker`"
+            click.echo(f"{count} submitted, for {maker} to make", err=True)
         write_json(result)
 
     def _place(self, path: str, given: Sequence[Flag], by_event: bool) -> str:
