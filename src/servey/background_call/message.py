@@ -8,8 +8,7 @@ message is never a bearer token, and a bearer token never a message (RFC 8725 §
 from __future__ import annotations
 
 import hashlib
-import hmac
-from base64 import urlsafe_b64decode, urlsafe_b64encode
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -107,8 +106,7 @@ class MessageSigner:
         )
         if not self._key:
             return claims.decode()
-        signed = f"{_HEADER}.{_base64url(claims)}"
-        return f"{signed}.{self._signature(signed)}"
+        return _jws().encode(claims, self._key, algorithm="HS256", headers={"typ": MESSAGE_TYPE})
 
     def read(self, header: Any, *, id: str, action: str, arguments: bytes) -> Message:
         """Return the message of a header.
@@ -140,34 +138,25 @@ class MessageSigner:
             raise MalformedError("the message is not signed: set the same SERVEY_MESSAGE_KEY in all processes")
         try:
             claims = _DECODER.decode(self._verified(header) if is_signed else header.encode())
-        except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
             raise MalformedError(f"the header of the message is not valid: {error}") from error
         if claims.caller is not None and not is_signed:
             raise MalformedError("the message has a caller, but no signature")
         return claims
 
     def _verified(self, header: str) -> bytes:
-        signed, _, signature = header.rpartition(".")
-        protected, _, payload = signed.partition(".")
-        if protected != _HEADER:  # so nothing in it can choose another algorithm
-            raise MalformedError(f"the message is not of the type {MESSAGE_TYPE}")
-        if not header.isascii() or not hmac.compare_digest(signature, self._signature(signed)):
+        from jwt.exceptions import PyJWTError
+
+        try:
+            found = _jws().decode_complete(header, self._key, algorithms=["HS256"])
+        except (PyJWTError, ValueError, RecursionError) as error:
             raise MalformedError(
                 "the signature of the message is not valid: it was changed, or another process has another "
                 "SERVEY_MESSAGE_KEY (or JWT_SECRET_KEY)"
-            )
-        return urlsafe_b64decode(payload + "=" * (-len(payload) % 4))
-
-    def _signature(self, signed: str) -> str:
-        return _base64url(hmac.digest(self._key, signed.encode(), "sha256"))
-
-
-def _base64url(data: bytes) -> str:
-    return urlsafe_b64encode(data).rstrip(b"=").decode()
-
-
-_HEADER = _base64url(msgspec.json.encode({"alg": "HS256", "typ": MESSAGE_TYPE}))
-"""The protected header of each signature. A reader compares it as a text."""
+            ) from error
+        if found["header"].get("typ") != MESSAGE_TYPE:
+            raise MalformedError(f"the message is not of the type {MESSAGE_TYPE}")
+        return found["payload"]
 
 
 def _hash(arguments: Any) -> str:
@@ -180,3 +169,10 @@ def _derived(secret: str) -> bytes:
     from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
     return HKDF(SHA256(), length=32, salt=None, info=MESSAGE_TYPE.encode()).derive(secret.encode())
+
+
+@cache
+def _jws() -> Any:
+    from jwt.api_jws import PyJWS
+
+    return PyJWS()
