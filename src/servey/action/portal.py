@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Any, ParamSpec, TypeVar
@@ -62,10 +62,7 @@ class Portal:
         Raises:
             RuntimeError: The portal is not open.
         """
-        answer = _Answer()
-        # less work than the future of `submit`
-        self._loop().call_soon_threadsafe(answer.start, function(*args, **kwargs))
-        return answer.result()
+        return self.submit(function, *args, **kwargs).result()
 
     def submit(self, function: Callable[P, Coroutine[Any, Any, T]], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Start an `async def` in the event loop, and return without waiting.
@@ -73,12 +70,9 @@ class Portal:
         Raises:
             RuntimeError: The portal is not open.
         """
-        return asyncio.run_coroutine_threadsafe(function(*args, **kwargs), self._loop())
-
-    def _loop(self) -> asyncio.AbstractEventLoop:
         if not self._opened.done() or self._closed.done():
             raise RuntimeError("the portal is not open: use it inside `with Portal(…) as portal:`")
-        return self._opened.result()
+        return asyncio.run_coroutine_threadsafe(function(*args, **kwargs), self._opened.result())
 
     def _run(self) -> None:
         try:
@@ -92,23 +86,3 @@ class Portal:
         async with self._entered():
             self._opened.set_result(asyncio.get_running_loop())
             await self._closing.wait()
-
-
-class _Answer:
-    """The result of a coroutine, for the one thread that waits for it."""
-
-    def __init__(self) -> None:
-        self._waiting = threading.Lock()
-        self._waiting.acquire()
-
-    def start(self, coroutine: Coroutine[Any, Any, Any]) -> None:
-        """Start a task; in the event loop."""
-        self._task = asyncio.get_running_loop().create_task(coroutine)
-        self._task.add_done_callback(lambda _: self._waiting.release())
-
-    def result(self) -> Any:
-        """Wait for the end of the task, and return its result or raise its exception."""
-        with self._waiting:
-            if self._task.cancelled():
-                raise CancelledError
-            return self._task.result()
