@@ -15,7 +15,6 @@ import msgspec
 
 from servey.background_call.call import Call
 from servey.errors import MalformedError
-from servey.security.authorization import Authorization
 
 MESSAGE_TYPE = "servey-call+jwt"
 """The ``typ`` of the header (RFC 8725 §3.11)."""
@@ -24,25 +23,17 @@ HEADER_LIMIT = 1024 * 1024
 """The largest length of a header, in characters."""
 
 
-class _Claims(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The content of the header: the fields of `Call` and those of the message. Readers ignore unknown fields."""
+class _Claims(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The content of the header. Readers ignore unknown fields."""
 
-    id: str
-    action: str
-    due: float
-    request_id: str
+    call: Call
+    """The call without its arguments, which are in the message."""
     put: str
     arguments_hash: str
     lost: int = 0
-    expires: float | None = None
-    attempt: int = 1
-    caller: Authorization | None = None
-    traceparent: str = ""
-    postponed: int = 0
-    alone: str = ""
 
 
-_COMMON = tuple(name for name in Call.__struct_fields__ if name != "arguments")
+_NO_ARGUMENTS = msgspec.Raw(b"null")
 _ENCODER = msgspec.json.Encoder()
 _CANONICAL = msgspec.json.Encoder(order="deterministic")
 _DECODER = msgspec.json.Decoder(_Claims)
@@ -100,10 +91,8 @@ class MessageSigner:
         call = message.call
         if call.caller is not None and not self._key:
             raise ValueError("a call with a caller needs a key: set SERVEY_MESSAGE_KEY")
-        common = {name: getattr(call, name) for name in _COMMON}
-        claims = _ENCODER.encode(
-            _Claims(**common, put=message.put, lost=message.lost, arguments_hash=_hash(call.arguments))
-        )
+        bare = msgspec.structs.replace(call, arguments=_NO_ARGUMENTS)
+        claims = _ENCODER.encode(_Claims(bare, message.put, _hash(call.arguments), message.lost))
         if not self._key:
             return claims.decode()
         return _jws().encode(claims, self._key, algorithm="HS256", headers={"typ": MESSAGE_TYPE})
@@ -121,12 +110,12 @@ class MessageSigner:
             MalformedError: The header is not valid: it is not of this service, or the message was changed.
         """
         claims = self._claims(header)
-        if (claims.id, claims.action) != (id, action):
-            raise MalformedError(f"the header of the message is that of another call: {claims.action} ({claims.id})")
+        call = claims.call
+        if (call.id, call.action) != (id, action):
+            raise MalformedError(f"the header of the message is that of another call: {call.action} ({call.id})")
         if claims.arguments_hash != _hash(arguments):
             raise MalformedError("the arguments of the message were changed on the way")
-        call = Call(arguments=msgspec.Raw(arguments), **{name: getattr(claims, name) for name in _COMMON})
-        return Message(call, claims.put, claims.lost)
+        return Message(msgspec.structs.replace(call, arguments=msgspec.Raw(arguments)), claims.put, claims.lost)
 
     def _claims(self, header: Any) -> _Claims:
         if not isinstance(header, str) or len(header) > HEADER_LIMIT:
@@ -140,7 +129,7 @@ class MessageSigner:
             claims = _DECODER.decode(self._verified(header) if is_signed else header.encode())
         except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
             raise MalformedError(f"the header of the message is not valid: {error}") from error
-        if claims.caller is not None and not is_signed:
+        if claims.call.caller is not None and not is_signed:
             raise MalformedError("the message has a caller, but no signature")
         return claims
 

@@ -106,9 +106,9 @@ def forged(claims: dict[str, Any], key: str, **header: Any) -> str:
 
 
 def claims_of(call: Call) -> dict[str, Any]:
-    return json.loads(MessageSigner("").header(Message(msgspec.structs.replace(call, caller=None), "put"))) | {
-        "caller": msgspec.to_builtins(CALLER)
-    }
+    claims = json.loads(MessageSigner("").header(Message(msgspec.structs.replace(call, caller=None), "put")))
+    claims["call"]["caller"] = msgspec.to_builtins(CALLER)
+    return claims
 
 
 @pytest.mark.parametrize(
