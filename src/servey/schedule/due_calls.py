@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 
 from servey.background_call.call import Call
+from servey.background_call.last_run import schedule_of
 from servey.errors import CallError
 from servey.schedule.agenda import Agenda
 from servey.schedule.schedule import LATENESS, Schedule
@@ -41,7 +42,7 @@ class DueCalls:
                 del self._waiting[name]
                 _log.error("%s is not made: the queue has not taken it in time", call.id, extra={"action": call.action})
         calls, seconds = self._agenda.due(now)
-        self._waiting |= {_schedule_of(call): call for call in calls}
+        self._waiting |= {schedule_of(call): call for call in calls}
         return list(self._waiting.values()), seconds
 
     def taken(self) -> None:
@@ -58,8 +59,3 @@ class DueCalls:
         elif not self._is_failing:
             _log.error("the calls of schedules wait until the queue takes them: %s", error)
         self._is_failing = True
-
-
-def _schedule_of(call: Call) -> str:
-    """Return the name of a call's schedule, with which the id begins."""
-    return call.id.rpartition("@")[0]

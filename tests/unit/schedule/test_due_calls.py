@@ -16,7 +16,7 @@ START = 1_800_000_000.0  # 2027-01-15T08:00:00Z, a multiple of 3600
 
 def every(seconds: float, name: str = "a", **values: Any) -> Schedule:
     trigger = FixedRateTrigger(seconds)
-    return Schedule(name=name, action=name, trigger=trigger, arguments=msgspec.Raw(b"{}"), **values)
+    return Schedule(name=f"{name}:{trigger}", action=name, trigger=trigger, arguments=msgspec.Raw(b"{}"), **values)
 
 
 def times(calls: DueCalls, now: float) -> list[tuple[str, float]]:
@@ -50,7 +50,7 @@ def test_a_call_waits_within_its_grace(grace: float, longest: int, caplog: pytes
         calls.not_taken(OverloadedError("away"))
     assert "is not made" not in caplog.text
     assert times(calls, longest + 1) == []
-    assert "a@2027-01-15T08:00:00Z is not made: the queue has not taken it in time" in caplog.text
+    assert "a:every 1:00:00@2027-01-15T08:00:00Z is not made: the queue has not taken it in time" in caplog.text
     assert times(calls, 3600) == [("a", 3600)]
 
 
