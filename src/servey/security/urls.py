@@ -37,12 +37,11 @@ def is_trusted_url(url: str) -> bool:
     """Return whether a response from a URL is sure to come from its host: over TLS, or from this machine."""
     from urllib.parse import urlsplit
 
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
+    host = host_of(url)
+    if not host:
         return False
-    if not host or parts.username is not None or parts.fragment:
+    parts = urlsplit(url)
+    if parts.username is not None or parts.fragment:
         return False
     if not url.isascii() or re.search(r"[\s\x00-\x20]", url):
         return False
