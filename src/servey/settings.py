@@ -227,6 +227,11 @@ class Settings:
         return not self.is_local or not self.background.is_local
 
     @property
+    def mode(self) -> str:
+        """The environment in words, for the log: ``"production"`` or ``"development"``."""
+        return "production" if self.production else "development"
+
+    @property
     def message_secret(self) -> str:
         """The secret that signs background calls in a broker; empty if there is none that other processes have, too."""
         if self.background.message_key or "JWT_SECRET_KEY" in self.generated:

@@ -9,6 +9,7 @@ from servey.cli.project import Project, project_of
 from servey.errors import count_of
 from servey.schedule.upcoming import schedule_lines
 from servey.security.urls import shown_url
+from servey.servey_celery.settings import POOLS
 from servey.service import Service
 from servey.settings import Settings
 
@@ -22,7 +23,7 @@ from servey.settings import Settings
 )
 @click.option(
     "--pool",
-    type=click.Choice(("prefork", "threads", "solo")),
+    type=click.Choice(POOLS),
     help="With a broker: whether calls run in processes, in threads, or one at a time.  [default: prefork]",
 )
 @click.pass_context
@@ -49,7 +50,7 @@ def _work_for_broker(service: Service, pool: str) -> None:
     background = service.settings.background
     count = count_of(1 if pool == "solo" else background.background_calls, "background call")
     place = shown_url(background.broker)
-    banner = [f"{_mode(service)}: a worker makes {count} at the same time ({pool}), from {place}"]
+    banner = [f"{service.settings.mode}: a worker makes {count} at the same time ({pool}), from {place}"]
     if service.schedules:
         banner.append(f"`servey beat` runs {count_of(len(service.schedules), 'schedule')}")
     programs.work(service, pool, banner)
@@ -60,7 +61,7 @@ def _work_for_store(service: Service) -> None:
 
     background = service.settings.background
     count = count_of(background.background_calls, "background call")
-    first = f"{_mode(service)}: a worker makes {count} at the same time, from {shown_url(background.store)}"
+    first = f"{service.settings.mode}: a worker makes {count} at the same time, from {shown_url(background.store)}"
     if background.store == "memory":
         first += ": no other process can submit calls to it"
     work(service, [first, *schedule_lines(service.schedules)])
@@ -83,13 +84,9 @@ def beat(context: click.Context) -> None:
 
     service = _service(project, project.settings)
     place = shown_url(background.broker)
-    first = f"{_mode(service)}: the calls of {count_of(len(service.schedules), 'schedule')} go to {place}"
+    first = f"{service.settings.mode}: the calls of {count_of(len(service.schedules), 'schedule')} go to {place}"
     programs.beat(service, [first, *schedule_lines(service.schedules)])
 
 
 def _service(project: Project, settings: Settings) -> Service:
     return project.service if "service" in vars(project) else Service.from_settings(settings)
-
-
-def _mode(service: Service) -> str:
-    return "production" if service.settings.production else "development"

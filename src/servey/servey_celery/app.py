@@ -18,9 +18,6 @@ from servey.servey_celery.settings import CelerySettings
 from servey.servey_celery.worker_process import CallFailedError, NotOpenError, WorkerProcess
 from servey.service import Service
 
-APPS = "servey"
-"""The attribute of a Celery app with its `CeleryEngine`."""
-
 
 class CeleryEngine:
     """A service on Celery: its app, its queue, and the calls in this process.
@@ -47,7 +44,7 @@ class CeleryEngine:
                 calls=settings.background.background_calls,
             )
         )
-        setattr(self.app, APPS, self)
+        self.app.servey = self
         self.queue = CeleryCallQueue(
             self.app, MessageSigner(settings.message_secret), settings.background.queue_timeout
         )
@@ -101,5 +98,5 @@ def engine_of(service: Service) -> CeleryEngine:
     """Return the engine of a service; there is one."""
     queue: Any = service.stores.calls if service.settings.background.broker else None
     if isinstance(queue, CeleryCallQueue):
-        return getattr(queue.app, APPS)
+        return queue.app.servey
     return CeleryEngine(service)

@@ -24,7 +24,7 @@ def work(service: Service, pool: str, banner: Sequence[str]) -> None:
 
     Args:
         service: The service.
-        pool: One of `servey.servey_celery.worker_life.POOLS`.
+        pool: One of `servey.servey_celery.settings.POOLS`.
         banner: The first lines of the log.
 
     Raises:

@@ -6,6 +6,9 @@ from typing import Annotated
 
 from servey.settings_part import SettingsPart, Variable
 
+POOLS = ("prefork", "threads", "solo")
+"""The pools of workers that keep the promises of `servey.background`."""
+
 
 class CelerySettings(SettingsPart, frozen=True, kw_only=True):
     """Where Celery stores the results of background calls."""

@@ -9,12 +9,10 @@ from typing import Any
 
 from servey.background_call.limits import log_limits
 from servey.servey_celery.extra import celery
+from servey.servey_celery.settings import POOLS
 from servey.servey_celery.stop import GIVE_BACK, Stop
 
 _signals: Any = import_module("celery.signals")
-
-POOLS = ("prefork", "threads", "solo")
-"""The pools of workers that keep the promises of `servey.background`."""
 
 
 def _starting(sender: Any, **_: Any) -> None:

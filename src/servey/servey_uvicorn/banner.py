@@ -39,7 +39,7 @@ def log_banner(settings: Settings, app: Any, listening: socket.socket) -> None:
             _log.info("%s", line)
         log_limits(item.service.settings)
     if not mounted:
-        _log.info("%s: an application without a service", _mode(settings))
+        _log.info("%s: an application without a service", settings.mode)
 
 
 def log_reload(
@@ -61,7 +61,7 @@ def banner(service: Service, port: int, paths: Collection[str] = (), prefix: str
     at = _address(service, port, prefix)
     count = len(service.operations)
     workers = f", {settings.process.workers} workers" if settings.process.workers > 1 else ""
-    lines = [f"{_mode(settings)}: {count_of(count, 'action')}{workers}"]
+    lines = [f"{settings.mode}: {count_of(count, 'action')}{workers}"]
     lines += _routes(service, port, prefix, service.operations)
     if "/login" in paths:
         lines += [
@@ -79,10 +79,6 @@ def banner(service: Service, port: int, paths: Collection[str] = (), prefix: str
     if settings.process.workers > 1:
         lines += [f"each of the {settings.process.workers} workers {what}" for what in _apart(service)]
     return lines
-
-
-def _mode(settings: Settings) -> str:
-    return "production" if settings.production else "development"
 
 
 def _address(service: Service, port: int, prefix: str) -> str:
