@@ -61,10 +61,15 @@ def _has_queue(service: Service) -> bool:
     try:
         _ = service.stores.calls
     except SettingsError:
-        if service.schedules or any(operation.action.retry for operation in service.operations.values()):
+        if needs_queue(service):
             raise
         return False
     return True
+
+
+def needs_queue(service: Service) -> bool:
+    """Return whether a service cannot run without a queue: it has schedules, or actions that retry."""
+    return bool(service.schedules) or any(operation.action.retry for operation in service.operations.values())
 
 
 @asynccontextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -77,6 +78,10 @@ class Call(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             return _DECODER.decode(data)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise MalformedError(f"this is not a call: {error}") from error
+
+    def later(self, seconds: float, **changes: Any) -> Call:
+        """Return the call with changes, due so many seconds from now."""
+        return msgspec.structs.replace(self, due=time.time() + seconds, **changes)
 
     def encode(self) -> bytes:
         """Encode the call as JSON; equal calls have equal bytes."""

@@ -65,6 +65,10 @@ class Message(msgspec.Struct, frozen=True):
     put: str
     lost: int = 0
 
+    def later(self, seconds: float, **changes: Any) -> Message:
+        """Return the message of the same put with a changed call (`Call.later`)."""
+        return msgspec.structs.replace(self, call=self.call.later(seconds, **changes))
+
 
 class MessageSigner:
     """Make the headers of messages, and verify them.

@@ -82,7 +82,7 @@ class Runner:
             is_alone = await lease.take()
         except CallError as error:
             _log.warning("%s (%s) is postponed: %s", call.action, call.id, error)
-            return Again(msgspec.structs.replace(call, due=time.time() + POSTPONE_SECONDS))
+            return Again(call.later(POSTPONE_SECONDS))
         if not is_alone:
             return await self._skipped(call, "the run before it has not ended", logging.INFO)
         async with lease.held():
@@ -130,16 +130,14 @@ class Runner:
                 delay,
                 extra=extra,
             )
-            due = time.time() + delay
             # the first attempt has begun in time, so a retry has no expiry
-            return Again(msgspec.structs.replace(call, attempt=call.attempt + 1, due=due, expires=None))
+            return Again(call.later(delay, attempt=call.attempt + 1, expires=None))
         _log.error("%s (%s) has failed for good: %s; see `servey calls`", call.action, call.id, why, extra=extra)
         return failed_outcome(error, call.request_id, error.__cause__)
 
     def _unknown(self, call: Call) -> Outcome:
         if call.postponed < MOST_POSTPONED:
-            due = time.time() + POSTPONE_SECONDS
-            return Again(msgspec.structs.replace(call, postponed=call.postponed + 1, due=due))
+            return Again(call.later(POSTPONE_SECONDS, postponed=call.postponed + 1))
         _log.error("there is no action %s for the background call %s; see `servey calls`", call.action, call.id)
         return failed_outcome(NotFoundError(f"there is no action {call.action!r}"), call.request_id)
 

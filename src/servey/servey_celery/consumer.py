@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-import time
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -18,7 +18,7 @@ from servey.background_call.runner import MOST_POSTPONED, POSTPONE_SECONDS
 from servey.errors import CallError, MalformedError, NotFoundError
 from servey.servey_celery.configuration import is_amqp
 from servey.servey_celery.failed_message import FailedMessage
-from servey.servey_celery.received import Received, received
+from servey.servey_celery.received import Received, acknowledge_after, received
 
 _Consumer: Any = import_module("celery.worker.consumer").Consumer
 _state: Any = import_module("celery.worker.state")
@@ -100,13 +100,9 @@ class KeepingConsumer(_Consumer):
         """Return the message of a call for later; None if it was postponed too often."""
         if found.header is None:
             return None
-        signer = self.app.servey.queue.signer
-        read = found.signed(signer)
-        call = read.call
-        if call.postponed >= MOST_POSTPONED:
-            return None
-        due = time.time() + POSTPONE_SECONDS
-        return Message(msgspec.structs.replace(call, postponed=call.postponed + 1, due=due), read.put, read.lost)
+        message = found.signed(self.app.servey.queue.signer)
+        postponed = message.call.postponed + 1
+        return None if postponed > MOST_POSTPONED else message.later(POSTPONE_SECONDS, postponed=postponed)
 
     def _received(self, message: Any) -> Received:
         return received(message.headers or {}, _body(message))
@@ -120,13 +116,8 @@ class KeepingConsumer(_Consumer):
         self._acknowledge_after(message, found, lambda: queue.put_failed_now(failed))
 
     def _acknowledge_after(self, message: Any, found: Received, put: Callable[[], None]) -> None:
-        try:
-            put()
-        except CallError as error:
-            _log.error("a message (%s, %s) goes back to the queue: %s", found.action, found.id, error)
-            message.reject_log_error(_log, self.connection_errors, requeue=True)
-        else:
-            message.ack_log_error(_log, self.connection_errors)
+        ends = message.ack_log_error, message.reject_log_error
+        acknowledge_after(put, found, *(partial(end, _log, self.connection_errors) for end in ends))
 
 
 def _is_running(message: Any) -> bool:

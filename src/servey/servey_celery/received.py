@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import msgspec
@@ -11,8 +12,10 @@ import msgspec
 from servey.action.operation import Operation
 from servey.background_call.call import Call
 from servey.background_call.message import Message, MessageSigner, canonical_json
-from servey.errors import MalformedError
+from servey.errors import CallError, MalformedError
 from servey.problem_details import encodable_text
+
+_log = logging.getLogger("servey.background")
 
 HEADER = "servey"
 """The header of a message with all of a call but its id, its action and its arguments."""
@@ -90,3 +93,17 @@ def received(headers: Mapping[str, Any], body: Any) -> Received:
         args, kwargs = [], {}
     action, id = (encodable_text(str(headers.get(name) or "")) for name in ("task", "id"))
     return Received(action, id, headers.get(HEADER), args, kwargs)
+
+
+def acknowledge_after(
+    put: Callable[[], None], message: Received, acknowledge: Callable[[], None], reject: Callable[..., None]
+) -> bool:
+    """Put what follows from a message, and acknowledge it; if the broker does not take that, give the message back."""
+    try:
+        put()
+    except CallError as error:
+        _log.error("%s (%s) goes back to the queue: %s", message.action, message.id, error)
+        reject(requeue=True)
+        return False
+    acknowledge()
+    return True

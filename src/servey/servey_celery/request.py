@@ -7,19 +7,17 @@ broker; at worst it is there twice.
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
 import msgspec
 
-from servey.background_call.message import Message
 from servey.background_call.runner import POSTPONE_SECONDS
 from servey.errors import CallError, DeadlineError, InternalError
 from servey.servey_celery.configuration import MOST_LOST
 from servey.servey_celery.failed_message import FailedMessage
-from servey.servey_celery.received import Received, received
+from servey.servey_celery.received import Received, acknowledge_after, received
 from servey.servey_celery.worker_process import CallFailedError, NotOpenError
 
 _exceptions: Any = import_module("celery.exceptions")
@@ -82,8 +80,8 @@ class KeepingRequest(_Request):
             return self._fail(InternalError(f"the processes of the call have died {lost} times: {why_lost}"))
         if why_lost:
             _log.warning("%s (%s) has lost its process: %s", self.name, self.id, why_lost)
-        later = msgspec.structs.replace(message.call, due=time.time() + seconds)
-        self._acknowledge_after(lambda: engine.queue.put_messages_now([Message(later, message.put, lost)]))
+        later = msgspec.structs.replace(message.later(seconds), lost=lost)
+        self._acknowledge_after(lambda: engine.queue.put_messages_now([later]))
         return None
 
     def _fail(self, error: CallError, traceback: str = "") -> None:
@@ -104,11 +102,4 @@ class KeepingRequest(_Request):
     def _acknowledge_after(self, put: Callable[[], None]) -> bool:
         """Put something, and acknowledge the message; if the broker does not take it, give the message back."""
         _state.task_ready(self)
-        try:
-            put()
-        except CallError as error:
-            _log.error("%s (%s) goes back to the queue: %s", self.name, self.id, error)
-            self.reject(requeue=True)
-            return False
-        self.acknowledge()
-        return True
+        return acknowledge_after(put, self._received(), self.acknowledge, self.reject)

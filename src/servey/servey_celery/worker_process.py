@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-import time
 from importlib import import_module
 from typing import Any
 
@@ -150,8 +149,7 @@ class WorkerProcess:
             is_first = await claim(self._service.stores.entries, message)
         except CallError as error:
             _log.warning("%s (%s) is postponed: %s", call.action, call.id, error)
-            later = msgspec.structs.replace(call, due=time.time() + POSTPONE_SECONDS)
-            await self._queue.put_messages([Message(later, message.put, message.lost)])
+            await self._queue.put_messages([message.later(POSTPONE_SECONDS)])
             return False
         if not is_first:
             _log.debug("%s (%s) was put twice", call.action, call.id)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from servey.plugin import Plugin, TriggerSupport
 from servey.ports import Timetable
+from servey.service_life import needs_queue
 
 if TYPE_CHECKING:
     from servey.action.operation import Operation
@@ -69,12 +70,11 @@ class ThreadPlugin(Plugin):
         return self._file
 
     @asynccontextmanager
-    async def _start(self, service: Service, triggered: Sequence[tuple[Operation, Any]]) -> AsyncGenerator[None]:
+    async def _start(self, service: Service, _: Sequence[tuple[Operation, Any]]) -> AsyncGenerator[None]:
         """Run the schedules, unless another queue has the calls. If the service needs the file, open it now."""
         # without a queue of this plugin, another one has the calls and their schedules
         is_mine = service.settings.background.background and self._queue is not None
-        needs_file = triggered or any(operation.action.retry for operation in service.operations.values())
-        if not is_mine or self._file is None or not needs_file:
+        if not is_mine or self._file is None or not needs_queue(service):
             yield
             return
         await self._file.open()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import jwt
@@ -165,3 +166,11 @@ def test_the_secret_is_one_that_other_processes_have_too():
     assert Settings(jwt_secret_key="j" * 32).message_secret == "j" * 32
     assert Settings(jwt_secret_key="j" * 32, message_key="m" * 32).message_secret == "m" * 32
     assert Settings(message_key="m" * 32).with_generated_secrets().message_secret == "m" * 32
+
+
+def test_a_message_for_later_is_of_the_same_put():
+    call = a_call("act#one", after=-5.0, caller=CALLER, expires=9.5, attempt=2, alone="a")
+    before = time.time()
+    found = Message(call, "put", 3).later(60.0, postponed=1)
+    assert before + 60 <= found.call.due <= time.time() + 60
+    assert found == Message(msgspec.structs.replace(call, due=found.call.due, postponed=1), "put", 3)
