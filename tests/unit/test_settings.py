@@ -561,6 +561,7 @@ CONTRADICTIONS = [
     *(({"SERVEY_STORE": text}, "SERVEY_STORE") for text in ("Memory", ":memory:", "data/", "~/store.db", "a\0b")),
     *(({"CELERY_BROKER": text}, "CELERY_BROKER") for text in ("amqp", "sqs://host", "amqp://", "redis://h:x")),
     ({"CELERY_BROKER": "amqp://host", "CELERY_BROKER_URL": "amqp://other"}, "CELERY_BROKER"),
+    *(({"CELERY_BROKER": f"amqp://a;{other}://b"}, "CELERY_BROKER") for other in ("redis", "amqps")),
     ({"SERVEY_MESSAGE_KEY": "k" * 31}, "SERVEY_MESSAGE_KEY"),
 ]
 
@@ -571,6 +572,17 @@ def test_what_cannot_be_is_told_with_its_variable(environ, variable):
     assert line.startswith(f"{variable} ")
     if variable in ("SERVEY_RESULT_CACHE", "SERVEY_RATE_LIMITS"):
         assert repr(environ[variable]) not in line, "a store's URL may have a password"
+
+
+def test_brokers_of_two_kinds_are_refused_before_anything_starts():
+    (line,) = refused({"CELERY_BROKER": "amqp://me:secret@a;redis://b"})
+    assert line.startswith("CELERY_BROKER has URLs of two kinds, amqp and redis: ")
+    assert "secret" not in line
+
+
+def test_the_nodes_of_a_cluster_are_one_broker():
+    nodes = "amqp://a;amqp://b:5673//"
+    assert Settings.from_environment({"CELERY_BROKER": nodes}).background.broker == nodes
 
 
 @pytest.mark.parametrize(

@@ -94,8 +94,14 @@ class BackgroundSettings(SettingsPart, frozen=True, kw_only=True):
         is_directory = self.store.endswith("/") and "://" not in self.store
         if is_misspelt or is_directory or "\0" in self.store or self.store.startswith("~"):
             yield "SERVEY_STORE is not valid: it takes memory, the path of a file, or redis://host:6379/0"
-        for url in filter(None, self.broker.split(";")):
-            if url.partition("://")[0] not in BROKER_SCHEMES or not host_of(url):
+        schemes = {url: url.partition("://")[0] for url in self.broker.split(";") if url}
+        if len(kinds := sorted(set(schemes.values()))) > 1:
+            yield (
+                f"CELERY_BROKER has URLs of two kinds, {' and '.join(kinds)}: several URLs are the nodes of one "
+                "cluster, so write the same scheme before each"
+            )
+        for url, scheme in schemes.items():
+            if scheme not in BROKER_SCHEMES or not host_of(url):
                 yield (
                     f"CELERY_BROKER is not valid: {shown_url(url)!r} is not the URL of a broker; write "
                     "amqp://user:password@host:5672/vhost, redis://host:6379/0, or amqps:// and rediss:// with TLS"
