@@ -13,6 +13,7 @@
         ├── NotFoundError          404
         ├── MethodNotAllowedError  405
         ├── ConflictError          409
+        │   └── InProgressError    409  the same call runs already (idempotency)
         ├── GoneError              410
         ├── PreconditionError      412
         ├── TooLargeError          413
@@ -317,6 +318,20 @@ class ConflictError(CallError):
     code, status, exit_code, close_code = "conflict", 409, _EX_CANTCREAT, 4409
 
 
+class InProgressError(ConflictError):
+    """The same call, by its idempotency key, runs already.
+
+    Args:
+        retry_after: Whole seconds after which a retry makes sense (RFC 9110 §10.2.3).
+    """
+
+    code, status, exit_code, close_code = "in_progress", 409, _EX_TEMPFAIL, 1013
+
+    def __init__(self, detail: str = "", *, retry_after: int = 1, **parts: Unpack[ErrorParts]) -> None:
+        parts["headers"] = _with_default(parts.get("headers"), "Retry-After", str(retry_after))
+        super().__init__(detail, **parts)
+
+
 class GoneError(CallError):
     """The requested object existed, but does not exist any more."""
 
@@ -395,8 +410,8 @@ class DeadlineError(CallError):
 
 CALL_ERRORS: tuple[type[CallError], ...] = (
     *(MalformedError, UnauthorizedError, ForbiddenError, NotFoundError, MethodNotAllowedError),
-    *(ConflictError, GoneError, PreconditionError, TooLargeError, UriTooLongError, UnsupportedMediaError),
-    *(InvalidError, TooManyRequestsError, InternalError, OverloadedError, DeadlineError),
+    *(ConflictError, InProgressError, GoneError, PreconditionError, TooLargeError, UriTooLongError),
+    *(UnsupportedMediaError, InvalidError, TooManyRequestsError, InternalError, OverloadedError, DeadlineError),
 )
 """All errors of the table above, except `CallError`; the more general one of two with the same status is first.
 

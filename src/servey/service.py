@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
-from functools import cached_property
+from functools import cached_property, partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from servey.cache_control.cached_operation import CachedOperation
     from servey.cache_control.invalidation import Invalidate
     from servey.codec import Engine
+    from servey.idempotency.idempotent_operation import IdempotentOperation
     from servey.schedule.schedule import Schedule
     from servey.security.authorization import Authorization
 
@@ -108,6 +109,8 @@ class Service:
         self.operations: Mapping[str, Operation] = MappingProxyType(builder.build(declared.actions))
         self.cached: Mapping[str, CachedOperation] = MappingProxyType(builder.cached)
         """The operations with a cache control, by name."""
+        self.idempotent: Mapping[str, IdempotentOperation] = MappingProxyType(builder.idempotent)
+        """The operations with an idempotency, by name."""
         self.web_routes: tuple[WebRoute, ...] = web_routes(self.operations.values())
         self.authentication = Authentication(
             self.settings.tokens,
@@ -302,6 +305,7 @@ class Service:
         *,
         texts: Sequence[tuple[str, str]] = (),
         cached: bool = False,
+        idempotent: bool = False,
     ) -> Any:
         """Call an action, for every transport whose arguments are one JSON object. The service must be `running`.
 
@@ -313,6 +317,7 @@ class Service:
             context: The context of the call, with its verified caller.
             texts: Further arguments as text, such as command line flags; not together with a mapping.
             cached: Whether a cached result may be returned; otherwise the action runs.
+            idempotent: Whether the call may be a repeat, which gets the answer of the first one (`Idempotency`).
 
         Returns:
             The result without its `Reply`: JSON if `event` is JSON, otherwise JSON values.
@@ -322,9 +327,11 @@ class Service:
         """
         operation = self._called(name)
         if context.outgoing is not None:  # it has had a call, which may still run
-            context = msgspec.structs.replace(context, outgoing=None, invalidated=None)
+            context = msgspec.structs.replace(context, outgoing=None, invalidated=None, claim=None)
         caching = self.cached.get(operation.name) if cached else None
+        once = self.idempotent.get(operation.name) if idempotent else None
         parsed = isinstance(event, Mapping)
+        finish = operation.encode if parsed and once is None else operation.encode_json
 
         def decode() -> Any:
             if isinstance(event, Mapping):
@@ -335,16 +342,23 @@ class Service:
             if caching is not None:
                 content = (await caching.fetch(arguments, context)).representation.content
                 return msgspec.json.decode(content) if parsed else content
+            if once is not None:
+                content = await once.content(arguments, context, partial(run, arguments))
+                return msgspec.json.decode(content) if parsed else content
+            result = await run(arguments)
+            return result.value if operation.signature.replies else result
+
+        async def run(arguments: Any) -> Any:
             invalidate = self.invalidations.get(operation.name)
             try:
-                result = await operation.run(arguments, context, operation.encode if parsed else operation.encode_json)
+                result = await operation.run(arguments, context, finish)
             except BaseException:
                 if invalidate is not None and has_changed_data(context):
                     await invalidate(arguments)
                 raise
             if invalidate is not None:
                 await invalidate(arguments)
-            return result.value if operation.signature.replies else result
+            return result
 
         return await make_call(operation, context, decode, execute)
 

@@ -22,6 +22,7 @@ from servey.trigger.web_trigger import WebTrigger
 
 if TYPE_CHECKING:
     from servey.cache_control.cached_operation import CachedOperation
+    from servey.idempotency.idempotent_operation import IdempotentOperation
     from servey.service import Service
 
 
@@ -36,6 +37,8 @@ class ServiceBuilder:
     errors: Sequence[ErrorMapping]
     cached: dict[str, CachedOperation] = field(default_factory=dict[str, "CachedOperation"])
     """The operations with a cache control, by name."""
+    idempotent: dict[str, IdempotentOperation] = field(default_factory=dict[str, "IdempotentOperation"])
+    """The operations with an idempotency, by name."""
 
     def build(self, actions: Sequence[Action]) -> dict[str, Operation]:
         """Compile actions, and the nested actions of their results; raise all problems in one error."""
@@ -90,6 +93,10 @@ class ServiceBuilder:
 
             store = None if self.service.settings.stores.result_cache == "off" else lambda: self.service.stores.results
             self.cached[operation.name] = CachedOperation(operation, store)
+        if action.idempotency is not None:
+            from servey.idempotency.idempotent_operation import IdempotentOperation  # the same
+
+            self.idempotent[operation.name] = IdempotentOperation(operation, lambda: self.service.stores.entries)
         for trigger in action.triggers:
             self._check_trigger(operation, trigger)
         return operation

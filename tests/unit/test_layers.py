@@ -25,6 +25,7 @@ CORE = (
     "subscription",
     "schedule",
     "background_call",
+    "idempotency",
 )
 SERVICE = (
     "finder",

@@ -16,6 +16,7 @@ from servey.action.callables import defining_namespace, is_async, is_generator, 
 from servey.action.example import Example
 from servey.background_call.retry import Retry
 from servey.errors import DefinitionError, ErrorMapping, located
+from servey.idempotency.idempotency import Idempotency
 from servey.ports import AccessControl, CacheControl
 from servey.security.access_control import ALLOW_ALL
 
@@ -44,6 +45,7 @@ class Action(msgspec.Struct, frozen=True, kw_only=True):
     batch_invoker: BatchInvoker | None = None
     max_running: int | None = None
     retry: Retry | None = None
+    idempotency: Idempotency | None = None
     named: bool = False
     namespace: dict[str, Any] = msgspec.field(default_factory=dict[str, Any])
 
@@ -88,6 +90,7 @@ def action(
     batch_invoker: BatchInvoker | None = None,
     max_running: int | None = None,
     retry: Retry | None = None,
+    idempotency: Idempotency | None = None,
 ) -> Callable[[F], F]: ...
 def action(
     fn: Any = None,
@@ -110,6 +113,7 @@ def action(
     batch_invoker: BatchInvoker | None = None,
     max_running: int | None = None,
     retry: Retry | None = None,
+    idempotency: Idempotency | None = None,
 ) -> Any:
     """Declare a function as an action: ``@action``, or with arguments, ``@action(triggers=(WEB_GET,))``.
 
@@ -139,6 +143,7 @@ def action(
         max_running: The largest number of calls that run at a time in a process; further calls wait until their
             deadline. Default: no limit.
         retry: When a failed background call or run of a schedule is made again: ``Retry(times=5)``. Default: never.
+        idempotency: How repeats of a call get its answer, and do not run again: ``Idempotency()``.
 
     Returns:
         The same function (or a decorator that returns it).
@@ -190,6 +195,7 @@ def action(
                 batch_invoker=batch_invoker,
                 max_running=max_running,
                 retry=retry,
+                idempotency=idempotency,
                 named=name is not None,
                 namespace=namespace,
             )
@@ -264,6 +270,11 @@ _CHECKS: Sequence[tuple[str, Callable[[Any], bool], str]] = (
         "give 1 or more, or leave it out",
     ),
     ("retry", lambda value: value is None or isinstance(value, Retry), "give a Retry: Retry(times=5)"),
+    (
+        "idempotency",
+        lambda value: value is None or isinstance(value, Idempotency),
+        "give an Idempotency: Idempotency()",
+    ),
     ("status", lambda value: isinstance(value, int) and 200 <= value <= 299, "use 200 to 299"),
     ("run_in", lambda value: value in ("thread", "loop"), 'use "thread" or "loop"'),
     (

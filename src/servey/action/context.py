@@ -77,6 +77,8 @@ class CallContext(msgspec.Struct, gc=False):
             request of one call.
         started: When the request of the call arrived, in the event loop's time (seconds). The deadline counts from it;
             for None, it counts from the beginning of the call.
+        idempotency_key: The ``Idempotency-Key`` of the request, as the client has sent it; empty if it has none.
+        claim: The `servey.idempotency.claim.Claim` of the call on its idempotency key, once it has one.
     """
 
     origin: Origin
@@ -96,6 +98,8 @@ class CallContext(msgspec.Struct, gc=False):
     attempt: int = 1
     traceparent: str = ""
     outgoing: Any = None
+    idempotency_key: str = ""
+    claim: Any = None
 
     def part(self) -> CallContext:
         """Return the context of a further call of the same request, with its request scope and batch loader."""

@@ -6,6 +6,7 @@ All decisions that do not depend on a single call are made once, when the servic
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from servey.action.call_resources import CallLocks, CallResources, in_thread
@@ -155,9 +156,10 @@ class Execution:
                 if context.invalidated is not None and (locks is None or locks.lease is None):
                     context.invalidated.again_here()
 
+        job = call if context.claim is None else context.claim.in_thread(call)
         if locks is None and context.batch_loader is not None:
-            return context.batch_loader.call_in_thread(call, context, runtime, self._name)
-        return in_thread(call, self._name, context, runtime, locks)
+            return context.batch_loader.call_in_thread(job, context, runtime, self._name)
+        return in_thread(job, self._name, context, runtime, locks)
 
     def _with_resources(
         self, arguments: Any, context: CallContext, runtime: Runtime, finish: Finish, locks: CallLocks | None = None
@@ -166,9 +168,10 @@ class Execution:
             if self._action.run_in == "loop":
                 value = self.call(arguments, context, values)
             else:
-                value = await in_thread(
-                    lambda: self.call(arguments, context, values), self._name, context, runtime, locks
-                )
+                job = partial(self.call, arguments, context, values)
+                if context.claim is not None:
+                    job = context.claim.in_thread(job)
+                value = await in_thread(job, self._name, context, runtime, locks)
             return finish(await value if is_awaitable(value) else value)
 
         nodes, values = (self._call_resources.nodes, runtime.values) if locks is None else (locks.nodes, locks.values)

@@ -49,6 +49,7 @@ class RequestScope:
         self._is_left = False
         self._keeper: _Keeper | None = None
         self._then: list[tuple[Callable[[], Awaitable[None]], bool]] = []
+        self._at_end: list[Callable[[bool], Awaitable[None]]] = []
 
     def then(self, call: Callable[[], Awaitable[None]], *, if_kept: bool = False) -> bool:
         """Await `call` after everything is closed, if the scope is left without an error.
@@ -65,6 +66,16 @@ class RequestScope:
             return False
         self._then.append((call, if_kept))
         return True
+
+    def at_end(self, call: Callable[[bool], Awaitable[None]], /) -> bool:
+        """Await `call` after everything else, with whether the scope was left without an error; `call` raises nothing.
+
+        Returns:
+            False if the scope was left already, so that `call` is not awaited.
+        """
+        if not self._is_left:
+            self._at_end.append(call)
+        return not self._is_left
 
     async def take(
         self,
@@ -101,6 +112,15 @@ class RequestScope:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._is_left = True
+        has_succeeded = False
+        try:
+            await self._close(error)
+            has_succeeded = error is None
+        finally:
+            for call in self._at_end:
+                await call(has_succeeded)
+
+    async def _close(self, error: BaseException | None) -> None:
         are_kept = True
         if self._keeper is not None:
             are_kept = await self._keeper.close(error, all_or_none=self._all_or_none)

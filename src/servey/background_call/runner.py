@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import math
 import os
 import time
 import traceback
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
@@ -19,7 +16,8 @@ from servey.action.defect import defect
 from servey.action.operation import Operation
 from servey.background_call.call import Again, Call, Done, Failed, Outcome
 from servey.background_call.last_run import record_run
-from servey.errors import CallError, NotFoundError
+from servey.background_call.lease import Lease, line_of
+from servey.errors import CallError, ConflictError, InProgressError, NotFoundError, OverloadedError
 from servey.problem_details import encodable_text, problem_details
 
 TRACEBACK_LIMIT = 16 * 1024
@@ -34,9 +32,6 @@ POSTPONE_SECONDS = 5.0
 """The delay of a call that cannot begin in this process now."""
 MOST_POSTPONED = 12
 """How often a call of an unknown action is postponed, so that a process with newer code may claim it."""
-
-LEASE_SECONDS = 30.0
-"""How long a call excludes others with the same `Call.alone` after its process has died."""
 
 _STANDARD = ("type", "title", "status", "code", "request_id")
 
@@ -77,16 +72,21 @@ class Runner:
             return self._unknown(call)
         if not call.alone:
             return await self._run(operation, call)
-        lease = Lease(self._service.stores.entries, call)
+        mine = f"{call.id} ".encode()  # a lost run of the same call has a value that begins with it, too
+        value = mine + os.urandom(8).hex().encode()
+        lease = Lease(self._service.stores.entries, f"alone:{call.alone}", value, f"{call.action} ({call.id})")
         try:
-            is_alone = await lease.take()
+            found = await lease.take()
+            is_alone = found is None or (found.startswith(mine) and await lease.take_over(found))
         except CallError as error:
-            _log.warning("%s (%s) is postponed: %s", call.action, call.id, error)
-            return Again(call.later(POSTPONE_SECONDS))
+            return _postponed(call, str(error))
         if not is_alone:
             return await self._skipped(call, "the run before it has not ended", logging.INFO)
-        async with lease.held():
+        lease.begin()
+        try:
             return await self._run(operation, call)
+        finally:
+            await lease.end()
 
     async def _run(self, operation: Operation, call: Call) -> Outcome:
         began, loop = time.time(), operation.runtime.loop
@@ -103,8 +103,12 @@ class Runner:
         )
         outcome: Outcome
         try:
-            outcome = Done(await self._service.call(operation.name, bytes(call.arguments), context))
+            outcome = Done(await self._service.call(operation.name, bytes(call.arguments), context, idempotent=True))
         except CallError as error:
+            if context.outgoing is None and isinstance(error, (InProgressError, OverloadedError)):
+                return _postponed(call, str(error))  # it has not begun
+            if context.outgoing is None and isinstance(error, ConflictError):
+                return await self._skipped(call, str(error), logging.INFO)
             outcome = self._after(error, operation, call)
         seconds = loop.time() - started
         if isinstance(outcome, Done):
@@ -117,7 +121,7 @@ class Runner:
         """Return the outcome of a failed attempt."""
         retry = operation.action.retry
         extra = {"action": call.action, "request_id": call.request_id}
-        why = _line_of(error if error.__cause__ is None else error.__cause__)
+        why = line_of(error if error.__cause__ is None else error.__cause__)
         if retry is not None and call.attempt <= retry.times and retry.covers(error):
             delay = min(retry.delay(call.attempt), self._settings.max_delay)
             _log.warning(
@@ -148,62 +152,9 @@ class Runner:
         return outcome
 
 
-class Lease:
-    """The right of a call to run alone: an entry in the store, which ends `LEASE_SECONDS` after its process has died.
-
-    Args:
-        store: The `servey.ports.KeyValueStore`.
-        call: The call.
-    """
-
-    def __init__(self, store: Any, call: Call) -> None:
-        self._store, self._call = store, call
-        self._key = f"alone:{call.alone}"
-        self._id = f"{call.id} ".encode()
-        # a queue may give the call to another process, which then needs the same lease
-        self._mine = self._id + os.urandom(8).hex().encode()
-
-    async def take(self) -> bool:
-        """Take the lease, even from a lost run of the same call. Return False if another call has it.
-
-        Raises:
-            CallError: The store does not answer.
-        """
-        found: bytes | None = await self._store.add(self._key, self._mine, LEASE_SECONDS)
-        if found is None:
-            return True
-        return found.startswith(self._id) and await self._store.swap(self._key, found, self._mine, LEASE_SECONDS)
-
-    @asynccontextmanager
-    async def held(self) -> AsyncGenerator[None]:
-        """Renew the lease in this context, and release it at the exit. If the store fails, servey only logs it."""
-        renewing = asyncio.create_task(self._renew())
-        try:
-            yield
-        finally:
-            renewing.cancel()
-            try:
-                await self._store.swap(self._key, self._mine, None, 0.0)
-            except Exception as error:  # noqa: BLE001 - the call has run
-                _log.warning(
-                    "%s (%s) excludes its next runs for %g s: %s",
-                    self._call.action,
-                    self._call.id,
-                    LEASE_SECONDS,
-                    _line_of(error),
-                )
-
-    async def _renew(self) -> None:
-        while True:
-            await asyncio.sleep(LEASE_SECONDS / 3)
-            try:
-                is_mine = await self._store.swap(self._key, self._mine, self._mine, LEASE_SECONDS) or await self.take()
-            except Exception as error:  # noqa: BLE001 - it is tried again
-                _log.warning("the lease of %s is not renewed: %s", self._call.id, _line_of(error))
-                continue
-            if not is_mine:
-                _log.warning("%s (%s) does not run alone: its lease has ended", self._call.action, self._call.id)
-                return
+def _postponed(call: Call, why: str) -> Again:
+    _log.warning("%s (%s) is postponed: %s", call.action, call.id, why)
+    return Again(call.later(POSTPONE_SECONDS))
 
 
 def seconds_of(operation: Operation) -> float:
@@ -240,8 +191,3 @@ def _traceback_of(error: BaseException) -> str:
             part.stack = traceback.StackSummary.from_list(outside)
         part = part.__cause__ or part.__context__
     return "".join(shown.format())
-
-
-def _line_of(error: BaseException) -> str:
-    """Return the class and the message of an exception, whose own `__str__` may fail."""
-    return encodable_text("".join(traceback.format_exception_only(error)).strip()[:1000])

@@ -67,6 +67,11 @@ def private_headers(reply: Mapping[str, str], *, by_cookie: bool = False) -> Hea
     return [("cache-control", control), *_vary(own, by_cookie), *own.others({"cache-control", "vary"})]
 
 
+def header_lines(headers: Headers) -> list[tuple[bytes, bytes]]:
+    """Return headers as ASGI header lines: names in lower case, all in bytes."""
+    return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+
+
 def _vary(reply: ReplyHeaders, by_cookie: bool) -> Headers:
     return [("vary", reply.vary(PRIVATE[by_cookie][1][1]))]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Callable, Coroutine
-from functools import cached_property
 from typing import Any
 
 from servey.action.call_resources import in_thread
@@ -143,7 +142,7 @@ class CachedOperation:
             representation = self.represent(checked)
             return finish(value), Fetched(representation)
 
-        if not self._is_restorable:
+        if not operation.result.is_reversible:
             return await operation.run(arguments, context, represented)
         fetched = await self.fetch(arguments, context, max_age=max_age, store=store)
         try:
@@ -151,17 +150,6 @@ class CachedOperation:
         except InternalError:  # the class refuses the JSON of its object
             return await operation.run(arguments, context, lambda result: finish(operation.check(result))), fetched
         return finish(value), fetched
-
-    @cached_property
-    def _is_restorable(self) -> bool:
-        """Whether the JSON of a result can be decoded into the same object.
-
-        It cannot if members of a union may have the same JSON, or if a class in the result can only be encoded.
-        """
-        from servey.codec.union import is_ambiguous  # only GraphQL and `?include=` need the objects
-
-        result = self.operation.result
-        return result.unreadable is None and not is_ambiguous(result.root)
 
     def _restored(self, representation: Representation) -> Any:
         """Return the result object, decoded from its JSON.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import typing
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import Any
 
 import msgspec
@@ -48,6 +49,16 @@ class Codec(NodeCodec[T]):
             msgspec.json.Decoder(self._text_adapter.output_type)
         except (TypeError, ValueError) as error:
             raise DefinitionError(f"{label}: {shown_type(tp)}: {error}", where=where, fix="use another type") from error
+
+    @cached_property
+    def is_reversible(self) -> bool:
+        """Whether the JSON of a value can be decoded into the same object.
+
+        It cannot if members of a union may have the same JSON, or if a class in the type can only be encoded.
+        """
+        from servey.codec.union import is_ambiguous  # only GraphQL and `?include=` need the objects
+
+        return self.unreadable is None and not is_ambiguous(self.root)
 
     def check(self, value: T) -> T:
         """Return a value itself, if `encode_json` would write it; raise a `ResultError` if not.

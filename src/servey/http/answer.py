@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from servey.action.context import CallContext
 from servey.action.operation import Operation
 from servey.action.reply import Reply
 from servey.background_call.outgoing import has_changed_data
-from servey.cache_control.answer_headers import NOT_MODIFIED, PRIVATE, answer_headers, private_headers
+from servey.cache_control.answer_headers import NOT_MODIFIED, PRIVATE, answer_headers, header_lines, private_headers
 from servey.cache_control.cached_operation import CachedOperation
 from servey.cache_control.invalidation import Invalidate
 from servey.cache_control.preconditions import Conditions, Current, Outcome, is_conditional
@@ -23,8 +24,13 @@ from servey.errors import PreconditionError
 from servey.http.bearer import AUTHORIZATION_KEY
 from servey.http.current_representation import FindCurrent, current_of, find_current
 from servey.http.request import Scope
+from servey.idempotency.claim import Kept
+from servey.idempotency.key import key_in
 from servey.trigger.web_route import WebRoute
 from servey.trigger.web_trigger import WebTriggerMethod
+
+if TYPE_CHECKING:
+    from servey.idempotency.idempotent_operation import IdempotentOperation
 
 Lines = Sequence[tuple[bytes, bytes]]
 Answer = tuple[bytes, int, Lines]
@@ -34,6 +40,7 @@ Answering = Callable[[Any, CallContext, Scope, Mapping[bytes, bytes]], Awaitable
 
 _RENDERED = {True: ("starlette", "starlette, by cookie"), False: ("starlette, write", "starlette, write, by cookie")}
 """The keys of `Representation.renderings`: first whether the method is GET, then whether middleware set the caller."""
+_REPEATED = (b"idempotent-replayed", b"true")
 _NOT_MODIFIED = frozenset(name.encode("ascii") for name in NOT_MODIFIED)
 
 
@@ -49,7 +56,7 @@ class Rendered:
     __slots__ = ("_answered", "_last", "_not_modified", "_own_age", "entity_tag")
 
     def __init__(self, representation: Representation, reads: bool, by_cookie: bool) -> None:
-        lines = encoded(answer_headers(representation, reads=reads, by_cookie=by_cookie))
+        lines = header_lines(answer_headers(representation, reads=reads, by_cookie=by_cookie))
         self._answered = [line for line in lines if line[0] != b"age"]
         self._not_modified = [line for line in self._answered if line[0] in _NOT_MODIFIED]
         self._own_age = ReplyHeaders(representation.headers).age if representation.headers else 0
@@ -72,11 +79,6 @@ class Rendered:
             yield b"cache-status", f"servey; {cache_status}".encode("ascii")
 
 
-def encoded(headers: Sequence[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
-    """Return headers as ASGI header lines: names in lower case, all in bytes."""
-    return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
-
-
 def privacy_of(operation: Operation) -> tuple[Lines, Lines]:
     """Return the caching headers of an action without a cache control.
 
@@ -84,11 +86,14 @@ def privacy_of(operation: Operation) -> tuple[Lines, Lines]:
     """
     if not operation.is_private:
         return (), ()
-    return tuple(encoded(PRIVATE[False])), tuple(encoded(PRIVATE[True]))
+    return tuple(header_lines(PRIVATE[False])), tuple(header_lines(PRIVATE[True]))
 
 
 def answering(
-    route: WebRoute, cached: Mapping[str, CachedOperation], invalidate: Invalidate | None = None
+    route: WebRoute,
+    cached: Mapping[str, CachedOperation],
+    invalidate: Invalidate | None = None,
+    once: IdempotentOperation | None = None,
 ) -> Answering | None:
     """Return the function that answers requests of `route`; None if the operation's result is the whole answer.
 
@@ -96,6 +101,7 @@ def answering(
         route: The route.
         cached: `Service.cached`.
         invalidate: Invalidates cached results after a write; from `Service.invalidations`.
+        once: The operation with its idempotency; from `Service.idempotent`.
     """
     operation = route.operation
     if (caching := cached.get(operation.name)) is not None:
@@ -108,6 +114,8 @@ def answering(
         answer = _conditional(answer or _plain(operation), find)
     if route.method != "GET" and invalidate is not None:
         answer = _invalidating(answer or _plain(operation), invalidate)
+    if once is not None:
+        answer = _once(answer or _plain(operation), once)
     if operation.limiter is not None:
         answer = _counted(answer or _plain(operation))
     return answer
@@ -137,7 +145,7 @@ def _replied(operation: Operation) -> Answering:
             if private
             else list(reply.headers.items())
         )
-        return reply.value, reply.status or default, encoded(own)
+        return reply.value, reply.status or default, header_lines(own)
 
     return answer
 
@@ -217,6 +225,25 @@ def _invalidating(answer: Answering, invalidate: Invalidate) -> Answering:
     return written
 
 
+def _once(answer: Answering, once: IdempotentOperation) -> Answering:
+    """Answer the first call with an idempotency key by `answer`, and a repeat like the first call."""
+
+    def keep(answered: Answer) -> Kept:
+        content, status, lines = answered
+        return Kept.of(content, status, lines)
+
+    def repeat(kept: Kept) -> Answer:
+        return kept.content, kept.status, [*kept.headers, _REPEATED]
+
+    async def idempotent(arguments: Any, context: CallContext, scope: Scope, headers: Mapping[bytes, bytes]) -> Answer:
+        if b"idempotency-key" in headers:
+            context.idempotency_key = key_in(scope["headers"])
+        run = partial(answer, arguments, context, scope, headers)
+        return await once.run(arguments, context, run, keep=keep, repeat=repeat)
+
+    return idempotent
+
+
 def _counted(answer: Answering) -> Answering:
     """Add the rate limit headers to `answer`."""
 
@@ -232,7 +259,7 @@ def with_limits(answer: Answer, context: CallContext) -> Answer:
         return answer
     body, status, lines = answer
     own = {name for name, _ in lines}
-    limits = encoded(list(context.limits.headers.items()))
+    limits = header_lines(list(context.limits.headers.items()))
     return body, status, [*lines, *(line for line in limits if line[0] not in own)]
 
 

@@ -77,7 +77,7 @@ def action_endpoint(route: WebRoute, service: Service, problems: Problems, inclu
     max_query, max_body = settings.http.max_query_size, settings.http.max_body_size
     ignore_unknown = settings.http.unknown_query == "ignore"
     name, send_problem = operation.name, problems.send
-    answer = answering(route, service.cached, service.invalidations.get(name))
+    answer = answering(route, service.cached, service.invalidations.get(name), service.idempotent.get(name))
     privacy, privacy_by_cookie = privacy_of(operation)
     authenticate, remembered = service.authenticate, service.authentication.remembered
     including = answer_including(route, include, service.cached, ignore_unknown=ignore_unknown)

@@ -7,12 +7,12 @@ from typing import Any
 
 from servey.action.context import CallContext
 from servey.action.operation import Operation
-from servey.cache_control.answer_headers import private_headers
+from servey.cache_control.answer_headers import header_lines, private_headers
 from servey.cache_control.cached_operation import CachedOperation
 from servey.cache_control.reply_headers import ReplyHeaders
 from servey.cache_control.representation import Fetched, Representation
 from servey.errors import InvalidError
-from servey.http.answer import Answer, answer_of, asked_of_cache, encoded, with_limits
+from servey.http.answer import Answer, answer_of, asked_of_cache, with_limits
 from servey.http.bearer import AUTHORIZATION_KEY
 from servey.http.request import Scope, client_of
 from servey.include.execution import CompoundDocument, IncludeExecution
@@ -83,4 +83,4 @@ def _answered(operation: Operation, document: CompoundDocument, scope: Scope, he
         return answer_of(Fetched(representation), status, scope, headers, reads=True)
     by_cookie = AUTHORIZATION_KEY in scope
     lines = private_headers(rest, by_cookie=by_cookie) if document.private else list(rest.items())
-    return document.content, reply.status or status, encoded(lines)
+    return document.content, reply.status or status, header_lines(lines)

@@ -97,7 +97,7 @@ async def call(
         )
     async with service.running():
         try:
-            return await service.call(name, event, context, texts=texts, cached=cached)
+            return await service.call(name, event, context, texts=texts, cached=cached, idempotent=True)
         except asyncio.CancelledError:
             _log.info("%s was cancelled; its running code gets %g s", name, service.settings.calls.shutdown_timeout)
             raise

@@ -12,7 +12,7 @@ from graphql import GraphQLError, OperationType
 
 from servey.action.context import CallContext, Origin, new_request_id
 from servey.action.defect import defect, is_stop
-from servey.cache_control.answer_headers import answer_headers
+from servey.cache_control.answer_headers import answer_headers, header_lines
 from servey.cache_control.preconditions import Conditions, Outcome, is_conditional
 from servey.cache_control.representation import Representation
 from servey.errors import (
@@ -22,7 +22,7 @@ from servey.errors import (
     MethodNotAllowedError,
     OverloadedError,
 )
-from servey.http.answer import asked_of_cache, encoded
+from servey.http.answer import asked_of_cache
 from servey.http.bearer import AUTHORIZATION_KEY, authenticated
 from servey.http.current_representation import current_of
 from servey.http.endpoint import CALL_KEY, OPERATIONS_KEY, Operations
@@ -37,6 +37,7 @@ from servey.http.request import (
     request_id_of,
     traceparent_of,
 )
+from servey.idempotency.key import key_in
 from servey.schema.graphql.errors import error_of
 from servey.schema.graphql.model import Model
 from servey.security.authorization import Authorization
@@ -135,7 +136,9 @@ class GraphQLEndpoint:
         reads = scope["method"] != "POST"
         request = await self._read(scope, receive, headers)
         if isinstance(request, list):
-            bodies = [await self._body_of(item, context, scope, answer) for item in request]
+            bodies = [
+                await self._body_of(item, context, scope, answer, f"{number}.") for number, item in enumerate(request)
+            ]
             scope[OPERATIONS_KEY].errors = sum(len(body.get("errors", ())) for body in bodies)
             await answer.send(_encoded(bodies, context.request_id), 200, [("cache-control", "private, no-store")])
             return
@@ -165,11 +168,11 @@ class GraphQLEndpoint:
         return request
 
     async def _body_of(
-        self, request: GraphQLRequest, context: CallContext, scope: Scope, answer: _Answer
+        self, request: GraphQLRequest, context: CallContext, scope: Scope, answer: _Answer, place: str
     ) -> dict[str, Any]:
         """Return the response of one request of a batch; its error does not affect the other requests."""
         try:
-            return (await self._execute(request, context, scope, answer, by_get=False))[0]
+            return (await self._execute(request, context, scope, answer, by_get=False, place=place))[0]
         except CallError as error:
             return {"errors": [error_of(error, context.request_id)]}
 
@@ -181,6 +184,7 @@ class GraphQLEndpoint:
         answer: _Answer,
         *,
         by_get: bool,
+        place: str = "",
     ) -> tuple[dict[str, Any], int, GraphQLContext | None]:
         """Return the response of one request, its status, and its context if it was executed."""
         refused = 200 if answer.media == JSON else 400
@@ -208,6 +212,8 @@ class GraphQLEndpoint:
             reads=reads,
             max_age=max_age,
             store=store,
+            idempotency_key=key_in(scope["headers"]),
+            place=place,
         )
         executed = await self.execute(document, request.operation_name, request.variables, graphql)
         if executed.refused:
@@ -260,7 +266,7 @@ class _Answer:
 
     async def send(self, content: bytes, status: int, headers: Any = ()) -> None:
         """Send content; headers as pairs of text."""
-        lines = [(b"x-request-id", self._request_id.encode("ascii")), *encoded(list(headers))]
+        lines = [(b"x-request-id", self._request_id.encode("ascii")), *header_lines(list(headers))]
         if status != 204:
             lines.append((b"vary", b"Accept, Authorization, Cookie" if self._by_cookie else b"Accept, Authorization"))
         if status not in (204, 304):

@@ -28,6 +28,8 @@ class GraphQLContext:
         reads: Whether the operation is a query, so that calls may use cached results.
         max_age: The maximum age of a cached result in seconds; 0 for a new result, None for any fresh result.
         store: Whether new results may be cached.
+        idempotency_key: The ``Idempotency-Key`` of the request; see `CallContext`.
+        place: The place of the operation in a batch of requests; empty without one.
     """
 
     def __init__(
@@ -40,12 +42,15 @@ class GraphQLContext:
         reads: bool = True,
         max_age: int | None = None,
         store: bool = True,
+        idempotency_key: str = "",
+        place: str = "",
     ) -> None:
         self.authorization = authorization
         self.request_id = request_id or new_request_id()
         self.client, self.traceparent = client, traceparent
         self.reads = reads
         self.max_age, self.store = max_age, store
+        self.idempotency_key, self.place = idempotency_key, place
         self.batch_loader = BatchLoader()
         self.request_scope: RequestScope | None = None
         """The scope of the current calls: of a query, or of one root field of a mutation."""
@@ -66,6 +71,7 @@ class GraphQLContext:
             request_scope=self.request_scope,
             started=self.started,
             traceparent=self.traceparent,
+            idempotency_key=self.idempotency_key,
         )
 
     async def authorize(self, operation: Operation) -> None:

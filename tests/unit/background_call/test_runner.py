@@ -14,7 +14,7 @@ import pytest
 
 from servey.action.action import action
 from servey.action.context import CallContext
-from servey.background_call import runner
+from servey.background_call import lease, runner
 from servey.background_call.background import background
 from servey.background_call.call import Again, Call, Done, Failed, Outcome
 from servey.background_call.last_run import LastRun, last_run
@@ -411,7 +411,7 @@ class Endless:
 
 
 def test_a_lease_is_renewed_and_one_that_ended_is_taken_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner, "LEASE_SECONDS", 0.03)
+    monkeypatch.setattr(lease, "LEASE_SECONDS", 0.03)
 
     async def main() -> None:
         store = Endless()
@@ -437,7 +437,7 @@ def test_a_lease_is_renewed_and_one_that_ended_is_taken_again(monkeypatch: pytes
 def test_a_lost_lease_is_logged_once_and_left_to_its_new_owner(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(runner, "LEASE_SECONDS", 0.03)
+    monkeypatch.setattr(lease, "LEASE_SECONDS", 0.03)
 
     async def main() -> None:
         store = Endless()
@@ -490,7 +490,7 @@ def test_a_store_that_does_not_answer_postpones_a_call() -> None:
 def test_a_store_that_fails_later_does_not_fail_the_call(
     error: Exception, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(runner, "LEASE_SECONDS", 0.1)
+    monkeypatch.setattr(lease, "LEASE_SECONDS", 0.1)
 
     async def main() -> None:
         broken: list[Broken] = []
