@@ -28,6 +28,7 @@ from servey.errors import (
     TooManyRequestsError,
     UnauthorizedError,
 )
+from servey.idempotency.idempotency import Idempotency
 from servey.security.access_control import ALLOW_ALL, ALLOW_NONE, AllOf, AnyOf, ScopeAccessControl
 from servey.security.authorization import Authorization
 from servey.trigger.cron_trigger import CronTrigger
@@ -68,6 +69,7 @@ __all__ = [
     "FixedRateTrigger",
     "ForbiddenError",
     "GoneError",
+    "Idempotency",
     "InvalidError",
     "NotFoundError",
     "Origin",

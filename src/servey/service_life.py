@@ -48,6 +48,8 @@ async def open_service(
 async def start_sources(service: Service, supports: Sequence[TriggerSupport]) -> AsyncGenerator[None]:
     """Start to make background calls, and the triggers that begin calls by themselves."""
     async with AsyncExitStack() as stack:
+        if service.idempotent:
+            _ = service.stores.entries  # a missing store is an error of the start
         if service.settings.background.background and _has_queue(service):
             await stack.enter_async_context(_making_background_calls(service))
         for support in supports:

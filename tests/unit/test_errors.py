@@ -38,6 +38,7 @@ TREE = {
     "NotFoundError": ("not_found", 404, 66, 4404),
     "MethodNotAllowedError": ("method_not_allowed", 405, 64, 1008),
     "ConflictError": ("conflict", 409, 73, 4409),
+    "InProgressError": ("in_progress", 409, 75, 1013),
     "GoneError": ("gone", 410, 66, 4410),
     "PreconditionError": ("precondition_failed", 412, 75, 4412),
     "TooLargeError": ("too_large", 413, 65, 1009),

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from servey.action.operation import Operation
-from servey.errors import ForbiddenError, TooManyRequestsError, UnauthorizedError
+from servey.errors import ForbiddenError, InProgressError, TooManyRequestsError, UnauthorizedError
+from servey.idempotency.idempotency import Idempotency
+from servey.idempotency.key import LONGEST
 
 Headers = dict[str, dict[str, Any]]
 
@@ -51,6 +53,25 @@ _CACHING: Headers = {
 }
 
 
+_REPEATED: Headers = {
+    "Idempotent-Replayed": _header("`true` if this is the kept answer of the first call with this key.", _TEXT)
+}
+
+
+def key_parameter(idempotency: Idempotency) -> dict[str, Any]:
+    """Return the parameter object for the ``Idempotency-Key`` (OpenAPI 3.1 §4.8.12)."""
+    return {
+        "name": "Idempotency-Key",
+        "in": "header",
+        "required": idempotency.required,
+        "description": (
+            "A new key, such as a UUID, for each call, and the same one for its repeats, which get the answer of the "
+            f"first successful call for {idempotency.hours:g} hours."
+        ),
+        "schema": {"type": "string", "minLength": 1, "maxLength": LONGEST},
+    }
+
+
 def result_headers(operation: Operation, *, reads: bool, not_modified: bool = False) -> Headers:
     """Return the headers of a result, or of a 304.
 
@@ -63,6 +84,7 @@ def result_headers(operation: Operation, *, reads: bool, not_modified: bool = Fa
     return {
         **(cached if operation.action.cache_control is not None else {}),
         **(_RATE_LIMIT if operation.action.rate_limit is not None else {}),
+        **(_REPEATED if operation.action.idempotency is not None else {}),
     }
 
 
@@ -88,4 +110,6 @@ def error_headers(operation: Operation, status: int, codes: Sequence[str]) -> He
         description = "The seconds to wait before the next call."
         limit = _RATE_LIMIT if operation.action.rate_limit is not None else {}
         return {"Retry-After": _header(description, _SECONDS, required=always), **limit}
+    if status == InProgressError.status and InProgressError.code in codes:
+        return {"Retry-After": _header("The seconds to wait before the next try.", _SECONDS)}
     return _RATE_LIMIT_IF_COUNTED if operation.action.rate_limit is not None else {}

@@ -19,7 +19,7 @@ from servey.errors import InvalidError
 from servey.problem_details import encodable_text
 from servey.schema.components import Components
 from servey.schema.examples import distinct, example_objects, filled, shown_examples
-from servey.schema.headers import result_headers
+from servey.schema.headers import key_parameter, result_headers
 from servey.schema.include import IncludeWriter
 from servey.schema.openapi_30 import as_openapi_30
 from servey.schema.problems import PROBLEM, problem_responses
@@ -169,6 +169,8 @@ class _OperationWriter:
             for field in fields
             if field.name == name
         ]
+        if operation.action.idempotency is not None:
+            parameters.append(key_parameter(operation.action.idempotency))
         rest = [field for field in fields if field.name not in in_path]
         if route.trigger.takes_query:
             parameters += [self._parameter(operation, field, "query", examples) for field in rest]

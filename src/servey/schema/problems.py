@@ -13,7 +13,9 @@ from servey.docstring.documentation import Documentation
 from servey.errors import (
     CALL_ERRORS,
     CallError,
+    ConflictError,
     ForbiddenError,
+    InProgressError,
     InternalError,
     InvalidError,
     MalformedError,
@@ -122,6 +124,8 @@ def _errors(
         UnauthorizedError: takes_tokens,
         ForbiddenError: any(item.action.access_control is not ALLOW_ALL for item in every),
         PreconditionError: takes_conditions,
+        InProgressError: operation.action.idempotency is not None,
+        ConflictError: operation.action.idempotency is not None,
         TooManyRequestsError: any(item.action.rate_limit is not None for item in every),
     }
     yield from (_Error.of(error) for error, is_possible in conditions.items() if is_possible)

@@ -47,11 +47,11 @@ Lifespan = Callable[[Any], AbstractAsyncContextManager[Any]]
 
 _CORS_TAKEN = (
     *("Authorization", "Cache-Control", "Content-Type", "If-Match", "If-Modified-Since", "If-None-Match"),
-    *("GraphQL-Preflight", "If-Unmodified-Since", "X-Request-ID"),
+    *("GraphQL-Preflight", "Idempotency-Key", "If-Unmodified-Since", "X-Request-ID"),
 )
 _CORS_SHOWN = (
-    *("Age", "Cache-Status", "ETag", "Location", "RateLimit", "RateLimit-Policy", "Retry-After", "WWW-Authenticate"),
-    "X-Request-ID",
+    *("Age", "Cache-Status", "ETag", "Idempotent-Replayed", "Location", "RateLimit", "RateLimit-Policy"),
+    *("Retry-After", "WWW-Authenticate", "X-Request-ID"),
 )
 """The headers that pages of other origins may send and read, besides those that they always may."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -9,6 +10,7 @@ from contextlib import asynccontextmanager, contextmanager
 import msgspec
 
 from servey.background_call.call import Again, Call, Failed, FailedCall, Outcome
+from servey.background_call.entries import check_entry
 from servey.background_call.runner import Runner
 from servey.service import Service
 
@@ -85,21 +87,55 @@ class SubmittedCalls:
         return ran
 
 
+class MemoryEntries:
+    """A `servey.ports.KeyValueStore` in the memory of a test, so that each test begins with an empty one."""
+
+    def __init__(self) -> None:
+        self._entries: dict[str, tuple[bytes, float]] = {}
+
+    async def get(self, key: str, /) -> bytes | None:
+        """Return the value of a key; None if there is none."""
+        check_entry(key)
+        value, ends = self._entries.get(key, (None, 0.0))
+        return value if ends > time.monotonic() else None
+
+    async def add(self, key: str, value: bytes, seconds: float, /) -> bytes | None:
+        """Store a value for a time, unless the key has one. Return the value that is there already; None if added."""
+        check_entry(key, value)
+        found = await self.get(key)
+        if found is None:
+            self._entries[key] = value, time.monotonic() + seconds
+        return found
+
+    async def swap(self, key: str, old: bytes, new: bytes | None, seconds: float, /) -> bool:
+        """Replace the value `old` by `new` for a time (None: remove it), and return whether `old` was there."""
+        check_entry(key, new or b"")
+        if await self.get(key) != old:
+            return False
+        if new is None:
+            del self._entries[key]
+        else:
+            self._entries[key] = new, time.monotonic() + seconds
+        return True
+
+
 @contextmanager
 def collecting(service: Service) -> Generator[SubmittedCalls]:
     """Collect the submitted calls, so that no server on this machine runs the calls of a test.
 
-    Inside another `collecting` of the service, it yields the same object.
+    The entries of a test, such as idempotency keys, are in memory, too. Inside another `collecting` of the service, it
+    yields the same object.
     """
-    before = vars(service.stores).get("calls")
-    if isinstance(before, SubmittedCalls):
-        yield before
+    stores = vars(service.stores)
+    before = {name: stores[name] for name in ("calls", "entries") if name in stores}
+    if isinstance(before.get("calls"), SubmittedCalls):
+        yield before["calls"]
         return
-    submitted = service.stores.calls = SubmittedCalls(service)
+    submitted = SubmittedCalls(service)
+    stores |= {"calls": submitted, "entries": MemoryEntries()}
     try:
         yield submitted
     finally:
-        if before is None:
-            vars(service.stores).pop("calls", None)
-        else:
-            service.stores.calls = before
+        for name in ("calls", "entries"):
+            del stores[name]
+        stores |= before

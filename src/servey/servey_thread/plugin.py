@@ -73,11 +73,12 @@ class ThreadPlugin(Plugin):
     async def _start(self, service: Service, _: Sequence[tuple[Operation, Any]]) -> AsyncGenerator[None]:
         """Run the schedules, unless another queue has the calls. If the service needs the file, open it now."""
         # without a queue of this plugin, another one has the calls and their schedules
-        is_mine = service.settings.background.background and self._queue is not None
-        if not is_mine or self._file is None or not needs_queue(service):
+        is_mine = service.settings.background.background and self._queue is not None and needs_queue(service)
+        if self._file is not None and (is_mine or service.idempotent):
+            await self._file.open()
+        if not is_mine:
             yield
             return
-        await self._file.open()
         from servey.servey_thread.schedules import run_schedules
 
         async with run_schedules(service):

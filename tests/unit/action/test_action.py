@@ -50,6 +50,7 @@ DEFAULTS = {
     "batch_invoker": None,
     "max_running": None,
     "retry": None,
+    "idempotency": None,
     "named": False,
 }
 
