@@ -77,7 +77,7 @@ class CallContext(msgspec.Struct, gc=False):
             request of one call.
         started: When the request of the call arrived, in the event loop's time (seconds). The deadline counts from it;
             for None, it counts from the beginning of the call.
-        idempotency_key: The ``Idempotency-Key`` of the request, as the client has sent it; empty if it has none.
+        idempotency_key: The ``Idempotency-Key`` of the request, as the client has sent it; None if it has none.
         claim: The `servey.idempotency.claim.Claim` of the call on its idempotency key, once it has one.
     """
 
@@ -98,7 +98,7 @@ class CallContext(msgspec.Struct, gc=False):
     attempt: int = 1
     traceparent: str = ""
     outgoing: Any = None
-    idempotency_key: str = ""
+    idempotency_key: str | None = None
     claim: Any = None
 
     def part(self) -> CallContext:

@@ -103,7 +103,7 @@ class Claim:
         Args:
             context: The context of the call.
             run: Runs the call.
-            keep: Returns what is kept of its result, if the status is one of success.
+            keep: Returns what is kept of its result.
         """
         context.claim = self
         self._lease.begin()
@@ -116,7 +116,7 @@ class Claim:
         scope = context.request_scope
 
         async def end(has_succeeded: bool) -> None:
-            await self._end(kept if has_succeeded and kept.status < 400 else None)
+            await self._end(kept if has_succeeded else None)
 
         if scope is None or not scope.at_end(end):
             await end(True)

@@ -81,7 +81,7 @@ class IdempotentOperation:
             arguments: The decoded arguments.
             context: The context of the call.
             run: Runs the call.
-            keep: Returns what is kept of the result, if its status is one of success.
+            keep: Returns what is kept of the result.
             repeat: Returns the result for a kept answer.
             place: The place of the call in a request that makes several calls with one ``Idempotency-Key``.
 
@@ -156,7 +156,7 @@ class IdempotentOperation:
         subject = None if caller is None else caller.subject
         issuer = None if caller is None else caller.issuer
         is_shared = by_network and subject is None  # by callers that must not see the answers of others
-        if context.idempotency_key:
+        if context.idempotency_key is not None:
             kind, text = "header", read_key(context.idempotency_key)
             if is_shared and len(text) < SHORTEST:
                 raise MalformedError(

@@ -20,9 +20,13 @@ _STRING = re.compile(r'"((?:[ !#-\[\]-~]|\\["\\])*)"')  # RFC 9651 §3.3.3
 _BARE = re.compile(r"[!#-+\--:<-~]*")  # visible ASCII but quotes, commas and semicolons
 
 
-def key_in(headers: Iterable[tuple[bytes, bytes]]) -> str:
-    """Return the ``Idempotency-Key`` in the headers of a request, unread; several lines joined (RFC 9110 §5.3)."""
-    return ", ".join(value.decode("latin-1") for name, value in headers if name == _HEADER)
+def key_in(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
+    """Return the ``Idempotency-Key`` in the headers of a request, unread; None if there is none.
+
+    Several lines are joined (RFC 9110 §5.3), which is not a key.
+    """
+    lines = [value.decode("latin-1") for name, value in headers if name == _HEADER]
+    return ", ".join(lines) if lines else None
 
 
 def read_key(header: str) -> str:

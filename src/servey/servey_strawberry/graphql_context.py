@@ -42,7 +42,7 @@ class GraphQLContext:
         reads: bool = True,
         max_age: int | None = None,
         store: bool = True,
-        idempotency_key: str = "",
+        idempotency_key: str | None = None,
         place: str = "",
     ) -> None:
         self.authorization = authorization
