@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -24,6 +25,7 @@ from .test_schedules import times_of, written
 Start = Callable[..., ServerProcess]
 
 APP = ("-A", "servey.servey_celery.celery_app")
+GOES_BACK, LOST = "goes back to the queue: the worker stops", "has lost its process"
 LATEST_STOP = 6 + 2 + 5.0
 """How much longer than ``SERVEY_SHUTDOWN_TIMEOUT`` a stop may take on a busy machine, in seconds."""
 
@@ -164,7 +166,60 @@ def test_a_second_signal_gives_calls_back_at_once(start: Start, effects: Callabl
     worker.wait_for("stopping: running calls get 600 s")
     time.sleep(0.6)  # two signals within half a second are the same Ctrl-C
     end(worker)
-    assert any("goes back to the queue: the worker stops" in line for line in worker.lines)
+    assert any(GOES_BACK in line for line in worker.lines)
+
+
+@pytest.mark.parametrize(
+    ("number", "program", "kind"),
+    [
+        (signal.SIGTERM, "prefork", "rabbitmq"),
+        (signal.SIGINT, "celery", "valkey"),
+        (signal.SIGINT, "threads", "valkey"),
+    ],
+)
+def test_a_signal_to_all_processes_of_a_worker_interrupts_no_call(
+    start: Start, effects: Callable[..., Effects], request: pytest.FixtureRequest, number: int, program: str, kind: str
+) -> None:
+    command, words = PROGRAMS[program]
+    broker = emptied(kind, request)
+    done = effects(broker)
+    done.submit_sleep(1.0)
+    done.submit_sleep(60.0)
+    worker = start(ACTIONS, *words, command=command, CELERY_BROKER=broker, SERVEY_SHUTDOWN_TIMEOUT="2")
+    worker.wait_for("ready.")
+    until(lambda: done.runs()[0] == 2, "both calls run")
+    os.killpg(worker.process.pid, number)
+    assert worker.wait() == 0, "".join(worker.lines[-40:])
+    assert [sum(text in line for line in worker.lines) for text in (") took 1.", GOES_BACK, LOST)] == [1, 1, 0]
+
+
+CAREFUL = f"""import asyncio
+{ACTIONS.partition("def sleep")[0]}
+async def sleep(seconds: float) -> None:
+    database().execute("INSERT INTO runs VALUES (0, 0)")
+    try:
+        await asyncio.sleep(seconds)
+    finally:
+        await asyncio.sleep(0.2)
+        database().execute("INSERT INTO effects VALUES ('closed', 1)")
+"""
+
+
+@pytest.mark.parametrize(("program", "kind"), [("celery", "rabbitmq"), ("threads", "valkey")])
+def test_sigquit_gives_calls_back_at_once_and_lets_them_clean_up(
+    start: Start, effects: Callable[..., Effects], request: pytest.FixtureRequest, program: str, kind: str
+) -> None:
+    command, words = PROGRAMS[program]
+    broker = emptied(kind, request)
+    done = effects(broker)
+    done.submit_sleep(60.0)
+    worker = start(CAREFUL, *words, command=command, CELERY_BROKER=broker, SERVEY_SHUTDOWN_TIMEOUT="600")
+    worker.wait_for("ready.")
+    until(lambda: done.runs()[0] == 1, "the call runs")
+    os.killpg(worker.process.pid, signal.SIGQUIT)
+    assert worker.wait() == 0, "".join(worker.lines[-40:])
+    assert [sum(text in line for line in worker.lines) for text in (GOES_BACK, LOST)] == [1, 0]
+    assert done.numbers() == [1], "the call has cleaned up"
 
 
 def test_a_worker_whose_broker_is_silent_ends_by_force_with_its_processes(

@@ -28,6 +28,9 @@ GIVE_BACK = signal.SIGUSR2
 GIVING_SECONDS = 6.0
 """How long giving back may take: the broker has to confirm it."""
 
+HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+"""The signals that stop a worker; its processes ignore them, because they may get them, too."""
+
 _LOOK_SECONDS = 0.2
 
 _log = logging.getLogger("servey.worker")
@@ -35,6 +38,8 @@ _log = logging.getLogger("servey.worker")
 
 class Stop:
     """Handles the signals of a worker. The first one begins the stop, and the second one gives running calls back now.
+
+    SIGQUIT gives them back now even if it is the first one.
 
     Args:
         worker: The worker of Celery.
@@ -48,27 +53,31 @@ class Stop:
         self._thread: threading.Thread | None = None
         self._connection: Any = None
         self._is_late = False
+        self._pid = os.getpid()
 
     def install(self) -> None:
-        """Handle SIGTERM and SIGINT from now on."""
-        for number in (signal.SIGTERM, signal.SIGINT):
+        """Handle the signals from now on."""
+        for number in HANDLED:
             signal.signal(number, self._handle)
 
     def _handle(self, number: int, _frame: Any) -> None:
         now = time.monotonic()
+        if os.getpid() != self._pid:
+            return  # a new process of the pool, which does not ignore signals yet
         if self._thread is None:
             self._last = now
             self._thread = threading.Thread(target=self._run, args=(number,), name="servey-stop", daemon=True)
             self._thread.start()
-        elif now - self._last >= SAME_SECONDS:
+        elif number == signal.SIGQUIT or now - self._last >= SAME_SECONDS:
             self._last = now
             self._signals.put(number)
 
     def _run(self, number: int) -> None:
         """Stop the worker; this thread ends with the process."""
-        _log.info("stopping: running calls get %g s", self._seconds)
+        seconds = 0.0 if number == signal.SIGQUIT else self._seconds
+        _log.info("stopping: running calls get %g s", seconds)
         self._begin()
-        self._wait(self._seconds)
+        self._wait(seconds)
         self._give_back()
         self._wait(GIVING_SECONDS)
         self._is_late = True
@@ -117,6 +126,20 @@ class Stop:
     def _processes(self) -> list[int]:
         pool = getattr(self._worker.pool, "_pool", None)
         return [process.pid for process in getattr(pool, "_pool", ()) if process.pid]
+
+
+def ignore_signals() -> None:
+    """Let a process of the pool ignore the signals of its worker, which decides when its calls end."""
+    for number in HANDLED:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def ignore_sigterm_alone() -> None:
+    """Ignore SIGTERM by a function, which programs that a call starts do not inherit, so the call can end them.
+
+    A process does this at its first call: Celery replaces a function that it finds before.
+    """
+    signal.signal(signal.SIGTERM, lambda _number, _frame: None)
 
 
 def _wake() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from servey.background_call.limits import log_limits
 from servey.servey_celery.extra import celery
 from servey.servey_celery.settings import POOLS
-from servey.servey_celery.stop import GIVE_BACK, Stop
+from servey.servey_celery.stop import GIVE_BACK, Stop, ignore_signals, ignore_sigterm_alone
 
 _signals: Any = import_module("celery.signals")
 
@@ -45,9 +45,11 @@ def _ready(sender: Any, **_: Any) -> None:
 
 
 def _process_started(**_: Any) -> None:
-    """Handle the signal that a worker sends to its processes."""
+    """Handle the signal that a worker sends to its processes, and ignore those that it gets itself."""
     engine = getattr(celery.current_app, "servey", None)
     if engine is not None:
+        ignore_signals()
+        engine.process.before_open = ignore_sigterm_alone
         signal.signal(GIVE_BACK, engine.process.give_back)
 
 

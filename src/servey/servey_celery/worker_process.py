@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
@@ -55,6 +56,8 @@ class WorkerProcess:
         self._portal: Portal | None = None
         self._running: set[asyncio.Task[Any]] = set()
         self._gives_back = False
+        self.before_open: Callable[[], object] = lambda: None
+        """Is called before the first call, in its thread."""
 
     def run(self, operation: Operation, received: Received) -> Any:
         """Run the call of a message, and return its result as JSON values; None if results are not stored.
@@ -89,6 +92,7 @@ class WorkerProcess:
     def _opened(self) -> Portal:
         with self._lock:
             if self._portal is None:
+                self.before_open()
                 portal = Portal(self._service.running)
                 portal.__enter__()
                 self._portal = portal

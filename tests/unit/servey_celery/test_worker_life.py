@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
 from collections.abc import Iterator
 from importlib import import_module
 from types import SimpleNamespace
@@ -12,6 +14,7 @@ import pytest
 
 from servey.servey_celery import worker_life
 from servey.servey_celery.app import create_celery
+from servey.servey_celery.stop import HANDLED
 from servey.service import Service
 from servey.settings import Settings
 
@@ -20,9 +23,10 @@ _get_implementation: Any = import_module("celery.concurrency").get_implementatio
 
 @pytest.fixture(autouse=True)
 def _signals_as_before() -> Iterator[None]:
-    before = signal.getsignal(worker_life.GIVE_BACK)
+    before = {number: signal.getsignal(number) for number in (*HANDLED, worker_life.GIVE_BACK)}
     yield
-    signal.signal(worker_life.GIVE_BACK, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def a_worker(pool: Any) -> Any:
@@ -50,6 +54,18 @@ def test_another_pool_ends_the_worker_at_its_start_and_says_which_ones_there_are
 def test_a_new_process_ignores_the_signal_until_it_handles_it():
     worker_life._starting(a_worker("prefork"))
     assert signal.getsignal(worker_life.GIVE_BACK) is signal.SIG_IGN
+
+
+def test_a_process_ignores_the_signals_of_its_worker_but_its_calls_can_end_programs(monkeypatch: pytest.MonkeyPatch):
+    app = a_worker("prefork").app
+    monkeypatch.setattr(worker_life, "celery", SimpleNamespace(current_app=app))
+    worker_life._process_started()
+    assert [signal.getsignal(number) for number in HANDLED] == [signal.SIG_IGN] * len(HANDLED)
+    app.servey.process.before_open()
+    os.kill(os.getpid(), signal.SIGTERM)
+    with subprocess.Popen(["sleep", "60"]) as program:
+        program.terminate()
+        assert program.wait(30) == -signal.SIGTERM
 
 
 def test_the_start_of_a_worker_or_a_beat_logs_what_does_not_hold(caplog: pytest.LogCaptureFixture):
