@@ -1,6 +1,6 @@
 """Measure, print the tables, and with --write put them into docs/benchmarks.md.
 
-make bench                     everything, about nine minutes
+make bench                     everything, about a quarter of an hour
 make bench ARGS=--quick        does it all work? no figure to trust
 make bench ARGS=--write        the figures into docs/benchmarks.md
 make bench ARGS="--only in_process --app servey=module:app"
@@ -12,12 +12,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks import background, graphql, in_process, schedules, served, startup
+from benchmarks import background, brokers, graphql, in_process, schedules, served, startup
 from benchmarks.report import Results, busyness, render, write
 from benchmarks.workload import APPS, REQUESTS, DisagreementError, load
 
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
-PARTS = ("in_process", "graphql", "served", "startup", "background", "schedules")
+PARTS = ("in_process", "graphql", "served", "startup", "background", "brokers", "schedules")
 FEATURES = ("hello", "authorized", "cached", "limited")
 SERVED = ("hello", "hello_sync", "echo", "users_100")
 
@@ -62,6 +62,10 @@ def measure(parts: list[str], targets: dict[str, str], quick: bool) -> Results:
         _say("background calls …")
         rounds, count, tries = (1, 200, 1) if quick else (3, 1000, 2)
         results.background = background.measure(rounds=rounds, count=count, tries=tries)
+    if "brokers" in parts:
+        _say("brokers …")
+        rounds, count, tries = (1, 50, 1) if quick else (3, 300, 2)
+        results.brokers = brokers.measure(rounds=rounds, count=count, tries=tries)
     if "schedules" in parts:
         _say("schedules …")
         results.schedules = schedules.measure(seconds=2 if quick else 60, late_seconds=2 if quick else 20)

@@ -9,8 +9,6 @@ import asyncio
 import gc
 import os
 import random
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
@@ -21,13 +19,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.served import cpu_seconds, end
+from benchmarks.celery_workers import WAIT_SECONDS, Worker
+from benchmarks.served import cpu_seconds
 from benchmarks.workload import DisagreementError, loop_factory
 
-ROOT = Path(__file__).parents[1]
 PEER = "Celery on Valkey"
 WORKERS = {"Celery, 1 process": 1, "Celery, 8 processes": 8}
-WAIT_SECONDS = 120.0
 
 Rounds = dict[str, list[float]]
 
@@ -98,48 +95,11 @@ LAST_MARKS = 8
 class Celery:
     """Plain Celery on a Valkey, with workers that take calls in turns."""
 
-    def __init__(self, app: Any, valkey_pid: int, marks: Marks) -> None:
+    def __init__(self, app: Any, valkey_pid: int, marks: Marks, workers: Mapping[str, Worker]) -> None:
         from benchmarks.apps import celery_app
 
         self._app, self._tasks, self._marks = app, celery_app, marks
-        self._valkey = valkey_pid
-        self._workers: dict[str, int] = {}
-
-    @contextmanager
-    def worker(self, label: str, concurrency: int, url: str, log: Path) -> Iterator[None]:
-        """Run a worker around the block."""
-        command = [sys.executable, "-m", "celery", "-A", "benchmarks.apps.celery_app", "worker", "--pool", "prefork"]
-        command += ["--concurrency", str(concurrency), "--hostname", _worker_name(concurrency)]
-        with log.open("wb") as out:
-            process = subprocess.Popen(
-                command,
-                cwd=ROOT,
-                stdout=out,
-                stderr=subprocess.STDOUT,
-                env={**os.environ, "CELERY_BROKER_URL": url},
-            )
-        self._workers[label] = process.pid
-        try:
-            yield
-        finally:
-            end(process, 20)
-
-    def wait_until_up(self, concurrency: int, log: Path) -> None:
-        """Wait for a worker, and let it take no calls yet."""
-        name = _worker_name(concurrency)
-        deadline = time.monotonic() + WAIT_SECONDS
-        while not self._app.control.ping(destination=[name], timeout=1):
-            if time.monotonic() > deadline:
-                raise RuntimeError(f"the Celery worker did not start:\n{log.read_text()[-3000:]}")
-        self._consume(name, False)
-
-    def _consume(self, name: str, begins: bool) -> None:
-        control = self._app.control
-        change = control.add_consumer if begins else control.cancel_consumer
-        queue = self._app.conf.task_default_queue
-        replies = change(queue, destination=[name], reply=True, timeout=20)
-        if not replies or "ok" not in replies[0][name]:
-            raise RuntimeError(f"the Celery worker answers {replies}")
+        self._valkey, self._workers = valkey_pid, workers
 
     async def put(self, count: int) -> Cost:
         before, begin = self._client_cpu(), time.perf_counter()
@@ -159,27 +119,30 @@ class Celery:
             self._tasks.nothing.delay()
         for _ in range(LAST_MARKS):
             self._tasks.mark.delay(self._marks.path)
-        name = _worker_name(WORKERS[label])
-        made, before = self._made(name), self._worker_cpu(label)
-        self._consume(name, True)
-        took = await self._marks.seconds(1 + LAST_MARKS)
-        cpu = self._worker_cpu(label) - before
-        self._consume(name, False)
-        if self._made(name) - made != count:
-            raise DisagreementError(f"{label} has made {self._made(name) - made} of {count} calls")
-        return Cost(took / count * 1e6, cpu / count * 1e6)
-
-    def _made(self, name: str) -> int:
-        """Return how many calls of `nothing` a worker has made."""
-        stats = self._app.control.inspect(destination=[name], timeout=20).stats()
-        return stats[name]["total"].get(self._tasks.nothing.name, 0)
-
-    def _worker_cpu(self, label: str) -> float:
-        return cpu_seconds(self._workers[label]) + cpu_seconds(self._valkey)
+        return await timed(self._workers[label], self._marks, 1 + LAST_MARKS, self._tasks.nothing.name, count)
 
 
-def _worker_name(concurrency: int) -> str:
-    return f"c{concurrency}@bench"
+async def timed(worker: Worker, marks: Marks, most: int, task: str, count: int) -> Cost:
+    """Let a worker make the calls that wait, and return what each one costs.
+
+    Args:
+        worker: The worker.
+        marks: The file of the calls that note the time: the first one, and the last ones.
+        most: The number of those calls.
+        task: The task of the other calls.
+        count: The number of the other calls.
+
+    Raises:
+        DisagreementError: It has not made all of them.
+    """
+    made, before = worker.made(task), worker.cpu_seconds()
+    worker.take(True)
+    took = await marks.seconds(most)
+    cpu = worker.cpu_seconds() - before
+    worker.take(False)
+    if (found := worker.made(task) - made) != count:
+        raise DisagreementError(f"{worker.name} has made {found} of {count} calls of {task}")
+    return Cost(took / count * 1e6, cpu / count * 1e6)
 
 
 @contextmanager
@@ -195,13 +158,16 @@ def celery(marks: Marks, folder: str) -> Iterator[Celery]:
         app.conf.broker_url = url
         with valkey.client() as client:
             pid = client.info("server")["process_id"]
-        peer = Celery(app, pid, marks)
-        logs = {label: Path(folder, f"celery{concurrency}.log") for label, concurrency in WORKERS.items()}
-        for label, concurrency in WORKERS.items():
-            stack.enter_context(peer.worker(label, concurrency, url, logs[label]))
-        for label, concurrency in WORKERS.items():
-            peer.wait_until_up(concurrency, logs[label])
-        yield peer
+        workers = {
+            label: Worker(app, f"c{concurrency}", pid, Path(folder, f"celery{concurrency}.log"))
+            for label, concurrency in WORKERS.items()
+        }
+        for label, worker in workers.items():
+            module, environment = "benchmarks.apps.celery_app", {"CELERY_BROKER_URL": url}
+            stack.enter_context(worker.running(module, "prefork", WORKERS[label], environment))
+        for worker in workers.values():
+            worker.wait_until_up()
+        yield Celery(app, pid, marks, workers)
 
 
 class Servey:

@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from benchmarks import brokers
 from benchmarks.background import PEER, WORKERS, BackgroundFigures, Lanes
+from benchmarks.brokers import BROKERS, BrokerFigures
 from benchmarks.graphql import WORKS, GraphqlFigures
 from benchmarks.in_process import ratio
 from benchmarks.schedules import ScheduleFigures
@@ -20,7 +22,7 @@ from benchmarks.startup import PEER as ENTRY_PEER
 from benchmarks.workload import REQUESTS, loop_factory
 
 PACKAGES = ("msgspec", "orjson", "starlette", "litestar", "fastapi", "pydantic", "uvicorn", "httptools", "granian")
-BACKGROUND_PACKAGES = ("celery", "redis")
+BACKGROUND_PACKAGES = ("celery", "redis", "amqp")
 GRAPHQL_PACKAGES = ("graphql-core", "strawberry-graphql", "ariadne")
 FEATURES = {
     "hello": "open GET",
@@ -50,6 +52,7 @@ class Results:
     )
     memory: Rounds = field(default_factory=Rounds)
     background: BackgroundFigures | None = None
+    brokers: dict[str, BrokerFigures] | None = None
     schedules: ScheduleFigures | None = None
 
 
@@ -137,6 +140,22 @@ def verdicts(results: Results) -> list[Verdict]:
     compare(results.imports, f"{entry}, a token read", ("direct entry, jwt", ENTRY_PEER, 0.4, True))
     if results.background:
         found += _background_verdicts(results.background)
+    for broker, figures in (results.brokers or {}).items():
+        compare(
+            figures.put.wall,
+            f"put a call into {broker}",
+            (brokers.PUT_NOW, brokers.PEER, 1.2, True),
+            (brokers.SUBMIT, brokers.PEER, 1.2, True),
+        )
+        for pool in brokers.POOLS:
+            targets = (
+                (brokers.SERVEY, brokers.PEER, 1.3, True),
+                (brokers.SERVEY_DEF, brokers.PEER, 1.3, True),
+                (brokers.SERVEY, brokers.AS_IT_COMES, 1.3, True),
+            )
+            compare(figures.nothing[pool].wall, f"make a call of nothing, {broker}, {pool}", *targets)
+            target = (brokers.SERVEY, brokers.PEER, 1.05, True)
+            compare(figures.wait[pool].wall, f"make a call of 5 ms, {broker}, {pool}", target)
     if results.schedules:
         cost = "% of a core for putting their calls, 4 processes"
         bounds = zip(results.schedules.producing.items(), (3, 0.5), strict=True)
@@ -298,9 +317,25 @@ def render(results: Results, busy: str = "") -> str:
     if results.background:
         for title, lanes in (("Put", results.background.put), ("Make", results.background.made)):
             parts += [f"### {title} a background call", _lanes(lanes)]
+    if results.brokers is not None:
+        parts += _brokers(results.brokers)
     if results.schedules:
         parts += ["### Schedules", _schedules(results.schedules)]
     return "\n\n".join(parts) + "\n"
+
+
+def _brokers(taken: dict[str, BrokerFigures]) -> Iterable[str]:
+    for name in BROKERS:
+        if name not in taken:
+            yield f"### {name}\n\n{name} (or Celery) is not installed, so nothing was measured with it."
+            continue
+        yield f"### {name}: put a call"
+        yield _lanes(taken[name].put)
+        for pool in brokers.POOLS:
+            yield f"### {name}, {pool}: make a call of nothing"
+            yield _lanes(taken[name].nothing[pool])
+            yield f"### {name}, {pool}: make a call of 5 ms"
+            yield _lanes(taken[name].wait[pool])
 
 
 def _schedules(figures: ScheduleFigures) -> str:

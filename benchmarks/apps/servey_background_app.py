@@ -24,6 +24,11 @@ def nothing_sync() -> None:
 
 
 @action
+def wait() -> None:
+    time.sleep(0.005)
+
+
+@action
 async def submits() -> None:
     background.submit(nothing)
 
@@ -35,7 +40,7 @@ def mark(path: str) -> None:
         file.write(f"{time.monotonic()}\n")
 
 
-ACTIONS = (nothing, nothing_sync, submits, mark)
+ACTIONS = (nothing, nothing_sync, wait, submits, mark)
 
 
 def service(store: str) -> Service:
