@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ from servey.action.action import action
 from servey.action.context import new_request_id
 from servey.action.resource import resource
 from servey.background_call.call import Call
+from servey.errors import MalformedError
+from servey.idempotency.key import PATTERN, read_key
 from servey.schema.openapi import openapi_document
 from servey.servey_direct import direct
 from servey.servey_starlette.app import create_app
@@ -38,7 +41,6 @@ from servey.service import Service
 
 ADA = Authorization("ada", frozenset({"pay"}))
 KEY = "8e03978e-40d5-43dd-bc93-6894a57f9324"
-FIRST_KEY_TOO_SHORT = "at least 16 characters"
 
 
 def counting(**options: Any) -> Service:
@@ -120,12 +122,41 @@ NOBODY = (None, Authorization(None, frozenset({"pay"}), issuer="us"))
 
 @pytest.mark.parametrize("caller", NOBODY, ids=["no token", "a token without a subject"])
 async def test_callers_without_a_name_need_a_key_that_nobody_guesses(caller: Authorization | None) -> None:
-    async with client_of(create_app(counting())) as client:
+    class Anyone:
+        def check(self, authorization: Authorization | None, /) -> None:
+            pass
+
+    async with client_of(create_app(counting(access_control=Anyone()))) as client:
         response = await posted(client, "k" * 15, caller=caller)
         assert (response.status, response.json()["code"]) == (400, "malformed")
-        assert FIRST_KEY_TOO_SHORT in response.json()["detail"]
+        assert "16 to 255 characters here, and this one has 15" in response.json()["detail"]
         assert (await posted(client, "k" * 16, caller=caller)).json() == 1
         assert (await posted(client, "k", caller=ADA)).json() == 2
+
+
+async def test_an_open_action_needs_such_a_key_from_everybody_as_its_document_says() -> None:
+    service = counting()
+    async with client_of(create_app(service)) as client:
+        assert (await posted(client, "k" * 15, caller=ADA)).status == 400
+        assert (await posted(client, "k" * 16, caller=ADA)).status == 200
+    [parameter] = openapi_document(service)["paths"]["/actions/order"]["post"]["parameters"]
+    assert (parameter["schema"]["minLength"], parameter["schema"]["maxLength"]) == (16, 255)
+
+
+@pytest.mark.parametrize(
+    ("header", "key"),
+    [("a-b:c/d", "a-b:c/d"), ('"a, b;c"', "a, b;c"), (r'"a\"b\\c"', r'a"b\c'), ("'a'", "'a'"), ("\t ~ ", "~")],
+)
+def test_a_key_is_read(header: str, key: str) -> None:
+    assert read_key(header) == key
+    assert re.search(PATTERN, header.strip())
+
+
+@pytest.mark.parametrize("header", ["", '"', '""', '"a', 'a"', '"a"b"', r'"a\b"', "a,b", "a;b", "a b", "é", "a\x7f"])
+def test_what_is_no_key_is_refused(header: str) -> None:
+    with pytest.raises(MalformedError):
+        read_key(header)
+    assert not re.search(PATTERN, header)
 
 
 async def test_parameters_are_no_key_for_a_token_without_a_subject() -> None:

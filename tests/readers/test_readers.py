@@ -106,10 +106,12 @@ client = Client(base_url=sys.argv[1])
 print(say_hello.sync(client=client, name="Python"))
 address = AddressInput(name="A", street="B", postcode="C", city="D")
 body = RegisterParcelBody(recipient=address, weight="1.2", depot="VIE")
-made = register_parcel.sync_detailed(client=client, body=body)
+made = register_parcel.sync_detailed(client=client, body=body, idempotency_key="the-key-of-one-parcel")
+again = register_parcel.sync_detailed(client=client, body=body, idempotency_key="the-key-of-one-parcel")
+print(made.parsed == again.parsed, again.headers["idempotent-replayed"])
 print(int(made.status_code), get_parcel.sync(client=client, id=made.parsed.id).recipient.country)
 print(get_parcel.sync(client=client, id="P-9999").code)
 """
     )
     answer = call([sys.executable, "main.py", tour], tmp_path)
-    assert answer.splitlines() == ["Hello Python!", "201 DE", "not_found"]
+    assert answer.splitlines() == ["Hello Python!", "True true", "201 DE", "not_found"]

@@ -10,6 +10,7 @@ from support.length import FULL, length
 
 pytestmark = pytest.mark.long
 
+HOOKS = Path(__file__).with_name("schemathesis_hooks.py")
 SEEDS = [*range(1, 11), "chance"] if FULL else [1]
 
 
@@ -18,7 +19,7 @@ def check(seed, examples, call, tour, directory, *more):
         seed = random.SystemRandom().randrange(10**6)  # Schemathesis tells it in what it writes
     program = Path(sys.executable).with_name("schemathesis")
     options = ["--checks=all", f"--seed={seed}", f"--max-examples={examples}", "--no-color", *more]
-    told = call([program, "run", f"{tour}/openapi.json", *options], directory, 1200)
+    told = call([program, "run", f"{tour}/openapi.json", *options], directory, 1200, SCHEMATHESIS_HOOKS=str(HOOKS))
     assert "Tested: 21" in told, told
     return told
 

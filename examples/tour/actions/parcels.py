@@ -15,6 +15,7 @@ from servey import (
     Authorization,
     ConflictError,
     Example,
+    Idempotency,
     NotFoundError,
     Reply,
     WebTrigger,
@@ -194,6 +195,7 @@ class Registration:
 
 @action(
     triggers=(WebTrigger(WebTriggerMethod.POST, "/parcels"),),
+    idempotency=Idempotency(),  # a client that got no answer sends the request again, with the same key
     tags=("parcels",),
     status=201,
     examples=(

@@ -67,9 +67,9 @@ class CallContext(msgspec.Struct, gc=False):
         batch_loader: The `servey.action.batch_loader.BatchLoader` of the request, which makes calls together; None for
             a single call.
         action: The name of the action; set when its access is checked or it runs. Empty before.
-        call_id: The id of the call: of a background call the same in every attempt, otherwise a new one, which is set
-            when the context is injected. Store it with the effect of the call, and a second run of the same call can
-            see that it has nothing to do.
+        call_id: The id of the call: the same in every attempt of a background call, and in every run of a call with an
+            idempotency key; otherwise a new one, which is set when the context is injected. Store it with the effect of
+            the call, and a second run of the same call can see that it has nothing to do.
         attempt: The number of the attempt of a background call, from 1.
         traceparent: The trace of the request (W3C Trace Context §3.2), as the client has sent it; empty if unknown.
         outgoing: The `servey.background_call.outgoing.Outgoing` of the call, once it has submitted calls or has ended.

@@ -26,7 +26,8 @@ class Lease:
 
     def __init__(self, store: Any, key: str, value: bytes, what: str) -> None:
         self._store, self._key, self._value, self._what = store, key, value, what
-        self._renewing: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._renewal: asyncio.Task[None] | None = None
 
     async def take(self) -> bytes | None:
         """Take the lease, and return None; if another process has it, return its value.
@@ -46,7 +47,8 @@ class Lease:
 
     def begin(self) -> None:
         """Renew the lease from now on, until `end`. If the store fails, servey only logs it."""
-        self._renewing = asyncio.create_task(self._renew())
+        loop = asyncio.get_running_loop()  # without a task: most leases end before their first renewal
+        self._timer = loop.call_later(LEASE_SECONDS / 3, self._begin_renewal, loop)
 
     async def end(self, value: bytes | None = None, seconds: float = 0.0) -> None:
         """Release the lease, or replace its value by another one for a time. If the store fails, servey only logs it.
@@ -55,8 +57,10 @@ class Lease:
             value: The new value; None to remove the entry.
             seconds: How long the new value stays.
         """
-        if self._renewing is not None:
-            self._renewing.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._renewal is not None:
+            self._renewal.cancel()
         try:
             is_mine = await self._store.swap(self._key, self._value, value, seconds)
             if value is not None and not is_mine and await self._store.add(self._key, value, seconds) is not None:
@@ -64,17 +68,20 @@ class Lease:
         except Exception as error:  # noqa: BLE001 - what had the lease has ended
             _log.warning("%s excludes others for up to %g s more: %s", self._what, LEASE_SECONDS, line_of(error))
 
+    def _begin_renewal(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._renewal = loop.create_task(self._renew())
+
     async def _renew(self) -> None:
         while True:
-            await asyncio.sleep(LEASE_SECONDS / 3)
             try:
                 is_mine = await self.take_over(self._value) or await self.take() is None
             except Exception as error:  # noqa: BLE001 - it is tried again
                 _log.warning("the lease of %s is not renewed: %s", self._what, line_of(error))
-                continue
-            if not is_mine:
-                _log.warning("%s does not run alone: its lease has ended", self._what)
-                return
+            else:
+                if not is_mine:
+                    _log.warning("%s does not run alone: its lease has ended", self._what)
+                    return
+            await asyncio.sleep(LEASE_SECONDS / 3)
 
 
 def line_of(error: BaseException) -> str:

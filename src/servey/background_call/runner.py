@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from servey.action.context import CallContext, Origin
+from servey.action.context import CallContext, Origin, new_request_id
 from servey.action.defect import defect
 from servey.action.operation import Operation
 from servey.background_call.call import Again, Call, Done, Failed, Outcome
@@ -73,7 +73,7 @@ class Runner:
         if not call.alone:
             return await self._run(operation, call)
         mine = f"{call.id} ".encode()  # a lost run of the same call has a value that begins with it, too
-        value = mine + os.urandom(8).hex().encode()
+        value = mine + new_request_id().encode()
         lease = Lease(self._service.stores.entries, f"alone:{call.alone}", value, f"{call.action} ({call.id})")
         try:
             found = await lease.take()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
+from servey.action.context import new_request_id
 from servey.background_call.entries import VALUE_LIMIT
 from servey.background_call.lease import Lease
 
@@ -82,7 +82,7 @@ class Claim:
 
     def __init__(self, store: Any, key: str, arguments: bytes, seconds: float, what: str) -> None:
         self._arguments, self._seconds = arguments, seconds
-        self._lease = Lease(store, key, Entry(arguments, os.urandom(8)).encode(), what)
+        self._lease = Lease(store, key, Entry(arguments, new_request_id().encode()).encode(), what)
         self._loop: Any = None
         self._lock = threading.Lock()
         # with the lock held

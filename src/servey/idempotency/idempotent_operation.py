@@ -96,6 +96,7 @@ class IdempotentOperation:
         key = self._key(arguments, context, place)
         if key is None:
             return await run()
+        context.call_id = context.call_id or key  # the same when the call runs again after the death of its process
         self.operation.deadline(context, self.operation.runtime)  # it includes the wait for the store
         digest = self._digest(arguments)
         what = f"{self.operation.name} (request {context.request_id})"
@@ -157,12 +158,8 @@ class IdempotentOperation:
         issuer = None if caller is None else caller.issuer
         is_shared = by_network and subject is None  # by callers that must not see the answers of others
         if context.idempotency_key is not None:
-            kind, text = "header", read_key(context.idempotency_key)
-            if is_shared and len(text) < SHORTEST:
-                raise MalformedError(
-                    f"the Idempotency-Key of a caller without a token has at least {SHORTEST} characters, so that "
-                    "nobody can guess it: send a new UUID for each call, and the same one for its repeats"
-                )
+            shortest = SHORTEST if is_shared or self.operation.is_open else 1
+            kind, text = "header", read_key(context.idempotency_key, shortest)
         elif self._declared.parameters and not is_shared:
             given = msgspec.json.decode(self.operation.arguments.encode_json(arguments))
             kind, place = "parameters", ""

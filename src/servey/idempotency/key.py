@@ -11,13 +11,14 @@ import msgspec
 from servey.errors import MalformedError
 
 SHORTEST = 16
-"""The smallest length of the key of a caller without a token, in characters: nobody else may guess it."""
+"""The smallest length of a key that callers without a token may use, in characters: nobody else may guess it."""
 LONGEST = 255
 """The largest length of a key, in characters."""
+PATTERN = r'^(?:[!#-+\--:<-~]+|"(?:[ !#-\[\]-~]|\\["\\])+")$'
+"""A key (ECMA-262): visible ASCII but quotes, commas and semicolons; or a string in quotes (RFC 9651 §3.3.3)."""
 
 _HEADER = b"idempotency-key"
-_STRING = re.compile(r'"((?:[ !#-\[\]-~]|\\["\\])*)"')  # RFC 9651 §3.3.3
-_BARE = re.compile(r"[!#-+\--:<-~]*")  # visible ASCII but quotes, commas and semicolons
+_is_key = re.compile(PATTERN).match
 
 
 def key_in(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
@@ -29,29 +30,32 @@ def key_in(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
     return ", ".join(lines) if lines else None
 
 
-def read_key(header: str) -> str:
+def read_key(header: str, shortest: int = 1) -> str:
     """Return the key in an ``Idempotency-Key`` header.
 
     It is a string in quotes (draft-ietf-httpapi-idempotency-key-header-07 §2.1). Many clients leave the quotes out,
     so that is the same key.
 
+    Args:
+        header: The text of the header.
+        shortest: The smallest length of the text, in characters.
+
     Raises:
-        MalformedError: The header is not a key, or the key is empty or too long.
+        MalformedError: The header is not a key, or the key is too short or too long.
 
     Example:
         >>> read_key('"8e03978e-40d5"') == read_key("8e03978e-40d5")
         True
     """
     text = header.strip(" \t")
-    if found := _STRING.fullmatch(text):
-        key = re.sub(r"\\(.)", r"\1", found[1])
-    elif _BARE.fullmatch(text):
-        key = text
-    else:
+    if not shortest <= len(text) <= LONGEST:
+        raise MalformedError(
+            f"the Idempotency-Key has {shortest} to {LONGEST} characters here, and this one has {len(text)}: "
+            "send a new UUID for each call, and the same one for its repeats"
+        )
+    if not _is_key(text):
         raise MalformedError('the Idempotency-Key is not valid: send one string of ASCII in quotes, such as "8e03978e"')
-    if not 1 <= len(key) <= LONGEST:
-        raise MalformedError(f"an Idempotency-Key has 1 to {LONGEST} characters; this one has {len(key)}")
-    return key
+    return re.sub(r"\\(.)", r"\1", text[1:-1]) if text[0] == '"' else text
 
 
 def entry_key(*parts: str | None) -> str:

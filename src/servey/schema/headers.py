@@ -8,7 +8,7 @@ from typing import Any
 from servey.action.operation import Operation
 from servey.errors import ForbiddenError, InProgressError, TooManyRequestsError, UnauthorizedError
 from servey.idempotency.idempotency import Idempotency
-from servey.idempotency.key import LONGEST
+from servey.idempotency.key import LONGEST, PATTERN, SHORTEST
 
 Headers = dict[str, dict[str, Any]]
 
@@ -58,8 +58,9 @@ _REPEATED: Headers = {
 }
 
 
-def key_parameter(idempotency: Idempotency) -> dict[str, Any]:
+def key_parameter(operation: Operation, idempotency: Idempotency) -> dict[str, Any]:
     """Return the parameter object for the ``Idempotency-Key`` (OpenAPI 3.1 §4.8.12)."""
+    shortest = SHORTEST if operation.is_open else 1
     return {
         "name": "Idempotency-Key",
         "in": "header",
@@ -68,7 +69,7 @@ def key_parameter(idempotency: Idempotency) -> dict[str, Any]:
             "A new key, such as a UUID, for each call, and the same one for its repeats, which get the answer of the "
             f"first successful call for {idempotency.hours:g} hours."
         ),
-        "schema": {"type": "string", "minLength": 1, "maxLength": LONGEST},
+        "schema": {"type": "string", "minLength": shortest, "maxLength": LONGEST, "pattern": PATTERN},
     }
 
 

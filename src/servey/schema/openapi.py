@@ -170,7 +170,7 @@ class _OperationWriter:
             if field.name == name
         ]
         if operation.action.idempotency is not None:
-            parameters.append(key_parameter(operation.action.idempotency))
+            parameters.append(key_parameter(operation, operation.action.idempotency))
         rest = [field for field in fields if field.name not in in_path]
         if route.trigger.takes_query:
             parameters += [self._parameter(operation, field, "query", examples) for field in rest]

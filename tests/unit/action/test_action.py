@@ -15,6 +15,7 @@ from servey.action.example import Example
 from servey.background_call.retry import Retry
 from servey.cache_control.ttl_cache_control import TtlCacheControl
 from servey.errors import DefinitionError, ErrorMapping
+from servey.idempotency.idempotency import Idempotency
 from servey.security.access_control import ALLOW_ALL, ScopeAccessControl
 from servey.servey_direct.direct import call
 from servey.service import Service
@@ -94,6 +95,7 @@ def test_a_decorator_with_arguments_leaves_the_function_itself():
         batch_invoker=invoker,
         max_running=4,
         retry=Retry(times=2),
+        idempotency=Idempotency(),
     )
     assert decorate(f) is f
     assert declared(f) == {
@@ -114,6 +116,7 @@ def test_a_decorator_with_arguments_leaves_the_function_itself():
         "batch_invoker": invoker,
         "max_running": 4,
         "retry": Retry(times=2),
+        "idempotency": Idempotency(),
         "named": True,
     }
 
