@@ -12,12 +12,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks import background, brokers, graphql, in_process, schedules, served, startup
+from benchmarks import background, brokers, graphql, idempotency, in_process, schedules, served, startup
 from benchmarks.report import Results, busyness, render, write
 from benchmarks.workload import APPS, REQUESTS, DisagreementError, load
 
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
-PARTS = ("in_process", "graphql", "served", "startup", "background", "brokers", "schedules")
+PARTS = ("in_process", "graphql", "served", "startup", "background", "idempotency", "brokers", "schedules")
 FEATURES = ("hello", "authorized", "cached", "limited")
 SERVED = ("hello", "hello_sync", "echo", "users_100")
 
@@ -62,6 +62,9 @@ def measure(parts: list[str], targets: dict[str, str], quick: bool) -> Results:
         _say("background calls …")
         rounds, count, tries = (1, 200, 1) if quick else (3, 1000, 2)
         results.background = background.measure(rounds=rounds, count=count, tries=tries)
+    if "idempotency" in parts:
+        _say("idempotency …")
+        results.idempotency = idempotency.measure(rounds=1 if quick else 5, seconds=0.3 if quick else 1.5)
     if "brokers" in parts:
         _say("brokers …")
         rounds, count, tries = (1, 50, 1) if quick else (3, 300, 2)

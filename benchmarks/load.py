@@ -8,11 +8,24 @@ a fast server it measures itself as well, which makes all servers look more alik
 
 import asyncio
 import json
+import os
 import sys
 import time
+from itertools import count
 from typing import Any
 
 from benchmarks.workload import loop_factory
+
+NEW_KEY = "a-key-of-32-characters-of-its-own"[:32]
+"""What stands for another text of the same length in each request, such as an idempotency key."""
+
+_PREFIX = os.urandom(8).hex().encode()
+_numbers = count()
+
+
+def with_new_key(request: bytes) -> bytes:
+    """Return a request with another text in the place of `NEW_KEY`."""
+    return request.replace(NEW_KEY.encode(), b"%b%016x" % (_PREFIX, next(_numbers)))
 
 
 class Connection(asyncio.Protocol):
@@ -20,12 +33,16 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, request: bytes) -> None:
         self.request = request
+        self.has_key = NEW_KEY.encode() in request
         self.answers = self.errors = 0
         self.pending = b""
 
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
-        transport.write(self.request)
+        self.send()
+
+    def send(self) -> None:
+        self.transport.write(with_new_key(self.request) if self.has_key else self.request)
 
     def data_received(self, data: bytes) -> None:
         data = self.pending + data if self.pending else data
@@ -43,7 +60,7 @@ class Connection(asyncio.Protocol):
         self.answers += 1
         if data[9:10] not in b"24":
             self.errors += 1
-        self.transport.write(self.request)
+        self.send()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.errors += 1

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from benchmarks import brokers
+from benchmarks import brokers, idempotency
 from benchmarks.background import PEER, WORKERS, BackgroundFigures, Lanes
 from benchmarks.brokers import BROKERS, BrokerFigures
 from benchmarks.graphql import WORKS, GraphqlFigures
@@ -52,6 +52,7 @@ class Results:
     )
     memory: Rounds = field(default_factory=Rounds)
     background: BackgroundFigures | None = None
+    idempotency: Lanes | None = None
     brokers: dict[str, BrokerFigures] | None = None
     schedules: ScheduleFigures | None = None
 
@@ -140,6 +141,9 @@ def verdicts(results: Results) -> list[Verdict]:
     compare(results.imports, f"{entry}, a token read", ("direct entry, jwt", ENTRY_PEER, 0.4, True))
     if results.background:
         found += _background_verdicts(results.background)
+    if results.idempotency:
+        target = (idempotency.SQLITE, idempotency.PLAIN, 1.5, True)
+        compare(results.idempotency.wall, "a request that does nothing, through uvicorn", target)
     for broker, figures in (results.brokers or {}).items():
         compare(
             figures.put.wall,
@@ -317,6 +321,8 @@ def render(results: Results, busy: str = "") -> str:
     if results.background:
         for title, lanes in (("Put", results.background.put), ("Make", results.background.made)):
             parts += [f"### {title} a background call", _lanes(lanes)]
+    if results.idempotency:
+        parts += ["### Idempotency: a request that does nothing, through uvicorn", _lanes(results.idempotency)]
     if results.brokers is not None:
         parts += _brokers(results.brokers)
     if results.schedules:

@@ -175,7 +175,7 @@ def _wrk(port: int, request: Request, seconds: float, affinity: Affinity) -> tup
     return int(found[1]), int(found[2]) / 1e6
 
 
-def _ours(port: int, request: Request, seconds: float, affinity: Affinity) -> tuple[int, float]:
+def load_by_ours(port: int, request: Request, seconds: float, affinity: Affinity) -> tuple[int, float]:
     command = [sys.executable, "-m", "benchmarks.load", HOST, str(port), str(CONNECTIONS), str(seconds)]
     done = subprocess.run(command, input=request.raw, capture_output=True, cwd=ROOT, preexec_fn=_pin(affinity))
     result = json.loads(done.stdout) if done.returncode == 0 else {}
@@ -202,7 +202,7 @@ def measure(
         DisagreementError: The servers do not answer alike.
     """
     server_core, load_cores = cores()
-    load = _wrk if generator() == "wrk" else _ours
+    load = _wrk if generator() == "wrk" else load_by_ours
     with contextlib.ExitStack() as stack:
         servers: dict[str, Server] = {}
         for name, target in targets.items():
