@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -207,6 +207,22 @@ async def test_the_system_has_the_key_of_parameters_too() -> None:
     assert calls == [1, 2, 1]
 
 
+async def test_each_run_with_a_key_has_one_call_id() -> None:
+    ids: list[str] = []
+
+    @action(triggers=(WEB_POST,), idempotency=Idempotency())
+    def order(item: str, context: CallContext) -> None:
+        ids.append(context.call_id)
+        raise ConflictError("none left")
+
+    async with client_of(create_app(Service([order]))) as client:
+        for keys in ((KEY,), (KEY,), (KEY + "2",), (), ()):
+            await posted(client, *keys)
+    assert ids[0] == ids[1] != ids[2]
+    assert len(set(ids)) == 4
+    assert KEY not in ids[0]
+
+
 # --- REST ------------------------------------------------------------------------------------------------------------
 
 
@@ -367,13 +383,30 @@ async def test_a_call_whose_submissions_are_not_taken_runs_again(way: str) -> No
         assert len(queue.waiting) == 1
 
 
+class Slow:
+    """A resource that is opened on the event loop."""
+
+
+@resource
+async def slow() -> AsyncIterator[Slow]:
+    yield Slow()
+
+
 @pytest.mark.parametrize("way", ["rest", "graphql"])
-async def test_a_def_that_goes_on_after_its_deadline_keeps_the_key(way: str) -> None:
+@pytest.mark.parametrize("with_resource", [False, True])
+async def test_a_def_that_goes_on_after_its_deadline_keeps_the_key(way: str, with_resource: bool) -> None:
     release, ended = threading.Event(), threading.Event()
     runs: list[int] = []
 
     @action(triggers=(WEB_POST,), idempotency=Idempotency(), timeout=0.1)
     def order(item: str) -> int:
+        return run()
+
+    @action(triggers=(WEB_POST,), idempotency=Idempotency(), timeout=0.1, name="order")
+    def order_with(item: str, slow: Slow) -> int:
+        return run()
+
+    def run() -> int:
         runs.append(1)
         if len(runs) == 1:
             release.wait(30)
@@ -387,7 +420,8 @@ async def test_a_def_that_goes_on_after_its_deadline_keeps_the_key(way: str) -> 
         answer = await mutated(client, 'order(item: "tea")')
         return answer["errors"][0]["extensions"]["code"] if "errors" in answer else answer["data"]["order"]
 
-    async with client_of(create_app(Service([order]))) as client:
+    service = Service([order_with], resources=[slow]) if with_resource else Service([order])
+    async with client_of(create_app(service)) as client:
         assert await code(client) == "timeout"
         assert await code(client) == "in_progress"
         release.set()
