@@ -67,6 +67,11 @@ class Call(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         """Whether the id has a meaning (a schedule and its time, `Background.once`), so that others may put it, too."""
         return self.id.startswith((f"{self.action}:", f"{self.action}#"))
 
+    @property
+    def log_fields(self) -> dict[str, Any]:
+        """The fields of a log record about this call."""
+        return {"action": self.action, "request_id": self.request_id, "call_id": self.id}
+
     @classmethod
     def decode(cls, data: bytes) -> Call:
         """Decode the bytes of `encode`.

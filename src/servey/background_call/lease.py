@@ -6,6 +6,7 @@ import asyncio
 import logging
 from typing import Any
 
+from servey.errors import CallError
 from servey.problem_details import encodable_text
 
 LEASE_SECONDS = 30.0
@@ -85,7 +86,10 @@ class Lease:
 
 
 def line_of(error: BaseException) -> str:
-    """Return the class and the message of an exception, whose own `__str__` may fail."""
+    """Return the class, the message and the places of an exception, whose own `__str__` may fail."""
     import traceback  # only for the log
 
-    return encodable_text("".join(traceback.format_exception_only(error)).strip()[:1000])
+    text = "".join(traceback.format_exception_only(error)).strip()
+    if isinstance(error, CallError) and error.errors:
+        text += f" (at {', '.join(path for path, _ in error.errors)})"  # the messages may quote arguments
+    return encodable_text(text[:1000])

@@ -109,25 +109,26 @@ class Runner:
                 return _postponed(call, str(error))  # it has not begun
             if context.outgoing is None and isinstance(error, ConflictError):
                 return await self._skipped(call, str(error), logging.INFO)
-            outcome = self._after(error, operation, call)
+            outcome = self._after(error, operation, call, loop.time() - started)
         seconds = loop.time() - started
         if isinstance(outcome, Done):
-            extra = {"action": call.action, "request_id": call.request_id}
+            extra = {**call.log_fields, "seconds": round(seconds, 3)}
             _log.info("%s (%s) took %.3f s", call.action, call.id, seconds, extra=extra)
         await record_run(self._service, call, outcome, began, seconds)
         return outcome
 
-    def _after(self, error: CallError, operation: Operation, call: Call) -> Outcome:
+    def _after(self, error: CallError, operation: Operation, call: Call, seconds: float) -> Outcome:
         """Return the outcome of a failed attempt."""
         retry = operation.action.retry
-        extra = {"action": call.action, "request_id": call.request_id}
+        extra = {**call.log_fields, "seconds": round(seconds, 3)}
         why = line_of(error if error.__cause__ is None else error.__cause__)
         if retry is not None and call.attempt <= retry.times and retry.covers(error):
             delay = min(retry.delay(call.attempt), self._settings.max_delay)
             _log.warning(
-                "%s (%s) failed: %s; attempt %d of %d follows in %.1f s",
+                "%s (%s) failed after %.3f s: %s; attempt %d of %d follows in %.1f s",
                 call.action,
                 call.id,
+                seconds,
                 why,
                 call.attempt + 1,
                 retry.times + 1,
@@ -136,24 +137,36 @@ class Runner:
             )
             # the first attempt has begun in time, so a retry has no expiry
             return Again(call.later(delay, attempt=call.attempt + 1, expires=None))
-        _log.error("%s (%s) has failed for good: %s; see `servey calls`", call.action, call.id, why, extra=extra)
+        _log.error(
+            "%s (%s) has failed for good after %.3f s: %s; see `servey calls`",
+            call.action,
+            call.id,
+            seconds,
+            why,
+            extra=extra,
+        )
         return failed_outcome(error, call.request_id, error.__cause__)
 
     def _unknown(self, call: Call) -> Outcome:
         if call.postponed < MOST_POSTPONED:
             return Again(call.later(POSTPONE_SECONDS, postponed=call.postponed + 1))
-        _log.error("there is no action %s for the background call %s; see `servey calls`", call.action, call.id)
+        _log.error(
+            "there is no action %s for the background call %s; see `servey calls`",
+            call.action,
+            call.id,
+            extra=call.log_fields,
+        )
         return failed_outcome(NotFoundError(f"there is no action {call.action!r}"), call.request_id)
 
     async def _skipped(self, call: Call, why: str, level: int) -> Done:
-        _log.log(level, "%s (%s) is skipped: %s", call.action, call.id, why, extra={"action": call.action})
+        _log.log(level, "%s (%s) is skipped: %s", call.action, call.id, why, extra=call.log_fields)
         outcome = Done(skipped=why)
         await record_run(self._service, call, outcome, time.time(), 0.0)
         return outcome
 
 
 def _postponed(call: Call, why: str) -> Again:
-    _log.warning("%s (%s) is postponed: %s", call.action, call.id, why)
+    _log.warning("%s (%s) is postponed: %s", call.action, call.id, why, extra=call.log_fields)
     return Again(call.later(POSTPONE_SECONDS))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
@@ -13,7 +14,6 @@ from typing import Any
 import msgspec
 
 from servey.action.context import new_request_id
-from servey.background_call.message import Message
 from servey.background_call.runner import MOST_POSTPONED, POSTPONE_SECONDS
 from servey.errors import CallError, MalformedError, NotFoundError
 from servey.servey_celery.configuration import is_amqp
@@ -75,14 +75,27 @@ class KeepingConsumer(_Consumer):
         found = self._received(message)
         queue = self.app.servey.queue
         try:
-            postponed = self._postponed(found)
+            read = found.message(None, queue.signer)
         except MalformedError as error:
             self._keep(message, found, error)
             return
-        if postponed is None:
+        postponed = read.call.postponed + 1
+        wait = read.call.due - time.time()
+        if wait > 0:  # Redis has delivered it at once, and another worker may have newer code only then
+            self.qos.increment_eventually()
+            self.timer.call_after(wait, self._on_due, (body, message, exc))
+        elif postponed > MOST_POSTPONED:
             self._keep(message, found, NotFoundError(f"there is no action {found.action!r}"))
         else:
-            self._acknowledge_after(message, found, lambda: queue.put_messages_now([postponed]))
+            if postponed == 1:
+                why = "it waits for a worker that has its action"
+                _log.warning("%s (%s) is postponed: %s", found.action, found.id, why, extra=read.call.log_fields)
+            later = read.later(POSTPONE_SECONDS, postponed=postponed)
+            self._acknowledge_after(message, found, lambda: queue.put_messages_now([later]))
+
+    def _on_due(self, *parts: Any) -> None:
+        self.qos.decrement_eventually()
+        self.on_unknown_task(*parts)
 
     def on_invalid_task(self, body: Any, message: Any, exc: Exception) -> None:
         """Keep a message that breaks the protocol of Celery."""
@@ -96,21 +109,18 @@ class KeepingConsumer(_Consumer):
         """Keep a message whose body is not JSON."""
         self._keep(message, self._received(message), MalformedError(f"the message is not JSON: {exc}"))
 
-    def _postponed(self, found: Received) -> Message | None:
-        """Return the message of a call for later; None if it was postponed too often."""
-        if found.header is None:
-            return None
-        message = found.signed(self.app.servey.queue.signer)
-        postponed = message.call.postponed + 1
-        return None if postponed > MOST_POSTPONED else message.later(POSTPONE_SECONDS, postponed=postponed)
-
     def _received(self, message: Any) -> Received:
-        return received(message.headers or {}, _body(message))
+        found = received(message.headers or {}, _body(message))
+        return found if found.id else msgspec.structs.replace(found, id=new_request_id())
 
     def _keep(self, message: Any, found: Received, error: CallError) -> None:
-        if not found.id:
-            found = msgspec.structs.replace(found, id=new_request_id())
-        _log.error("a message (%s, %s) is not run: %s; see `servey calls`", found.action, found.id, error)
+        _log.error(
+            "a message (%s, %s) is not run: %s; see `servey calls`",
+            found.action,
+            found.id,
+            error,
+            extra=found.log_fields,
+        )
         failed = FailedMessage.unread(found, error, None if _body(message) is not None else message.body)
         queue = self.app.servey.queue
         self._acknowledge_after(message, found, lambda: queue.put_failed_now(failed))

@@ -11,8 +11,17 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
+from servey import log
 from servey.servey_celery.app import create_celery
 from servey.service import Service
+
+_signals: Any = import_module("celery.signals")
+
+_NOISY = (
+    *("celery.worker.strategy", "celery.app.trace"),  # each call has a line of ours
+    *("celery.worker.consumer.mingle", "celery.worker.consumer.gossip", "celery.worker.consumer.tasks"),
+    *("kombu", "multiprocessing"),
+)
 
 _log = logging.getLogger("servey.worker")
 
@@ -69,12 +78,28 @@ def _write(banner: Sequence[str]) -> None:
 
 def _app(service: Service) -> Any:
     app = create_celery(service)
-    import_module("celery.signals").setup_logging.connect(_keep_logging)
-    for name in ("celery.worker.strategy", "celery.app.trace"):  # each call has a line of ours
-        logging.getLogger(name).setLevel(logging.WARNING)
+    _signals.setup_logging.connect(_quiet)
     return app
 
 
-def _keep_logging(**_: Any) -> None:
-    """Keep Celery from configuring the log: it does not when the signal has a receiver."""
+def log_as_servey(level: str) -> None:
+    """Let the programs of Celery write the log of servey.
+
+    Args:
+        level: The lowest level of its messages, if ``--loglevel`` is not lower.
+    """
+
+    def configure(loglevel: int, logfile: str | None, **_: Any) -> None:
+        lowest = min(loglevel, logging.getLevelNamesMapping()[level])
+        stream = open(logfile, "a", encoding="utf-8") if logfile else None  # noqa: SIM115 - for the whole process
+        log.configure(logging.getLevelName(lowest), stream)
+        _quiet()
+
+    _signals.setup_logging.connect(configure, weak=False)
+
+
+def _quiet(**_: Any) -> None:
+    """Leave messages out that are no help. Celery does not configure the log when its signal has a receiver."""
     import_module("billiard.util").get_logger().propagate = True  # lost processes are in the same log
+    for name in _NOISY:
+        logging.getLogger(name).setLevel(logging.WARNING)

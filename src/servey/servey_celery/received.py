@@ -38,13 +38,22 @@ class Received(msgspec.Struct, frozen=True, omit_defaults=True):
     args: Any = ()
     kwargs: Any = {}
 
-    def message(self, operation: Operation, signer: MessageSigner) -> Message:
+    @property
+    def log_fields(self) -> dict[str, Any]:
+        """The fields of a log record about this message."""
+        return {"action": self.action, "call_id": self.id}
+
+    def message(self, operation: Operation | None, signer: MessageSigner) -> Message:
         """Return the verified message.
 
         A message without a header is a call of the system, without a caller.
 
+        Args:
+            operation: The operation of the action; None if it is unknown.
+            signer: Verifies the header.
+
         Raises:
-            MalformedError: It is not valid.
+            MalformedError: It is not valid, or it has arguments by position for an unknown action.
         """
         if self.header is not None:
             return self.signed(signer)
@@ -67,8 +76,12 @@ class Received(msgspec.Struct, frozen=True, omit_defaults=True):
             raise MalformedError("the message has a header, and arguments by position")
         return encodable_text(self.args[0]).encode()
 
-    def _by_name(self, operation: Operation) -> dict[str, Any]:
+    def _by_name(self, operation: Operation | None) -> dict[str, Any]:
         """Return the arguments by name; those by position are in the order of the function."""
+        if not self.args:
+            return self.kwargs
+        if operation is None:
+            raise MalformedError(f"there is no action {self.action!r}, whose arguments could be by position")
         names = [name for name, _ in operation.signature.order if name in operation.arguments.parameters]
         if len(self.args) > len(names):
             raise MalformedError(
@@ -102,7 +115,7 @@ def acknowledge_after(
     try:
         put()
     except CallError as error:
-        _log.error("%s (%s) goes back to the queue: %s", message.action, message.id, error)
+        _log.error("%s (%s) goes back to the queue: %s", message.action, message.id, error, extra=message.log_fields)
         reject(requeue=True)
         return False
     acknowledge()

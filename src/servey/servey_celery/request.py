@@ -79,14 +79,19 @@ class KeepingRequest(_Request):
         if lost > MOST_LOST:
             return self._fail(InternalError(f"the processes of the call have died {lost} times: {why_lost}"))
         if why_lost:
-            _log.warning("%s (%s) has lost its process: %s", self.name, self.id, why_lost)
+            _log.warning(
+                "%s (%s) has lost its process: %s", self.name, self.id, why_lost, extra=message.call.log_fields
+            )
         later = msgspec.structs.replace(message.later(seconds), lost=lost)
         self._acknowledge_after(lambda: engine.queue.put_messages_now([later]))
         return None
 
     def _fail(self, error: CallError, traceback: str = "") -> None:
-        failed = FailedMessage.by(self._received(), error, traceback)
-        _log.error("%s (%s) has failed for good: %s; see `servey calls`", self.name, self.id, error)
+        found = self._received()
+        failed = FailedMessage.by(found, error, traceback)
+        _log.error(
+            "%s (%s) has failed for good: %s; see `servey calls`", self.name, self.id, error, extra=found.log_fields
+        )
         if self._acknowledge_after(lambda: self.app.servey.queue.put_failed_now(failed)) and self.store_errors:
             self.task.backend.mark_as_failure(
                 self.id, CallFailedError(str(error)), request=self._context, store_result=True

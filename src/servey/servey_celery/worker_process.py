@@ -71,7 +71,13 @@ class WorkerProcess:
         try:
             portal = self._opened()
         except Exception as error:  # noqa: BLE001 - of a resource or a plugin
-            _log.error("%s (%s) waits: the service cannot be opened: %s", received.action, received.id, error)
+            _log.error(
+                "%s (%s) waits: the service cannot be opened: %s",
+                received.action,
+                received.id,
+                error,
+                extra=received.log_fields,
+            )
             raise NotOpenError(type(error).__name__) from None
         return portal.call(self._run, operation, received)
 
@@ -110,7 +116,9 @@ class WorkerProcess:
         try:
             return await self._outcome(operation, received)
         except CallError as error:  # of the broker
-            _log.error("%s (%s) goes back to the queue: %s", received.action, received.id, error)
+            _log.error(
+                "%s (%s) goes back to the queue: %s", received.action, received.id, error, extra=received.log_fields
+            )
             raise _exceptions.Reject(str(error), requeue=True) from None
         except asyncio.CancelledError:
             raise _exceptions.Reject("the worker stops", requeue=True) from None
@@ -121,22 +129,31 @@ class WorkerProcess:
         try:
             message = received.message(operation, self._queue.signer)
         except MalformedError as error:
-            _log.error("%s (%s) is not run: %s; see `servey calls`", received.action, received.id, error)
+            _log.error(
+                "%s (%s) is not run: %s; see `servey calls`",
+                received.action,
+                received.id,
+                error,
+                extra=received.log_fields,
+            )
             await self._queue.put_failed(FailedMessage.by(received, error))
             raise CallFailedError(str(error)) from None
+        call = message.call
         if not await self._is_first(message):
             raise _exceptions.Ignore
         try:
             if self._gives_back:  # the worker has taken one more call before its stop
                 await asyncio.sleep(_LAST_CALL_SECONDS)
                 raise asyncio.CancelledError
-            outcome = await self._runner.run(message.call)
+            outcome = await self._runner.run(call)
         except asyncio.CancelledError:
             if not self._gives_back:  # the process ends, and the worker sees it
                 raise
             # a new message, because RabbitMQ counts how often it has delivered the old one
             await self._queue.put_messages([message])
-            _log.warning("%s (%s) goes back to the queue: the worker stops", received.action, received.id)
+            _log.warning(
+                "%s (%s) goes back to the queue: the worker stops", call.action, call.id, extra=call.log_fields
+            )
             raise _exceptions.Ignore from None
         if isinstance(outcome, Done):
             return msgspec.json.decode(outcome.result) if self._keeps_results else None
@@ -152,7 +169,7 @@ class WorkerProcess:
         try:
             is_first = await claim(self._service.stores.entries, message)
         except CallError as error:
-            _log.warning("%s (%s) is postponed: %s", call.action, call.id, error)
+            _log.warning("%s (%s) is postponed: %s", call.action, call.id, error, extra=call.log_fields)
             await self._queue.put_messages([message.later(POSTPONE_SECONDS)])
             return False
         if not is_first:
