@@ -12,10 +12,11 @@ import json
 import re
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import httpx
 import msgspec
@@ -29,12 +30,15 @@ from servey.background_call import call as background_call
 from servey.cli.main import run as run_program
 from servey.cli.project import Project
 from servey.errors import ErrorMapping, phrase
+from servey.ports import CallQueue
 from servey.schema.graphql.model import OutputField
 from servey.schema.graphql.model_builder import build_model
 from servey.servey_direct import direct
 from servey.servey_starlette.app import create_app
 from servey.servey_test.client import client_of
 from servey.service import Service
+from support.brokers import emptied
+from support.celery_calls import CeleryCalls
 from support.http_clients import ApiGatewayClient, identified
 from support.queues import ObservedQueue
 from support.served import served_by_uvicorn
@@ -101,7 +105,16 @@ class Transport:
     """Whether a call is an HTTP request of its own, with the status and the headers of the call."""
     graphql: ClassVar[bool] = False
     """Whether arguments and results have GraphQL's types, which are fewer."""
+    queued: ClassVar[bool] = False
+    """Whether the call waits in a queue, so that no caller waits for its end."""
+    marks: ClassVar[Collection[pytest.MarkDecorator]] = ()
+    """The marks of the tests with this transport."""
     Call: ClassVar[type[Call]] = Call
+
+    @classmethod
+    def of(cls, request: pytest.FixtureRequest) -> Transport:
+        """Return the transport of a test."""
+        return cls()
 
     def call(
         self,
@@ -284,23 +297,45 @@ class GraphQL(RestPost):
         return _of_graphql(response, field)
 
 
-class Background(Transport):
-    """A call in the queue of a serving service, which its runner makes on behalf of the caller."""
+class _Queue(Protocol):
+    async def outcome_of(self, call: background_call.Call) -> background_call.Outcome:
+        """Put a call into the queue, and wait for its outcome."""
+        ...
 
-    name, network = "background", False
+
+class Queued(Transport):
+    """A call in a queue, made on behalf of the caller."""
+
+    network, queued = False, True
+
+    def __init__(self, **settings: Any) -> None:
+        self._settings = settings
+
+    def _queue(self, service: Service, submitted: CallQueue | None) -> AbstractAsyncContextManager[_Queue]:
+        """Run the calls of a queue in this context.
+
+        Args:
+            service: The service.
+            submitted: The queue of a test, for the calls that actions submit.
+        """
+        raise NotImplementedError
 
     async def _lanes(self, service: Service, lanes: Sequence[Sequence[Call]]) -> list[list[Outcome]]:
-        submitted = vars(service.stores).pop("calls", None)
-        service.settings = service.settings.replace(store="memory", background_calls=100)
-        queue = service.stores.calls = ObservedQueue(service.stores.calls, submitted)
-
         async def lane(calls: Sequence[Call]) -> list[Outcome]:
             return [await self._made(service, queue, call) for call in calls]
 
-        async with service.serving():
-            return await asyncio.gather(*map(lane, lanes))
+        settings, submitted = service.settings, vars(service.stores).get("calls")
+        service.settings = settings.replace(store="memory", background_calls=100, **self._settings)
+        try:
+            async with self._queue(service, submitted) as queue:
+                return await asyncio.gather(*map(lane, lanes))
+        finally:  # the next transport may call the same service
+            service.settings = settings
+            vars(service.stores).pop("calls", None)
+            if submitted is not None:
+                service.stores.calls = submitted
 
-    async def _made(self, service: Service, queue: ObservedQueue, call: Call) -> Outcome:
+    async def _made(self, service: Service, queue: _Queue, call: Call) -> Outcome:
         made = background_call.Call(
             id=new_request_id(),
             action=service.operation(call.name).name,
@@ -324,6 +359,36 @@ class Background(Transport):
             request_id=made.request_id,
             seen=outcome.problem.decode(),
         )
+
+
+class Background(Queued):
+    """A call in the queue of a serving service, which its runner makes."""
+
+    name = "background"
+
+    @asynccontextmanager
+    async def _queue(self, service: Service, submitted: CallQueue | None) -> AsyncGenerator[ObservedQueue]:
+        vars(service.stores).pop("calls", None)
+        queue = service.stores.calls = ObservedQueue(service.stores.calls, submitted)
+        async with service.serving():
+            yield queue
+
+
+class Celery(Queued):
+    """A call in a real broker, which a worker of Celery makes; its result and its error are what the broker has."""
+
+    name = "celery"
+    marks = (pytest.mark.filterwarnings("ignore:Call to deprecated setex"),)  # which Celery calls
+
+    @classmethod
+    def of(cls, request: pytest.FixtureRequest) -> Celery:
+        broker = emptied("valkey", request)
+        return cls(broker=broker, result_backend=broker, message_key="k" * 32)
+
+    @asynccontextmanager
+    async def _queue(self, service: Service, submitted: CallQueue | None) -> AsyncGenerator[CeleryCalls]:
+        async with CeleryCalls(service).consumed() as calls:
+            yield calls
 
 
 class CliEvent(Transport):
@@ -380,6 +445,7 @@ TRANSPORTS = (
     ApiGatewayPost,
     GraphQL,
     Background,
+    Celery,
     CliEvent,
     CliFlags,
 )
@@ -387,9 +453,11 @@ ALL = (*TRANSPORTS, UvicornGet, ApiGatewayGet)
 
 
 def _fixture(*kinds: type[Transport]) -> Any:
-    @pytest.fixture(params=kinds, ids=[kind.name for kind in kinds])
+    marked = [pytest.param(kind, id=kind.name, marks=kind.marks) for kind in kinds]
+
+    @pytest.fixture(params=marked)
     def transport(request: pytest.FixtureRequest) -> Transport:
-        return request.param()
+        return request.param.of(request)
 
     return transport
 
@@ -397,7 +465,9 @@ def _fixture(*kinds: type[Transport]) -> Any:
 transport = _fixture(*TRANSPORTS)
 json_transport = _fixture(*(kind for kind in ALL if not kind.text))
 """Arguments keep their JSON types."""
-raw_transport = _fixture(*(kind for kind in ALL if not kind.text and kind not in (DirectValues, GraphQL, Background)))
+raw_transport = _fixture(
+    *(kind for kind in ALL if not (kind.text or kind.queued) and kind not in (DirectValues, GraphQL))
+)
 """Takes a JSON text as it is, even one that is not JSON."""
 text_transport = _fixture(*(kind for kind in ALL if kind.text))
 network_transport = _fixture(*(kind for kind in TRANSPORTS if kind.network))

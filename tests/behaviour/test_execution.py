@@ -233,7 +233,7 @@ def test_an_action_may_have_no_deadline_at_all(transport: Any) -> None:
     outcome = transport.call([left], "left")
     assert outcome.ok
     # each background call has a deadline, as a broker has to know when a call is lost
-    assert (outcome.result is None) == (transport.name != "background")
+    assert (outcome.result is None) == (not transport.queued)
 
 
 @pytest.mark.parametrize("asynchronous", [False, True], ids=["def", "async"])
