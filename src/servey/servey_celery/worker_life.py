@@ -13,6 +13,7 @@ from servey.servey_celery.settings import POOLS
 from servey.servey_celery.stop import GIVE_BACK, Stop, ignore_signals, ignore_sigterm_alone
 
 _signals: Any = import_module("celery.signals")
+_current_process: Any = import_module("billiard").current_process
 
 
 def _starting(sender: Any, **_: Any) -> None:
@@ -45,9 +46,12 @@ def _ready(sender: Any, **_: Any) -> None:
 
 
 def _process_started(**_: Any) -> None:
-    """Handle the signal that a worker sends to its processes, and ignore those that it gets itself."""
+    """Handle the signal that a worker sends to its processes, and ignore those that it gets itself.
+
+    With the pool ``solo``, the process is the worker itself.
+    """
     engine = getattr(celery.current_app, "servey", None)
-    if engine is not None:
+    if engine is not None and _current_process().name != "MainProcess":
         ignore_signals()
         engine.process.before_open = ignore_sigterm_alone
         signal.signal(GIVE_BACK, engine.process.give_back)

@@ -59,6 +59,10 @@ def test_a_new_process_ignores_the_signal_until_it_handles_it():
 def test_a_process_ignores_the_signals_of_its_worker_but_its_calls_can_end_programs(monkeypatch: pytest.MonkeyPatch):
     app = a_worker("prefork").app
     monkeypatch.setattr(worker_life, "celery", SimpleNamespace(current_app=app))
+    before = [signal.getsignal(number) for number in HANDLED]
+    worker_life._process_started()
+    assert [signal.getsignal(number) for number in HANDLED] == before, "a worker that is its own process stops by them"
+    monkeypatch.setattr(worker_life, "_current_process", lambda: SimpleNamespace(name="ForkPoolWorker-1"))
     worker_life._process_started()
     assert [signal.getsignal(number) for number in HANDLED] == [signal.SIG_IGN] * len(HANDLED)
     app.servey.process.before_open()
