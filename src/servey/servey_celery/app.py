@@ -19,6 +19,13 @@ from servey.servey_celery.worker_process import CallFailedError, NotOpenError, W
 from servey.service import Service
 
 
+class _Task(celery.Task):
+    """A task of Celery whose ``__call__`` has no names of its own: a parameter of an action may be called `self`."""
+
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        return self.run(*args, **kwargs)
+
+
 class CeleryEngine:
     """A service on Celery: its app, its queue, and the calls in this process.
 
@@ -65,6 +72,7 @@ class CeleryEngine:
         self.app.task(
             run,
             name=operation.name,
+            base=_Task,
             bind=True,
             typing=False,
             shared=False,

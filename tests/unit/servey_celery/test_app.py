@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -37,6 +38,7 @@ def test_tasks_are_called_after_their_actions():
 
 
 def test_a_task_takes_the_parameters_of_its_action_whatever_their_names(monkeypatch: pytest.MonkeyPatch):
+    import_module("celery.app.trace")._install_stack_protection()  # a worker does this at its start
     app = app_of(plain)
     found: list[Received] = []
     monkeypatch.setattr(app.servey.process, "run", lambda _, received: found.append(received))
