@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from support.brokers import emptied, own_broker, silent
+from support.brokers import emptied, first_with, own_broker, silent
 from support.length import FULL, length
 from support.rabbitmqs import RabbitMq
 from support.valkeys import Valkey
@@ -43,14 +43,14 @@ def effects(tmp_path: Path) -> Iterator[Callable[..., Effects]]:
         item.close()
 
 
-@pytest.fixture(params=["rabbitmq", "valkey"])
+@pytest.fixture
 def away(request: pytest.FixtureRequest) -> Iterator[RabbitMq | Valkey]:
     """A broker that is away, until the test starts it."""
     with own_broker(request.param) as broker:
         yield broker
 
 
-@pytest.fixture(params=["rabbitmq", "valkey"])
+@pytest.fixture
 def to_hold_up(request: pytest.FixtureRequest) -> Iterator[RabbitMq | Valkey]:
     """An empty broker that runs; a test that holds it up loses none of its messages."""
     if request.param == "rabbitmq":
@@ -75,7 +75,7 @@ def a_worker(start: Start, source: str, broker: str, *words: str, **variables: s
     return process
 
 
-@pytest.mark.long
+@first_with("valkey")
 def test_two_beats_and_two_workers_run_each_second_once(start: Start, tmp_path: Path, broker: str) -> None:
     words = (*APP, "beat", "--loglevel", "INFO", "-s", str(tmp_path / "a-file-of-schedules"))
     beats = [
@@ -97,6 +97,7 @@ def test_two_beats_and_two_workers_run_each_second_once(start: Start, tmp_path: 
     assert files <= {"actions.py", "__pycache__", ".servey", "ticks", "served"}, "beat writes no file"
 
 
+@first_with("rabbitmq", "away")
 def test_beat_and_worker_wait_for_a_broker_that_is_away_at_the_start_and_later(
     start: Start, tmp_path: Path, away: RabbitMq | Valkey
 ) -> None:
@@ -119,6 +120,7 @@ def test_beat_and_worker_wait_for_a_broker_that_is_away_at_the_start_and_later(
     assert worker.wait() == 0, "".join(worker.lines[-40:])
 
 
+@first_with("valkey", "away")
 def test_a_worker_stops_while_it_waits_for_a_broker(start: Start, away: RabbitMq | Valkey) -> None:
     worker = start(TICKS, command="worker", CELERY_BROKER=away.url)
     worker.wait_for("Cannot connect")
@@ -136,7 +138,6 @@ PROGRAMS = {
 @pytest.mark.parametrize(
     ("program", "kind"),
     [
-        ("prefork", "rabbitmq"),
         ("prefork", "valkey"),
         ("threads", "valkey"),
         ("solo", "rabbitmq"),
@@ -162,6 +163,7 @@ def test_a_stop_ends_in_time_and_gives_long_calls_back(
     until(lambda: done.runs()[0] == at_once + 2, "another worker runs them")
 
 
+@first_with("rabbitmq")
 def test_a_second_signal_gives_calls_back_at_once(start: Start, effects: Callable[..., Effects], broker: str) -> None:
     done = effects(broker)
     done.submit_sleep(60.0)
@@ -227,6 +229,7 @@ def test_sigquit_gives_calls_back_at_once_and_lets_them_clean_up(
     assert done.numbers() == [1], "the call has cleaned up"
 
 
+@first_with("rabbitmq", "to_hold_up")
 def test_a_worker_whose_broker_is_silent_ends_by_force_with_its_processes(
     start: Start, effects: Callable[..., Effects], to_hold_up: RabbitMq | Valkey
 ) -> None:
@@ -243,11 +246,11 @@ def test_a_worker_whose_broker_is_silent_ends_by_force_with_its_processes(
         until(lambda: not any(map(is_running, processes)), "its processes have ended")
 
 
-@pytest.mark.long
+@first_with("rabbitmq")
 def test_workers_that_are_stopped_again_and_again_never_hang_and_lose_no_call(
     start: Start, effects: Callable[..., Effects], broker: str
 ) -> None:
-    stops, each = length(5, 50), 60
+    stops, each = length(3, 50), 60
     done = effects(broker)
     for number in range(stops):
         done.submit(range(number * each, (number + 1) * each))
@@ -276,6 +279,7 @@ def post(server: ServerProcess, number: int) -> Any:
     return httpx.post(f"http://127.0.0.1:{server.port}/actions/order", json={"number": number}, timeout=BOUND)
 
 
+@first_with("valkey", "away")
 def test_a_server_starts_without_its_broker_and_answers_503_until_it_is_there(
     start: Start, tmp_path: Path, away: RabbitMq | Valkey
 ) -> None:
@@ -294,6 +298,7 @@ def test_a_server_starts_without_its_broker_and_answers_503_until_it_is_there(
     done.close()
 
 
+@first_with("rabbitmq")
 def test_a_server_with_a_broker_makes_no_background_calls_and_runs_no_schedules(
     start: Start, effects: Callable[..., Effects], broker: str
 ) -> None:
@@ -317,6 +322,7 @@ def is_running(process: int) -> bool:
         return False
 
 
+@first_with("valkey")
 def test_programs_show_what_they_do_and_no_password(start: Start, broker: str) -> None:
     url = broker.replace("127.0.0.1", "localhost")
     worker = a_worker(start, TICKS, url, "--pool", "threads", SERVEY_STORE="memory")

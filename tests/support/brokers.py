@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import pytest
 
-from support.rabbitmqs import RabbitMq, needs_rabbitmq
+from support.length import FULL
+from support.rabbitmqs import INSTALLED, RabbitMq, needs_rabbitmq
 from support.valkeys import Valkey
+
+T = TypeVar("T")
 
 
 def emptied(kind: str, request: pytest.FixtureRequest) -> str:
@@ -22,6 +26,18 @@ def emptied(kind: str, request: pytest.FixtureRequest) -> str:
     with server.client() as client:
         client.flushall()
     return server.connection_url
+
+
+def first_with(kind: str, fixture: str = "broker") -> Callable[[T], T]:
+    """Run a slow test with one kind of broker (Valkey where the other is not installed), and with both at full length.
+
+    Args:
+        kind: The kind.
+        fixture: The fixture of the test that takes a kind.
+    """
+    kinds = ["rabbitmq", "valkey"] if FULL else [kind if INSTALLED else "valkey"]
+    parametrized = pytest.mark.parametrize(fixture, kinds, indirect=True)
+    return lambda test: pytest.mark.long(parametrized(test))
 
 
 @contextmanager
