@@ -30,7 +30,7 @@ _BODY = b'[%b,%b,{"callbacks":null,"errbacks":null,"chain":null,"chord":null}]'
 class CeleryCallQueue:
     """Puts background calls into a broker (`servey.ports.CallQueue`); Celery workers run them.
 
-    A call that is put twice is in the broker twice. Workers recognize a known id (`servey.servey_celery.claims`).
+    A call that is put twice is in the broker twice. Workers recognize a known id (`servey.servey_celery.known_ids`).
 
     Args:
         app: The Celery app.

@@ -7,7 +7,7 @@ import threading
 from importlib import import_module
 from typing import Any
 
-from servey.background_call.limits import log_limits
+from servey.background_call.broker_warnings import log_broker_warnings
 from servey.servey_celery.extra import celery
 from servey.servey_celery.settings import POOLS
 from servey.servey_celery.stop import GIVE_BACK, Stop, ignore_signals, ignore_sigterm_alone
@@ -28,14 +28,14 @@ def _starting(sender: Any, **_: Any) -> None:
         sender.concurrency = 1  # else it would get calls that it cannot run yet, and a stop would run all of them
     if threading.current_thread() is threading.main_thread():
         signal.signal(GIVE_BACK, signal.SIG_IGN)  # until a new process handles it
-    log_limits(sender.app.servey.service.settings)
+    log_broker_warnings(sender.app.servey.service.settings)
 
 
 def _beat_starting(sender: Any, **_: Any) -> None:
-    """Log what does not hold; see `log_limits`."""
+    """Log the warnings of the settings."""
     engine = getattr(sender.app, "servey", None)
     if engine is not None:
-        log_limits(engine.service.settings)
+        log_broker_warnings(engine.service.settings)
 
 
 def _ready(sender: Any, **_: Any) -> None:

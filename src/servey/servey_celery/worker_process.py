@@ -18,8 +18,8 @@ from servey.background_call.message import Message
 from servey.background_call.runner import POSTPONE_SECONDS, Runner
 from servey.errors import CallError, MalformedError
 from servey.servey_celery.celery_call_queue import CeleryCallQueue
-from servey.servey_celery.claims import claim
 from servey.servey_celery.failed_message import FailedMessage
+from servey.servey_celery.known_ids import is_first
 from servey.servey_celery.received import Received
 from servey.service import Service
 
@@ -139,7 +139,7 @@ class WorkerProcess:
             await self._queue.put_failed(FailedMessage.by(received, error))
             raise CallFailedError(str(error)) from None
         call = message.call
-        if not await self._is_first(message):
+        if not await self._has_to_run(message):
             raise _exceptions.Ignore
         try:
             if self._gives_back:  # the worker has taken one more call before its stop
@@ -163,18 +163,18 @@ class WorkerProcess:
         await self._queue.put_failed(FailedMessage.of(received, outcome))
         raise CallFailedError(_detail(outcome))
 
-    async def _is_first(self, message: Message) -> bool:
-        """Return whether the call has to run here; if the store does not answer, it is put again for later."""
+    async def _has_to_run(self, message: Message) -> bool:
+        """Return whether the call has to run now. If the store does not answer, put it again for later."""
         call = message.call
         try:
-            is_first = await claim(self._service.stores.entries, message)
+            first = await is_first(self._service.stores.entries, message)
         except CallError as error:
             _log.warning("%s (%s) is postponed: %s", call.action, call.id, error, extra=call.log_fields)
             await self._queue.put_messages([message.later(POSTPONE_SECONDS)])
             return False
-        if not is_first:
+        if not first:
             _log.debug("%s (%s) was put twice", call.action, call.id)
-        return is_first
+        return first
 
 
 def _detail(outcome: Failed) -> str:

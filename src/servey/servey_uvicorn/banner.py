@@ -8,7 +8,7 @@ import sys
 from collections.abc import Collection, Mapping
 from typing import Any, cast
 
-from servey.background_call.limits import log_limits
+from servey.background_call.broker_warnings import log_broker_warnings
 from servey.errors import count_of, located
 from servey.generated_secrets import login_hints
 from servey.http.mounted import mounted_services
@@ -37,7 +37,7 @@ def log_banner(settings: Settings, app: Any, listening: socket.socket) -> None:
     for item in mounted:
         for line in banner(item.service, listening.getsockname()[1], item.paths, item.prefix):
             _log.info("%s", line)
-        log_limits(item.service.settings)
+        log_broker_warnings(item.service.settings)
     if not mounted:
         _log.info("%s: an application without a service", settings.mode)
 

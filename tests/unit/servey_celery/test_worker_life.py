@@ -72,7 +72,7 @@ def test_a_process_ignores_the_signals_of_its_worker_but_its_calls_can_end_progr
         assert program.wait(30) == -signal.SIGTERM
 
 
-def test_the_start_of_a_worker_or_a_beat_logs_what_does_not_hold(caplog: pytest.LogCaptureFixture):
+def test_the_start_of_a_worker_or_a_beat_logs_the_warnings(caplog: pytest.LogCaptureFixture):
     worker = a_worker("solo")
     worker.app.servey.service = Service([], settings=Settings(broker="redis://127.0.0.1:1"))
     worker_life._starting(worker)

@@ -1,4 +1,4 @@
-"""What the log says at start: what does not hold with a broker and the settings."""
+"""What the log warns of at the start, with a broker."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from servey.background_call.limits import log_limits
+from servey.background_call.broker_warnings import log_broker_warnings
 from servey.settings import Settings
 
 RABBITMQ, REDIS = "amqp://me:secret@host//", "redis://:secret@host"
@@ -21,7 +21,7 @@ def logged(caplog: pytest.LogCaptureFixture) -> Any:
     def logged(settings: Settings) -> list[tuple[str, str]]:
         caplog.clear()
         caplog.set_level(logging.INFO, "servey.background")
-        log_limits(settings)
+        log_broker_warnings(settings)
         assert "secret" not in caplog.text
         return [(record.levelname, record.message.partition("(")[0].partition(",")[0]) for record in caplog.records]
 
@@ -50,18 +50,18 @@ NO_STORE = "each machine has its own SERVEY_STORE "
         ({"broker": f"{REDIS};{REDIS}2", "message_key": KEY}, [("WARNING", NO_STORE)]),
     ],
 )
-def test_the_log_says_what_does_not_hold(logged: Any, settings: dict[str, Any], lines: list[tuple[str, str]]):
+def test_the_log_warns_of_each_missing_setting(logged: Any, settings: dict[str, Any], lines: list[tuple[str, str]]):
     production = {"environment": "production", "jwt_secret_key": ""} | settings
     assert logged(Settings(**production)) == lines
 
 
-def test_a_key_that_was_made_up_at_the_start_is_none(logged: Any):
+def test_a_generated_key_does_not_count(logged: Any):
     settings = Settings(broker="redis://127.0.0.1").with_generated_secrets()
     assert logged(settings) == [NO_KEY]
 
 
 def test_the_lines_name_what_is_not_shared_and_the_variables(caplog: pytest.LogCaptureFixture):
-    log_limits(Settings(broker=RABBITMQ, environment="production"))
+    log_broker_warnings(Settings(broker=RABBITMQ, environment="production"))
     for word in ("SERVEY_MESSAGE_KEY", "JWT_SECRET_KEY", "`submit`"):
         assert word in caplog.messages[0]
     for word in ("overlap='skip'", "`once`", "idempotency", "two beats", "SERVEY_STORE=redis://"):

@@ -1,4 +1,4 @@
-"""What does not hold with a broker and the settings of a process, for the log at its start."""
+"""Warnings of settings that weaken the guarantees of a broker, for the log at the start of a process."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 _log = logging.getLogger("servey.background")
 
 
-def log_limits(settings: Any) -> None:
-    """Log what does not hold with a broker; a server, a worker and a beat do this once, when they start.
+def log_broker_warnings(settings: Any) -> None:
+    """Log each guarantee that the settings do not give. A server, a worker and a beat do this once, at their start.
 
     Args:
         settings: The `servey.settings.Settings`.
@@ -26,8 +26,9 @@ def log_limits(settings: Any) -> None:
         place = "process" if background.store == "memory" else "machine"
         _log.log(
             logging.WARNING if settings.production else logging.INFO,
-            "each %s has its own SERVEY_STORE (%s), so these do not hold between them: overlap='skip', `once`, "
-            "idempotency, and one run of each time of a schedule with two beats; set SERVEY_STORE=redis://host:6379/0",
+            "each %s has its own SERVEY_STORE (%s): overlap='skip', `once` and idempotency see the calls of one %s, "
+            "and with two beats the calls of schedules run twice; set SERVEY_STORE=redis://host:6379/0",
             place,
             background.store,
+            place,
         )
