@@ -24,12 +24,15 @@ from servey import (
     OverloadedError,
     Reply,
     ScopeAccessControl,
+    WebTrigger,
+    WebTriggerMethod,
     background,
 )
 from servey.action.action import action
 from servey.action.context import new_request_id
 from servey.action.resource import resource
 from servey.background_call.call import Call
+from servey.cache_control.secure_hash_cache_control import SecureHashCacheControl
 from servey.errors import MalformedError
 from servey.idempotency.key import PATTERN, read_key
 from servey.schema.openapi import openapi_document
@@ -243,6 +246,54 @@ async def test_status_and_headers_are_kept_but_no_cookies_and_no_request_id() ->
     assert second.headers["x-request-id"] != first.headers["x-request-id"]
 
 
+async def test_a_repeat_is_answered_before_the_conditions_of_a_change() -> None:
+    things = {"value": 1}
+
+    @action(triggers=(WebTrigger(WebTriggerMethod.GET, "/thing"),), cache_control=SecureHashCacheControl())
+    def get_thing() -> int:
+        return things["value"]
+
+    @action(triggers=(WebTrigger(WebTriggerMethod.PUT, "/thing"),), idempotency=Idempotency())
+    def put_thing(value: int) -> int:
+        things["value"] = value
+        return value
+
+    async with client_of(create_app(Service([get_thing, put_thing]))) as client:
+        etag = (await client.request("GET", "/thing")).headers["etag"]
+
+        async def put(key: str) -> int:
+            headers = {"if-match": etag, "idempotency-key": key}
+            return (await client.request("PUT", "/thing", json={"value": 2}, headers=headers)).status
+
+        assert [await put(key) for key in (KEY, KEY, KEY + "2")] == [200, 200, 412]
+
+
+async def test_an_answer_without_content_is_repeated() -> None:
+    async with client_of(create_app(counting(status=204))) as client:
+        answers = [await posted(client, KEY) for _ in range(2)]
+    assert [(answer.status, answer.content) for answer in answers] == [(204, b"")] * 2
+    assert answers[1].headers["idempotent-replayed"] == "true"
+
+
+async def test_content_is_the_same_whatever_the_order_of_its_members() -> None:
+    numbers = iter(range(10))
+
+    @action(triggers=(WEB_POST,), idempotency=Idempotency())
+    def order(items: set[str], counts: dict[str, int] | None = None) -> int:
+        return next(numbers)
+
+    async with client_of(create_app(Service([order]))) as client:
+        answers: list[Any] = []
+        for text in (
+            '{"items": ["a", "b"], "counts": {"a": 1, "b": 2}}',
+            '{"counts": {"b": 2, "a": 1}, "items": ["b", "a"]}',
+            '{"items": ["a", "b"], "counts": {"a": 1, "b": 3}}',
+        ):
+            headers = {"idempotency-key": KEY, "content-type": "application/json"}
+            answers.append(await client.request("POST", "/actions/order", content=text.encode(), headers=headers))
+    assert [answer.status for answer in answers] == [200, 200, 422]
+
+
 async def test_a_repeat_counts_for_the_rate_limit() -> None:
     async with client_of(create_app(counting(rate_limit="2/minute"))) as client:
         answers = [await posted(client, KEY) for _ in range(3)]
@@ -310,6 +361,31 @@ async def test_nested_actions_of_a_repeat_are_resolved() -> None:
     async with client_of(create_app(Service([order]))) as client:
         assert await mutated(client, "order { number }") == {"data": {"order": {"number": 2}}}
         assert await mutated(client, "order { shout }") == {"data": {"order": {"shout": "order 2!"}}}
+
+
+@dataclass
+class Left:
+    x: int
+
+
+@dataclass
+class Right:
+    x: int
+
+
+async def test_a_result_that_its_json_does_not_name_is_not_repeated_as_an_object() -> None:
+    runs: list[int] = []
+
+    @action(triggers=(WEB_POST,), idempotency=Idempotency())
+    def order() -> Left | Right:
+        runs.append(1)
+        return Right(1)
+
+    async with client_of(create_app(Service([order]))) as client:
+        first, second = [await mutated(client, "order { __typename }") for _ in range(2)]
+    assert first == {"data": {"order": {"__typename": "Right"}}}
+    assert second["errors"][0]["extensions"]["code"] == "conflict"
+    assert len(runs) == 1
 
 
 async def test_a_mutation_that_is_rolled_back_runs_again() -> None:
