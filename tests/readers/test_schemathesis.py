@@ -19,7 +19,8 @@ def check(seed, examples, call, tour, directory, *more):
         seed = random.SystemRandom().randrange(10**6)  # Schemathesis tells it in what it writes
     program = Path(sys.executable).with_name("schemathesis")
     options = ["--checks=all", f"--seed={seed}", f"--max-examples={examples}", "--no-color", *more]
-    told = call([program, "run", f"{tour}/openapi.json", *options], directory, 1200, SCHEMATHESIS_HOOKS=str(HOOKS))
+    command = [program, "--config-file", HOOKS.with_name("schemathesis.toml"), "run", f"{tour}/openapi.json", *options]
+    told = call(command, directory, 1200, SCHEMATHESIS_HOOKS=str(HOOKS))
     assert "Tested: 21" in told, told
     return told
 
